@@ -1,0 +1,282 @@
+"""The mesh: domain folders arrive, a `Mesh` of domains and contracts leaves, or all faults of all files together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from mesh_platform.contract import SUFFIX, Contract, Field, read_contract
+from mesh_platform.document import read_document
+from mesh_platform.errors import ContractError, Problem, UsageError, shown
+
+Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
+ProductKind = Literal["reference", "model"]
+Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"'{name}' is not a time zone of the IANA database, such as 'America/Chicago'")
+    return name
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Site(_Strict):
+    """The one place of a warehouse: what `mesh.sites` and `dim_warehouse` know of it."""
+
+    warehouse_id: Annotated[str, StringConstraints(pattern=r"^WH-[A-Z0-9-]+$")]
+    name: Word
+    region: Word
+    city: Word
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    opened_on: date
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the site."""
+        return ZoneInfo(self.time_zone)
+
+
+class Owners(_Strict):
+    """Who answers for a domain, and where to reach them."""
+
+    team: Word
+    steward: Word
+    contact: Word
+    on_call: Word
+
+
+class _DomainFile(_Strict):
+    name: Word
+    kind: Kind
+    description: Word
+    site: Site | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have."""
+
+    name: str
+    kind: Kind
+    description: str
+    folder: Path
+    site: Site | None
+    owners: Owners
+    contracts: Mapping[str, Contract]
+    interfaces: Mapping[str, Contract]
+
+    def model_path(self, contract: Contract) -> Path:
+        """Where the SQL lies that builds the contract's table."""
+        return self.folder / "models" / f"{contract.table.name}.sql"
+
+    def reference_path(self, contract: Contract) -> Path:
+        """Where the CSV lies that is the contract's table, for reference data."""
+        return self.folder / "reference" / f"{contract.table.name}.csv"
+
+    def product_kind(self, contract: Contract) -> ProductKind:
+        """Whether the contract's table comes from a CSV file of the domain or from its SQL."""
+        return "reference" if self.reference_path(contract).exists() else "model"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`."""
+
+    root: Path
+    domains: Mapping[str, Domain]
+
+    @cached_property
+    def contracts(self) -> Mapping[str, Contract]:
+        """Every product's contract by its identifier, in the order of domains and names."""
+        return {c.identifier: c for d in self.domains.values() for c in d.contracts.values()}
+
+    @cached_property
+    def interfaces(self) -> Mapping[str, Contract]:
+        """Every interface by its name, such as `order.v1`."""
+        return {name: contract for d in self.domains.values() for name, contract in d.interfaces.items()}
+
+    def contract(self, identifier: str) -> Contract:
+        """The contract of `<domain>.<product>`. Raises UsageError that offers what comes near."""
+        if identifier in self.contracts:
+            return self.contracts[identifier]
+        raise UsageError(f"{identifier}: no such product. {offer(identifier, self.contracts)}")
+
+    def domain(self, name: str) -> Domain:
+        """The domain called `name`. Raises UsageError that offers what comes near."""
+        if name in self.domains:
+            return self.domains[name]
+        raise UsageError(f"{name}: no such domain. {offer(name, self.domains)}")
+
+    def ingested(self, names: tuple[str, ...] = ()) -> list[Contract]:
+        """The products that producers send: all, or those of the given domains and products."""
+        chosen: list[Contract] = []
+        for name in names or tuple(self.domains):
+            chosen += [self.contract(name)] if "." in name else self.domain(name).contracts.values()
+        sent = [contract for contract in dict.fromkeys(chosen) if contract.event]
+        for name in names:
+            if "." in name and not self.contract(name).event:
+                raise UsageError(f"{name}: no event is sent for it; it is built by SQL. Use 'mesh build {name}'.")
+        return sent
+
+    def implementations(self, interface: str) -> list[Contract]:
+        """The products whose contract says that they implement `interface`."""
+        return [contract for contract in self.contracts.values() if contract.implements == interface]
+
+
+def interface_view(domain: str, interface: str) -> str:
+    """The name of the union over all implementations: `order.v1` of `logistics_core` is `logistics_core.order_v1`."""
+    return f"{domain}.{interface.replace('.', '_')}"
+
+
+def offer(wrong: str, known: Mapping[str, object]) -> str:
+    """A sentence that offers the names in `known` nearest to `wrong`."""
+    near = difflib.get_close_matches(wrong, known, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else f"There is {', '.join(known) or 'none'}."
+
+
+def load_mesh(root: Path) -> Mesh:
+    """The mesh below `root`/domains. Raises ContractError with the problems of all files."""
+    problems: list[Problem] = []
+    domains: dict[str, Domain] = {}
+    for folder in sorted((root / "domains").iterdir()):
+        if folder.is_dir() and not folder.name.startswith((".", "_")):
+            domain, found = _read_domain(folder, root)
+            problems += found
+            if domain:
+                domains[domain.name] = domain
+    mesh = Mesh(root, domains)
+    problems += _problems_between(mesh)
+    if problems:
+        raise ContractError(problems)
+    return mesh
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | None, list[Problem]]:
+    document = read_document(path, root)
+    if isinstance(document, Problem):
+        return None, [document]
+    try:
+        return model.model_validate(document.data), []
+    except ValidationError as error:
+        return None, [
+            document.problem(
+                tuple(detail["loc"]),
+                f"{'.'.join(str(part) for part in detail['loc']) or 'the file'}: {detail['msg']}.",
+                f"It has {', '.join(model.model_fields)}.",
+            )
+            for detail in error.errors()
+        ]
+
+
+def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]]:
+    described, problems = _read_model(_DomainFile, folder / "domain.yaml", root)
+    owners, found = _read_model(Owners, folder / "owners.yaml", root)
+    problems += found
+    contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
+    for place, by_name in contracts.items():
+        for path in sorted((folder / place).glob(f"*{SUFFIX}")):
+            contract, found = read_contract(path, root, folder.name)
+            problems += found
+            if contract:
+                by_name[path.name.removesuffix(SUFFIX)] = contract
+    if described and described.name != folder.name:
+        fix = "Make them equal."
+        problems.append(
+            Problem(
+                shown(folder / "domain.yaml", root), 1, f"name is '{described.name}' in folder '{folder.name}'.", fix
+            )
+        )
+    if described is None or owners is None:
+        return None, problems
+    return (
+        Domain(
+            name=folder.name,
+            kind=described.kind,
+            description=described.description,
+            folder=folder,
+            site=described.site,
+            owners=owners,
+            contracts=contracts["contracts"],
+            interfaces=contracts["interfaces"],
+        ),
+        problems,
+    )
+
+
+def _problems_between(mesh: Mesh) -> list[Problem]:
+    problems: list[Problem] = []
+    sites: dict[str, str] = {}
+    for domain in mesh.domains.values():
+        if domain.site:
+            other = sites.setdefault(domain.site.warehouse_id, domain.name)
+            if other != domain.name:
+                message = f"warehouse_id '{domain.site.warehouse_id}' is that of {other}."
+                problems.append(
+                    Problem(shown(domain.folder / "domain.yaml", mesh.root), 1, message, "Choose another.")
+                )
+        for contract in domain.contracts.values():
+            problems += _conformance(mesh, contract)
+            problems += _references(domain, contract)
+            if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
+                places = [shown(p, mesh.root) for p in (domain.model_path(contract), domain.reference_path(contract))]
+                fix = f"Write one of {' and '.join(places)}."
+                problems.append(Problem(contract.path, contract.table.line, "needs one source of its rows.", fix))
+    return problems
+
+
+def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
+    if contract.implements is None:
+        return []
+    interface = mesh.interfaces.get(contract.implements)
+    if interface is None:
+        message = f"implements '{contract.implements}', which no domain publishes."
+        return [Problem(contract.path, 1, message, offer(contract.implements, mesh.interfaces))]
+
+    def fault(wanted: Field) -> str | None:
+        own = contract.table.by_name.get(wanted.name)
+        if own is None:
+            return f"lacks '{wanted.name}' ({wanted.type.name}), which interface {contract.implements} asks for."
+        if own.type != wanted.type:
+            return f"'{wanted.name}' is {own.type.name}; interface {contract.implements} asks for {wanted.type.name}."
+        if wanted.required and not own.required:
+            return f"'{wanted.name}' may be missing; interface {contract.implements} requires it."
+        return None
+
+    fix = "Mend the column, or drop 'mesh.implements'."
+    return [
+        Problem(
+            contract.path, own.line if (own := contract.table.by_name.get(f.name)) else contract.table.line, text, fix
+        )
+        for f in interface.table.fields
+        if (text := fault(f))
+    ]
+
+
+def _references(domain: Domain, contract: Contract) -> list[Problem]:
+    tables = {c.table.name: c.table for c in domain.contracts.values()}
+    problems = []
+    for field in contract.table.fields:
+        if field.references is None:
+            continue
+        table, _, column = field.references.partition(".")
+        if table not in tables or column not in tables[table].by_name:
+            message = f"'{field.name}' points to '{field.references}', which {domain.name} does not publish."
+            problems.append(Problem(contract.path, field.line, message, offer(table, tables)))
+    return problems

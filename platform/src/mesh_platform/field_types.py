@@ -1,0 +1,102 @@
+"""The one table of field types: a contract's `physicalType` arrives, its form in every system leaves.
+
+Type names are those of the Iceberg spec (section "Primitive Types"); ODCS knows them as `physicalType`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+    from pyiceberg.types import PrimitiveType
+
+# name: (ODCS logicalType, DuckDB type, what the wire carries)
+_TYPES = {
+    "string": ("string", "VARCHAR", "a string"),
+    "int": ("integer", "INTEGER", "a whole number within 32 bits"),
+    "long": ("integer", "BIGINT", "a whole number within 64 bits"),
+    "double": ("number", "DOUBLE", "a finite number"),
+    "boolean": ("boolean", "BOOLEAN", "true or false"),
+    "date": ("date", "DATE", "a date such as 2025-10-31"),
+    "timestamp": ("timestamp", "TIMESTAMP", "a local time such as 2025-10-31T09:15:00"),
+    "timestamptz": ("timestamp", "TIMESTAMP WITH TIME ZONE", "an instant such as 2025-10-31T09:15:00Z"),
+}
+_DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
+
+ALLOWED = (*_TYPES, "decimal(p,s)")
+
+
+@dataclass(frozen=True)
+class FieldType:
+    """One type, named as in the Iceberg spec; `precision` and `scale` are set for decimals alone."""
+
+    name: str
+    logical: str
+    duckdb: str
+    on_wire: str
+    precision: int = 0
+    scale: int = 0
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The Arrow type in tables."""
+        import pyarrow as pa
+
+        if self.precision:
+            return pa.decimal128(self.precision, self.scale)
+        return {
+            "string": pa.large_string(),
+            "int": pa.int32(),
+            "long": pa.int64(),
+            "double": pa.float64(),
+            "boolean": pa.bool_(),
+            "date": pa.date32(),
+            "timestamp": pa.timestamp("us"),
+            "timestamptz": pa.timestamp("us", "UTC"),
+        }[self.name]
+
+    @property
+    def wire(self) -> pa.DataType:
+        """The Arrow type that the JSON and CSV readers take for this field; cast it to `arrow` afterwards."""
+        import pyarrow as pa
+
+        # Arrow's JSON reader takes dates as day numbers only, and has no large strings.
+        return {"date": pa.timestamp("s"), "string": pa.string()}.get(self.name, self.arrow)
+
+    @property
+    def iceberg(self) -> PrimitiveType:
+        """The Iceberg type."""
+        from pyiceberg import types
+
+        if self.precision:
+            return types.DecimalType(self.precision, self.scale)
+        primitive: dict[str, Callable[[], PrimitiveType]] = {
+            "string": types.StringType,
+            "int": types.IntegerType,
+            "long": types.LongType,
+            "double": types.DoubleType,
+            "boolean": types.BooleanType,
+            "date": types.DateType,
+            "timestamp": types.TimestampType,
+            "timestamptz": types.TimestamptzType,
+        }
+        return primitive[self.name]()
+
+
+def parse_type(text: str) -> FieldType:
+    """The type that `physicalType: text` names. Raises ValueError that says what is allowed."""
+    if text in _TYPES:
+        return FieldType(text, *_TYPES[text])
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal:
+        precision, scale = int(decimal[1]), int(decimal[2])
+        if 1 <= precision <= 38 and scale <= precision:
+            on_wire = f"a decimal with at most {precision - scale} digits before the point and {scale} after it"
+            duckdb = f"DECIMAL({precision},{scale})"
+            return FieldType(f"decimal({precision},{scale})", "number", duckdb, on_wire, precision, scale)
+    raise ValueError(f"type '{text}' is not one of {', '.join(ALLOWED)} (p up to 38, s up to p).")

@@ -1,0 +1,62 @@
+"""Where things are: the repository, the state folder, the broker, the clock. Read from the environment.
+
+The catalog and its storage follow pyiceberg's own convention (`PYICEBERG_CATALOG__MESH__*`) and are not here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mesh_platform.errors import UsageError
+
+
+class Settings(BaseSettings):
+    """The platform's own settings; each field is the variable `MESH_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="MESH_", extra="ignore")
+
+    root: Path = Field(default_factory=lambda: find_root(Path.cwd()), description="The repository, with `domains/`.")
+    state: Path = Field(default=Path(".mesh"), description="Broker, catalog, warehouse; relative to the root.")
+    broker_url: str = Field(
+        default="", description="sqlite:///path or amqp://...; empty: a file in the state folder."
+    )
+    clock: datetime | None = Field(default=None, description="An ISO time that stands for now.")
+    require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")
+
+    @property
+    def state_dir(self) -> Path:
+        """The absolute state folder."""
+        return (self.root / self.state).resolve()
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL; by default one SQLite file in the state folder."""
+        return self.broker_url or f"sqlite:///{self.state_dir / 'broker.db'}"
+
+    @property
+    def clock_file(self) -> Path:
+        """Holds the simulated now of this state folder, where a simulation has run in it."""
+        return self.state_dir / "clock"
+
+    def now(self) -> datetime:
+        """Now, in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the machine's."""
+        if self.clock is not None:
+            return self.clock if self.clock.tzinfo else self.clock.replace(tzinfo=UTC)
+        if self.clock_file.exists():
+            return datetime.fromisoformat(self.clock_file.read_text().strip())
+        return datetime.now(UTC)
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above `start` that has `domains/`.
+
+    Raises UsageError where there is none.
+    """
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / "domains").is_dir():
+            return folder
+    raise UsageError(f"{start}: no folder here or above has 'domains/'. Go into the repository, or set MESH_ROOT.")
