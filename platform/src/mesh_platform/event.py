@@ -90,11 +90,16 @@ def format_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def format_local(time: datetime) -> str:
+    """A time as the clock on the wall shows it: ISO 8601 with milliseconds and no zone."""
+    return time.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
 def _to_wire(value: object) -> str:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):
-        return format_time(value) if value.tzinfo else value.isoformat()
+        return format_time(value) if value.tzinfo else format_local(value)
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no form on the wire")

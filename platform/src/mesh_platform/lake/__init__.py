@@ -1,0 +1,1 @@
+"""Iceberg tables: created from contracts, appended to exactly once, rebuilt by partition, rolled back."""

@@ -1,0 +1,145 @@
+"""The Iceberg catalog and its tables: settings and shapes arrive, tables that match their contract leave."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import (
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import parse_transform
+from pyiceberg.types import NestedField
+
+from mesh_platform.errors import NeedsAttention, Unavailable
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from mesh_platform.contract import Shape
+    from mesh_platform.settings import Settings
+
+CATALOG = "mesh"
+PROPERTIES = {
+    # pyiceberg's own retry rebases an append over a commit that the deduplication has not seen.
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+}
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalog `mesh`: as `PYICEBERG_CATALOG__MESH__*` says, else SQLite and files in the state folder.
+
+    Raises Unavailable where it does not answer.
+    """
+    state = settings.state_dir
+    properties: dict[str, str] = {}
+    if not any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ):
+        properties = embedded_properties(settings)
+        state.mkdir(parents=True, exist_ok=True)
+    try:
+        return load_catalog(CATALOG, **properties, **{"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"})
+    except Exception as error:
+        raise Unavailable(
+            f"the catalog does not answer: {error}. Start it, or unset PYICEBERG_CATALOG__MESH__* to use {state}."
+        ) from error
+
+
+def embedded_properties(settings: Settings) -> dict[str, str]:
+    """What plain pyiceberg needs to open the embedded catalog."""
+    state = settings.state_dir
+    return {
+        "type": "sql",
+        "uri": f"sqlite:///{state / 'catalog.db'}?timeout=60",
+        "warehouse": f"file://{state}/warehouse",
+    }
+
+
+def find_table(catalog: Catalog, identifier: str) -> Table | None:
+    """The table `<namespace>.<name>` at its newest state, or None."""
+    try:
+        return catalog.load_table(identifier)
+    except (NoSuchTableError, NoSuchNamespaceError):
+        return None
+
+
+def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
+    """The table of `shape`, created where it is missing.
+
+    Raises NeedsAttention where the table that exists has other columns or partitions.
+    """
+    table = find_table(catalog, identifier)
+    if table is None:
+        schema = iceberg_schema(shape)
+        namespace = identifier.split(".")[0]
+        with suppress(NamespaceAlreadyExistsError):
+            catalog.create_namespace(namespace)
+        try:
+            return catalog.create_table(
+                identifier, schema, partition_spec=_partition_spec(shape, schema), properties=PROPERTIES
+            )
+        except TableAlreadyExistsError:
+            table = catalog.load_table(identifier)
+    _check_table(identifier, table, shape)
+    return table
+
+
+def iceberg_schema(shape: Shape) -> Schema:
+    """The Iceberg schema of a shape, its columns described, ids in their order from 1."""
+    return Schema(
+        *(
+            NestedField(number, field.name, field.type.iceberg, required=field.required, doc=field.description)
+            for number, field in enumerate(shape.fields, start=1)
+        )
+    )
+
+
+def arrow_schema(shape: Shape) -> pa.Schema:
+    """The Arrow schema of a shape's rows, with `nullable` as the contract says."""
+    return pa.schema([pa.field(f.name, f.type.arrow, nullable=not f.required) for f in shape.fields])
+
+
+def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
+    if not shape.partition:
+        return UNPARTITIONED_PARTITION_SPEC
+    return PartitionSpec(
+        *(
+            PartitionField(
+                source_id=schema.find_field(column).field_id,
+                field_id=1000 + number,
+                transform=parse_transform(transform),
+                name=column if transform == "identity" else f"{column}_{transform.split('[')[0]}",
+            )
+            for number, (transform, column) in enumerate(shape.partition)
+        )
+    )
+
+
+def _check_table(identifier: str, table: Table, shape: Shape) -> None:
+    # Optional columns that the contract dropped may stay: their history is readable and new rows leave them null.
+    actual = {field.name: field for field in table.schema().fields}
+    faults = []
+    for field in shape.fields:
+        found = actual.pop(field.name, None)
+        if found is None:
+            faults.append(f"lacks {field.name} ({field.type.name})")
+        elif found.field_type != field.type.iceberg:
+            faults.append(f"has {field.name} as {found.field_type}, the contract says {field.type.name}")
+        elif found.required and not field.required:
+            faults.append(f"requires {field.name}, the contract does not")
+    faults += [f"requires {name}, which the contract lacks" for name, field in actual.items() if field.required]
+    if faults:
+        raise NeedsAttention(
+            f"{identifier}: the table {'; '.join(faults)}. Nothing was changed. "
+            "Put the contract back as it was, or publish the change as a new product beside this one."
+        )

@@ -1,0 +1,53 @@
+"""Commits that never guess: rows and the snapshot they are true for arrive, a new snapshot or an error leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
+
+from mesh_platform.errors import ConflictError, NeedsAttention
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+
+def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None = None) -> int:
+    """Append `rows` in one snapshot on top of the very snapshot that `table` was loaded at; its id.
+
+    Raises ConflictError where the table has moved on. Any other error means that the outcome is unknown.
+    """
+    return replace_files(table, (), rows, summary)
+
+
+def replace_files(
+    table: Table, removed: Iterable[DataFile], rows: pa.Table, summary: Mapping[str, str] | None = None
+) -> int:
+    """Take `removed` out and put `rows` in, in one snapshot, so that no reader sees the one without the other.
+
+    With nothing removed the snapshot is an append. Raises as `append_rows` does.
+    """
+    removed = list(removed)
+    if table.properties.get("commit.retry.num-retries") != "0":
+        raise NeedsAttention(
+            f"{'.'.join(table.name())}: commit.retry.num-retries is not 0, so pyiceberg would rebase a commit over "
+            "rows that nobody compared it with. Set the table property back to 0."
+        )
+    try:
+        with table.transaction() as transaction:
+            update = transaction.update_snapshot(snapshot_properties=dict(summary or {}))
+            with update.overwrite() if removed else update.merge_append() as snapshot:
+                for file in removed:
+                    snapshot.delete_data_file(file)
+                if rows.num_rows:
+                    for file in _dataframe_to_data_files(transaction.table_metadata, rows, table.io):
+                        snapshot.append_data_file(file)
+    except CommitFailedException as error:
+        raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
+    committed = table.current_snapshot()
+    assert committed is not None
+    return committed.snapshot_id

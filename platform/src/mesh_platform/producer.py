@@ -1,0 +1,250 @@
+"""Records arrive from a source, live, in a burst or from a CSV file; messages leave for a product's queue.
+
+A domain's producer script says which product and which source; everything else is here.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from mesh_platform.broker import MAX_MESSAGE_BYTES, Broker, Message, queue_of
+from mesh_platform.contract import Contract, Field
+from mesh_platform.domain import Domain, Mesh, Site
+from mesh_platform.errors import ContractError, Problem, UsageError, shown
+from mesh_platform.event import Event, EventIds, Record, format_local, format_time
+
+Report = Callable[[Problem], None]
+
+
+class Source(Protocol):
+    """Where a producer's records come from when no file is replayed."""
+
+    def records(self, domain: str, site: Site, *, root: Path, seed: int, start: date) -> Iterator[Record]:
+        """Records without end, in the order of their times, from the day `start`; equal for equal arguments."""
+        ...
+
+
+@dataclass(frozen=True)
+class Producer:
+    """What a producer script declares: the product `<domain>.<product>` it feeds, and from where."""
+
+    product: str
+    source: Source
+
+
+def find_producer(mesh: Mesh, contract: Contract) -> Producer:
+    """The producer that a script of the contract's domain declares for it. Raises UsageError where none does."""
+    folder = mesh.domains[contract.domain].folder / "producers"
+    for path in sorted(folder.glob("produce_*.py")):
+        producer = _load_script(path).producer
+        if producer.product == contract.identifier:
+            assert isinstance(producer, Producer)
+            return producer
+    raise UsageError(f"{contract.identifier}: no script in {shown(folder, mesh.root)} declares a producer for it.")
+
+
+def _load_script(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"_producer_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not isinstance(getattr(module, "producer", None), Producer):
+        raise ContractError([Problem(str(path), 1, "declares no producer.", "Write producer = Producer(...).")])
+    return module
+
+
+def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
+    """The records in their envelopes, with ids that the same records get again."""
+    assert contract.event is not None
+    ids = EventIds(contract.identifier)
+    for record in records:
+        yield Event(
+            event_id=ids.id_of(record),
+            event_type=contract.event.name,
+            event_time=record.time,
+            producer=producer,
+            schema_version=contract.version,
+            payload=record.payload,
+        )
+
+
+def batch(lines: Iterable[bytes], size: int, prefix: str = "") -> Iterator[Message]:
+    """NDJSON messages of up to `size` lines and `MAX_MESSAGE_BYTES`. Equal bodies have equal message ids.
+
+    A single line that is too long makes a message of its own, which the broker refuses.
+    """
+    body: list[bytes] = []
+    length = 0
+    for line in lines:
+        if body and (len(body) >= size or length + len(line) + 1 > MAX_MESSAGE_BYTES):
+            yield _message(body, prefix)
+            body, length = [], 0
+        body.append(line)
+        length += len(line) + 1
+    if body:
+        yield _message(body, prefix)
+
+
+def _message(lines: list[bytes], prefix: str) -> Message:
+    body = b"\n".join(lines)
+    return Message(body, prefix + blake2b(body, digest_size=16).hexdigest())
+
+
+def publish(
+    broker: Broker,
+    contract: Contract,
+    messages: Iterable[Message],
+    confirmed: Callable[[int], None] = lambda events: None,
+) -> int:
+    """Send messages to the product's queue; how many events the broker confirmed. `confirmed` hears of each message.
+
+    Raises as `Broker.publish` does; what was confirmed until then stays sent.
+    """
+    queue = queue_of(contract)
+    broker.declare([queue])
+    total = 0
+
+    def count(message: Message) -> None:
+        nonlocal total
+        events = message.body.count(b"\n") + 1
+        total += events
+        confirmed(events)
+
+    broker.publish(queue, messages, count)
+    return total
+
+
+def write(lines: Iterable[bytes], stream: IO[bytes]) -> int:
+    """Write envelopes as NDJSON; how many."""
+    written = 0
+    for line in lines:
+        stream.write(line + b"\n")
+        written += 1
+    stream.flush()
+    return written
+
+
+def pace(records: Iterable[Record], rate: float, stopped: Callable[[], bool]) -> Iterator[Record]:
+    """The records at most at `rate` a second, until `stopped`."""
+    begin = time.monotonic()
+    for number, record in enumerate(records):
+        ahead = number / rate - (time.monotonic() - begin)
+        while ahead > 0 and not stopped():
+            time.sleep(min(ahead, 0.2))
+            ahead = number / rate - (time.monotonic() - begin)
+        if stopped():
+            return
+        yield record
+
+
+def stamp_now(
+    contract: Contract, site: Site, records: Iterable[Record], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Iterator[Record]:
+    """The records as if each happened at the moment it is taken."""
+    assert contract.event is not None
+    assert contract.event.time is not None
+    field = contract.event.by_name[contract.event.time]
+    for record in records:
+        time_now = now()
+        local = field.type.name == "timestamp"
+        written = format_local(time_now.astimezone(site.zone)) if local else format_time(time_now)
+        yield replace(record, time=time_now, payload={**record.payload, field.name: written})
+
+
+def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> Iterator[Record]:
+    """The records of a CSV file with the event's columns in any order; `report` hears of each line that is malformed.
+
+    An empty cell is null. A time without a zone is the site's. Raises UsageError where the file cannot be read
+    or its columns are others than the contract's.
+    """
+    assert contract.event is not None
+    try:
+        stream = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}. Name a CSV file that can be read.") from error
+    with stream:
+        rows = csv.reader(stream)
+        header = next(rows, [])
+        fields = contract.event.by_name
+        missing = [name for name, field in fields.items() if field.required and name not in header]
+        surplus = [name for name in header if name not in fields]
+        if missing or surplus or len(set(header)) != len(header):
+            wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(surplus)}"] * bool(surplus)
+            raise UsageError(
+                f"{path}:1: the file {' and '.join(wrong) or 'names a column twice'}. {contract.identifier} takes "
+                f"the columns {', '.join(fields)}. Name the columns like that and replay again."
+            )
+        chosen = [fields[name] for name in header]
+        while True:
+            try:
+                row = next(rows, None)
+                if row is None:
+                    return
+                if row:
+                    yield _record(contract, domain.site, chosen, row)
+            except (ValueError, csv.Error) as error:
+                fix = "Correct the line and replay the file; lines already sent are recognised."
+                report(Problem(str(path), rows.line_num, f"{error}.", fix))
+
+
+def _record(contract: Contract, site: Site | None, fields: list[Field], row: list[str]) -> Record:
+    assert contract.event is not None
+    assert contract.event.time is not None
+    if len(row) != len(fields):
+        raise ValueError(f"{len(row)} columns, not {len(fields)}")
+    payload = {field.name: _cell(field, text) for field, text in zip(fields, row, strict=True)}
+    time_text = payload[contract.event.time]
+    instant = datetime.fromisoformat(str(time_text))
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=site.zone if site else UTC)
+    # The order of the columns in a file is no content: the contract's order makes equal events of equal records.
+    ordered = {name: payload[name] for name in contract.event.by_name if payload.get(name) is not None}
+    return Record(instant.astimezone(UTC), ordered)
+
+
+def _cell(field: Field, text: str) -> Any:
+    """The value of one cell in the form it has on the wire. Raises ValueError that names the field."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{field.name} is not UTF-8")
+    if text == "":
+        if field.required:
+            raise ValueError(f"{field.name} is empty and required")
+        return None
+    try:
+        return _to_wire(field, text)
+    except (ValueError, InvalidOperation):
+        raise ValueError(f"{field.name} {text[:80]!r} is not {field.type.on_wire}") from None
+
+
+def _to_wire(field: Field, text: str) -> Any:
+    name = field.type.name
+    if name in ("int", "long"):
+        return int(text)
+    if name == "double":
+        return float(text)
+    if name == "boolean":
+        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else int("")
+    if field.type.precision:
+        number = Decimal(text)
+        exact = number.quantize(Decimal(1).scaleb(-field.type.scale))
+        if exact != number:
+            raise ValueError
+        return str(exact)
+    if name == "date":
+        return date.fromisoformat(text).isoformat()
+    if name in ("timestamp", "timestamptz"):
+        instant = datetime.fromisoformat(text)
+        if (instant.tzinfo is None) == (name == "timestamptz"):
+            raise ValueError
+        return format_time(instant) if instant.tzinfo else format_local(instant)
+    return text
