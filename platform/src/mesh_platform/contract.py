@@ -82,7 +82,8 @@ class Shape:
 class Contract:
     """What one product promises. `table` is what it publishes; `event` is what its producers send, if any.
 
-    `freshness` is the longest allowed age of the newest row; None means that the table holds no running events.
+    `freshness` is the longest allowed age of the newest row by `freshness_column`; None means that the table holds
+    no running events.
     `roles` may read columns classified `pii`.
     """
 
@@ -94,6 +95,7 @@ class Contract:
     table: Shape
     event: Shape | None
     freshness: timedelta | None
+    freshness_column: str | None
     retention: timedelta
     implements: str | None
     roles: tuple[str, ...]
@@ -141,7 +143,9 @@ class _Reader:
         self._names()
         freshness, retention = self._duration("freshness"), self._duration("retention")
         if events and freshness is None:
-            self._add(("slaProperties",), "promises no freshness.", "Add {property: freshness, value: 24, unit: h}.")
+            fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
+            self._add(("slaProperties",), "promises no freshness.", fix)
+        column = self._freshness_column(tables[0]) if freshness and tables else None
         description = self.data.get("description") or {}
         if not description.get("purpose"):
             self._add(("description",), "has no description.purpose.", "Say in a sentence what the product is for.")
@@ -156,6 +160,7 @@ class _Reader:
             table=tables[0],
             event=events[0] if events else None,
             freshness=freshness,
+            freshness_column=column,
             retention=retention or timedelta(days=365 * 10),
             implements=custom.get("mesh.implements"),
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
@@ -199,6 +204,18 @@ class _Reader:
                 )
                 return None
             return timedelta(hours=item["value"] * hours)
+        return None
+
+    def _freshness_column(self, table: Shape) -> str | None:
+        for i, item in enumerate(self.data["slaProperties"]):
+            if item["property"] == "freshness":
+                owner, _, column = str(item.get("element")).partition(".")
+                field = table.by_name.get(column)
+                if owner == table.name and field and field.type.name == "timestamptz":
+                    return column
+                instants = [f"{table.name}.{f.name}" for f in table.fields if f.type.name == "timestamptz"]
+                fix = f"Name the column that it is measured by: {' or '.join(instants) or 'a timestamptz'}."
+                self._add(("slaProperties", i), f"freshness has the element '{item.get('element')}'.", fix)
         return None
 
     def _shape(self, index: int, data: Mapping[str, Any]) -> tuple[str, Shape]:

@@ -28,7 +28,7 @@ Report = Callable[[Problem], None]
 class Source(Protocol):
     """Where a producer's records come from when no file is replayed."""
 
-    def records(self, domain: str, site: Site, *, root: Path, seed: int, start: date) -> Iterator[Record]:
+    def records(self, domain_name: str, site: Site, *, root: Path, seed: int, start: date) -> Iterator[Record]:
         """Records without end, in the order of their times, from the day `start`; equal for equal arguments."""
         ...
 
@@ -147,16 +147,13 @@ def pace(records: Iterable[Record], rate: float, stopped: Callable[[], bool]) ->
         yield record
 
 
-def stamp_now(
-    contract: Contract, site: Site, records: Iterable[Record], now: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> Iterator[Record]:
-    """The records as if each happened at the moment it is taken."""
+def stamp(contract: Contract, site: Site, records: Iterable[Record], clock: Iterable[datetime]) -> Iterator[Record]:
+    """The records as if they happened at the times of `clock`, one each."""
     assert contract.event is not None
     assert contract.event.time is not None
     field = contract.event.by_name[contract.event.time]
-    for record in records:
-        time_now = now()
-        local = field.type.name == "timestamp"
+    local = field.type.name == "timestamp"
+    for time_now, record in zip(clock, records, strict=False):
         written = format_local(time_now.astimezone(site.zone)) if local else format_time(time_now)
         yield replace(record, time=time_now, payload={**record.payload, field.name: written})
 

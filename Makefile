@@ -1,0 +1,60 @@
+# Everything that people run. `make` alone lists the targets; each takes STATE=folder.
+
+STATE ?= .mesh
+BROKER ?=
+ARGS ?=
+# The first of these that is Python 3.11 or 3.12.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+export MESH_STATE := $(STATE)
+ifneq ($(BROKER),)
+export MESH_BROKER_URL := $(BROKER)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check real-orders clean-state lock
+
+help: ## List the targets
+	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder]"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
+	@$(BIN)/mesh run $(ARGS)
+
+test: .venv/test ## Install what the tests need and run them all
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/test ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
+real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
+	@$(BIN)/python examples/real_orders/run.py $(ARGS)
+
+clean-state: ## Forget broker, catalog, warehouse and simulated history
+	rm -rf "$(STATE)"
+
+lock: .venv/test ## Pin the requirements anew
+	@for name in run test; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/run: .venv/python requirements/run.txt platform/pyproject.toml
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e platform
+	@touch $@
+
+.venv/test: .venv/run requirements/test.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""The domain west_warehouse."""

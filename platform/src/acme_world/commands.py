@@ -1,0 +1,242 @@
+"""`mesh run` and `mesh answer-key`: days of the simulated company go all the way, and are held against the key."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from mesh_platform.broker import Broker, connect, queue_of
+from mesh_platform.cli.output import errors, format_option, progress_bar, read_settings, write_json, write_table
+from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.errors import UsageError
+from mesh_platform.producer import batch, find_producer, publish
+from mesh_platform.settings import Settings
+
+from acme_world.answer_key import answer_key as compute_key
+from acme_world.faults import parse_rates
+from acme_world.key_check import PRODUCER, Difference, compare
+from acme_world.orders import Source
+from acme_world.progress_file import Progress, read_progress, write_progress
+from acme_world.world import Site
+
+if TYPE_CHECKING:
+    from mesh_platform.contract import Contract
+    from pyiceberg.catalog import Catalog
+
+DEFAULT_DAYS = 60
+LINES_IN_MESSAGE = 500
+
+_day = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command(short_help="Simulate days of the company, move them all the way, check them against the answer key.")
+@click.option("--seed", type=int, help="Which history is drawn.  [default: 7, or that of the state folder]")
+@click.option("--start", type=_day, help="First day.  [default: 2025-10-01, or that of the state folder]")
+@click.option("--days", type=click.IntRange(1, 10_000), help="Days in all.  [default: 60, and one more each time]")
+@click.option("--rates", help="late=0.02,duplicate=0.01,malformed=0.005 are the defaults.")
+@click.option("--domain", "only", help="Produce for this domain alone.")
+@format_option
+def run(
+    seed: int | None,
+    start: datetime | None,
+    days: int | None,
+    rates: str | None,
+    only: str | None,
+    output_format: str,
+) -> None:
+    """Produce, ingest and build; then compare every total with the answer key.
+
+    The first run makes 60 days, each further run one more. With --days the simulation is brought to that length;
+    days that it has already are not made again. Exit code 1 where a total differs.
+    """
+    from mesh_platform.build import build
+    from mesh_platform.ingest import ingest
+    from mesh_platform.lake.catalog import open_catalog
+
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    world = read_progress(settings, seed, start.date() if start else None, parse_rates(rates) if rates else None)
+    sellers = _sellers(mesh, only)
+    target = days or (max(world.days.values()) + 1 if world.days else DEFAULT_DAYS)
+    catalog = open_catalog(settings)
+    with connect(settings.broker) as broker:
+        published = _publish(settings, broker, sellers, world, target)
+        _set_clock(settings, world, target)
+        with progress_bar("ingest", published, "events") as advance:
+            seen: dict[str, int] = {}
+
+            def report(result: Any) -> None:
+                advance(result.deliveries - seen.get(result.table, 0))
+                seen[result.table] = result.deliveries
+
+            results = ingest(
+                catalog,
+                broker,
+                [contract for contract, _ in sellers],
+                settings.now,
+                until_empty=True,
+                progress=report,
+            )
+        world = write_progress(settings, world, {contract.domain: target for contract, _ in sellers})
+        dead = sum(broker.depth(queue_of(contract).dead_letter) for contract, _ in sellers)
+    with progress_bar("build", None, "tables") as advance:
+        build(mesh, catalog, on_progress=lambda _built: advance(1))
+    figures, differences = _check(settings, mesh, catalog, world)
+    outcome = {
+        "published": published,
+        **{
+            name: sum(getattr(result, name) for result in results)
+            for name in ("appended", "quarantined", "duplicates")
+        },
+        "dead_lettered": dead,
+        "key_ok": not differences,
+    }
+    if output_format == "json":
+        write_json({**outcome, "differences": [asdict(difference) for difference in differences]})
+    else:
+        _show(settings, mesh, catalog, world, outcome, figures, differences)
+    sys.exit(1 if differences else 0)
+
+
+@click.command("answer-key", short_help="What the tables must hold, computed from the simulated company alone.")
+@click.option("--seed", type=int, required=True)
+@click.option("--start", type=_day, required=True)
+@click.option("--days", type=click.IntRange(1, 10_000), required=True)
+@click.option("--rates", default="", help="late=0.02,duplicate=0.01,malformed=0.005 are the defaults.")
+@format_option
+def answer_key(seed: int, start: datetime, days: int, rates: str, output_format: str) -> None:
+    """Rows, sums and rejects of each table after so many days; nothing of the pipelines is used.
+
+    rows, sums and by_month are what the table holds; accepted counts events that are well-formed and arrived, all
+    counts those that were spoilt too.
+    """
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    key = compute_key(settings.root, _sites(mesh), seed, start.date(), days, parse_rates(rates))
+    if output_format == "json":
+        write_json(key)
+        return
+    rows = [
+        {"table": table, "rows": figures["rows"], **figures.get("sums", {"quantity": None, "amount_usd": None})}
+        for table, figures in key.items()
+        if table != "quarantine"
+    ]
+    write_table(rows)
+    write_table([{"product": product, "quarantine": count} for product, count in key["quarantine"].items()])
+
+
+def _sellers(mesh: Mesh, only: str | None) -> list[tuple[Contract, Source]]:
+    """The products that the world produces for, each with its producer's source."""
+    sellers = []
+    for contract in mesh.ingested((only,) if only else ()):
+        source = find_producer(mesh, contract).source
+        if isinstance(source, Source):
+            sellers.append((contract, source))
+    if not sellers:
+        raise UsageError(
+            f"{only or 'the mesh'}: no producer draws from the simulated company. Check domains/*/producers."
+        )
+    return sellers
+
+
+def _sites(mesh: Mesh) -> dict[str, Site]:
+    return {c.domain: site for c, _ in _sellers(mesh, None) if (site := mesh.domains[c.domain].site)}
+
+
+def _publish(
+    settings: Settings, broker: Broker, sellers: list[tuple[Contract, Source]], world: Progress, target: int
+) -> int:
+    """Send the days that each domain lacks; how many events the broker confirmed."""
+    todo = [
+        (contract, source, day) for contract, source in sellers for day in range(world.done(contract.domain), target)
+    ]
+    mesh = load_mesh(settings.root)
+    published = 0
+    with progress_bar("produce", len(todo), "days") as advance:
+        for contract, source, day in todo:
+            site = mesh.domains[contract.domain].site
+            assert site is not None
+            assert contract.event is not None
+            lines = source.arrivals(
+                contract.domain,
+                site,
+                root=settings.root,
+                seed=world.seed,
+                start=world.start,
+                day=day,
+                rates=world.rates,
+                product=contract.identifier,
+                event_type=contract.event.name,
+                producer=PRODUCER,
+                schema_version=contract.version,
+            )
+            published += publish(broker, contract, batch(lines, LINES_IN_MESSAGE, prefix=f"{PRODUCER}:"))
+            advance(1)
+    return published
+
+
+def _set_clock(settings: Settings, world: Progress, target: int) -> None:
+    """Let the state folder's clock stand at the end of the simulation."""
+    now = datetime.combine(world.start + timedelta(days=max(target, *world.days.values(), 0)), time(), UTC)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    settings.clock_file.write_text(now.isoformat())
+
+
+def _check(settings: Settings, mesh: Mesh, catalog: Catalog, world: Progress) -> tuple[int, list[Difference]]:
+    """How many figures were compared, and which differ; domains of another length are compared for themselves."""
+    sites = _sites(mesh)
+    lengths = {domain: world.done(domain) for domain in sites}
+    from mesh_platform.view import open_session
+
+    session = open_session(mesh, catalog, locked=False)
+    groups = [list(sites)] if len(set(lengths.values())) == 1 else [[domain] for domain in sites if lengths[domain]]
+    figures, differences = 0, []
+    for group in groups:
+        chosen = {domain: sites[domain] for domain in group}
+        key = compute_key(settings.root, chosen, world.seed, world.start, lengths[group[0]], world.rates)
+        if len(groups) > 1:
+            key = {name: value for name, value in key.items() if name == "quarantine" or name.split(".")[0] in group}
+        compared, found = compare(mesh, session, key)
+        figures += compared
+        differences += found
+    return figures, differences
+
+
+def _show(
+    settings: Settings,
+    mesh: Mesh,
+    catalog: Catalog,
+    world: Progress,
+    outcome: dict[str, Any],
+    figures: int,
+    differences: list[Difference],
+) -> None:
+    from mesh_platform.cli.tables import show_status
+
+    show_status(settings, mesh, catalog)
+    click.echo()
+    write_table([outcome], title="This run")
+    click.echo()
+    if differences:
+        write_table([asdict(d) for d in differences], title="The answer key disagrees")
+    else:
+        click.echo(f"Answer key (seed {world.seed}, from {world.start}): {figures} figures compared, all equal.")
+    click.echo("\nWhere to look next:")
+    prefix = "" if settings.state_dir == (settings.root / ".mesh").resolve() else f"MESH_STATE={settings.state_dir} "
+    program = (
+        sys.argv[0] if not sys.argv[0].startswith(str(settings.root)) else sys.argv[0][len(str(settings.root)) + 1 :]
+    )
+    for command in (
+        "query \"select w.region, date_trunc('month', f.order_ts) as month, sum(f.amount_usd) as revenue_usd "
+        "from logistics_core.fact_orders f join logistics_core.dim_warehouse w using (warehouse_id) "
+        'group by all order by all"',
+        'query "select reason, field, count(*) as events from north_warehouse.orders_north__rejected group by all"',
+        "explain logistics_core.fact_orders",
+        "status",
+    ):
+        click.echo(f"  {prefix}{program} {command}")
+    if differences:
+        errors.print("The tables do not hold what the company did. Nothing was changed; see the differences above.")

@@ -1,0 +1,199 @@
+"""One connection to RabbitMQ on a thread of its own, and the meaning of its errors.
+
+Functions arrive from other threads and run on the connection's; what the broker sends goes to callbacks there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pika
+from pika.exceptions import (
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ConnectionBlockedTimeout,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+
+# Each failure reaches the caller as an error that says what to do; pika would also print a stack for each attempt.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+_REFUSED = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError)
+
+ALARM = "RabbitMQ blocks publishers by an alarm: free memory or disk there (`rabbitmq-diagnostics alarms`)"
+
+
+def parse_url(url: str) -> pika.URLParameters:
+    """Connection parameters of an AMQP URL; its query may set pika's own options. Raises UsageError."""
+    try:
+        parameters = pika.URLParameters(url)
+    except (ValueError, TypeError):
+        # Neither the URL nor pika's words, which may quote it: there is a password in it.
+        raise UsageError("MESH_BROKER_URL: not an AMQP URL. Write amqp://user:password@host:port/vhost.") from None
+    # Seconds. Dead peers are noticed within twice the heartbeat; a busy Python process answers within 30 s.
+    if parameters.heartbeat is None:
+        parameters.heartbeat = 30
+    if parameters.blocked_connection_timeout is None:
+        parameters.blocked_connection_timeout = 45.0
+    return parameters
+
+
+def name_of(parameters: pika.URLParameters) -> str:
+    """The broker as people read it, without the password."""
+    return f"{parameters.host}:{parameters.port}/{parameters.virtual_host.removeprefix('/')}".rstrip("/")
+
+
+def explain(error: BaseException, parameters: pika.URLParameters) -> MeshError:
+    """What a failure of pika means to the caller."""
+    error = _innermost(error)
+    place = name_of(parameters)
+    if isinstance(error, MeshError):
+        return error
+    if isinstance(error, ChannelClosedByBroker):
+        if error.reply_code == 404:
+            return MeshError(f"{place}: {error.reply_text}. Declare the queue first.")
+        if error.reply_code in (403, 406):
+            return NeedsAttention(f"{place}: {error.reply_text}. Change the rights or the queue, then try again.")
+    if isinstance(error, _REFUSED):
+        return NeedsAttention(
+            f"{place}: RabbitMQ refuses user '{parameters.credentials.username}' or the virtual host. "
+            "Check user, password and virtual host in MESH_BROKER_URL."
+        )
+    if isinstance(error, ConnectionBlockedTimeout):
+        return Unavailable(f"{place}: {ALARM}, then publish again.")
+    return Unavailable(
+        f"{place}: RabbitMQ does not answer ({str(error) or type(error).__name__}). "
+        "Start it (scripts/rabbitmq start), or check MESH_BROKER_URL."
+    )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """pika wraps the errors of connecting: in `exception`, in `exceptions` of several attempts, or as an argument."""
+    inner = [getattr(error, "exception", None), *getattr(error, "exceptions", [])[-1:], *error.args[:1]]
+    return next((_innermost(one) for one in inner if isinstance(one, BaseException)), error)
+
+
+class Link:
+    """One connection with one channel, once: when it is lost it stays lost, and its owner opens another."""
+
+    OPEN_SECONDS = 30.0
+    CLOSE_SECONDS = 5.0
+
+    def __init__(
+        self,
+        parameters: pika.URLParameters,
+        prepare: Callable[[Any, Callable[[], None]], None],
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        """Connect, open a channel and call `prepare(channel, ready)`; returns when that has called `ready`.
+
+        Later `lost` is called once with the error, unless `close` was called. Both run on the connection's thread.
+        Raises what `explain` says.
+        """
+        self._parameters = parameters
+        self._prepare = prepare
+        self._lost = lost
+        self._guard = threading.Lock()
+        self._settled = threading.Event()
+        self._error: BaseException | None = None
+        self._connection: Any = None
+        self._channel: Any = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+        self._thread.start()
+        if not self._settled.wait(self.OPEN_SECONDS):
+            self._error = TimeoutError(f"no reply for {self.OPEN_SECONDS:g} s")
+        if self._error is not None:
+            self.close()
+            raise explain(self._error, parameters) from self._error
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run `function` on the connection's thread, in the order of calls; dropped once the channel is gone."""
+        self._schedule(partial(self._run_while_open, function))
+
+    def close(self) -> None:
+        """Run what was scheduled, then close; the broker has then seen all of it. Waits `CLOSE_SECONDS` at most."""
+        self._closing = True
+        self._schedule(self._end)
+        self._thread.join(self.CLOSE_SECONDS)
+
+    def _schedule(self, function: Callable[[], None]) -> None:
+        with self._guard:
+            if self._connection is not None:
+                self._connection.ioloop.add_callback_threadsafe(function)
+
+    def _run_while_open(self, function: Callable[[], None]) -> None:
+        if self._channel is not None and self._channel.is_open:
+            function()
+
+    def _end(self) -> None:
+        if self._connection.is_open:
+            self._connection.close()
+        elif self._connection.is_closed or not self._settled.is_set():
+            self._connection.ioloop.stop()
+
+    def _run(self) -> None:
+        connection: Any = None
+        try:
+            connection = pika.SelectConnection(
+                self._parameters,
+                on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
+                on_open_error_callback=self._on_connection_end,
+                on_close_callback=self._on_connection_end,
+            )
+            with self._guard:
+                self._connection = connection
+            connection.ioloop.start()
+        except Exception as error:  # a fault in a callback must reach the waiting thread, not end this one silently
+            self._report(error)
+        finally:
+            with self._guard:
+                self._connection = None
+            if connection is not None:
+                connection.ioloop.close()
+
+    def _on_channel(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(self._on_channel_end)
+        self._prepare(channel, self._settled.set)
+
+    def _on_channel_end(self, channel: Any, error: BaseException) -> None:
+        self._report(error)
+        if channel.connection.is_open:
+            channel.connection.close()
+
+    def _on_connection_end(self, connection: Any, error: BaseException) -> None:
+        self._report(error)
+        connection.ioloop.stop()
+
+    def _report(self, error: BaseException) -> None:
+        if self._closing or self._error is not None:
+            return
+        self._error = error
+        if self._settled.is_set():
+            self._lost(error)
+        self._settled.set()
+
+
+def open_patiently(open_link: Callable[[], Link], deadline: float) -> Link:
+    """A new link, tried again with growing pauses until `deadline` (of time.monotonic).
+
+    Raises what the last attempt raised. While a broker starts it may also refuse users or not know its queues.
+    """
+    pause = 0.1
+    while True:
+        try:
+            return open_link()
+        except MeshError:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 2.0)

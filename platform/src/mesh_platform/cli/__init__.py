@@ -1,0 +1,74 @@
+"""`mesh ...`: words arrive, tables for people or JSON for programs leave. Commands live in the modules beside this.
+
+Exit codes: 0 fine, 1 problems found, 2 wrong use, 3 a service is not there (try again).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+import click
+
+from mesh_platform.errors import MeshError
+from mesh_platform.producer import Producer
+
+COMMANDS = {
+    "produce": "mesh_platform.cli.events:produce",
+    "ingest": "mesh_platform.cli.events:ingest",
+    "faults": "mesh_platform.cli.events:faults",
+    "build": "mesh_platform.cli.tables:build",
+    "status": "mesh_platform.cli.tables:status",
+    "query": "mesh_platform.cli.tables:query",
+    "rollback": "mesh_platform.cli.tables:rollback",
+    "explain": "mesh_platform.cli.tables:explain",
+    "new": "mesh_platform.cli.scaffolding:new",
+}
+
+
+class _Mesh(click.Group):
+    """Loads a command's module when it is called, so that none waits for what it does not need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="mesh.commands"))})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name].partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+        else:
+            found = entry_points(group="mesh.commands", name=name)
+            if not found:
+                return None
+            command = next(iter(found)).load()
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Mesh, context_settings={"help_option_names": ["-h", "--help"]})
+def mesh() -> None:
+    """A data mesh on a lakehouse: contracts in, pipelines out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `mesh` with `arguments` (default: the process's) and exit with its code."""
+    try:
+        mesh.main(args=list(arguments) if arguments is not None else None, prog_name="mesh", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except MeshError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+
+
+def run_producer(producer: Producer) -> None:
+    """What a producer script does: the modes and options of `mesh produce` for its product."""
+    main(["produce", producer.product, *sys.argv[1:]])

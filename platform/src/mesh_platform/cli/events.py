@@ -1,0 +1,226 @@
+"""`mesh produce`, `mesh ingest`, `mesh faults`: events from sources to queues, and from queues to tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from mesh_platform import faults as fault_points
+from mesh_platform.broker import connect
+from mesh_platform.cli.output import (
+    errors,
+    format_option,
+    progress_bar,
+    read_settings,
+    stop_on_signal,
+    write_json,
+    write_table,
+)
+from mesh_platform.contract import Contract
+from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.errors import Problem, UsageError
+from mesh_platform.event import Record
+from mesh_platform.producer import batch, find_producer, pace, publish, read_csv, stamp, wrap, write
+from mesh_platform.settings import Settings
+
+
+@click.command(short_help="Send events to a product's queue: live, in a burst, or from a CSV file.")
+@click.argument("words", nargs=-1, required=True, metavar="<domain>.<product>|--all live|burst|replay [FILE.csv]")
+@click.option("--all", "everything", is_flag=True, help="All products that have a producer.")
+@click.option("--interval", type=click.FloatRange(min=0.001), default=10.0, show_default=True, help="live: seconds.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0.001), default=1000.0, show_default=True, help="burst: events a second."
+)
+@click.option("--count", type=click.IntRange(min=1), help="How many events. burst: 1000 if not given; live: no end.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed and day, same events, same ids.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="burst: its day (default: today).")
+@click.option("--batch", "size", type=click.IntRange(1, 100_000), help="Events in a message (live: 1, else 500).")
+@click.option("--to", "target", type=click.Choice(["broker", "-"]), default="broker", help="-: NDJSON on stdout.")
+@format_option
+def produce(
+    words: tuple[str, ...],
+    everything: bool,
+    interval: float,
+    rate: float,
+    count: int | None,
+    seed: int,
+    start: datetime | None,
+    size: int | None,
+    target: str,
+    output_format: str,
+) -> None:
+    """Send events of a product.
+
+    \b
+    mesh produce north_warehouse.orders_north live --interval 10
+    mesh produce north_warehouse.orders_north burst --rate 5000 --count 20000
+    mesh produce north_warehouse.orders_north replay orders.csv
+    """
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    products, mode, path = _read_words(mesh, words, everything)
+    malformed: list[Problem] = []
+
+    def report(problem: Problem) -> None:
+        malformed.append(problem)
+        errors.print(str(problem), markup=False)
+
+    first_day = start.date() if start else settings.now().date()
+    with stop_on_signal() as stopped:
+
+        def records(contract: Contract) -> Iterator[Record]:
+            domain = mesh.domains[contract.domain]
+            if path:
+                return read_csv(contract, domain, path, report)
+            return _drawn(settings, mesh, contract, mode, seed, first_day, stopped, interval, rate, count)
+
+        confirmed = _send(settings, mesh, products, records, mode, size, target, stopped, count)
+    result = {"confirmed": confirmed, "malformed_lines": len(malformed)}
+    if target == "-":
+        errors.print(f"{confirmed} events written, {len(malformed)} malformed lines.", markup=False)
+    elif output_format == "json":
+        write_json(result)
+    else:
+        click.echo(f"{confirmed} events confirmed by the broker, {len(malformed)} malformed lines.")
+    sys.exit(1 if malformed else 0)
+
+
+def _read_words(mesh: Mesh, words: tuple[str, ...], everything: bool) -> tuple[list[Contract], str, Path | None]:
+    rest = list(words)
+    products = mesh.ingested() if everything else mesh.ingested((rest.pop(0),))
+    mode = rest.pop(0) if rest else ""
+    wanted = 1 if mode == "replay" else 0
+    if mode not in ("live", "burst", "replay") or len(rest) != wanted:
+        raise UsageError(
+            f"mesh produce {' '.join(words)}: after the product (or --all) comes live, burst or replay FILE.csv."
+        )
+    if mode == "replay" and len(products) != 1:
+        raise UsageError("replay sends one file to one product: name it as <domain>.<product>.")
+    if not products:
+        raise UsageError(f"{words[0]}: no event is sent for any of its products.")
+    return products, mode, Path(rest[0]) if rest else None
+
+
+def _drawn(
+    settings: Settings,
+    mesh: Mesh,
+    contract: Contract,
+    mode: str,
+    seed: int,
+    start: date,
+    stopped: Callable[[], bool],
+    interval: float,
+    rate: float,
+    count: int | None,
+) -> Iterator[Record]:
+    domain = mesh.domains[contract.domain]
+    if domain.site is None:
+        raise UsageError(f"{contract.identifier}: {domain.folder / 'domain.yaml'} has no site to draw events for.")
+    source = find_producer(mesh, contract).source
+    records = source.records(domain.name, domain.site, root=settings.root, seed=seed, start=start)
+    if mode == "live":
+        clock = iter(lambda: datetime.now(UTC), None)
+        return islice(stamp(contract, domain.site, pace(records, 1 / interval, stopped), clock), count)
+    # A burst is what a peak would look like: its events follow one another at its rate from midnight on.
+    midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
+    peak = (midnight + timedelta(seconds=number / rate) for number in range(count or 1000))
+    return pace(stamp(contract, domain.site, records, peak), rate, stopped)
+
+
+def _send(
+    settings: Settings,
+    mesh: Mesh,
+    products: list[Contract],
+    records: Callable[[Contract], Iterator[Record]],
+    mode: str,
+    size: int | None,
+    target: str,
+    stopped: Callable[[], bool],
+    count: int | None,
+) -> int:
+    lines_in_message = size or (1 if mode == "live" else 500)
+    with connect(settings.broker) if target == "broker" else nullcontext() as broker:
+        if mode == "live" and len(products) > 1:
+            raise UsageError("live sends one product; start one call for each. burst takes --all.")
+        confirmed = 0
+        for contract in products:
+            if stopped():
+                break
+            name = f"produce_{contract.name}"
+            lines = (event.to_json() for event in wrap(contract, records(contract), name))
+            if broker is None:
+                confirmed += write(lines, sys.stdout.buffer)
+                continue
+            with progress_bar(contract.identifier, None if mode == "replay" else (count or 1000)) as advance:
+                confirmed += publish(broker, contract, batch(lines, lines_in_message), advance)
+        return confirmed
+
+
+@click.command(short_help="Consume queues, validate, and commit to the lake exactly once.")
+@click.argument("names", nargs=-1, metavar="[<domain>[.<product>]]...")
+@click.option("--until-empty", is_flag=True, help="End when the queues are empty.")
+@click.option("--max-seconds", type=click.FloatRange(min=0), help="End after this time.")
+@click.option("--replay-rejected", is_flag=True, help="Send the quarantine through again instead.")
+@click.option("--dead-letters", is_flag=True, help="Consume the dead-letter queues instead.")
+@format_option
+def ingest(
+    names: tuple[str, ...],
+    until_empty: bool,
+    max_seconds: float | None,
+    replay_rejected: bool,
+    dead_letters: bool,
+    output_format: str,
+) -> None:
+    """Consume the queues of all products, or of those named, and commit each event exactly once.
+
+    Without --until-empty or --max-seconds it goes on until Ctrl-C.
+    """
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    contracts = mesh.ingested(names)
+    from mesh_platform import ingest as ingesting
+    from mesh_platform.lake.catalog import open_catalog
+
+    catalog = open_catalog(settings)
+    if replay_rejected:
+        results = ingesting.replay_rejected(catalog, contracts, settings.now)
+    else:
+        with connect(settings.broker) as broker, stop_on_signal() as stopped:
+            results = ingesting.ingest(
+                catalog,
+                broker,
+                contracts,
+                settings.now,
+                until_empty=until_empty,
+                max_seconds=max_seconds,
+                dead_letters=dead_letters,
+                stopped=stopped,
+            )
+    rows = [asdict(result) for result in results]
+    if output_format == "json":
+        write_json(rows)
+    else:
+        write_table(rows)
+
+
+@click.group(short_help="Points at which a test may end or fail the process.")
+def faults() -> None:
+    """Points at which `MESH_FAULT=<point>:kill|raise|stop[:N]` acts."""
+
+
+@faults.command("list")
+@format_option
+def list_faults(output_format: str) -> None:
+    """The names of all fault points, in the order of the way of an event."""
+    rows = [{"point": name, "meaning": meaning} for name, meaning in fault_points.POINTS.items()]
+    if output_format == "json":
+        write_json(rows)
+    else:
+        write_table(rows)

@@ -1,0 +1,132 @@
+"""What commands share: options, settings, tables for people, JSON for programs, progress, a clean stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mesh_platform.errors import UsageError
+from mesh_platform.settings import Settings
+
+errors = Console(stderr=True, highlight=False)
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="json: one object on stdout.",
+)
+
+
+def read_settings() -> Settings:
+    """The settings of this call. Raises UsageError that names each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"MESH_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{wrong}. Correct or unset it.") from None
+
+
+def to_plain(value: Any) -> Any:
+    """A value as JSON has it: decimals as strings, times as ISO 8601 in UTC with Z, bytes as text."""
+    match value:
+        case Decimal():
+            return str(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
+        case date() | Path():
+            return value.isoformat() if isinstance(value, date) else str(value)
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return None
+        case Mapping():
+            return {str(key): to_plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_plain(item) for item in value]
+        case _:
+            return value
+
+
+def write_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    click.echo(json.dumps(to_plain(value), indent=1, ensure_ascii=False))
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, columns: Sequence[str] = ()) -> None:
+    """Rows as a table for people; numbers to the right, null as a dash. Never cuts a cell when not on a terminal."""
+    names = list(columns) or list(rows[0] if rows else ())
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
+    )
+    for name in names:
+        numeric = any(isinstance(row[name], int | float | Decimal) for row in rows) and not any(
+            isinstance(row[name], bool) for row in rows
+        )
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in names))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1000)
+    console.print(table)
+    if not rows:
+        click.echo("(no rows)")
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(to_plain(value)).replace("[", "\\[")
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """A bar on stderr that appears on a terminal; the yielded function advances it."""
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, transient=False) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda steps: progress.update(task, advance=steps)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a clean stop; the yielded function says whether one did. A second one interrupts."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("Stopping; what is under way is finished first.", file=sys.stderr)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,175 @@
+"""`mesh build`, `status`, `query`, `rollback`, `explain`: tables are built, watched, asked and set back."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from mesh_platform.cli.output import (
+    format_option,
+    progress_bar,
+    read_settings,
+    write_json,
+    write_table,
+)
+from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.errors import UsageError
+from mesh_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+
+@click.command(short_help="Bring tables up to date with what they are built from.")
+@click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
+@click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
+@format_option
+def build(tables: tuple[str, ...], full: bool, output_format: str) -> None:
+    """Build all tables, or those named and what they need. With nothing new it commits nothing."""
+    from mesh_platform.build import build as build_tables
+
+    _settings, mesh, catalog = _open()
+    with progress_bar("build", None, "tables") as advance:
+        built = build_tables(mesh, catalog, tables, full, on_progress=lambda _built: advance(1))
+    rows = [asdict(each) for each in built]
+    if output_format == "json":
+        write_json(rows)
+    else:
+        write_table(rows, columns=("table", "mode", "partitions", "rows", "snapshot_id"))
+
+
+@click.command(short_help="Rows, snapshots, files, freshness against its promise, and quarantine of every table.")
+@format_option
+def status(output_format: str) -> None:
+    """The state of every table."""
+    settings, mesh, catalog = _open()
+    if output_format == "json":
+        from mesh_platform.status import read_status
+
+        write_json([asdict(each) for each in read_status(mesh, catalog, settings.now())])
+    else:
+        show_status(settings, mesh, catalog)
+
+
+def show_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> None:
+    """The status as a table for people, with the clock that ages are counted from."""
+    from mesh_platform.status import read_status
+
+    now = settings.now()
+    rows = [
+        {
+            "table": each.table,
+            "kind": each.kind,
+            "rows": each.rows,
+            "snapshots": each.snapshots,
+            "files": each.files,
+            "newest event": f"{each.max_event_time:%Y-%m-%d %H:%M}" if each.max_event_time else None,
+            "lag": _duration(each.lag_s),
+            "promise": _duration(each.promise_s),
+            "fresh": each.fresh,
+            "quarantined": each.quarantined,
+            "orphans": each.orphans,
+        }
+        for each in read_status(mesh, catalog, now)
+    ]
+    if not rows:
+        click.echo("There are no tables yet. 'make run' makes them.")
+        return
+    write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def _duration(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds} s"
+
+
+@click.command(short_help="Ask SQL of the tables; read only.")
+@click.argument("sql")
+@click.option("--as-of", "as_of", metavar="TIME|TABLE@SNAPSHOT", help="The tables as they were.")
+@click.option("--role", help="See what this role sees: personal data is masked unless a contract lists the role.")
+@click.option("--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table")
+def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> None:
+    """Run one SELECT in DuckDB. Views are <namespace>.<table>; <fact>__resolved joins to every dimension."""
+    from mesh_platform.view import open_session, run_query
+
+    _settings, mesh, catalog = _open()
+    with open_session(mesh, catalog, role=role, as_of=_as_of(as_of)) as session:
+        result = run_query(session, sql)
+    if output_format == "csv":
+        import pyarrow.csv
+
+        pyarrow.csv.write_csv(result, sys.stdout.buffer)
+    elif output_format == "json":
+        write_json(result.to_pylist())
+    else:
+        write_table(result.to_pylist(), columns=result.column_names)
+
+
+def _as_of(text: str | None) -> datetime | str | None:
+    if text is None or "@" in text:
+        return text
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--as-of {text}: give an ISO time such as 2025-11-30T12:00:00Z, or TABLE@SNAPSHOT."
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@click.command(short_help="Set a table back to an earlier snapshot.")
+@click.argument("table")
+@click.option(
+    "--to", "snapshot_id", type=int, required=True, help="A snapshot id; 'mesh status --format json' has them."
+)
+@format_option
+def rollback(table: str, snapshot_id: int, output_format: str) -> None:
+    """Make a snapshot the current one. The tables above follow with the next 'mesh build'.
+
+    Events that leave a landing table are kept in its ledger, so that no replay brings them back.
+    """
+    from mesh_platform.lake.history import roll_back
+
+    _settings, mesh, catalog = _open()
+    done = roll_back(mesh, catalog, table, snapshot_id)
+    if output_format == "json":
+        write_json(asdict(done))
+    else:
+        click.echo(
+            f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}); {done.removed} events were removed. "
+            "Run 'mesh build' so that the tables above follow."
+        )
+
+
+@click.command(short_help="A product's owner, promise, columns, and the way from its queue to its readers.")
+@click.argument("product")
+@format_option
+def explain(product: str, output_format: str) -> None:
+    """Explain <domain>.<product> from its contract and SQL."""
+    from mesh_platform.explain import explain_product
+
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    facts = explain_product(mesh, mesh.contract(product))
+    if output_format == "json":
+        write_json(facts)
+        return
+    columns = facts.pop("columns")
+    click.echo(f"{facts.pop('product')} {facts.pop('version')}: {facts.pop('description')}\n")
+    for name, value in facts.items():
+        if value not in (None, []):
+            click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
+    click.echo()
+    write_table([{**column, "from": ", ".join(column["from"]) or None} for column in columns])
+
+
+def _open() -> tuple[Settings, Mesh, Catalog]:
+    from mesh_platform.lake.catalog import open_catalog
+
+    settings = read_settings()
+    return settings, load_mesh(settings.root), open_catalog(settings)

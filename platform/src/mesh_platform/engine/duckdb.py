@@ -1,0 +1,89 @@
+"""DuckDB that reads Iceberg: the FileIO's properties arrive, a connection leaves that needs no network and no home.
+
+`iceberg_scan('<metadata.json>')` reads a table; it is one state of that table and never moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+import duckdb
+
+from mesh_platform.errors import Unavailable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def connect(properties: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB in UTC that reads Iceberg; `properties` are the catalog's, of which `s3.*` matter.
+
+    Raises Unavailable where the extension wheels are missing or are not of DuckDB's own version.
+    """
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    on_s3 = any(name.startswith("s3.") for name in properties) or properties.get("warehouse", "").startswith("s3")
+    for extension in ("avro", "iceberg", *(["httpfs"] if on_s3 else [])):
+        connection.execute(f"LOAD {literal(str(_extension_path(extension)))}")
+    if on_s3:
+        connection.execute(_s3_secret(properties))
+    return connection
+
+
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | None) -> Iterator[None]:
+    """Within the block, SQL reads `rows` by `name`; without rows there is no such name."""
+    if rows is None:
+        yield
+        return
+    connection.register(name, rows)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
+
+
+def literal(text: str) -> str:
+    """`text` as a string in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _extension_path(name: str) -> Path:
+    # LOAD by path, because INSTALL wants a network and LOAD by name a folder in the user's home.
+    package = f"duckdb_extension_{name}"
+    spec = find_spec(package)
+    if spec is not None and spec.origin is not None:
+        found = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        if found.exists():
+            return found
+    raise Unavailable(
+        f"DuckDB {duckdb.__version__} finds no extension '{name}' of its own version. "
+        f"Install {package.replace('_', '-')}=={duckdb.__version__}."
+    )
+
+
+def _s3_secret(properties: Mapping[str, str]) -> str:
+    """The SQL that gives DuckDB what pyiceberg's FileIO knows (https://py.iceberg.apache.org/configuration/#s3)."""
+    endpoint = urlparse(properties.get("s3.endpoint", ""))
+    parts = {
+        "KEY_ID": properties.get("s3.access-key-id"),
+        "SECRET": properties.get("s3.secret-access-key"),
+        "SESSION_TOKEN": properties.get("s3.session-token"),
+        "REGION": properties.get("s3.region"),
+        "ENDPOINT": endpoint.netloc,
+        "URL_STYLE": "path" if endpoint.netloc else None,
+    }
+    given = [f"{name} {literal(value)}" for name, value in parts.items() if value]
+    plain = ["USE_SSL false"] if endpoint.scheme == "http" else []
+    return f"CREATE SECRET warehouse ({', '.join(['TYPE s3', *given, *plain])})"

@@ -1,0 +1,90 @@
+"""The history of a table: its snapshots, the state at a time, and the way back, with what must not come again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table.snapshots import ancestors_of
+
+from mesh_platform.errors import ConflictError, UsageError
+from mesh_platform.lake.append import append_new, nothing_refused
+from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.landing import landing_name, removed_name, removed_shape
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
+    from mesh_platform.contract import Contract
+    from mesh_platform.domain import Mesh
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`removed` counts the events that left a landing table and went into its ledger; 0 for other tables."""
+
+    table: str
+    snapshot_id: int
+    left: int | None
+    removed: int
+
+
+def snapshots_on_main(table: Table) -> list[Snapshot]:
+    """The snapshots that led to the current one, newest first."""
+    current = table.current_snapshot()
+    return list(ancestors_of(current, table.metadata)) if current else []
+
+
+def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -> RolledBack:
+    """Make `snapshot_id` the table's current snapshot; the tables above follow with the next build.
+
+    From a landing table the events that leave are first written to its ledger, so that no replay brings them
+    back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
+    is not there, ConflictError where somebody commits in between five times.
+    """
+    landings = {landing_name(contract): contract for contract in mesh.ingested()}
+    for _ in range(5):
+        table = find_table(catalog, identifier)
+        if table is None:
+            raise UsageError(f"{identifier}: no such table. 'mesh status' lists them.")
+        if table.metadata.snapshot_by_id(snapshot_id) is None:
+            known = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
+            raise UsageError(f"{identifier}: no snapshot {snapshot_id}; the newest are {known}.")
+        left = table.metadata.current_snapshot_id
+        removed = 0
+        if identifier in landings and left != snapshot_id:
+            removed = _write_ledger(catalog, table, landings[identifier], snapshot_id)
+        try:
+            with table.manage_snapshots() as manage:
+                manage.set_current_snapshot(snapshot_id=snapshot_id)
+            return RolledBack(identifier, snapshot_id, left, removed)
+        except CommitFailedException:
+            continue
+    raise ConflictError(f"{identifier}: others keep committing. Stop ingest for this table, then roll back again.")
+
+
+def _write_ledger(catalog: Catalog, table: Table, contract: Contract, snapshot_id: int) -> int:
+
+    columns = ("event_id", "event_time")
+    present = table.scan(selected_fields=columns).to_arrow()
+    kept = table.scan(selected_fields=columns, snapshot_id=snapshot_id).to_arrow()
+    leaving = present.join(kept.select(["event_id"]), keys="event_id", join_type="left anti")
+    shape = removed_shape(contract)
+    rows = pa.table(
+        [
+            leaving["event_id"],
+            leaving["event_time"],
+            pa.repeat(pa.scalar("rollback", pa.large_string()), leaving.num_rows),
+            pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), leaving.num_rows),
+        ],
+        names=[field.name for field in shape.fields],
+    ).cast(arrow_schema(shape))
+    append_new(
+        lambda: ensure_table(catalog, removed_name(contract), shape), rows, "event_id", "event_time", nothing_refused
+    )
+    return int(leaving.num_rows)

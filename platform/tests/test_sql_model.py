@@ -1,0 +1,141 @@
+"""SQL is read without data: its inputs, types, order, lineage, and whether new rows can simply be appended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlglot
+from mesh_platform.domain import load_mesh
+from mesh_platform.errors import ContractError
+from mesh_platform.sql_model import Model, build_order, check_types, driving_input, lineage, read_models
+
+from .small_mesh import FACT_SQL, Place, small_mesh
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return small_mesh(tmp_path)
+
+
+def test_models_of_this_repository_keep_their_contracts():
+    assert check_types(load_mesh(REPOSITORY)) == []
+
+
+def test_a_sound_mesh_has_no_problems_and_the_column_order_is_free(place: Place):
+    place.write(
+        "core/models/fact_sales.sql", "select amount, sold_at, site_id, buyer, item_id, event_id from core.sale_v1;"
+    )
+    assert check_types(place.mesh) == []
+
+
+def test_all_wrong_columns_of_all_models_are_told_together_with_their_lines(place: Place):
+    place.write(
+        "core/models/dim_buyer.sql",
+        "select\n    buyer,\n    sum(1) as sales,\n    1 as more\nfrom core.fact_sales\ngroup by buyer",
+    )
+    place.write("core/models/dim_item.sql", "-- a comment\nselect\n    item_id,\n    lable as label\nfrom core.items")
+    problems = [str(problem) for problem in check_types(place.mesh)]
+    assert len(problems) == 4
+    path = "domains/core/models/dim_buyer.sql"
+    assert any(p.startswith(f"{path}:3: column 'sales' is HUGEINT; the contract (") for p in problems)
+    assert any("says long. Write cast(... as bigint) as sales." in p for p in problems)
+    assert any(
+        p.startswith(f"{path}:4: column 'more' is not in the contract. Drop it, or add it to ") for p in problems
+    )
+    assert any(p.startswith(f"{path}:1: column 'total' (DECIMAL(18,2)) of the contract is not") for p in problems)
+    assert any(p.startswith("domains/core/models/dim_item.sql:4: DuckDB says: ") and '"lable"' in p for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (
+            "select *\nfrom core.fact_sale",
+            ":2: reads 'core.fact_sale', which is no relation of the mesh. Did you mean",
+        ),
+        ("select * from items", ":1: reads 'items', which is no relation of the mesh."),
+        ("select item_id,\nfrom from core.items", "cannot be read: "),
+        ("select 1; select 2", ":1: is not one query. A model is one SELECT"),
+        ("drop table core.items", ":1: is not one query."),
+        (
+            "select item_id,\n  cast(now() as varchar) as label from core.items",
+            ":2: calls NOW(), which answers otherwise",
+        ),
+        ("select 'a' as item_id, content as label from read_text('/etc/hostname')", "DuckDB says: "),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_told_where_and_why(place: Place, sql: str, expected: str):
+    place.write("core/models/dim_item.sql", sql)
+    (problem,) = check_types(place.mesh)
+    assert problem.path == "domains/core/models/dim_item.sql"
+    assert expected.lower() in str(problem).lower()
+
+
+def test_names_of_ctes_are_no_inputs_and_a_union_is_one(place: Place):
+    place.write("core/models/dim_item.sql", "with items as (select * from core.items) select * from items")
+    models = read_models(place.mesh)
+    assert models["core.dim_item"].inputs == ("core.items",)
+    assert models["core.fact_sales"].inputs == ("core.sale_v1",)
+    assert models["alpha.sales_alpha"].inputs == ("alpha.sales_alpha__raw", "mesh.sites")
+
+
+def test_order_puts_implementations_before_what_reads_their_union(place: Place):
+    order = build_order(place.mesh, read_models(place.mesh))
+    assert sorted(order) == sorted(place.mesh.contracts)
+    for before, after in (("alpha.sales_alpha", "core.fact_sales"), ("beta.sales_beta", "core.fact_sales")):
+        assert order.index(before) < order.index(after)
+    assert order.index("core.fact_sales") < order.index("core.dim_buyer")
+
+
+def test_a_cycle_is_named(place: Place):
+    place.write("core/models/fact_sales.sql", FACT_SQL.rstrip() + " semi join core.dim_buyer using (buyer)")
+    with pytest.raises(ContractError) as error:
+        build_order(place.mesh, read_models(place.mesh))
+    assert "core.dim_buyer" in str(error.value)
+    assert "core.fact_sales" in str(error.value)
+    assert error.value.problems == check_types(place.mesh)
+
+
+@pytest.mark.parametrize(
+    ("sql", "driving"),
+    [
+        ("select a.x, b.y from n.a left join n.b on a.k = b.k where a.x > 1", "n.a"),
+        ("select upper(x) as x from n.a where k not in (select k from n.b) order by x", "n.a"),
+        ("select x from n.a, n.b", "n.a"),
+        ("select a.x from n.a right join n.b on a.k = b.k", None),
+        ("select a.x from n.a full join n.b on a.k = b.k", None),
+        ("select x from n.a where x > (select avg(x) from n.a)", None),
+        ("select x, (select count(*) from n.b) as n from n.a", None),
+        ("select l.x from n.a as l join n.a as r on l.k = r.k", None),
+        ("select x, sum(y) as y from n.a group by x", None),
+        ("select distinct x from n.a", None),
+        ("select x from n.a limit 3", None),
+        ("select x, row_number() over (order by x) as n from n.a", None),
+        ("select x from n.a qualify rank() over (order by x) = 1", None),
+        ("select kurtosis_pop(x) as x from n.a", None),
+        ("select x from n.a union all select x from n.b", None),
+        ("with c as (select x from n.a) select x from c", None),
+        ("select x from (select x from n.a)", None),
+        ("select x from n.a using sample 10", None),
+        ("select 1 as x", None),
+    ],
+)
+def test_only_queries_that_work_row_by_row_are_driven_by_their_first_table(
+    sql: str, driving: str | None, place: Place
+):
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    assert driving_input(Model(place.mesh.contracts["core.dim_item"], "m.sql", sql, tree)) == driving
+
+
+def test_lineage_names_the_column_that_each_value_comes_of(place: Place):
+    models = read_models(place.mesh)
+    assert lineage(models["core.dim_buyer"], place.mesh) == {
+        "buyer": [("core.fact_sales", "buyer")],
+        "sales": [],
+        "total": [("core.fact_sales", "amount")],
+    }
+    assert lineage(models["alpha.sales_alpha"], place.mesh)["site_id"] == [("mesh.sites", "warehouse_id")]
+    assert lineage(models["core.fact_sales"], place.mesh)["amount"] == [("core.sale_v1", "amount")]
