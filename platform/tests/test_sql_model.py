@@ -57,7 +57,8 @@ def test_all_wrong_columns_of_all_models_are_told_together_with_their_lines(plac
             ":2: reads 'core.fact_sale', which is no relation of the mesh. Did you mean",
         ),
         ("select * from items", ":1: reads 'items', which is no relation of the mesh."),
-        ("select item_id,\nfrom from core.items", "cannot be read: "),
+        ("select item_id,\nfrom from core.items", ":2: DuckDB says: Parser Error"),
+        ("select (\n1 as item_id", ":2: cannot be read: "),
         ("select 1; select 2", ":1: is not one query. A model is one SELECT"),
         ("drop table core.items", ":1: is not one query."),
         (

@@ -39,8 +39,8 @@ def new_domain(
 ) -> Path:
     """Make `root`/domains/`name` from the template; the folder made. What is None is as the template proposes it.
 
-    `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every problem of the answers, and
-    ContractError where the mesh has faults already; nothing is left then.
+    `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every
+    problem of the answers, and ContractError where the mesh has faults already; nothing is left then.
     """
     given = {
         "domain": name,
@@ -93,7 +93,9 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
         names = sorted(path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file())
         standing = [shown(found.folder / name, root) for name in names if (found.folder / name).exists()]
         if standing:
-            raise UsageError(f"{', '.join(standing)}: there already. Rename what stands, or write the product by hand.")
+            raise UsageError(
+                f"{', '.join(standing)}: there already. Rename what stands, or write the product by hand."
+            )
         made = [found.folder / name for name in names]
         for name, path in zip(names, made, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)

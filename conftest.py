@@ -1,0 +1,152 @@
+"""What tests across the repository share: a state folder of their own, the command line, and both brokers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mesh_platform.broker import connect, queue_of
+from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.errors import Unavailable
+from mesh_platform.settings import Settings
+
+ROOT = Path(__file__).resolve().parent
+AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call of `mesh` did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class State:
+    """A state folder, and the command line on it; `environment` is that of every call."""
+
+    root: Path
+    folder: Path
+    environment: dict[str, str]
+
+    def mesh(self, *words: object, check: int | None = 0, timeout: float = 120, **environment: str) -> Result:
+        """Call `mesh` in a process of its own; asserts its exit code, any where `check` is None."""
+        done = self.start(*words, **environment)
+        try:
+            out, err = done.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            done.kill()
+            raise
+        result = Result(done.returncode, out, err)
+        if check is not None:
+            assert result.code == check, f"mesh {' '.join(map(str, words))}: exit {result.code}\n{out}\n{err}"
+        return result
+
+    def json(self, *words: object, **environment: str) -> Any:
+        """What `mesh ... --format json` prints."""
+        return self.mesh(*words, "--format", "json", **environment).json
+
+    def start(self, *words: object, **environment: str) -> subprocess.Popen[str]:
+        """`mesh` as a process that the test goes on beside."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("mesh")), *map(str, words)],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that calls of this state have."""
+        url = self.environment.get("MESH_BROKER_URL", "")
+        return Settings(root=self.root, state=self.folder, broker_url=url)
+
+
+def _clean_environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_"))}
+    return {**kept, "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="session")
+def make_state() -> Callable[..., State]:
+    """Makes a state in a folder, with the embedded broker or that of a URL."""
+
+    def make(folder: Path, root: Path = ROOT, broker_url: str = "") -> State:
+        environment = {**_clean_environment(), "MESH_ROOT": str(root), "MESH_STATE": str(folder)}
+        if broker_url:
+            environment["MESH_BROKER_URL"] = broker_url
+        return State(root, folder, environment)
+
+    return make
+
+
+@pytest.fixture
+def state(tmp_path: Path, make_state: Callable[..., State]) -> State:
+    """An empty state folder with the embedded broker, on the repository's own mesh."""
+    return make_state(tmp_path / "state")
+
+
+@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def any_state(request: pytest.FixtureRequest, tmp_path: Path, make_state: Callable[..., State]) -> Iterator[State]:
+    """An empty state folder with either broker; RabbitMQ's queues of the mesh are emptied before and after."""
+    if request.param == "embedded":
+        yield make_state(tmp_path / "state")
+        return
+    url = require_amqp()
+    empty_queues(url)
+    yield make_state(tmp_path / "state", broker_url=url)
+    empty_queues(url)
+
+
+@pytest.fixture
+def mesh_copy(tmp_path: Path) -> Path:
+    """A copy of the mesh that a test may change: its domains and templates."""
+    root = tmp_path / "copy"
+    for name in ("domains", "templates"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    return root
+
+
+@pytest.fixture(scope="session")
+def mesh() -> Mesh:
+    """The repository's own mesh."""
+    return load_mesh(ROOT)
+
+
+def require_amqp() -> str:
+    """The URL of a RabbitMQ that answers. Without one the test is skipped, or fails with MESH_REQUIRE_SERVICES."""
+    try:
+        with connect(AMQP_URL):
+            return AMQP_URL
+    except Unavailable as error:
+        message = f"no RabbitMQ at {AMQP_URL}: start one with 'scripts/rabbitmq start'. ({error})"
+        if os.environ.get("MESH_REQUIRE_SERVICES"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def empty_queues(url: str) -> None:
+    """Purge the queues of the repository's mesh."""
+    with connect(url) as broker:
+        queues = [queue_of(contract) for contract in load_mesh(ROOT).ingested()]
+        broker.declare(queues)
+        for queue in queues:
+            broker.purge(queue.name)
+            broker.purge(queue.dead_letter)

@@ -1,0 +1,243 @@
+"""The suite that every domain inherits: a domain's folder arrives; what it promises and does not keep fails a test.
+
+A domain's tests/test_domain.py derives one class from `DomainSuite`; everything else is found from that file's place.
+A test that would have nothing to look at, such as the sample of a domain without events, is not collected.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from mesh_platform.broker import Delivery, connect
+from mesh_platform.build import build
+from mesh_platform.contract import Contract, Shape
+from mesh_platform.domain import Domain, Mesh, load_mesh
+from mesh_platform.errors import ContractError, Problem
+from mesh_platform.event import Event, Record
+from mesh_platform.ingest import ingest
+from mesh_platform.lake.catalog import find_table, open_catalog
+from mesh_platform.lake.landing import landing_name, rejected_name
+from mesh_platform.model_case import Case, read_cases, run_case
+from mesh_platform.producer import batch, find_producer, publish, read_csv, wrap
+from mesh_platform.relation import tables_behind
+from mesh_platform.settings import Settings, find_root
+from mesh_platform.sql_model import check_types, read_models
+from mesh_platform.validator import validate
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+SEED, START = 1, date(2025, 10, 1)
+DRAWN, BURST = 50, 200
+
+
+class DomainSuite:
+    """What every domain promises. `product` is each of its contracts, `sent` each that has an event."""
+
+    mesh: ClassVar[Mesh]
+    domain: ClassVar[Domain]
+    subjects: ClassVar[dict[str, list[Any]]]
+    faults: ClassVar[list[Problem]]
+
+    def __init_subclass__(cls) -> None:
+        file = sys.modules[cls.__module__].__file__
+        assert file is not None
+        cls._look_at(Path(file).parents[1])
+        for name, method in inspect.getmembers(cls, inspect.isfunction):
+            needed = inspect.signature(method).parameters.keys() & cls.subjects.keys()
+            if name.startswith("test_") and any(not cls.subjects[subject] for subject in needed):
+                setattr(cls, name, None)
+
+    @classmethod
+    def _look_at(cls, folder: Path) -> None:
+        root = find_root(folder)
+        cls.subjects = {"product": [], "sent": [], "case": [], "table": [], "domain": []}
+        try:
+            cls.mesh = load_mesh(root)
+            cls.domain = cls.mesh.domain(folder.name)
+            cls.faults = []
+            files = sorted((folder / "tests" / "cases").glob("*.yaml"))
+            cases = [case for path in files for case in read_cases(path, root)]
+        except ContractError as error:
+            # Collection goes on, so that one test says what is wrong and other domains are tested.
+            cls.faults = error.problems
+            return
+        products = list(cls.domain.contracts.values())
+        cls.subjects["product"] = products
+        cls.subjects["sent"] = [contract for contract in products if contract.event]
+        cls.subjects["table"] = [c for c in products if cls.domain.product_kind(c) == "model"]
+        cls.subjects["case"] = cases
+        cls.subjects["domain"] = [cls.domain] if products else []
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once for each of its subjects."""
+        for subject, values in self.subjects.items():
+            if subject in metafunc.fixturenames:
+                metafunc.parametrize(subject, values, ids=[value.name for value in values])
+
+    def test_files_are_valid(self) -> None:
+        """The domain's files can be read, and fit the mesh."""
+        assert not self.faults, str(ContractError(self.faults))
+
+    def test_examples_fit_their_columns(self, product: Contract) -> None:
+        """The examples in a contract would be accepted as values of their columns."""
+        for shape in (product.table, *([product.event] if product.event else [])):
+            refused = _send_examples(product, shape)
+            assert not refused, "\n".join(refused)
+
+    def test_producer_sends_valid_events(self, sent: Contract) -> None:
+        """A producer script is there for each event; what its source gives is valid, and has ids that stay."""
+        events = list(islice(self._draw(sent), DRAWN))
+        assert len(events) == DRAWN
+        refused = _refused(sent, events)
+        assert not refused, "\n".join(refused)
+        again = [event.event_id for event in islice(self._draw(sent), DRAWN)]
+        assert [event.event_id for event in events] == again
+        assert len(set(again)) == DRAWN
+
+    def test_sample_is_valid(self, sent: Contract) -> None:
+        """The sample beside the producer replays: no line is malformed, no event refused."""
+        malformed: list[Problem] = []
+        events = list(self._sample(sent, malformed.append))
+        assert events
+        problems = [*map(str, malformed), *_refused(sent, events)]
+        assert not problems, "\n".join(problems)
+
+    def test_sql_fits_its_contract(self, table: Contract) -> None:
+        """A model can be read, reads what exists, and gives the columns that its contract promises."""
+        path = str(self.domain.model_path(table).relative_to(self.mesh.root))
+        problems = [str(problem) for problem in check_types(self.mesh) if problem.path == path]
+        assert not problems, "\n".join(problems)
+
+    def test_case(self, case: Case) -> None:
+        """A case of tests/cases/*.yaml holds."""
+        difference = run_case(self.mesh, case)
+        assert difference is None, difference
+
+    def test_end_to_end(self, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Events of all producers that feed the domain reach its tables, each once, and again when sent again."""
+        events = {c: [*self._sample(c), *islice(self._draw(c), BURST)] for c in _feeding(self.mesh, domain)}
+        ids = {contract: {event.event_id for event in sent} for contract, sent in events.items()}
+        lake = _Lake(self.mesh, _own_settings(self.mesh, tmp_path, monkeypatch), _newest(events.values()))
+        first = lake.take_in(events, domain)
+        for contract, wanted in ids.items():
+            assert lake.ids(landing_name(contract)) == sorted(wanted), landing_name(contract)
+            assert lake.rows(rejected_name(contract)) == 0, rejected_name(contract)
+            if contract.identifier in first and contract.table.key == ("event_id",):
+                assert lake.ids(contract.identifier) == sorted(wanted), contract.identifier
+        assert lake.take_in(events, domain) == first
+        assert {contract: lake.rows(landing_name(contract)) for contract in ids} == {c: len(ids[c]) for c in ids}
+
+    def _draw(self, contract: Contract) -> Iterator[Event]:
+        domain = self.mesh.domains[contract.domain]
+        assert domain.site is not None, f"{domain.folder / 'domain.yaml'} has no site to draw events for"
+        source = find_producer(self.mesh, contract).source
+        records = source.records(domain.name, domain.site, root=self.mesh.root, seed=SEED, start=START)
+        return wrap(contract, records, f"produce_{contract.name}")
+
+    def _sample(self, contract: Contract, report: Callable[[Problem], None] = lambda _: None) -> Iterator[Event]:
+        domain = self.mesh.domains[contract.domain]
+        path = domain.folder / "producers" / f"{contract.name}.csv"
+        return wrap(contract, read_csv(contract, domain, path, report), f"produce_{contract.name}")
+
+
+@dataclass(frozen=True)
+class _Lake:
+    """A broker and a catalog of a test's own."""
+
+    mesh: Mesh
+    settings: Settings
+    now: datetime
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return open_catalog(self.settings)
+
+    def take_in(self, events: Mapping[Contract, Sequence[Event]], domain: Domain) -> dict[str, int]:
+        """Publish, ingest and build; how many rows each table of the domain has then."""
+        with connect(self.settings.broker) as broker:
+            for contract, sent in events.items():
+                publish(broker, contract, batch((event.to_json() for event in sent), size=50))
+            ingest(self.catalog, broker, list(events), lambda: self.now, until_empty=True)
+        names = [contract.identifier for contract in domain.contracts.values()]
+        build(self.mesh, self.catalog, names)
+        return {name: self.rows(name) for name in names}
+
+    def ids(self, table: str) -> list[str]:
+        found = find_table(self.catalog, table)
+        assert found is not None, f"{table} is not there"
+        return sorted(found.scan(selected_fields=("event_id",)).to_arrow()["event_id"].to_pylist())
+
+    def rows(self, table: str) -> int:
+        found = find_table(self.catalog, table)
+        assert found is not None, f"{table} is not there"
+        return found.scan().count()
+
+
+def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings for a state folder of the test's own, whatever the environment says of catalog and broker."""
+    for name in [*os.environ]:
+        if name.startswith(("PYICEBERG_CATALOG__MESH__", "MESH_")):
+            monkeypatch.delenv(name)
+    return Settings(root=mesh.root, state=state)
+
+
+def _feeding(mesh: Mesh, domain: Domain) -> list[Contract]:
+    """The products with an event that the domain's tables are made of, by however many models."""
+    landing = {landing_name(contract): contract for contract in mesh.ingested()}
+    models = read_models(mesh)
+    waiting = [contract.identifier for contract in domain.contracts.values()]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            inputs = models[name].inputs if name in models else ()
+            waiting += [table for relation in inputs for table in tables_behind(mesh, relation)]
+    return [contract for name, contract in landing.items() if name in seen]
+
+
+def _send_examples(contract: Contract, shape: Shape) -> list[str]:
+    """What validation says of an event that consists of the first, second, ... examples of `shape`'s columns."""
+    own = [field for field in shape.fields if field.name not in _ENVELOPE]
+    # A column without an example may be left out, whether its rows may leave it out or not.
+    fields = tuple(replace(field, required=field.required and bool(field.examples)) for field in own)
+    probe = replace(contract, event=replace(shape, fields=fields, partition=()), retention=timedelta(days=365 * 1000))
+    time = datetime(2025, 10, 1, tzinfo=UTC)
+    records = [
+        Record(time, {f.name: _on_wire(f.examples[number % len(f.examples)]) for f in fields if f.examples})
+        for number in range(max((len(field.examples) for field in fields), default=0))
+    ]
+    return _refused(probe, list(wrap(probe, records, "examples")))
+
+
+def _on_wire(example: Any) -> Any:
+    # YAML makes numbers of decimals and days of dates; what has a form on the wire stays as it is.
+    return example.isoformat() if isinstance(example, date) else example
+
+
+def _refused(contract: Contract, events: Sequence[Event]) -> list[str]:
+    """What validation says of each event that it refuses."""
+    bodies = [message.body for message in batch((event.to_json() for event in events), size=100)]
+    deliveries = [Delivery(body, None, tag, redelivered=False) for tag, body in enumerate(bodies)]
+    rejected = validate(contract, deliveries, _newest([events])).rejected.to_pylist()
+    return [f"{contract.path}: {row['reason']} {row['field'] or ''}: {row['detail']}" for row in rejected]
+
+
+def _newest(events: Iterable[Sequence[Event]]) -> datetime:
+    """The latest time of all events: as long as it stands for now, no promise of retention makes a sample too old."""
+    return max((event.event_time for some in events for event in some), default=datetime(2025, 10, 1, tzinfo=UTC))
+
+
+_ENVELOPE = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
