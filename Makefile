@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 export MESH_STATE := $(STATE)
+# Where it is set, every call compiles its imports anew, which takes longer than most commands.
+unexport PYTHONDONTWRITEBYTECODE
 ifneq ($(BROKER),)
 export MESH_BROKER_URL := $(BROKER)
 endif
@@ -45,6 +47,7 @@ lock: .venv/test ## Pin the requirements anew
 
 .venv/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON), once."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

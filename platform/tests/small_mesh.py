@@ -124,10 +124,10 @@ def small_mesh(root: Path) -> Place:
         add_shop(place, name)
     add_domain(place, "core", site=False)
     add_contract(place, "core", "sale.v1", {"sale": SALE}, folder="interfaces")
-    references = SALE | {"item_id": "string required ->dim_item.item_id", "buyer": "string required pii"}
+    references = SALE | {"item_id": "string required pii ->dim_item.item_id", "buyer": "string required pii"}
     add_contract(place, "core", "fact_sales", {"fact_sales": references}, partition="month(sold_at)", roles=["boss"])
     add_contract(place, "core", "items", {"items": {"item_id": "string key", "label": "string required"}})
-    add_contract(place, "core", "dim_item", {"dim_item": {"item_id": "string key", "label": "string required"}})
+    add_contract(place, "core", "dim_item", {"dim_item": {"item_id": "string key pii", "label": "string required"}})
     buyer = {"buyer": "string key pii", "sales": "long required", "total": "decimal(18,2) required"}
     add_contract(place, "core", "dim_buyer", {"dim_buyer": buyer}, roles=["boss"])
     place.write("core/reference/items.csv", 'item_id,label\ni1,Lamp\ni2,"Chair, red"\n')

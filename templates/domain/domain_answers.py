@@ -64,9 +64,9 @@ def find_line_problems(event: str, kind: str, currency: str) -> list[str]:
         )
     elif event == "order_created" and currency != "USD":
         problems.append(
-            f"currency '{currency}': the template of '{event}' bills in USD alone. Choose events 'none', then write the "
-            "contract and the SQL as domains/north_warehouse does: the rates in reference/exchange_rates.csv with a "
-            "contract of their own, and a model that multiplies by the month's rate."
+            f"currency '{currency}': the template of '{event}' bills in USD alone. Choose events 'none', then write "
+            "the contract and the SQL as domains/north_warehouse does: the rates in reference/exchange_rates.csv, "
+            "with a contract of their own, and a model that multiplies by the month's rate."
         )
     return problems
 

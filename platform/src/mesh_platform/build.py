@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import duckdb
@@ -120,8 +121,13 @@ class _Builder:
     def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
         self.mesh, self.catalog, self.models = mesh, catalog, models
         self.shapes = table_shapes(mesh)
-        self.connection = connect(catalog.properties)
-        create_schemas(self.connection, mesh)
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        # Opened when first needed: a build with nothing to do saves most of its time.
+        connection = connect(self.catalog.properties)
+        create_schemas(connection, self.mesh)
+        return connection
 
     def chosen(self, tables: Sequence[str]) -> list[str]:
         wanted: set[str] = set()

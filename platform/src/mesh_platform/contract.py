@@ -5,30 +5,31 @@ What ODCS has no field for stands in customProperties named `mesh.*`; docs/contr
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from functools import cache, cached_property
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.field_types import FieldType, parse_type
-
-if TYPE_CHECKING:
-    from jsonschema_rs import ValidationError, Validator
+from mesh_platform.odcs import find_faults
 
 SUFFIX = ".odcs.yaml"
 CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# What ingest adds to each event: an event's own columns stand beside these.
+LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
+_TIMES = ("date", "timestamp", "timestamptz")
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -111,47 +112,58 @@ def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None,
     document = read_document(path, root)
     if isinstance(document, Problem):
         return None, [document]
-    problems = _schema_problems(document)
-    reader = _Reader(document, path, domain)
-    if not problems:
-        return reader.read()
-    # What is not ODCS may have any form; the reader still finds the mesh's own faults up to where it stumbles.
-    with suppress(AttributeError, KeyError, TypeError, ValueError):
-        reader.read()
-    return None, problems + reader.problems
+    problems = find_faults(document)
+    reader = _Reader(document, path, domain, is_odcs=not problems)
+    contract = reader.part(reader.read)
+    # One fault in a place is enough: what ODCS says of it comes first. An anchored part is read more than once.
+    faults = {problem.line for problem in problems}
+    problems += [problem for problem in reader.problems if problem.line not in faults]
+    return (None, sorted(set(problems))) if problems else (contract, [])
 
 
 class _Reader:
-    """Reads one document that is valid ODCS; collects what the mesh asks beyond that."""
+    """Reads one document; collects what the mesh asks beyond ODCS."""
 
-    def __init__(self, document: Document, path: Path, domain: str) -> None:
-        self.document, self.data, self.domain = document, document.data, domain
+    def __init__(self, document: Document, path: Path, domain: str, is_odcs: bool) -> None:
+        self.document, self.data, self.domain, self.is_odcs = document, document.data, domain, is_odcs
+        self.unread: set[str] = set()
         self.expected_name = path.name.removesuffix(SUFFIX)
         self.problems: list[Problem] = []
 
-    def read(self) -> tuple[Contract | None, list[Problem]]:
-        shapes = [self._shape(i, shape) for i, shape in enumerate(self.data.get("schema") or [])]
-        tables = [shape for kind, shape in shapes if kind == "table"]
-        events = [shape for kind, shape in shapes if kind == "event"]
-        if len(tables) != 1 or len(events) > 1:
+    def part(self, read: Callable[..., _T], *arguments: Any) -> _T | None:
+        """What `read` gives. What is not ODCS may have any form: there it is None, and the other parts are read."""
+        if self.is_odcs:
+            return read(*arguments)
+        with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return read(*arguments)
+        return None
+
+    def read(self) -> Contract | None:
+        """The contract; None where there are problems."""
+        shapes = [self.part(self._shape, i, shape) for i, shape in enumerate(self.data.get("schema") or [])]
+        found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
+        tables = [shape for kind, shape in found if kind == "table"]
+        events = [shape for kind, shape in found if kind == "event"]
+        # A schema of an unknown kind, or one that is not ODCS, is reported already.
+        if len(tables) + len(events) == len(shapes) and (len(tables) != 1 or len(events) > 1):
             self._add(
                 ("schema",),
                 f"has {len(tables)} schemas of physicalType 'table' and {len(events)} of 'event'.",
                 "A contract has one table, and one event where producers send it.",
             )
-        custom = self._custom(self.data, ())
+        custom = self.part(self._custom, self.data, (), {"mesh.implements": str}) or {}
         self._names()
-        freshness, retention = self._duration("freshness"), self._duration("retention")
-        if events and freshness is None:
+        freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
+        if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
             fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
             self._add(("slaProperties",), "promises no freshness.", fix)
         column = self._freshness_column(tables[0]) if freshness and tables else None
         description = self.data.get("description") or {}
         if not description.get("purpose"):
             self._add(("description",), "has no description.purpose.", "Say in a sentence what the product is for.")
-        if self.problems:
-            return None, self.problems
-        contract = Contract(
+        if self.problems or not self.is_odcs:
+            return None
+        return Contract(
             path=self.document.label,
             domain=self.domain,
             name=self.data["name"],
@@ -165,7 +177,6 @@ class _Reader:
             implements=custom.get("mesh.implements"),
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
         )
-        return contract, []
 
     def _add(self, place: Place, message: str, fix: str) -> None:
         self.problems.append(self.document.problem(place, message, fix))
@@ -179,16 +190,18 @@ class _Reader:
                     "Make them equal.",
                 )
 
-    def _custom(self, owner: Mapping[str, Any], place: Place) -> dict[str, Any]:
-        known = ("mesh.implements", "mesh.partition", "mesh.eventTime")
+    def _custom(self, owner: Mapping[str, Any], place: Place, known: Mapping[str, type]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for i, item in enumerate(owner.get("customProperties") or []):
-            name = item["property"]
+            name, value = item["property"], item["value"]
+            here: Place = (*place, "customProperties", i)
             if name.startswith("mesh.") and name not in known:
-                self._add(
-                    (*place, "customProperties", i), f"'{name}' is not known.", f"It is one of {', '.join(known)}."
-                )
-            result[name] = item["value"]
+                self._add(here, f"'{name}' is not known here.", f"What may stand here is {', '.join(known)}.")
+            elif name in known and not isinstance(value, known[name]):
+                form = "a list" if known[name] is list else "a word"
+                self._add(here, f"'{name}' is {value!r}.", f"Give it {form}.")
+            else:
+                result[name] = value
         return result
 
     def _duration(self, name: str) -> timedelta | None:
@@ -213,6 +226,8 @@ class _Reader:
                 field = table.by_name.get(column)
                 if owner == table.name and field and field.type.name == "timestamptz":
                     return column
+                if column in self.unread or not self.is_odcs:
+                    return None
                 instants = [f"{table.name}.{f.name}" for f in table.fields if f.type.name == "timestamptz"]
                 fix = f"Name the column that it is measured by: {' or '.join(instants) or 'a timestamptz'}."
                 self._add(("slaProperties", i), f"freshness has the element '{item.get('element')}'.", fix)
@@ -224,53 +239,67 @@ class _Reader:
         if kind not in ("table", "event"):
             self._add((*place, "physicalType"), f"physicalType '{kind}' of '{name}'.", "It is 'table' or 'event'.")
         self._check_name(place, name)
-        fields = [self._field((*place, "properties", i), item) for i, item in enumerate(data.get("properties") or [])]
+        items = data.get("properties") or []
+        fields = [self.part(self._field, (*place, "properties", i), item, kind) for i, item in enumerate(items)]
         read = tuple(field for field in fields if field)
         names = [field.name for field in read]
         for twice in {n for n in names if names.count(n) > 1}:
             self._add((*place, "properties"), f"property '{twice}' stands twice in '{name}'.", "Keep one of them.")
-        if not fields:
+        if not items:
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
             self._add(place, f"'{name}' has no description.", "Say what one row is.")
-        custom = self._custom(data, place)
+        known = {"mesh.partition": list} | ({"mesh.eventTime": str} if kind == "event" else {})
+        custom = self.part(self._custom, data, place, known) or {}
         time = custom.get("mesh.eventTime")
-        if kind == "event" and not any(f.name == time and f.type.logical == "timestamp" for f in read):
-            self._add(
-                place, f"mesh.eventTime is '{time}'.", "Name the timestamp property that says when it happened."
+        instants = [f.name for f in read if f.type.logical == "timestamp" and f.required]
+        if kind == "event" and time not in (*instants, *self.unread) and self.is_odcs:
+            fix = (
+                f"Name the required timestamp that says when it happened: {' or '.join(instants) or 'there is none'}."
             )
-        partition = tuple(self._partition(place, text, names) for text in custom.get("mesh.partition") or [])
+            self._add(place, f"mesh.eventTime is '{time}'.", fix)
+        columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.logical for f in read}
+        partition = tuple(self._partition(place, text, columns) for text in custom.get("mesh.partition") or [])
         return kind, Shape(name, data.get("description", ""), read, partition, time, self.document.line(place))
 
     def _check_name(self, place: Place, name: str) -> None:
         if not NAME.fullmatch(name):
             self._add((*place, "name"), f"name '{name}'.", "Use small letters, digits and single underscores.")
 
-    def _partition(self, place: Place, text: Any, names: list[str]) -> tuple[str, str]:
+    def _partition(self, place: Place, text: Any, columns: Mapping[str, str]) -> tuple[str, str]:
+        """`columns` has the logical type of each; an event's landing table is partitioned by the time in the id."""
         found = re.fullmatch(r"(\w+)\((\w+)\)", str(text))
-        # An event's landing table is partitioned by the time in the id, which is no column of the event.
-        if not found or found[1] not in TRANSFORMS or found[2] not in (*names, "event_time"):
-            self._add(
-                (*place, "customProperties"),
-                f"mesh.partition '{text}'.",
-                f"Write transform(column): a transform out of {', '.join(TRANSFORMS)}, a column of the same schema.",
+        transform, column = (found[1], found[2]) if found else ("", "")
+        logical = columns.get(column, "")
+        if transform in TRANSFORMS and logical and (transform == "identity") == (logical not in _TIMES):
+            return transform, column
+        if column not in self.unread and self.is_odcs:
+            times = [name for name, kind in columns.items() if kind in _TIMES]
+            fix = (
+                f"Write day, month or year of a time ({', '.join(times) or 'there is none'}), or identity of another."
             )
-            return "identity", ""
-        return found[1], found[2]
+            self._add((*place, "customProperties"), f"mesh.partition '{text}'.", fix)
+        return "", ""
 
-    def _field(self, place: Place, data: Mapping[str, Any]) -> Field | None:
+    def _field(self, place: Place, data: Mapping[str, Any], kind: str) -> Field | None:
         name = data["name"]
         self._check_name(place, name)
+        if kind == "event" and name in LANDING_COLUMNS:
+            fix = f"Choose another name than {', '.join(LANDING_COLUMNS)}."
+            self._add((*place, "name"), f"property '{name}' is a column of each landing table already.", fix)
         if not data.get("description"):
             self._add(place, f"property '{name}' has no description.", "Say what it means, and its unit.")
         classification = data.get("classification", "internal")
         if classification not in CLASSIFICATIONS:
             allowed = f"It is one of {', '.join(CLASSIFICATIONS)}."
             self._add((*place, "classification"), f"classification '{classification}' of '{name}'.", allowed)
+        if data.get("primaryKey") and not data.get("required"):
+            self._add(place, f"property '{name}' is of the primary key and may be missing.", "Add required: true.")
         try:
             field_type = parse_type(str(data.get("physicalType")))
         except ValueError as error:
             self._add((*place, "physicalType"), f"property '{name}': {error}", "Correct physicalType.")
+            self.unread.add(name)
             return None
         if data.get("logicalType") != field_type.logical:
             self._add(
@@ -279,7 +308,9 @@ class _Reader:
                 f"Write logicalType: {field_type.logical}.",
             )
         options = data.get("logicalTypeOptions") or {}
-        relations = data.get("relationships") or []
+        for option in sorted(set(options) - {"minimum", "maximum", "pattern"}):
+            fix = "Use minimum, maximum or pattern."
+            self._add((*place, "logicalTypeOptions", option), f"nothing checks '{option}' of '{name}'.", fix)
         return Field(
             name=name,
             type=field_type,
@@ -289,64 +320,50 @@ class _Reader:
             line=self.document.line(place),
             examples=tuple(data.get("examples") or ()),
             classification=classification,
-            minimum=self._bound(place, options.get("minimum")),
-            maximum=self._bound(place, options.get("maximum")),
-            pattern=self._pattern(place, options.get("pattern")),
-            valid_values=self._valid_values(data),
-            references=relations[0]["to"] if relations else None,
+            minimum=self._bound((*place, "logicalTypeOptions", "minimum"), field_type, options.get("minimum")),
+            maximum=self._bound((*place, "logicalTypeOptions", "maximum"), field_type, options.get("maximum")),
+            pattern=self._pattern((*place, "logicalTypeOptions", "pattern"), options.get("pattern")),
+            valid_values=self._valid_values(place, field_type, data),
+            references=self._reference(place, data),
         )
 
-    def _bound(self, place: Place, value: Any) -> Decimal | None:
-        try:
-            return None if value is None else Decimal(str(value))
-        except InvalidOperation:
-            self._add((*place, "logicalTypeOptions"), f"bound '{value}' is not a number.", "Write a number.")
-            return None
+    def _bound(self, place: Place, type_: FieldType, value: Any) -> Decimal | None:
+        with suppress(InvalidOperation):
+            number = None if value is None else Decimal(str(value))
+            if number is None or (type_.logical in ("integer", "number") and type_.holds(number)):
+                return number
+        self._add(
+            place, f"bound '{value}' of a column of type {type_.name}.", f"Write {type_.on_wire}, of numbers only."
+        )
+        return None
 
     def _pattern(self, place: Place, value: str | None) -> str | None:
+        if value is None:
+            return None
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         try:
-            re.compile(value or "")
-        except re.error as error:
-            self._add((*place, "logicalTypeOptions"), f"pattern '{value}': {error}.", "Mend the regular expression.")
+            re.compile(value)
+            pc.match_substring_regex(pa.array([""]), value)
+        except (re.error, pa.ArrowInvalid) as error:
+            fix = "Write a regular expression that both Python and RE2 know."
+            self._add(place, f"pattern '{value}': {error}.", fix)
         return value
 
-    def _valid_values(self, data: Mapping[str, Any]) -> tuple[str, ...]:
-        for rule in data.get("quality") or []:
+    def _valid_values(self, place: Place, type_: FieldType, data: Mapping[str, Any]) -> tuple[str, ...]:
+        for i, rule in enumerate(data.get("quality") or []):
             if rule.get("metric") == "invalidValues":
-                return tuple(rule.get("arguments", {}).get("validValues", ()))
+                values = rule.get("arguments", {}).get("validValues", [])
+                if type_.name == "string" and isinstance(values, list) and all(isinstance(v, str) for v in values):
+                    return tuple(values)
+                fix = "List strings, in quotes where YAML reads another thing, for a column of strings."
+                self._add((*place, "quality", i), f"validValues are {values!r} for type {type_.name}.", fix)
         return ()
 
-
-@cache
-def _odcs_validator() -> Validator:
-    from jsonschema_rs import validator_for
-
-    return validator_for(json.loads(files("open_data_contract_standard").joinpath("schema.json").read_text()))
-
-
-def _schema_problems(document: Document) -> list[Problem]:
-    """What the JSON schema of ODCS finds, without what merely follows from a deeper fault."""
-    if not isinstance(document.data, dict):
-        return [document.problem((), "is not a mapping.", "A contract begins with 'apiVersion: v3.1.0'.")]
-    # JSON has no dates, which YAML makes of an unquoted 2025-10-01.
-    plain = json.loads(json.dumps(document.data, default=str))
-    faults = {(tuple(error.instance_path), _words(error)): error for error in _odcs_validator().iter_errors(plain)}
-    places = {place for place, _ in faults}
-
-    def follows(place: Place, error: ValidationError) -> bool:
-        inner = {other[len(place)] for other in places if len(other) > len(place) and other[: len(place)] == place}
-        unexpected = getattr(error.kind, "unexpected", None)
-        return bool(inner) and (unexpected is None or inner.issuperset(unexpected))
-
-    return [
-        document.problem(place, f"not ODCS: {words}", "See the ODCS reference, v3.1.")
-        for (place, words), error in faults.items()
-        if not follows(place, error)
-    ]
-
-
-def _words(error: ValidationError) -> str:
-    allowed = getattr(error.kind, "options", None)
-    if isinstance(allowed, list):
-        return f"{error.instance!r} is not one of {', '.join(str(value) for value in allowed)}."
-    return f"{error.message[:200]}."
+    def _reference(self, place: Place, data: Mapping[str, Any]) -> str | None:
+        relations = [relation["to"] for relation in data.get("relationships") or []]
+        if len(relations) > 1 or any(not re.fullmatch(r"\w+\.\w+", str(to)) for to in relations):
+            self._add((*place, "relationships"), f"points to {relations!r}.", "Name one {to: <table>.<column>}.")
+            return None
+        return relations[0] if relations else None

@@ -13,6 +13,9 @@ from mesh_platform.errors import Problem, shown
 
 Place = tuple[str | int, ...]
 
+_MAX_DEPTH = 50
+_MAX_PLACES = 50_000
+
 
 @dataclass(frozen=True)
 class Document:
@@ -42,28 +45,63 @@ def read_document(path: Path, root: Path) -> Document | Problem:
         return Problem(label, 1, f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
     except OSError as error:
         return Problem(label, 1, f"cannot be read: {error.strerror}.", "Check the file and its permissions.")
+    lines: dict[Place, int] = {}
+    twice: list[Problem] = []
     try:
-        loader = yaml.CSafeLoader(text)
+        _check_depth(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
+        if node is not None:
+            # Before construction, which mixes what '<<' brings into the keys that stand there.
+            _collect(node, (), lines, twice, label)
         data = loader.construct_document(node) if node is not None else None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
         return Problem(label, mark.line + 1 if mark else 1, f"not valid YAML: {what}.", "Mend the syntax.")
-    lines: dict[Place, int] = {}
-    twice: list[Problem] = []
-    if node is not None:
-        _collect(node, (), lines, twice, label)
     if twice:
         return twice[0]
     return Document(label, data, lines)
 
 
+class _Loader(yaml.CSafeLoader):
+    """Says at which line a value is that cannot be what its form promises, such as the date 2025-13-45."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            float(value) if isinstance(value, int) else None
+        except (ValueError, ArithmeticError, TypeError, AttributeError, LookupError) as error:
+            what = f"'{str(node.value)[:40]}' is no {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark) from error
+        return value
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what would overflow the C stack of libyaml's composer, which has no limit of its own."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            _refuse(depth > _MAX_DEPTH, f"nested more than {_MAX_DEPTH} deep", event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _refuse(wrong: bool, what: str, mark: Any) -> None:
+    if wrong:
+        raise yaml.MarkedYAMLError(problem=what, problem_mark=mark)
+
+
 def _collect(node: yaml.Node, place: Place, lines: dict[Place, int], twice: list[Problem], label: str) -> None:
+    # An alias may contain itself, or others that contain others: a few lines can stand for billions.
+    _refuse(len(place) > _MAX_DEPTH, f"nested more than {_MAX_DEPTH} deep", node.start_mark)
+    _refuse(len(lines) > _MAX_PLACES, f"aliases make it longer than {_MAX_PLACES} values", node.start_mark)
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
+            _refuse(not isinstance(key, yaml.ScalarNode), "a key is not a word", key.start_mark)
             if key.value in seen:
                 twice.append(
                     Problem(label, key.start_mark.line + 1, f"key '{key.value}' stands twice.", "Keep one of them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -149,7 +150,12 @@ def offer(wrong: str, known: Mapping[str, object]) -> str:
 
 
 def load_mesh(root: Path) -> Mesh:
-    """The mesh below `root`/domains. Raises ContractError with the problems of all files."""
+    """The mesh below `root`/domains.
+
+    Raises ContractError with the problems of all files, and UsageError where there is no such folder.
+    """
+    if not (root / "domains").is_dir():
+        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []
     domains: dict[str, Domain] = {}
     for folder in sorted((root / "domains").iterdir()):
@@ -179,7 +185,7 @@ def _read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | N
             document.problem(
                 tuple(detail["loc"]),
                 f"{'.'.join(str(part) for part in detail['loc']) or 'the file'}: {detail['msg']}.",
-                f"It has {', '.join(model.model_fields)}.",
+                f"It has {', '.join((Site if detail['loc'][:1] == ('site',) else model).model_fields)}.",
             )
             for detail in error.errors()
         ]
@@ -197,12 +203,8 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
             if contract:
                 by_name[path.name.removesuffix(SUFFIX)] = contract
     if described and described.name != folder.name:
-        fix = "Make them equal."
-        problems.append(
-            Problem(
-                shown(folder / "domain.yaml", root), 1, f"name is '{described.name}' in folder '{folder.name}'.", fix
-            )
-        )
+        message = f"name is '{described.name}' in folder '{folder.name}'."
+        problems.append(Problem(shown(folder / "domain.yaml", root), 1, message, "Make them equal."))
     if described is None or owners is None:
         return None, problems
     return (
@@ -231,7 +233,12 @@ def _problems_between(mesh: Mesh) -> list[Problem]:
                 problems.append(
                     Problem(shown(domain.folder / "domain.yaml", mesh.root), 1, message, "Choose another.")
                 )
+        tables: dict[str, str] = {}
         for contract in domain.contracts.values():
+            other = tables.setdefault(contract.table.name, contract.path)
+            if other != contract.path:
+                message = f"table '{contract.table.name}' is that of {other}."
+                problems.append(Problem(contract.path, contract.table.line, message, "Choose another name."))
             problems += _conformance(mesh, contract)
             problems += _references(domain, contract)
             if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
@@ -246,6 +253,9 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
         return []
     interface = mesh.interfaces.get(contract.implements)
     if interface is None:
+        # One that is there and cannot be read is reported as itself.
+        if any(mesh.root.glob(f"domains/*/interfaces/{glob.escape(contract.implements)}{SUFFIX}")):
+            return []
         message = f"implements '{contract.implements}', which no domain publishes."
         return [Problem(contract.path, 1, message, offer(contract.implements, mesh.interfaces))]
 
@@ -276,7 +286,12 @@ def _references(domain: Domain, contract: Contract) -> list[Problem]:
         if field.references is None:
             continue
         table, _, column = field.references.partition(".")
-        if table not in tables or column not in tables[table].by_name:
-            message = f"'{field.name}' points to '{field.references}', which {domain.name} does not publish."
-            problems.append(Problem(contract.path, field.line, message, offer(table, tables)))
+        if table in tables and column not in tables[table].by_name:
+            near = offer(column, tables[table].by_name)
+        elif table in tables or (domain.folder / "contracts" / f"{table}{SUFFIX}").exists():
+            continue
+        else:
+            near = offer(table, tables)
+        message = f"'{field.name}' points to '{field.references}', which {domain.name} does not publish."
+        problems.append(Problem(contract.path, field.line, message, near))
     return problems

@@ -38,7 +38,10 @@ class Event:
     payload: Mapping[str, Any]
 
     def to_json(self) -> bytes:
-        """One line of NDJSON, without the newline. Decimals are strings, times ISO 8601 (UTC with `Z`)."""
+        """One line of NDJSON, without the newline. Decimals are strings, times ISO 8601 (UTC with `Z`).
+
+        Raises ValueError for what JSON in UTF-8 cannot hold: NaN, an infinity, half a surrogate pair.
+        """
         envelope = {
             "event_id": self.event_id,
             "event_type": self.event_type,
@@ -47,7 +50,9 @@ class Event:
             "schema_version": self.schema_version,
             "payload": self.payload,
         }
-        return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False, default=_to_wire).encode()
+        return json.dumps(
+            envelope, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_wire
+        ).encode()
 
 
 class EventIds:
@@ -76,7 +81,7 @@ class EventIds:
 
 
 def to_milliseconds(time: datetime) -> int:
-    """Milliseconds since 1970-01-01 UTC, rounded down. Raises ValueError before 1970 and after the year 9999."""
+    """Milliseconds since 1970-01-01 UTC, rounded down. Raises ValueError before 1970 and without a zone."""
     if time.tzinfo is None:
         raise ValueError(f"{time.isoformat()} has no time zone; an event time is an instant")
     milliseconds = (time - _EPOCH) // _MILLISECOND

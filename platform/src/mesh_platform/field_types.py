@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ _TYPES = {
     "timestamptz": ("timestamp", "TIMESTAMP WITH TIME ZONE", "an instant such as 2025-10-31T09:15:00Z"),
 }
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
+# Wide enough for the remainder of 38 digits by 38 places; the default of 28 digits rounds.
+_EXACT = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 ALLOWED = (*_TYPES, "decimal(p,s)")
 
@@ -66,11 +70,17 @@ class FieldType:
         """The Arrow type to read this field as from JSON; cast it to `arrow` afterwards.
 
         Arrow's JSON reader takes dates as day numbers and any time with or without a zone; its cast from strings
-        takes just what the type says.
+        takes just what the type says. Its reader also crashes on the decimal 1e-2147483647.
         """
         import pyarrow as pa
 
-        return pa.string() if self.logical in ("string", "date", "timestamp") else self.arrow
+        return pa.string() if self.precision or self.logical in ("string", "date", "timestamp") else self.arrow
+
+    @property
+    def plain(self) -> str:
+        """What a decimal looks like that `write` gives, and that Arrow's cast takes safely: a regular expression."""
+        places = rf"(\.[0-9]{{1,{self.scale}}})?" if self.scale else ""
+        return rf"^-?[0-9]{{1,{max(1, self.precision - self.scale)}}}{places}$"
 
     @property
     def iceberg(self) -> PrimitiveType:
@@ -91,6 +101,27 @@ class FieldType:
             "timestamptz": types.TimestamptzType,
         }
         return primitive[self.name]()
+
+    def holds(self, number: Decimal) -> bool:
+        """Whether a column of this type of number keeps `number` as it is; a double keeps any finite one."""
+        if not number.is_finite():
+            return False
+        if self.name == "double":
+            return isfinite(float(number))
+        places = self.scale if self.precision else 0
+        if number and number.adjusted() < -places:
+            return False
+        if self.precision:
+            within = number.copy_abs() < 10 ** (self.precision - places)
+        else:
+            limit = 2**31 if self.name == "int" else 2**63
+            within = -limit <= number < limit
+        return within and _EXACT.remainder(number, Decimal((0, (1,), -places))) == 0
+
+    def write(self, number: Decimal) -> str:
+        """The one form on the wire of a number that a decimal `holds`."""
+        exact = number.quantize(Decimal((0, (1,), -self.scale)), context=_EXACT)
+        return f"{exact if exact else exact.copy_abs():f}"
 
 
 def parse_type(text: str) -> FieldType:

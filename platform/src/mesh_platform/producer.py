@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import re
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -20,7 +22,8 @@ from mesh_platform.broker import MAX_MESSAGE_BYTES, Broker, Message, queue_of
 from mesh_platform.contract import Contract, Field
 from mesh_platform.domain import Domain, Mesh, Site
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
-from mesh_platform.event import Event, EventIds, Record, format_local, format_time
+from mesh_platform.event import Event, EventIds, Record, format_local, format_time, to_milliseconds
+from mesh_platform.field_types import FieldType
 
 Report = Callable[[Problem], None]
 
@@ -42,25 +45,37 @@ class Producer:
 
 
 def find_producer(mesh: Mesh, contract: Contract) -> Producer:
-    """The producer that a script of the contract's domain declares for it. Raises UsageError where none does."""
+    """The producer that a script of the contract's domain declares for it.
+
+    Raises UsageError where none does, and ContractError for a script that cannot be loaded or declares none.
+    """
     folder = mesh.domains[contract.domain].folder / "producers"
     for path in sorted(folder.glob("produce_*.py")):
-        producer = _load_script(path).producer
+        producer = _load_script(path, mesh.root)
         if producer.product == contract.identifier:
-            assert isinstance(producer, Producer)
             return producer
     raise UsageError(f"{contract.identifier}: no script in {shown(folder, mesh.root)} declares a producer for it.")
 
 
-def _load_script(path: Path) -> Any:
+def _load_script(path: Path, root: Path) -> Producer:
+    label = shown(path, root)
     spec = importlib.util.spec_from_file_location(f"_producer_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not isinstance(getattr(module, "producer", None), Producer):
-        raise ContractError([Problem(str(path), 1, "declares no producer.", "Write producer = Producer(...).")])
-    return module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
+        text = f"{type(error).__name__}: {error}."
+        raise ContractError(
+            [Problem(label, line or 1, text, "Mend the script; it is loaded as it stands.")]
+        ) from error
+    producer = getattr(module, "producer", None)
+    if not isinstance(producer, Producer):
+        raise ContractError([Problem(label, 1, "declares no producer.", "Write producer = Producer(...).")])
+    return producer
 
 
 def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
@@ -170,13 +185,18 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}. Name a CSV file that can be read.") from error
     with stream:
-        rows = csv.reader(stream)
-        header = next(rows, [])
+        # Strict: a file that ends inside of quotes was cut off.
+        rows = csv.reader(stream, strict=True)
+        try:
+            header = next(rows, [])
+        except csv.Error as error:
+            raise UsageError(f"{path}:1: {error}. Give the file a header of column names.") from error
         fields = contract.event.by_name
         missing = [name for name, field in fields.items() if field.required and name not in header]
         surplus = [name for name in header if name not in fields]
         if missing or surplus or len(set(header)) != len(header):
-            wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(surplus)}"] * bool(surplus)
+            shown_surplus = ", ".join(surplus).encode("utf-8", "replace").decode()
+            wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {shown_surplus}"] * bool(surplus)
             raise UsageError(
                 f"{path}:1: the file {' and '.join(wrong) or 'names a column twice'}. {contract.identifier} takes "
                 f"the columns {', '.join(fields)}. Name the columns like that and replay again."
@@ -189,7 +209,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
                     return
                 if row:
                     yield _record(contract, domain.site, chosen, row)
-            except (ValueError, csv.Error) as error:
+            except (ValueError, OverflowError, csv.Error) as error:
                 fix = "Correct the line and replay the file; lines already sent are recognised."
                 report(Problem(str(path), rows.line_num, f"{error}.", fix))
 
@@ -204,6 +224,7 @@ def _record(contract: Contract, site: Site | None, fields: list[Field], row: lis
     instant = datetime.fromisoformat(str(time_text))
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=site.zone if site else UTC)
+    to_milliseconds(instant)
     # The order of the columns in a file is no content: the contract's order makes equal events of equal records.
     ordered = {name: payload[name] for name in contract.event.by_name if payload.get(name) is not None}
     return Record(instant.astimezone(UTC), ordered)
@@ -213,35 +234,38 @@ def _cell(field: Field, text: str) -> Any:
     """The value of one cell in the form it has on the wire. Raises ValueError that names the field."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError(f"{field.name} is not UTF-8")
+    if "\0" in text:
+        raise ValueError(f"{field.name} holds a NUL character")
     if text == "":
         if field.required:
             raise ValueError(f"{field.name} is empty and required")
         return None
     try:
-        return _to_wire(field, text)
-    except (ValueError, InvalidOperation):
+        return _to_wire(field.type, text)
+    except (ValueError, OverflowError):
         raise ValueError(f"{field.name} {text[:80]!r} is not {field.type.on_wire}") from None
 
 
-def _to_wire(field: Field, text: str) -> Any:
-    name = field.type.name
-    if name in ("int", "long"):
-        return int(text)
-    if name == "double":
-        return float(text)
-    if name == "boolean":
-        return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else int("")
-    if field.type.precision:
-        number = Decimal(text)
-        exact = number.quantize(Decimal(1).scaleb(-field.type.scale))
-        if exact != number:
+def _to_wire(type_: FieldType, text: str) -> Any:
+    if type_.logical in ("integer", "number"):
+        # Python reads '1_000' and digits of every script as numbers too.
+        if not _NUMBER.fullmatch(text) or not type_.holds(Decimal(text)):
             raise ValueError
-        return str(exact)
-    if name == "date":
+        if type_.precision:
+            return type_.write(Decimal(text))
+        return float(text) if type_.name == "double" else int(Decimal(text))
+    if type_.name == "boolean":
+        if text.lower() not in ("true", "false"):
+            raise ValueError
+        return text.lower() == "true"
+    if type_.name == "date":
         return date.fromisoformat(text).isoformat()
-    if name in ("timestamp", "timestamptz"):
+    if type_.logical == "timestamp":
         instant = datetime.fromisoformat(text)
-        if (instant.tzinfo is None) == (name == "timestamptz"):
+        if (instant.tzinfo is None) == (type_.name == "timestamptz"):
             raise ValueError
         return format_time(instant) if instant.tzinfo else format_local(instant)
     return text
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")

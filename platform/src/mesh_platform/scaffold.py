@@ -9,7 +9,7 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,43 +21,25 @@ from mesh_platform.errors import ContractError, Problem, UsageError, shown
 MANAGED = ("__init__.py", "tests/__init__.py", "tests/test_domain.py")
 
 
-def new_domain(
-    root: Path,
-    name: str,
-    *,
-    kind: str,
-    team: str,
-    steward: str,
-    events: str = "none",
-    contact: str | None = None,
-    on_call: str | None = None,
-    city: str | None = None,
-    country: str | None = None,
-    time_zone: str | None = None,
-    currency: str | None = None,
-    opened_on: str | None = None,
-) -> Path:
-    """Make `root`/domains/`name` from the template; the folder made. What is None is as the template proposes it.
+def propose_answers(root: Path, name: str, given: Mapping[str, str | None]) -> dict[str, str]:
+    """All answers for a new domain: those given (not None), the rest as the template proposes them.
+
+    The keys are those of templates/domain/cookiecutter.json. A domain without a site sends no events unless asked to.
+    """
+    answers = _defaults(root) | {key: value for key, value in given.items() if value is not None} | {"domain": name}
+    if given.get("events") is None and answers["kind"] != "source-aligned":
+        answers["events"] = "none"
+    return answers
+
+
+def new_domain(root: Path, answers: Mapping[str, str]) -> Path:
+    """Make a folder below `root`/domains from the template and the answers of `propose_answers`; the folder made.
 
     `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every
     problem of the answers, and ContractError where the mesh has faults already; nothing is left then.
     """
-    given = {
-        "domain": name,
-        "kind": kind,
-        "team": team,
-        "steward": steward,
-        "events": events,
-        "contact": contact,
-        "on_call": on_call,
-        "city": city,
-        "country": country,
-        "time_zone": time_zone,
-        "currency": currency,
-        "opened_on": opened_on,
-    }
     template = _load_template(root)
-    answers = _defaults(root) | {key: value for key, value in given.items() if value is not None}
+    name = answers["domain"]
     problems: list[str] = template.find_problems(answers)
     # A bad name is not looked up as a path.
     target = root / "domains" / name
@@ -67,7 +49,11 @@ def new_domain(
         raise UsageError("\n".join(problems))
     load_mesh(root)
     with _folder_beside(root) as folder:
-        template.render_domain(answers, folder).rename(target)
+        rendered = template.render_domain(answers, folder)
+        try:
+            rendered.rename(target)
+        except OSError as error:
+            raise UsageError(f"{shown(target, root)} appeared meanwhile. Look whose it is.") from error
     try:
         load_mesh(root)
     except ContractError as error:

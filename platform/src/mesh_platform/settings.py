@@ -43,12 +43,14 @@ class Settings(BaseSettings):
         return self.state_dir / "clock"
 
     def now(self) -> datetime:
-        """Now, in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the machine's."""
-        if self.clock is not None:
-            return self.clock if self.clock.tzinfo else self.clock.replace(tzinfo=UTC)
-        if self.clock_file.exists():
-            return datetime.fromisoformat(self.clock_file.read_text().strip())
-        return datetime.now(UTC)
+        """Now, in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the machine's.
+
+        A time without a zone is UTC.
+        """
+        if self.clock is None and not self.clock_file.exists():
+            return datetime.now(UTC)
+        time = self.clock or datetime.fromisoformat(self.clock_file.read_text().strip())
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def find_root(start: Path) -> Path:

@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +18,22 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
+from mesh_platform.field_types import parse_type
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
-from mesh_platform.line_check import Fault, check_line, read_identity
+from mesh_platform.line_check import Fault, read_identity, read_line
 
 if TYPE_CHECKING:
     from mesh_platform.contract import Contract, Field
+    from mesh_platform.field_types import FieldType
 
 _KEPT_OF_OVERSIZE = 64 * 1024
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _ENVELOPE_STRINGS = ("event_id", "event_type", "producer", "schema_version")
+_INSTANT = parse_type("timestamptz")
+_UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
+# The first and the last day that Python's dates can hold, from 1970.
+_DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 
 
 @dataclass(frozen=True)
@@ -100,28 +106,45 @@ def _wire_schema(contract: Contract) -> pa.Schema:
     return pa.schema([*envelope, pa.field("payload", payload)])
 
 
-def _parse(contract: Contract, lines: Sequence[Line]) -> pa.Table:
-    """The lines as a flat table of typed columns. Raises ArrowInvalid or UnicodeDecodeError where one is bad."""
+def _parse(contract: Contract, raws: Sequence[bytes]) -> pa.Table:
+    """The lines as a flat table of typed columns. Raises one of `_UNPARSED` where one is bad or not in plain form."""
     schema = _wire_schema(contract)
     assert contract.event is not None
-    data = b"\n".join(line.raw for line in lines)
+    data = b"\n".join([raw.strip(b" \t\r") for raw in raws])
     data.decode("utf-8")
     # Arrow reads two objects on one line, or one over two lines, as happily as one on each.
     starts = data.count(b"}\n{")
-    if starts != len(lines) - 1 or not data.startswith(b"{") or not data.rstrip().endswith(b"}"):
+    if starts != len(raws) - 1 or not data.startswith(b"{") or not data.endswith(b"}"):
         raise pa.ArrowInvalid("a line is not one object")
     table = pa.json.read_json(
         io.BytesIO(data),
         read_options=pa.json.ReadOptions(block_size=max(len(data) + 1, 1 << 20)),
         parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
     ).combine_chunks()
-    if table.num_rows != len(lines):
+    if table.num_rows != len(raws):
         raise pa.ArrowInvalid("a line is not one object")
+    if table["payload"].null_count:
+        raise pa.ArrowInvalid("a payload is missing")
     columns = {name: table[name] for name in _ENVELOPE_STRINGS}
-    columns["event_time"] = pc.cast(table["event_time"], pa.timestamp("us", "UTC"))
+    columns["event_time"] = _typed(_INSTANT, table["event_time"])
     for field in contract.event.fields:
-        columns[f"payload.{field.name}"] = pc.cast(pc.struct_field(table["payload"], field.name), field.type.arrow)
+        columns[f"payload.{field.name}"] = _typed(field.type, pc.struct_field(table["payload"], field.name))
     return pa.table(columns)
+
+
+def _typed(type_: FieldType, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values as the type has them. Raises ArrowInvalid for what Arrow takes and Python, or the type, does not."""
+    # Before the cast: Arrow looks up the power of ten for a scale of any size, outside of its table.
+    if type_.precision and pc.all(pc.match_substring_regex(values, type_.plain)).as_py() is False:
+        raise pa.ArrowInvalid("a decimal is not in plain form")
+    typed = pc.cast(values, type_.arrow)
+    if type_.logical in ("date", "timestamp"):
+        numbers = pc.min_max(typed.cast(pa.int32() if type_.name == "date" else pa.int64())).as_py()
+        unit = 1 if type_.name == "date" else 86_400_000_000
+        first, last = _DAYS[0] * unit, (_DAYS[1] + 1) * unit
+        if numbers["min"] is not None and not first <= numbers["min"] <= numbers["max"] < last:
+            raise pa.ArrowInvalid("a time is not in the years 1 to 9999")
+    return typed
 
 
 def _parse_all(
@@ -130,44 +153,44 @@ def _parse_all(
     """All lines that can be parsed, as a table and in its order, and those that cannot, with the reason."""
     try:
         if lines:
-            return _parse(contract, lines), lines, []
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+            return _parse(contract, [line.raw for line in lines]), lines, []
+    except _UNPARSED:
         pass
-    kept: list[Line] = []
+    plain: list[tuple[Line, bytes]] = []
     refused: list[tuple[Line, Fault]] = []
     for line in lines:
-        fault = check_line(contract, line.raw)
-        if fault:
-            refused.append((line, fault))
+        read = read_line(contract, line.raw)
+        if isinstance(read, Fault):
+            refused.append((line, read))
         else:
-            kept.append(line)
+            plain.append((line, read))
     tables: list[pa.Table] = []
     good: list[Line] = []
-    _bisect(contract, kept, tables, good, refused)
+    _bisect(contract, plain, tables, good, refused)
     empty = pa.table({name: pa.array([], type=type_) for name, type_ in _flat_types(contract)})
     return pa.concat_tables([empty, *tables]).combine_chunks(), good, refused
 
 
 def _bisect(
     contract: Contract,
-    lines: Sequence[Line],
+    plain: Sequence[tuple[Line, bytes]],
     tables: list[pa.Table],
     good: list[Line],
     refused: list[tuple[Line, Fault]],
 ) -> None:
     """Find by halves what Arrow refuses and the check of single lines does not know of."""
-    if not lines:
+    if not plain:
         return
     try:
-        tables.append(_parse(contract, lines))
-        good.extend(lines)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        if len(lines) == 1:
-            refused.append((lines[0], Fault("not_readable", None, str(error)[:500])))
+        tables.append(_parse(contract, [raw for _, raw in plain]))
+        good.extend(line for line, _ in plain)
+    except _UNPARSED as error:
+        if len(plain) == 1:
+            refused.append((plain[0][0], Fault("not_readable", None, str(error))))
             return
-        middle = len(lines) // 2
-        _bisect(contract, lines[:middle], tables, good, refused)
-        _bisect(contract, lines[middle:], tables, good, refused)
+        middle = len(plain) // 2
+        _bisect(contract, plain[:middle], tables, good, refused)
+        _bisect(contract, plain[middle:], tables, good, refused)
 
 
 def _flat_types(contract: Contract) -> list[tuple[str, pa.DataType]]:
@@ -184,7 +207,8 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
 
     def report(bad: pa.ChunkedArray, reason: str, field: str, detail: str, column: str | None = None) -> None:
         for row in np.flatnonzero(pc.fill_null(bad, False).to_numpy(zero_copy_only=False)):
-            found = f" It is {rows[column][int(row)].as_py()!r}." if column else ""
+            value = rows[column][int(row)].as_py() if column else None
+            found = f" It is {value!r}." if isinstance(value, str) else f" It is {value}." if column else ""
             faults.setdefault(int(row), Fault(reason, field, detail + found[:300]))
 
     for name in (*_ENVELOPE_STRINGS, "event_time"):
@@ -214,6 +238,8 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
         "Check the sender's clock.",
         "event_time",
     )
+    for name in ("producer", "schema_version"):
+        report(pc.match_substring(rows[name], "\0"), "nul_character", name, "Strings hold no NUL character.")
     for field in contract.event.fields:
         _check_field(field, rows[f"payload.{field.name}"], report)
     return faults
@@ -274,8 +300,8 @@ def _rejected_rows(contract: Contract, rejected: Sequence[tuple[Line, Fault]], n
                 "message_id": line.message_id,
                 "position": line.position,
                 "reason": fault.reason,
-                "field": fault.field,
-                "detail": fault.detail,
+                "field": _visible(fault.field, 200) if fault.field is not None else None,
+                "detail": _visible(fault.detail, 500),
                 "raw": line.raw,
                 "raw_sha256": digest,
                 "raw_bytes": line.size,
@@ -283,3 +309,8 @@ def _rejected_rows(contract: Contract, rejected: Sequence[tuple[Line, Fault]], n
             }
         )
     return pa.Table.from_pylist(rows, schema=arrow_schema(rejected_shape(contract)))
+
+
+def _visible(text: str, most: int) -> str:
+    """At most so many characters; what has no place in a table's string, such as half a surrogate, is escaped."""
+    return text[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

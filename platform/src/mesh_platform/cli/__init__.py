@@ -22,9 +22,11 @@ COMMANDS = {
     "build": "mesh_platform.cli.tables:build",
     "status": "mesh_platform.cli.tables:status",
     "query": "mesh_platform.cli.tables:query",
+    "history": "mesh_platform.cli.tables:history",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
     "new": "mesh_platform.cli.scaffolding:new",
+    "template": "mesh_platform.cli.scaffolding:template",
 }
 
 

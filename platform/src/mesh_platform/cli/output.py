@@ -83,7 +83,9 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=1000)
-    console.print(table)
+    with console.capture() as printed:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
     if not rows:
         click.echo("(no rows)")
 
@@ -100,7 +102,10 @@ def _cell(value: Any) -> str:
 
 @contextmanager
 def progress_bar(label: str, total: int | None, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """A bar on stderr that appears on a terminal; the yielded function advances it."""
+    """A bar on stderr; the yielded function advances it. Of nothing to do there is none."""
+    if total == 0:
+        yield lambda steps: None
+        return
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),

@@ -1,10 +1,14 @@
-"""`mesh new`: a domain or a product from the template."""
+"""`mesh new`, `mesh template`: domains and products from the template, and how far domains have drifted from it."""
 
 from __future__ import annotations
+
+import sys
+from dataclasses import asdict
 
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.domain import load_mesh
 from mesh_platform.errors import shown
 
 
@@ -15,47 +19,38 @@ def new() -> None:
 
 @new.command("domain", short_help="A new domain folder with its products.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(["source-aligned", "aggregate", "consumer-aligned"]), prompt=True)
-@click.option("--team", prompt=True, help="Who owns it.")
-@click.option("--steward", prompt=True, help="Who answers for its data.")
-@click.option("--events", prompt=True, default="order_created", help="Which events it sends, or none.")
+@click.option("--kind", help="source-aligned, aggregate or consumer-aligned.  [default: source-aligned]")
+@click.option("--team", help="Who owns it.")
+@click.option("--steward", help="Who answers for its data.")
+@click.option("--events", help="Which events it sends, with commas, or none.")
+@click.option("--contact", help="Where the team is reached.  [default: from the domain's name]")
+@click.option("--on-call", help="Where to call at night.  [default: from the domain's name]")
 @click.option("--city", help="Where the site is.")
 @click.option("--country", help="ISO 3166, two letters.")
 @click.option("--time-zone", help="IANA name.")
-@click.option("--no-input", is_flag=True, help="Ask nothing.")
+@click.option("--currency", help="ISO 4217, three letters.")
+@click.option("--opened-on", help="First day of business, YYYY-MM-DD.")
+@click.option("--no-input", is_flag=True, help="Ask nothing; what is not given is as the template proposes.")
 @format_option
-def domain(
-    name: str,
-    kind: str,
-    team: str,
-    steward: str,
-    events: str,
-    city: str | None,
-    country: str | None,
-    time_zone: str | None,
-    no_input: bool,
-    output_format: str,
-) -> None:
+def domain(name: str, no_input: bool, output_format: str, **given: str | None) -> None:
     """Render domains/NAME. It is valid and tested as it stands; its contracts are then the team's to change."""
-    from mesh_platform.scaffold import new_domain
+    from mesh_platform.scaffold import new_domain, propose_answers
 
     settings = read_settings()
-    site = {"city": city, "country": country, "time_zone": time_zone}
-    folder = new_domain(
-        settings.root,
-        name,
-        kind=kind,
-        team=team,
-        steward=steward,
-        events=events,
-        **{key: value for key, value in site.items() if value is not None},
-    )
-    where = shown(folder, settings.root)
+    answers = propose_answers(settings.root, name, given)
+    if not no_input:
+        for key in ("kind", "team", "steward", "events"):
+            answers[key] = given[key] or click.prompt(key.capitalize(), default=answers[key])
+        answers = propose_answers(settings.root, name, answers)
+    where = shown(new_domain(settings.root, answers), settings.root)
     if output_format == "json":
         write_json({"domain": name, "folder": where})
         return
     click.echo(f"{where} is there. Next:")
-    for step in (f"pytest {where}", f"mesh run --domain {name}", f"$EDITOR {where}/contracts/*.odcs.yaml"):
+    steps = [f"pytest {where}", f"$EDITOR {where}/domain.yaml"]
+    if answers["events"] != "none":
+        steps += [f"$EDITOR {where}/contracts/*.odcs.yaml", f"mesh run --domain {name}"]
+    for step in steps:
         click.echo(f"  {step}")
 
 
@@ -75,3 +70,37 @@ def product(domain_name: str, line: str, output_format: str) -> None:
     for path in files:
         click.echo(path)
     click.echo(f"Next:\n  pytest domains/{domain_name}")
+
+
+@click.group(short_help="Whether domains are as the template renders them today.")
+def template() -> None:
+    """The files of a domain that the template owns."""
+
+
+@template.command("status")
+@format_option
+def template_status(output_format: str) -> None:
+    """The managed files that differ from the template; exit code 1 where there are any."""
+    from mesh_platform.scaffold import template_drift
+
+    problems = template_drift(load_mesh(read_settings().root))
+    if output_format == "json":
+        write_json([asdict(problem) for problem in problems])
+    else:
+        click.echo("\n".join(map(str, problems)) or "Every domain is as the template has it.")
+    sys.exit(1 if problems else 0)
+
+
+@template.command("sync")
+@click.argument("name", metavar="DOMAIN")
+@format_option
+def template_sync(name: str, output_format: str) -> None:
+    """Write a domain's managed files as the template has them."""
+    from mesh_platform.scaffold import sync_template
+
+    settings = read_settings()
+    changed = [shown(path, settings.root) for path in sync_template(load_mesh(settings.root), name)]
+    if output_format == "json":
+        write_json({"domain": name, "changed": changed})
+    else:
+        click.echo("\n".join(changed) or f"{name} is as the template has it.")

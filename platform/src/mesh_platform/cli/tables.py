@@ -122,11 +122,24 @@ def _as_of(text: str | None) -> datetime | str | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+@click.command(short_help="The snapshots of a table, newest first.")
+@click.argument("table")
+@format_option
+def history(table: str, output_format: str) -> None:
+    """The snapshots that led to the current state of a table: what --as-of and rollback take."""
+    from mesh_platform.lake.history import read_history
+
+    _settings, _mesh, catalog = _open()
+    rows = [asdict(entry) for entry in read_history(catalog, table)]
+    if output_format == "json":
+        write_json(rows)
+    else:
+        write_table([{**row, "committed_at": f"{row['committed_at']:%Y-%m-%d %H:%M:%S}"} for row in rows])
+
+
 @click.command(short_help="Set a table back to an earlier snapshot.")
 @click.argument("table")
-@click.option(
-    "--to", "snapshot_id", type=int, required=True, help="A snapshot id; 'mesh status --format json' has them."
-)
+@click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id out of 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     """Make a snapshot the current one. The tables above follow with the next 'mesh build'.

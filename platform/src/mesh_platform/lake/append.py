@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
 
 from mesh_platform import faults
-from mesh_platform.errors import ConflictError, MeshError, Unavailable
+from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
 from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.delta import head
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _CONFLICTS = 100
 _FAILURES = 3
+_TOKEN = "mesh.append"
 
 
 @dataclass(frozen=True)
@@ -48,37 +50,38 @@ def append_new(
 
     Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
     of a key lies there. `refused` gives keys that must not come in. A commit whose outcome is unknown is looked
-    up by beginning again. Raises Unavailable where that fails repeatedly; nothing is lost then.
+    up by beginning again. Raises Unavailable where that fails repeatedly, with nothing lost, and NeedsAttention.
     """
     distinct = _first_of_each(rows, key)
-    failures = conflicts = 0
+    failures = conflicts = attempted = 0
+    token = uuid4().hex
     while True:
         try:
             table = load()
+            if attempted and _has_landed(table, token):
+                return Appended(attempted, rows.num_rows - attempted, head(table))
             known = pa.chunked_array([_known_keys(table, distinct, key, time_column), refused(distinct)])
             fresh = distinct.filter(pc.invert(pc.is_in(distinct[key], known.cast(distinct[key].type))))
             faults.point("append.deduplicated")
             if fresh.num_rows:
-                append_rows(table, fresh)
+                attempted = fresh.num_rows
+                append_rows(table, fresh, {_TOKEN: token})
                 faults.point("append.committed")
-            snapshot = table.current_snapshot()
-            return Appended(
-                fresh.num_rows, rows.num_rows - fresh.num_rows, snapshot.snapshot_id if snapshot else None
-            )
+            return Appended(fresh.num_rows, rows.num_rows - fresh.num_rows, head(table))
         except ConflictError as error:
             conflicts += 1
             if conflicts > _CONFLICTS:
                 raise Unavailable(
-                    f"{error} {_CONFLICTS} times in a row. Stop other writers, then run again."
+                    f"{error} It went so {conflicts} times in a row: stop other writers, then run again."
                 ) from error
-        except MeshError:
+        except NeedsAttention:
             raise
         except Exception as error:
             failures += 1
             if failures > _FAILURES:
-                what = f"the lake does not take rows: {error}."
                 raise Unavailable(
-                    f"{what} Nothing was acknowledged; mend the storage or the catalog, then run again."
+                    f"the lake does not take rows: {error}. Nothing was acknowledged; mend the storage or the "
+                    "catalog, then run again."
                 ) from error
             time.sleep(0.2 * failures)
 
@@ -98,9 +101,9 @@ def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
             ranges[-1] = (ranges[-1][0], number + 1)
         else:
             ranges.append((number, number + 1))
-    return reduce(
-        Or, (And(GreaterThanOrEqual(column, _day(low)), LessThan(column, _day(high))) for low, high in ranges)
-    )
+    days = [And(GreaterThanOrEqual(column, _day(low)), LessThan(column, _day(high))) for low, high in ranges]
+    # In one call they make a balanced tree: hundreds of days in a chain are too deep for pyiceberg's recursion.
+    return Or(*days) if len(days) > 1 else days[0]
 
 
 def removed_keys(catalog: Catalog, ledger: str) -> Callable[[pa.Table], pa.Array]:
@@ -119,6 +122,12 @@ def removed_keys(catalog: Catalog, ledger: str) -> Callable[[pa.Table], pa.Array
 def nothing_refused(rows: pa.Table) -> pa.Array:
     """For tables from which nothing is removed."""
     return pa.array([], pa.large_string())
+
+
+def _has_landed(table: Table, token: str) -> bool:
+    """Whether a commit of this call is in the table, though it was reported as failed."""
+    summaries = (snapshot.summary for snapshot in reversed(table.metadata.snapshots))
+    return any(summary is not None and summary.additional_properties.get(_TOKEN) == token for summary in summaries)
 
 
 def _known_keys(table: Table, rows: pa.Table, key: str, time_column: str | None) -> pa.Array:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform.errors import NeedsAttention, Unavailable
+from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -35,6 +36,8 @@ PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
 }
+_MEND = "Mend the catalog or the storage, then run again; nothing is lost."
+_FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -43,16 +46,23 @@ def open_catalog(settings: Settings) -> Catalog:
     Raises Unavailable where it does not answer.
     """
     state = settings.state_dir
-    properties: dict[str, str] = {}
-    if not any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ):
-        properties = embedded_properties(settings)
+    external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+    fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
+    with _reachable(f"the catalog does not answer. {fix}, then run again."):
+        if external:
+            return load_catalog(CATALOG, **_FILE_IO)
         state.mkdir(parents=True, exist_ok=True)
-    try:
-        return load_catalog(CATALOG, **properties, **{"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"})
-    except Exception as error:
-        raise Unavailable(
-            f"the catalog does not answer: {error}. Start it, or unset PYICEBERG_CATALOG__MESH__* to use {state}."
-        ) from error
+        if (state / "warehouse").exists() and not (state / "catalog.db").exists():
+            # A new catalog would be empty, and what was acknowledged into it would be gone with the old one's return.
+            raise Unavailable(
+                f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone. "
+                "Put it back; or remove warehouse/ too, which drops all tables."
+            )
+        properties = embedded_properties(settings)
+        with suppress(Exception):
+            return load_catalog(CATALOG, **properties, **_FILE_IO)
+        # Of two that start in an empty folder at once, one finds the other's tables half made.
+        return load_catalog(CATALOG, **properties, **_FILE_IO)
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
@@ -61,37 +71,60 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
     return {
         "type": "sql",
         "uri": f"sqlite:///{state / 'catalog.db'}?timeout=60",
-        "warehouse": f"file://{state}/warehouse",
+        # No URL: readers disagree about percent signs, '#' and '?' in one.
+        "warehouse": str(state / "warehouse"),
     }
 
 
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
-    """The table `<namespace>.<name>` at its newest state, or None."""
-    try:
-        return catalog.load_table(identifier)
-    except (NoSuchTableError, NoSuchNamespaceError):
-        return None
+    """The table `<namespace>.<name>` at its newest state, or None. Raises Unavailable."""
+    with _reachable(f"{identifier}: the lake does not answer. {_MEND}"):
+        try:
+            return catalog.load_table(identifier)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
 
 
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
     """The table of `shape`, created where it is missing.
 
-    Raises NeedsAttention where the table that exists has other columns or partitions.
+    Raises NeedsAttention where the table that exists has other columns or partitions, and Unavailable.
     """
     table = find_table(catalog, identifier)
     if table is None:
-        schema = iceberg_schema(shape)
-        namespace = identifier.split(".")[0]
-        with suppress(NamespaceAlreadyExistsError):
+        table = _create_table(catalog, identifier, shape)
+    _check_table(identifier, table, shape)
+    return table
+
+
+def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
+    schema = iceberg_schema(shape)
+    namespace = identifier.split(".")[0]
+    with _reachable(f"{identifier}: the lake takes no new table. {_MEND}"):
+        try:
             catalog.create_namespace(namespace)
+        except Exception as error:
+            # Of two that create it at once, the later hears of it in words of the catalog's database.
+            if not isinstance(error, NamespaceAlreadyExistsError) and not catalog.namespace_exists(namespace):
+                raise
         try:
             return catalog.create_table(
                 identifier, schema, partition_spec=_partition_spec(shape, schema), properties=PROPERTIES
             )
         except TableAlreadyExistsError:
-            table = catalog.load_table(identifier)
-    _check_table(identifier, table, shape)
-    return table
+            return catalog.load_table(identifier)
+
+
+@contextmanager
+def _reachable(message: str) -> Iterator[None]:
+    """What the catalog's database or the storage raises in the block, raised as Unavailable with `message`."""
+    try:
+        yield
+    except MeshError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Unavailable(f"{message} ({reason})") from error
 
 
 def iceberg_schema(shape: Shape) -> Schema:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from io import BufferedWriter, FileIO
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
@@ -54,12 +53,12 @@ class DurableFileIO(PyArrowFileIO):
 
     def new_output(self, location: str) -> PyArrowFile:
         """The output at `location`, a `file:` URL or a path."""
-        parsed = urlparse(location)
-        if parsed.scheme not in ("", "file"):
+        scheme, _host, path = self.parse_location(location, self.properties)
+        if scheme != "file":
             return super().new_output(location)
         return _DurableOutput(
             location=location,
-            path=unquote(parsed.path) if parsed.scheme else location,
+            path=path,
             fs=self.fs_by_scheme("file", ""),
             buffer_size=1024 * 1024,
         )

@@ -10,10 +10,11 @@ import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import ancestors_of
 
-from mesh_platform.errors import ConflictError, UsageError
+from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
-from mesh_platform.lake.landing import landing_name, removed_name, removed_shape
+from mesh_platform.lake.delta import head
+from mesh_platform.lake.landing import landing_name, rejected_name, removed_name, removed_shape
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -34,6 +35,39 @@ class RolledBack:
     removed: int
 
 
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One snapshot: what it did (an operation of the Iceberg spec), the rows it brought, and those there since."""
+
+    snapshot_id: int
+    committed_at: datetime
+    operation: str
+    added: int
+    rows: int
+
+
+def read_history(catalog: Catalog, identifier: str) -> list[HistoryEntry]:
+    """The snapshots that led to the table's current state, newest first. Raises UsageError for an unknown table."""
+    return [
+        HistoryEntry(
+            snapshot.snapshot_id,
+            datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
+            summary.operation.value,
+            int(summary["added-records"] or 0),
+            int(summary["total-records"] or 0),
+        )
+        for snapshot in snapshots_on_main(_existing(catalog, identifier))
+        if (summary := snapshot.summary) is not None
+    ]
+
+
+def _existing(catalog: Catalog, identifier: str) -> Table:
+    table = find_table(catalog, identifier)
+    if table is None:
+        raise UsageError(f"{identifier}: no such table. 'mesh status' lists them.")
+    return table
+
+
 def snapshots_on_main(table: Table) -> list[Snapshot]:
     """The snapshots that led to the current one, newest first."""
     current = table.current_snapshot()
@@ -45,31 +79,40 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
 
     From a landing table the events that leave are first written to its ledger, so that no replay brings them
     back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
-    is not there, ConflictError where somebody commits in between five times.
+    is not there, and for a quarantine or a ledger: what is acknowledged would be nowhere. Raises ConflictError
+    where somebody commits in between five times, and Unavailable.
     """
     landings = {landing_name(contract): contract for contract in mesh.ingested()}
+    if identifier in {name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)}:
+        raise UsageError(
+            f"{identifier}: a quarantine and a ledger only grow. Roll back a landing table or a product."
+        )
     for _ in range(5):
-        table = find_table(catalog, identifier)
-        if table is None:
-            raise UsageError(f"{identifier}: no such table. 'mesh status' lists them.")
+        table = _existing(catalog, identifier)
         if table.metadata.snapshot_by_id(snapshot_id) is None:
             known = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
             raise UsageError(f"{identifier}: no snapshot {snapshot_id}; the newest are {known}.")
-        left = table.metadata.current_snapshot_id
+        left = head(table)
         removed = 0
-        if identifier in landings and left != snapshot_id:
-            removed = _write_ledger(catalog, table, landings[identifier], snapshot_id)
         try:
+            if identifier in landings and left != snapshot_id:
+                removed = _write_ledger(catalog, table, landings[identifier], snapshot_id)
             with table.manage_snapshots() as manage:
                 manage.set_current_snapshot(snapshot_id=snapshot_id)
             return RolledBack(identifier, snapshot_id, left, removed)
         except CommitFailedException:
             continue
+        except MeshError:
+            raise
+        except Exception as error:
+            raise Unavailable(
+                f"{identifier}: the lake does not answer: {error}. Mend the catalog or the storage, then roll back "
+                "again."
+            ) from error
     raise ConflictError(f"{identifier}: others keep committing. Stop ingest for this table, then roll back again.")
 
 
 def _write_ledger(catalog: Catalog, table: Table, contract: Contract, snapshot_id: int) -> int:
-
     columns = ("event_id", "event_time")
     present = table.scan(selected_fields=columns).to_arrow()
     kept = table.scan(selected_fields=columns, snapshot_id=snapshot_id).to_arrow()

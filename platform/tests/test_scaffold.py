@@ -1,0 +1,244 @@
+"""New domains and products: valid as they are made, and nothing left of those that are refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mesh_platform.domain import load_mesh
+from mesh_platform.errors import ContractError, UsageError
+from mesh_platform.scaffold import (
+    MANAGED,
+    new_domain,
+    new_product,
+    propose_answers,
+    sync_template,
+    template_drift,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def make_domain(root: Path, name: str, **given: str) -> Path:
+    return new_domain(root, propose_answers(root, name, given))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for folder in ("domains", "templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Every file and folder below `root` with its content."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
+        for path in root.rglob("*")
+        if "__pycache__" not in path.parts
+    }
+
+
+def refusal(root: Path, name: str, **answers: str) -> str:
+    """What a refused domain is told; asserts that the refusal left nothing behind."""
+    before = tree(root)
+    given = {"kind": "source-aligned", "team": "T", "steward": "S", "events": "order_created"} | answers
+    with pytest.raises(UsageError) as raised:
+        make_domain(root, name, **given)
+    assert tree(root) == before
+    return str(raised.value)
+
+
+def test_a_new_warehouse_is_a_valid_part_of_the_mesh(root: Path) -> None:
+    folder = make_domain(
+        root,
+        "central_warehouse",
+        kind="source-aligned",
+        team="Central Ops",
+        steward="Kim Lee",
+        events="order_created",
+        city="Omaha",
+        time_zone="America/Chicago",
+        opened_on="2025-02-03",
+    )
+    assert folder == root / "domains" / "central_warehouse"
+    mesh = load_mesh(root)
+    domain = mesh.domains["central_warehouse"]
+    assert domain.site is not None
+    assert (domain.site.warehouse_id, domain.site.region, domain.site.city) == ("WH-CENTRAL", "central", "Omaha")
+    assert str(domain.site.opened_on) == "2025-02-03"
+    assert domain.owners.contact == "central-warehouse@acme.example"
+    assert domain.owners.on_call == "#central-warehouse-on-call"
+    assert mesh.contract("central_warehouse.orders_central") in mesh.implementations("order.v1")
+    assert template_drift(mesh) == []
+
+
+@pytest.mark.parametrize("kind", ["aggregate", "consumer-aligned"])
+def test_other_kinds_have_neither_a_site_nor_events(root: Path, kind: str) -> None:
+    make_domain(root, "ml_insights", kind=kind, team="Data Science", steward="Kim Lee", events="none")
+    domain = load_mesh(root).domains["ml_insights"]
+    assert (domain.kind, domain.site, dict(domain.contracts)) == (kind, None, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'O\'Brien & "Sons"',
+        "{{ 7 * 7 }} {% raw %} {# no #}",
+        "{{ cookiecutter.__class__ }}",
+        "Groß-Ähre 東京 😀 \u200dزبان",
+        "back\\slash \\n: #, [a] {b} - & * ! | > % @ `",
+        "yes",
+        "1e3",
+        "null",
+        "a: b",
+    ],
+)
+def test_what_people_are_called_comes_out_as_it_was_given(root: Path, text: str) -> None:
+    make_domain(
+        root,
+        "central_warehouse",
+        kind="source-aligned",
+        team=text,
+        steward=text,
+        contact=text,
+        on_call=text,
+        city=text,
+    )
+    domain = load_mesh(root).domains["central_warehouse"]
+    assert domain.site is not None
+    owners = domain.owners
+    assert {owners.team, owners.steward, owners.contact, owners.on_call, domain.site.city} == {text}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Central",
+        "central-warehouse",
+        "central warehouse",
+        "_central",
+        "central__warehouse",
+        "4th_warehouse",
+        "../evil",
+        "/tmp/evil",
+        "a/b",
+        ".",
+        "..",
+        "o'brien",
+        '"; import os',
+        "{{ 7*7 }}",
+        "{{cookiecutter.team}}",
+        "größe",
+        "central\n",
+        "x" * 51,
+    ],
+)
+def test_what_is_no_name_is_refused(root: Path, name: str) -> None:
+    assert "letter" in refusal(root, name)
+
+
+@pytest.mark.parametrize("name", ["platform", "json", "class", "match", "pyarrow", "mesh_platform", "null", "on"])
+def test_a_name_that_means_something_already_is_refused(root: Path, name: str) -> None:
+    assert f"'{name}_warehouse'" in refusal(root, name)
+
+
+def test_a_domain_that_stands_is_refused(root: Path) -> None:
+    assert "domains/north_warehouse exists already" in refusal(root, "north_warehouse")
+
+
+def test_a_warehouse_id_that_stands_is_refused(root: Path) -> None:
+    message = refusal(root, "north", events="none")
+    assert "'WH-NORTH' is that of north" in message
+
+
+def test_all_problems_are_told_together_with_what_comes_near(root: Path) -> None:
+    message = refusal(
+        root,
+        "Bad Name",
+        kind="source-alined",
+        team=" ",
+        steward="a\nb",
+        events="order_creatd",
+        country="usa",
+        time_zone="America/Chcago",
+        currency="dollar",
+        opened_on="20250101",
+    )
+    for part in (
+        "domain 'Bad Name'",
+        "Did you mean source-aligned",
+        "team is empty",
+        "steward 'a\\nb' has a control character",
+        "Did you mean order_created?",
+    ):
+        assert part in message, message
+    message = refusal(
+        root, "good", country="usa", time_zone="America/Chcago", currency="dollar", opened_on="20250101"
+    )
+    for part in ("country 'usa'", "Did you mean America/Chicago", "currency 'dollar'", "opened_on '20250101'"):
+        assert part in message, message
+
+
+def test_another_currency_is_refused_and_the_way_is_shown(root: Path) -> None:
+    message = refusal(root, "central_warehouse", currency="CAD")
+    assert "bills in USD alone" in message
+    assert "domains/north_warehouse" in message
+    make_domain(
+        root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none", currency="CAD"
+    )
+    with pytest.raises(UsageError, match="bills in USD alone"):
+        new_product(root, "central_warehouse", "order_created")
+
+
+def test_events_need_a_site(root: Path) -> None:
+    assert "needs a site" in refusal(root, "ml_insights", kind="aggregate")
+
+
+def test_a_mesh_with_faults_grows_no_further(root: Path) -> None:
+    (root / "domains/east_warehouse/owners.yaml").write_text("team: only\n")
+    before = tree(root)
+    with pytest.raises(ContractError, match=r"east_warehouse/owners\.yaml"):
+        make_domain(root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none")
+    assert tree(root) == before
+
+
+def test_a_product_is_added_to_a_domain_once(root: Path) -> None:
+    make_domain(root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none")
+    made = new_product(root, "central_warehouse", "order_created")
+    assert root / "domains/central_warehouse/contracts/orders_central.odcs.yaml" in made
+    assert all(path.is_file() for path in made)
+    assert "central_warehouse.orders_central" in load_mesh(root).contracts
+    before = tree(root)
+    with pytest.raises(UsageError, match="there already"):
+        new_product(root, "central_warehouse", "order_created")
+    with pytest.raises(UsageError, match="Did you mean order_created"):
+        new_product(root, "central_warehouse", "orders_created")
+    with pytest.raises(UsageError, match="Did you mean central_warehouse"):
+        new_product(root, "centrl_warehouse", "order_created")
+    assert tree(root) == before
+
+
+def test_drift_is_found_and_mended(root: Path) -> None:
+    mesh = load_mesh(root)
+    assert template_drift(mesh) == []
+    changed = root / "domains/north_warehouse/tests/test_domain.py"
+    changed.write_text(changed.read_text().replace("(DomainSuite)", "(object)"))
+    gone = root / "domains/south_warehouse/__init__.py"
+    gone.unlink()
+    found = {(problem.path, problem.line) for problem in template_drift(mesh)}
+    assert found == {("domains/north_warehouse/tests/test_domain.py", 6), ("domains/south_warehouse/__init__.py", 1)}
+    assert sync_template(mesh, "north_warehouse") == [changed]
+    assert sync_template(mesh, "south_warehouse") == [gone]
+    assert template_drift(mesh) == []
+
+
+def test_managed_files_are_the_same_for_each_kind(root: Path) -> None:
+    made = [
+        make_domain(root, f"a_{kind.replace('-', '_')}", kind=kind, team="T", steward="S")
+        for kind in ("source-aligned", "aggregate", "consumer-aligned")
+    ]
+    for name in MANAGED[1:]:
+        assert len({(folder / name).read_bytes() for folder in made}) == 1

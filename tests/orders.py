@@ -1,0 +1,74 @@
+"""Orders to send: envelopes made by hand, so that tests need neither the simulation nor its producers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from mesh_platform.broker import Message, connect, queue_of
+from mesh_platform.domain import Mesh
+
+from conftest import State
+
+PRODUCT = "south_warehouse.orders_south"
+START = datetime(2025, 10, 1, tzinfo=UTC)
+
+
+def envelope(number: int, minutes: int = 0, payload: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Order `number`, placed `minutes` after START, with changes to its payload and its envelope."""
+    time = START + timedelta(minutes=minutes)
+    text = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = int(time.timestamp() * 1000)
+    rest = int.from_bytes(sha256(b"order %d" % number).digest()[:10], "big")
+    order = {
+        "order_id": f"SOUTH-{number:06}",
+        "line_number": 1,
+        "client_no": "C-SOUTH-00001",
+        "product_id": "P-0001",
+        "quantity": 2,
+        "unit_price": "10.00",
+        "amount": "20.00",
+        "currency": "USD",
+        "status": "placed",
+        "order_time": text,
+    }
+    return {
+        "event_id": str(UUID(int=milliseconds << 80 | rest)),
+        "event_time": text,
+        "event_type": "order_created",
+        "producer": "test",
+        "schema_version": "1.0.0",
+        "payload": order | (payload or {}),
+        **changes,
+    }
+
+
+def lines(numbers: Iterable[int], minutes: int = 7) -> list[bytes]:
+    """The lines of good orders, `minutes` apart, so that they lie on many days."""
+    return [json.dumps(envelope(number, number * minutes), ensure_ascii=False).encode() for number in numbers]
+
+
+def in_batches(all_lines: Sequence[bytes], size: int) -> list[bytes]:
+    """Message bodies of up to `size` lines."""
+    return [b"\n".join(all_lines[start : start + size]) for start in range(0, len(all_lines), size)]
+
+
+def send(state: State, mesh: Mesh, bodies: Iterable[bytes]) -> list[bytes]:
+    """Publish these bodies as messages; the lines of those that were confirmed."""
+    queue = queue_of(mesh.contract(PRODUCT))
+    messages = [Message(body, sha256(body).hexdigest()) for body in bodies]
+    confirmed: list[Message] = []
+    with connect(state.settings.broker) as broker:
+        broker.declare([queue])
+        broker.publish(queue, messages, confirmed.append)
+    return [line for message in confirmed for line in message.body.split(b"\n")]
+
+
+def waiting(state: State, dead: bool = False) -> int:
+    """Messages in the product's queue, or in its dead-letter queue."""
+    with connect(state.settings.broker) as broker:
+        return broker.depth(f"{PRODUCT}.dlq" if dead else PRODUCT)

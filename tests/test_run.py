@@ -1,0 +1,113 @@
+"""`mesh run`: days of the simulated company arrive in the star schema, and every total is that of the answer key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acme_world.answer_key import answer_key
+from acme_world.faults import Rates
+from mesh_platform.broker import Message, connect, queue_of
+from mesh_platform.domain import Mesh
+
+from conftest import ROOT, State
+
+DAYS = ("--days", 12, "--start", "2025-10-26")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_totals_equal_the_key_for_any_seed(state: State, seed: int) -> None:
+    outcome = state.json("run", "--seed", seed, *DAYS)
+    assert outcome["key_ok"] is True
+    assert outcome["published"] == outcome["appended"] + outcome["quarantined"] + outcome["duplicates"]
+    assert min(outcome["appended"], outcome["quarantined"], outcome["duplicates"]) > 0
+    assert outcome["dead_lettered"] == 0
+    # The command's own verdict is not taken for it: the key and the table are asked apart.
+    key = state.json("answer-key", "--seed", seed, *DAYS)["logistics_core.fact_orders"]
+    sql = "select count(*)::int as n, sum(amount_usd) as usd, sum(quantity)::int as q from logistics_core.fact_orders"
+    (found,) = state.json("query", sql)
+    assert found == {"n": key["rows"], "usd": key["sums"]["amount_usd"], "q": key["sums"]["quantity"]}
+
+
+def test_a_second_run_adds_the_next_day_and_equals_the_key_of_the_longer_world(state: State) -> None:
+    first = state.json("run", *DAYS)
+    before = _totals(state)
+    second = state.json("run")
+    assert second["key_ok"] is True
+    assert 0 < second["published"] < first["published"]
+    assert _totals(state)["rows"] == before["rows"] + second["appended"]
+    key = state.json("answer-key", "--seed", 7, "--days", 13, "--start", "2025-10-26")["logistics_core.fact_orders"]
+    assert _totals(state) == {"rows": key["rows"], "amount_usd": key["sums"]["amount_usd"]}
+
+
+def test_the_same_run_again_publishes_nothing_and_commits_nothing(state: State) -> None:
+    state.json("run", *DAYS)
+    snapshots = {row["table"]: row["snapshot_id"] for row in state.json("status")}
+    assert state.json("run", *DAYS)["published"] == 0
+    assert {row["table"]: row["snapshot_id"] for row in state.json("status")} == snapshots
+
+
+def test_one_domain_first_and_the_others_later_gives_the_same_tables(
+    state: State, tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    assert state.json("run", *DAYS, "--domain", "west_warehouse")["key_ok"] is True
+    assert state.json("run", *DAYS)["key_ok"] is True
+    together = make_state(tmp_path / "together")
+    together.json("run", *DAYS)
+    sql = "select * exclude (event_id) from logistics_core.fact_orders order by all"
+    assert state.json("query", sql) == together.json("query", sql)
+
+
+def test_one_amount_changed_on_its_way_fails_the_comparison(state: State, mesh: Mesh) -> None:
+    state.json("run", "--days", 2, "--start", "2025-10-26")
+    # The third day is published, one amount in one queued message is changed, then the run goes on.
+    killed = state.mesh("run", check=None, MESH_FAULT="ingest.received:kill")
+    assert killed.code == -9
+    queue = queue_of(mesh.contract("south_warehouse.orders_south"))
+    with connect(state.settings.broker) as broker:
+        with broker.consume(queue.name, prefetch=100) as consumer:
+            taken = consumer.receive(100, timeout=5)
+            consumer.ack(taken)
+        bodies = [delivery.body for delivery in taken]
+        bodies[0], changed = re.subn(rb'"amount":"[0-9.]+"', b'"amount":"0.01"', bodies[0], count=1)
+        assert changed == 1
+        messages = [Message(body, str(delivery.message_id)) for body, delivery in zip(bodies, taken, strict=True)]
+        broker.publish(queue, messages, lambda _message: None)
+    result = state.mesh("run", "--format", "json", check=1)
+    tables = {difference["table"] for difference in result.json["differences"]}
+    assert {"south_warehouse.orders_south", "logistics_core.fact_orders"} <= tables
+    assert all(difference["figure"].startswith("amount_usd") for difference in result.json["differences"])
+
+
+def test_events_of_other_producers_do_not_disturb_the_comparison(state: State) -> None:
+    state.json("run", "--days", 2, "--start", "2025-10-26")
+    state.json("produce", "north_warehouse.orders_north", "burst", "--count", 50, "--rate", 100000)
+    outcome = state.json("run")
+    assert outcome["key_ok"] is True
+    assert outcome["appended"] > 50
+
+
+def test_another_history_in_the_same_state_is_refused(state: State) -> None:
+    state.json("run", "--days", 2, "--start", "2025-10-26")
+    refused = state.mesh("run", "--seed", 8, check=2)
+    assert "seed 7" in refused.err
+    assert "clean-state" in refused.err
+
+
+def test_rates_of_the_wire_are_what_the_key_counts(mesh: Mesh) -> None:
+    sites = {d.name: d.site for d in mesh.domains.values() if d.site}
+    key = answer_key(ROOT, sites, 1, date(2025, 10, 1), 4, Rates(late=0, duplicate=0, malformed=0.1))
+    fact = key["logistics_core.fact_orders"]
+    assert 0.07 < sum(key["quarantine"].values()) / fact["all"] < 0.13
+    clean = answer_key(ROOT, sites, 1, date(2025, 10, 1), 4, Rates(late=0, duplicate=0, malformed=0))
+    assert clean["logistics_core.fact_orders"]["rows"] == fact["all"]
+
+
+def _totals(state: State) -> dict[str, Any]:
+    sql = "select count(*)::int as rows, sum(amount_usd) as amount_usd from logistics_core.fact_orders"
+    (row,) = state.json("query", sql)
+    return dict(row)

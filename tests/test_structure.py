@@ -1,0 +1,55 @@
+"""What keeps the house easy to live in: names, sizes, pinned requirements, no shadowed standard library."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+
+
+def tracked(pattern: str) -> list[str]:
+    done = subprocess.run(["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_the_folder_called_platform_does_not_shadow_the_standard_library() -> None:
+    assert platform.system()
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    assert not (ROOT / "platform" / "conftest.py").exists()
+
+
+@pytest.mark.parametrize("path", tracked("*.py"))
+def test_no_file_holds_two_things(path: str) -> None:
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 420
+
+
+def test_requirements_are_pinned_and_name_no_package_host() -> None:
+    for path in tracked("requirements/*.txt"):
+        for line in (ROOT / path).read_text().splitlines():
+            assert re.fullmatch(r"[A-Za-z0-9._\[\]-]+==[^\s/]+( ; .*)?", line), f"{path}: {line}"
+
+
+def test_what_make_run_installs_holds_neither_airflow_nor_openmetadata() -> None:
+    text = (ROOT / "requirements" / "run.txt").read_text()
+    assert "airflow" not in text
+    assert "openmetadata" not in text
+
+
+def test_every_command_is_documented() -> None:
+    from mesh_platform.cli import mesh
+
+    documented = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in mesh.list_commands(None):  # type: ignore[arg-type]
+        assert f"`mesh {name}" in documented, f"docs/cli.md does not describe 'mesh {name}'"
+
+
+def test_make_alone_lists_every_target() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    for target in phony[1].split():
+        assert re.search(rf"^  {target}\b", listed, re.MULTILINE), target
