@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mesh_platform.broker import Delivery
 from mesh_platform.contract import Contract, read_contract
 from mesh_platform.domain import Domain, Owners, Site
 from mesh_platform.event import EventIds, Record
 from mesh_platform.field_types import parse_type
+from mesh_platform.producer import wrap
+from mesh_platform.validator import Validated, validate
 
 NOW = datetime(2025, 11, 1, tzinfo=UTC)
 ID = "0199b4d3-2c3a-7b1e-8f00-5d1c0f2a9b11"
@@ -127,3 +131,28 @@ def envelope(number: int = 0, **payload: Any) -> dict[str, Any]:
 def line(number: int = 0, **payload: Any) -> bytes:
     """A line of NDJSON, good unless `payload` makes it bad."""
     return json.dumps(envelope(number, **payload), ensure_ascii=False).encode()
+
+
+GOOD = [line(number, name=str(number)) for number in range(3)]
+
+
+def written(field: str, text: str | bytes) -> bytes:
+    """A good line but for the JSON text of one field of the payload."""
+    return line(**{field: "@@"}).replace(b'"@@"', text.encode() if isinstance(text, str) else text)
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A good line but for a change of its envelope."""
+    data = envelope()
+    change(data)
+    return json.dumps(data).encode()
+
+
+def check(contract: Contract, *bodies: bytes) -> Validated:
+    """The outcome of one message for each body."""
+    return validate(contract, [Delivery(body, f"m{i}", i, False) for i, body in enumerate(bodies)], NOW)
+
+
+def lines_of(contract: Contract, records: Iterable[Record]) -> list[bytes]:
+    """The records as NDJSON."""
+    return [event.to_json() for event in wrap(contract, records, "test")]

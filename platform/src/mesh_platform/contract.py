@@ -126,7 +126,10 @@ class _Reader:
 
     def __init__(self, document: Document, path: Path, domain: str, is_odcs: bool) -> None:
         self.document, self.data, self.domain, self.is_odcs = document, document.data, domain, is_odcs
+        # What follows from a fault that is reported already is no fault of its own: references to columns that could
+        # not be read, and whatever needs to know all of a file that is not ODCS or has not its schemas.
         self.unread: set[str] = set()
+        self.knows_all = False
         self.expected_name = path.name.removesuffix(SUFFIX)
         self.problems: list[Problem] = []
 
@@ -140,17 +143,20 @@ class _Reader:
 
     def read(self) -> Contract | None:
         """The contract; None where there are problems."""
-        shapes = [self.part(self._shape, i, shape) for i, shape in enumerate(self.data.get("schema") or [])]
+        schema = self.data.get("schema") or []
+        kinds = [shape.get("physicalType") if isinstance(shape, dict) else None for shape in schema]
+        fits = kinds.count("table") == 1 and kinds.count("event") <= 1
+        if set(kinds) <= {"table", "event"} and not fits:
+            self._add(
+                ("schema",),
+                f"has {kinds.count('table')} schemas of physicalType 'table' and {kinds.count('event')} of 'event'.",
+                "A contract has one table, and one event where producers send it.",
+            )
+        self.knows_all = self.is_odcs and fits and len(kinds) == kinds.count("table") + kinds.count("event")
+        shapes = [self.part(self._shape, i, shape) for i, shape in enumerate(schema)]
         found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
         tables = [shape for kind, shape in found if kind == "table"]
         events = [shape for kind, shape in found if kind == "event"]
-        # A schema of an unknown kind, or one that is not ODCS, is reported already.
-        if len(tables) + len(events) == len(shapes) and (len(tables) != 1 or len(events) > 1):
-            self._add(
-                ("schema",),
-                f"has {len(tables)} schemas of physicalType 'table' and {len(events)} of 'event'.",
-                "A contract has one table, and one event where producers send it.",
-            )
         custom = self.part(self._custom, self.data, (), {"mesh.implements": str}) or {}
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
@@ -200,6 +206,7 @@ class _Reader:
             elif name in known and not isinstance(value, known[name]):
                 form = "a list" if known[name] is list else "a word"
                 self._add(here, f"'{name}' is {value!r}.", f"Give it {form}.")
+                result[name] = None
             else:
                 result[name] = value
         return result
@@ -226,7 +233,7 @@ class _Reader:
                 field = table.by_name.get(column)
                 if owner == table.name and field and field.type.name == "timestamptz":
                     return column
-                if column in self.unread or not self.is_odcs:
+                if column in self.unread or not self.knows_all:
                     return None
                 instants = [f"{table.name}.{f.name}" for f in table.fields if f.type.name == "timestamptz"]
                 fix = f"Name the column that it is measured by: {' or '.join(instants) or 'a timestamptz'}."
@@ -249,18 +256,19 @@ class _Reader:
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
             self._add(place, f"'{name}' has no description.", "Say what one row is.")
-        known = {"mesh.partition": list} | ({"mesh.eventTime": str} if kind == "event" else {})
-        custom = self.part(self._custom, data, place, known) or {}
-        time = custom.get("mesh.eventTime")
+        of_event = {"mesh.eventTime": str} if kind == "event" or not self.knows_all else {}
+        custom = self.part(self._custom, data, place, {"mesh.partition": list} | of_event) or {}
+        time = custom.get("mesh.eventTime", "")
         instants = [f.name for f in read if f.type.logical == "timestamp" and f.required]
-        if kind == "event" and time not in (*instants, *self.unread) and self.is_odcs:
-            fix = (
-                f"Name the required timestamp that says when it happened: {' or '.join(instants) or 'there is none'}."
-            )
-            self._add(place, f"mesh.eventTime is '{time}'.", fix)
+        if kind == "event" and time not in (*instants, *self.unread) and time is not None and self.knows_all:
+            allowed = " or ".join(instants) or "there is none"
+            fix = f"Name the required timestamp that says when it happened: {allowed}."
+            self._add(_custom_place(data, place, "mesh.eventTime"), f"mesh.eventTime is '{time}'.", fix)
         columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.logical for f in read}
-        partition = tuple(self._partition(place, text, columns) for text in custom.get("mesh.partition") or [])
-        return kind, Shape(name, data.get("description", ""), read, partition, time, self.document.line(place))
+        here = _custom_place(data, place, "mesh.partition")
+        partition = tuple(self._partition(here, text, columns) for text in custom.get("mesh.partition") or [])
+        line = self.document.line(place)
+        return kind, Shape(name, data.get("description", ""), read, partition, time or None, line)
 
     def _check_name(self, place: Place, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -273,12 +281,10 @@ class _Reader:
         logical = columns.get(column, "")
         if transform in TRANSFORMS and logical and (transform == "identity") == (logical not in _TIMES):
             return transform, column
-        if column not in self.unread and self.is_odcs:
-            times = [name for name, kind in columns.items() if kind in _TIMES]
-            fix = (
-                f"Write day, month or year of a time ({', '.join(times) or 'there is none'}), or identity of another."
-            )
-            self._add((*place, "customProperties"), f"mesh.partition '{text}'.", fix)
+        if column not in self.unread and self.knows_all:
+            times = ", ".join(name for name, kind in columns.items() if kind in _TIMES) or "there is none"
+            fix = f"Write day, month or year of a time ({times}), or identity of another column."
+            self._add(place, f"mesh.partition '{text}'.", fix)
         return "", ""
 
     def _field(self, place: Place, data: Mapping[str, Any], kind: str) -> Field | None:
@@ -332,9 +338,8 @@ class _Reader:
             number = None if value is None else Decimal(str(value))
             if number is None or (type_.logical in ("integer", "number") and type_.holds(number)):
                 return number
-        self._add(
-            place, f"bound '{value}' of a column of type {type_.name}.", f"Write {type_.on_wire}, of numbers only."
-        )
+        fix = f"Only numbers have bounds, and {type_.name} takes {type_.on_wire}."
+        self._add(place, f"bound '{value}' of a column of type {type_.name}.", fix)
         return None
 
     def _pattern(self, place: Place, value: str | None) -> str | None:
@@ -364,6 +369,11 @@ class _Reader:
     def _reference(self, place: Place, data: Mapping[str, Any]) -> str | None:
         relations = [relation["to"] for relation in data.get("relationships") or []]
         if len(relations) > 1 or any(not re.fullmatch(r"\w+\.\w+", str(to)) for to in relations):
-            self._add((*place, "relationships"), f"points to {relations!r}.", "Name one {to: <table>.<column>}.")
+            self._add((*place, "relationships", 0), f"points to {relations!r}.", "Name one {to: <table>.<column>}.")
             return None
         return relations[0] if relations else None
+
+
+def _custom_place(owner: Mapping[str, Any], place: Place, name: str) -> Place:
+    names = [item["property"] for item in owner.get("customProperties") or []]
+    return (*place, "customProperties", names.index(name)) if name in names else place

@@ -28,7 +28,7 @@ _TYPES = {
     "timestamp": ("timestamp", "TIMESTAMP", "a local time such as 2025-10-31T09:15:00"),
     "timestamptz": ("timestamp", "TIMESTAMP WITH TIME ZONE", "an instant such as 2025-10-31T09:15:00Z"),
 }
-_DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
+_DECIMAL = re.compile(r"decimal\(([0-9]{1,2}), *([0-9]{1,2})\)")
 # Wide enough for the remainder of 38 digits by 38 places; the default of 28 digits rounds.
 _EXACT = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
@@ -109,8 +109,6 @@ class FieldType:
         if self.name == "double":
             return isfinite(float(number))
         places = self.scale if self.precision else 0
-        if number and number.adjusted() < -places:
-            return False
         if self.precision:
             within = number.copy_abs() < 10 ** (self.precision - places)
         else:

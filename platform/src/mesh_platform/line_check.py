@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME = re.compile(
-    _DATE.pattern + r"([ T][0-9]{2}(:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
-)
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-5][0-9])?)"
+_TIME = re.compile(rf"{_DATE.pattern}([ T][0-9]{{2}}(:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?)?{_ZONE}?)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -37,7 +36,7 @@ class Fault:
 
 
 def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
-    """One line of NDJSON in plain form, its decimals as `FieldType.write` has them, or the first fault in its form."""
+    """One line of NDJSON in plain form, decimals as `FieldType.write` has them, or the first fault in its form."""
     if not raw.strip():
         return Fault("empty", None, "The message has no record in it.")
     try:
@@ -176,7 +175,9 @@ def _is_date(text: str) -> bool:
 def _is_time(text: str, zone: bool) -> bool:
     try:
         time = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
-        return bool(time and (time.tzinfo is not None) == zone and time.astimezone(UTC))
+        if time is None or (time.tzinfo is not None) != zone:
+            return False
+        return not zone or bool(time.astimezone(UTC))
     except (ValueError, OverflowError):
         return False
 

@@ -32,7 +32,7 @@ def find_faults(document: Document) -> list[Problem]:
     def follows(place: Place, error: ValidationError) -> bool:
         inner = {other[len(place)] for other in places if len(other) > len(place) and other[: len(place)] == place}
         unexpected = getattr(error.kind, "unexpected", None)
-        return bool(inner) and (unexpected is None or inner.issuperset(unexpected))
+        return error.kind.name != "required" and bool(inner) and (unexpected is None or inner.issuperset(unexpected))
 
     return [
         document.problem(place, f"not ODCS: {words}", "See the ODCS reference, v3.1.")

@@ -203,6 +203,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
             )
         chosen = [fields[name] for name in header]
         while True:
+            begin = rows.line_num + 1
             try:
                 row = next(rows, None)
                 if row is None:
@@ -211,7 +212,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
                     yield _record(contract, domain.site, chosen, row)
             except (ValueError, OverflowError, csv.Error) as error:
                 fix = "Correct the line and replay the file; lines already sent are recognised."
-                report(Problem(str(path), rows.line_num, f"{error}.", fix))
+                report(Problem(str(path), begin, f"{error}.", fix))
 
 
 def _record(contract: Contract, site: Site | None, fields: list[Field], row: list[str]) -> Record:

@@ -82,6 +82,10 @@ def validate_lines(
         good[list(faults)] = False
         rejected += [(kept[row], fault) for row, fault in faults.items()]
         parsed = parsed.filter(pa.array(good))
+    if rejected:
+        # In the order of arrival, whatever found the fault.
+        places = {id(line): place for place, line in enumerate((*lines, *oversize))}
+        rejected.sort(key=lambda found: places[id(found[0])])
     return Validated(
         accepted=_landing_rows(contract, parsed, now),
         rejected=_rejected_rows(contract, rejected, now),

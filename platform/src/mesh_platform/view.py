@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 import duckdb
 import pyarrow as pa
@@ -283,10 +282,7 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> No
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
-    folders = []
-    for table in tables:
-        location = urlparse(table.location())
-        folders.append(unquote(location.path) if location.scheme in ("", "file") else table.location())
+    folders = [table.location().removeprefix("file://") for table in tables]
     listed = ", ".join(literal(folder) for folder in folders)
     connection.execute(f"SET allowed_directories = [{listed}]")
     connection.execute("SET enable_external_access = false")

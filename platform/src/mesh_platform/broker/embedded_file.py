@@ -159,11 +159,11 @@ class BrokerFile:
             if isinstance(error, sqlite3.OperationalError):
                 raise Unavailable(
                     f"{self.path}: the broker's file cannot be used ({error}). Check that its folder exists, "
-                    "may be written and lies on a working local disk."
+                    "may be written and lies on a working local disk that is not full."
                 ) from error
             raise
         except OSError as error:
             raise Unavailable(
                 f"{self.path}: the broker's file cannot be used ({error.strerror}). Check that its folder exists, "
-                "may be written and lies on a working local disk."
+                "may be written and lies on a working local disk that is not full."
             ) from error

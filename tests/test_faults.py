@@ -1,0 +1,284 @@
+"""Processes that die, stop or race, and services that go and come back: each event stays in the lake exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invariants import landed_ids, quarantine, violations
+from mesh_platform.domain import Mesh
+from mesh_platform.faults import POINTS
+from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from pyiceberg.catalog import load_catalog
+
+from conftest import ROOT, State
+
+INGEST = ("ingest", PRODUCT)
+DRAIN = (*INGEST, "--until-empty", "--format", "json")
+INGEST_POINTS = [name for name in POINTS if not name.startswith("build.")]
+PATIENCE = 30.0
+
+
+def ids(all_lines: Iterable[bytes]) -> list[str]:
+    return sorted({json.loads(line)["event_id"] for line in all_lines})
+
+
+def bad(number: int) -> bytes:
+    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def drain(state: State) -> list[dict[str, Any]]:
+    """Ingest until the queue is empty; its reports."""
+    reports: list[dict[str, Any]] = state.mesh(*DRAIN).json
+    assert (waiting(state), waiting(state, dead=True)) == (0, 0)
+    return reports
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+def test_a_kill_at_every_point_of_ingest(any_state: State, mesh: Mesh) -> None:
+    on_file = any_state.settings.broker.startswith("sqlite")
+    confirmed: list[bytes] = []
+    # With RabbitMQ only what is between commit and acknowledgement is another way.
+    points = [*(INGEST_POINTS if on_file else INGEST_POINTS[3:]), "append.committed"]
+    for number, point in enumerate(points):
+        orders = lines(range(number * 30, number * 30 + 30))
+        refused = [bad(number * 30 + 10_000), bad(number * 30 + 10_001)]
+        confirmed += send(any_state, mesh, [*in_batches(orders, 5), orders[3], *refused])
+        # The second commit of a flush is that of the quarantine.
+        fault = f"{point}:kill" + (":2" if number == len(points) - 1 else "")
+        any_state.mesh(*DRAIN, check=-signal.SIGKILL, MESH_FAULT=fault)
+        # What RabbitMQ holds cannot be looked at without taking it; the end will tell.
+        assert violations(any_state.folder, PRODUCT, confirmed if on_file else [], sent=confirmed) == [], fault
+    reports = drain(any_state)
+    assert violations(any_state.folder, PRODUCT, confirmed, runs=[reports]) == []
+    good = [line for line in confirmed if b'"quantity": 2' in line]
+    assert landed_ids(any_state.folder, PRODUCT) == ids(good)
+    assert len(quarantine(any_state.folder, PRODUCT)) == 2 * len(points)
+
+
+@pytest.mark.slow
+def test_random_kills_while_duplicates_are_sent(any_state: State, mesh: Mesh) -> None:
+    chance = random.Random(20251122)
+    confirmed = send(any_state, mesh, lines(range(1)))
+    begin = time.monotonic()
+    drain(any_state)
+    lifetime = time.monotonic() - begin
+    enough = threading.Event()
+
+    def publish() -> None:
+        number = 1
+        while not enough.is_set():
+            fresh = lines(range(number, number + 40), minutes=3)
+            again = chance.sample(confirmed, min(len(confirmed), 20))
+            confirmed.extend(send(any_state, mesh, [*in_batches(fresh, 8), *in_batches(again, 5)]))
+            number += 40
+            time.sleep(0.05)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    landed: list[int] = []
+    try:
+        for _ in range(4):
+            # Two at once, so that they also race; for about as long as one needs to begin and to commit.
+            pair = [any_state.start(*DRAIN) for _ in range(2)]
+            for process in pair:
+                time.sleep(chance.uniform(0.4, 1.0) * lifetime)
+                process.kill()
+                process.communicate()
+            landed.append(len(landed_ids(any_state.folder, PRODUCT)))
+    finally:
+        enough.set()
+        publisher.join()
+    assert landed[-1] > 1, "no process lived long enough to commit: this run has shown nothing"
+    reports = drain(any_state)
+    assert violations(any_state.folder, PRODUCT, confirmed, runs=[reports]) == []
+    assert landed_ids(any_state.folder, PRODUCT) == ids(confirmed)
+
+
+def test_two_that_start_together_share_the_work(any_state: State, mesh: Mesh) -> None:
+    confirmed = send(any_state, mesh, in_batches([*lines(range(400)), *lines(range(100))], 2))
+    both = [any_state.start(*DRAIN) for _ in range(2)]
+    reports = []
+    for process in both:
+        code, out, err = finish(process)
+        assert code == 0, err
+        reports.append(json.loads(out))
+    # RabbitMQ does not count what the other one holds, so that either may be told that the queue is empty.
+    reports.append(drain(any_state))
+    assert sum(run[0]["appended"] for run in reports) == 400
+    assert violations(any_state.folder, PRODUCT, confirmed, runs=reports) == []
+    assert landed_ids(any_state.folder, PRODUCT) == ids(confirmed)
+
+
+def test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm(state: State, mesh: Mesh) -> None:
+    confirmed = send(state, mesh, in_batches(lines(range(60)), 5))
+    sleeper = state.start(*DRAIN, MESH_FAULT="append.deduplicated:stop")
+    try:
+        wait_until(lambda: Path(f"/proc/{sleeper.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T")
+        with sqlite3.connect(state.folder / "broker.db") as connection:
+            connection.execute("UPDATE consumer SET lease_until = 0")
+        (other,) = drain(state)
+        assert other["appended"] == 60
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+        code, out, err = finish(sleeper)
+    assert code == 0, err
+    (woken,) = json.loads(out)
+    assert (woken["appended"], woken["duplicates"]) == (0, 60)
+    assert violations(state.folder, PRODUCT, confirmed, runs=[[other], [woken]]) == []
+
+
+def test_a_kill_at_every_point_of_build(state: State, mesh: Mesh) -> None:
+    confirmed = send(state, mesh, in_batches(lines(range(60)), 10))
+    drain(state)
+    for fault in ("build.computed:kill:2", "build.committed:kill:3"):
+        state.mesh("build", check=-signal.SIGKILL, MESH_FAULT=fault)
+    confirmed += send(state, mesh, in_batches(lines(range(60, 90)), 10))
+    drain(state)
+    for fault in ("build.computed:kill", "build.committed:kill"):
+        state.mesh("build", PRODUCT, check=-signal.SIGKILL, MESH_FAULT=fault)
+    assert {built["mode"] for built in state.json("build", PRODUCT)} == {"noop"}
+    state.mesh("build")
+    assert product_ids(state) == landed_ids(state.folder, PRODUCT) == ids(confirmed)
+
+
+def product_ids(state: State) -> list[str]:
+    """The ids in the product's table, sorted, as often as they are there."""
+    folder = state.folder
+    catalog = load_catalog("mesh", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"{folder}/warehouse")
+    return sorted(catalog.load_table(PRODUCT).scan(selected_fields=("event_id",)).to_arrow()["event_id"].to_pylist())
+
+
+def fails_with_3(state: State, words: str, *commands: tuple[str, ...]) -> None:
+    for command in commands:
+        failed = state.mesh(*command, check=3)
+        assert words in failed.err
+        assert "Traceback" not in failed.err
+
+
+def test_the_embedded_broker_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
+    confirmed = send(state, mesh, in_batches(lines(range(30)), 5))
+    path, aside = state.folder / "broker.db", state.folder / "aside.db"
+    path.rename(aside)
+    path.mkdir()
+    fails_with_3(state, f"{path}: the broker's file cannot be used", INGEST, ("produce", PRODUCT, "burst"))
+    path.rmdir()
+    aside.rename(path)
+    reports = drain(state)
+    assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
+    assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+
+
+def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
+    confirmed = send(state, mesh, in_batches(lines(range(30)), 5))
+    drain(state)
+    confirmed += send(state, mesh, in_batches(lines(range(60)), 5))
+    path, aside = state.folder / "catalog.db", state.folder / "aside.db"
+    path.rename(aside)
+    fails_with_3(state, "warehouse/ has tables, but catalog.db, which names them, is gone", INGEST)
+    path.write_bytes(b"this was a database " * 100)
+    fails_with_3(state, "file is not a database", INGEST)
+    path.unlink()
+    path.mkdir()
+    fails_with_3(state, "unable to open database file", INGEST)
+    path.rmdir()
+    assert waiting(state) == 12
+    aside.rename(path)
+    reports = drain(state)
+    assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
+    assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """scripts/rabbitmq for a node of this test alone, started."""
+    port = next(port for port in range(6200, 12000) if all(map(is_free, (port, port + 15000, port + 20000))))
+    environment = {**os.environ, "MESH_STATE": str(tmp_path / "node"), "MESH_RABBITMQ_PORT": str(port)}
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            [ROOT / "scripts" / "rabbitmq", command], env=environment, capture_output=True, text=True, timeout=120
+        )
+        if done.returncode == 3 and not os.environ.get("MESH_REQUIRE_SERVICES"):
+            pytest.skip(done.stderr)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    yield run
+    run("stop")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.slow
+@pytest.mark.rabbitmq
+def test_rabbitmq_goes_away_and_comes_back(
+    own_node: Callable[[str], str], tmp_path: Path, make_state: Callable[..., State], mesh: Mesh
+) -> None:
+    state = make_state(tmp_path / "state", broker_url=own_node("start"))
+    confirmed = send(state, mesh, in_batches(lines(range(30)), 5))
+    live = state.start(*INGEST, "--format", "json")
+    try:
+        wait_until(lambda: len(landed_ids(state.folder, PRODUCT)) == 30)
+        own_node("stop")
+        fails_with_3(state, "127.0.0.1", INGEST, ("produce", PRODUCT, "burst"))
+        own_node("start")
+        confirmed += send(state, mesh, in_batches(lines(range(60)), 5))
+        wait_until(lambda: len(landed_ids(state.folder, PRODUCT)) == 60)
+    finally:
+        live.send_signal(signal.SIGINT)
+        code, out, err = finish(live)
+    assert code == 0, err
+    reports = [json.loads(out), drain(state)]
+    assert violations(state.folder, PRODUCT, confirmed, runs=reports) == []
+    assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+
+
+def test_ctrl_c_ends_a_producer_and_ingest_with_clean_counts(any_state: State) -> None:
+    producer = any_state.start("produce", PRODUCT, "live", "--interval", "0.02", "--format", "json")
+    live = any_state.start(*INGEST, "--format", "json")
+    try:
+        wait_until(lambda: len(landed_ids(any_state.folder, PRODUCT)) >= 5)
+    finally:
+        results = []
+        for process in (producer, live):
+            process.send_signal(signal.SIGINT)
+            results.append(finish(process))
+    for code, _out, err in results:
+        assert code == 0, err
+        assert "Traceback" not in err
+    sent, reports = (json.loads(out) for _code, out, _err in results)
+    last = drain(any_state)
+    landed = landed_ids(any_state.folder, PRODUCT)
+    assert len(landed) == len(set(landed)) == sent["confirmed"]
+    assert reports[0]["appended"] + last[0]["appended"] == sent["confirmed"]
+    none_confirmed_by_name = [json.dumps({"event_id": each}).encode() for each in landed]
+    assert violations(any_state.folder, PRODUCT, [], sent=none_confirmed_by_name, runs=[reports, last]) == []
