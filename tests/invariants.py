@@ -38,14 +38,12 @@ def violations(
     confirmed = list(confirmed)
     found: list[str] = []
     landing, rejected, ledger = (_open(state, f"{product}__{kind}") for kind in ("raw", "rejected", "removed"))
-    found += _once_in_every_snapshot(landing, "event_id")
-    found += _once_in_every_snapshot(rejected, "rejection_key")
-    found += _only_grows(landing, "event_id", set(_column(ledger, "event_id")))
-    found += _only_grows(rejected, "rejection_key", set())
+    removed = set(_column(ledger, "event_id"))
+    found += _faults_of_history(landing, "event_id", removed)
+    found += _faults_of_history(rejected, "rejection_key", set())
 
     landed = set(_column(landing, "event_id"))
     hashes = set(_column(rejected, "raw_sha256"))
-    removed = set(_column(ledger, "event_id"))
     quarantined = set(_column(rejected, "event_id"))
     held = landed | quarantined | removed
     queued = set(_queued(state)) | set(dead)
@@ -93,26 +91,22 @@ def _column(table: Table | None, name: str, snapshot_id: int | None = None) -> l
     return values
 
 
-def _once_in_every_snapshot(table: Table | None, key: str) -> list[str]:
+def _faults_of_history(table: Table | None, key: str, removed: set[Any]) -> list[str]:
+    """I1 in every snapshot that can be read, I3 between each and its parent."""
+    if table is None:
+        return []
     found = []
-    for snapshot in table.metadata.snapshots if table else ():
+    name = ".".join(table.name())
+    keys: dict[int, set[Any]] = {}
+    for snapshot in sorted(table.metadata.snapshots, key=lambda each: each.sequence_number or 0):
         counts = Counter(_column(table, key, snapshot.snapshot_id))
         doubled = [f"{value} {count} times" for value, count in counts.items() if count > 1]
         if doubled:
-            where = f"{'.'.join(table.name())} at {snapshot.snapshot_id}" if table else ""
-            found.append(f"I1: {where} has {', '.join(doubled[:5])} and {len(doubled)} such in all")
-    return found
-
-
-def _only_grows(table: Table | None, key: str, removed: set[Any]) -> list[str]:
-    found = []
-    for snapshot in table.metadata.snapshots if table else ():
-        if snapshot.parent_snapshot_id is None or table is None:
-            continue
-        before = set(_column(table, key, snapshot.parent_snapshot_id))
-        lost = before - set(_column(table, key, snapshot.snapshot_id)) - removed
+            found.append(f"I1: {name} at {snapshot.snapshot_id} has {', '.join(doubled[:5])}; {len(doubled)} in all")
+        keys[snapshot.snapshot_id] = set(counts)
+        lost = keys.get(snapshot.parent_snapshot_id or 0, set()) - set(counts) - removed
         if lost:
-            found.append(f"I3: {'.'.join(table.name())} lost {len(lost)} rows at {snapshot.snapshot_id}")
+            found.append(f"I3: {name} lost {len(lost)} rows at {snapshot.snapshot_id}")
     return found
 
 

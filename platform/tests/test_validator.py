@@ -232,6 +232,7 @@ BAD: list[tuple[str, bytes, str, str | None]] = [
     ("local time in year 0", written("wall", '"0000-01-01T00:00:00"'), "wrong_type", "wall"),
     ("time in nanoseconds", written("wall", '"2025-10-01T10:00:00.123456789"'), "wrong_type", "wall"),
     ("instant without zone", written("at", '"2025-10-01T10:00:00"'), "wrong_type", "at"),
+    ("instant in year 0 that is in year 1 by UTC", written("at", '"0000-12-31T23:00-01:00"'), "wrong_type", "at"),
     ("hour after a dash", written("at", '"2025-10-01-10+01:00"'), "wrong_type", "at"),
     ("leap second", written("at", '"2025-10-01T23:59:60Z"'), "wrong_type", "at"),
     ("below", line(small=-6), "out_of_range", "small"),

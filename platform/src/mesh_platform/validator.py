@@ -122,7 +122,7 @@ def _parse(contract: Contract, raws: Sequence[bytes]) -> pa.Table:
         raise pa.ArrowInvalid("a line is not one object")
     table = pa.json.read_json(
         io.BytesIO(data),
-        read_options=pa.json.ReadOptions(block_size=max(len(data) + 1, 1 << 20)),
+        read_options=pa.json.ReadOptions(block_size=len(data) + 64),
         parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
     ).combine_chunks()
     if table.num_rows != len(raws):
