@@ -26,7 +26,7 @@ run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; ea
 	@$(BIN)/mesh run $(ARGS)
 
 test: .venv/test ## Install what the tests need and run them all
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
 check: .venv/test ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check

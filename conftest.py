@@ -28,6 +28,13 @@ ROOT = Path(__file__).resolve().parent
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers: one file to a worker, and all tests of the mesh's own RabbitMQ queues to one."""
+    for item in items:
+        group = "rabbitmq" if item.get_closest_marker("rabbitmq") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @dataclass(frozen=True)
 class Result:
     """What one call of `mesh` did."""
