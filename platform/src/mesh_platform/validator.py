@@ -146,7 +146,9 @@ def _typed(type_: FieldType, values: pa.ChunkedArray) -> pa.ChunkedArray:
         numbers = pc.min_max(typed.cast(pa.int32() if type_.name == "date" else pa.int64())).as_py()
         unit = 1 if type_.name == "date" else 86_400_000_000
         first, last = _DAYS[0] * unit, (_DAYS[1] + 1) * unit
-        if numbers["min"] is not None and not first <= numbers["min"] <= numbers["max"] < last:
+        outside = numbers["min"] is not None and not first <= numbers["min"] <= numbers["max"] < last
+        # With an offset, a time written in the year 0 can be one of the year 1 in UTC; Python does not read it.
+        if outside or pc.any(pc.starts_with(values, "0000")).as_py():
             raise pa.ArrowInvalid("a time is not in the years 1 to 9999")
     return typed
 
