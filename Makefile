@@ -46,8 +46,9 @@ lock: .venv/test ## Pin the requirements anew
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Setting up .venv with $(PYTHON), once."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || \
+		{ echo "Python 3.11 or 3.12 is needed. Install it, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON), once: some 800 MB, about a minute."
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
@@ -66,23 +67,17 @@ def run(
         published = _publish(settings, broker, sellers, world, target)
         _set_clock(settings, world, target)
         with progress_bar("ingest", published, "events") as advance:
-            seen: dict[str, int] = {}
-
-            def report(result: Any) -> None:
-                advance(result.deliveries - seen.get(result.table, 0))
-                seen[result.table] = result.deliveries
-
             results = ingest(
                 catalog,
                 broker,
                 [contract for contract, _ in sellers],
                 settings.now,
                 until_empty=True,
-                progress=report,
+                progress=advance,
             )
         world = write_progress(settings, world, {contract.domain: target for contract, _ in sellers})
         dead = sum(broker.depth(queue_of(contract).dead_letter) for contract, _ in sellers)
-    with progress_bar("build", None, "tables") as advance:
+    with progress_bar("build", len(mesh.contracts), "tables") as advance:
         build(mesh, catalog, on_progress=lambda _built: advance(1))
     figures, differences = _check(settings, mesh, catalog, world)
     outcome = {
@@ -226,7 +221,11 @@ def _show(
     else:
         click.echo(f"Answer key (seed {world.seed}, from {world.start}): {figures} figures compared, all equal.")
     click.echo("\nWhere to look next:")
-    prefix = "" if settings.state_dir == (settings.root / ".mesh").resolve() else f"MESH_STATE={settings.state_dir} "
+    prefix = (
+        ""
+        if settings.state_dir == (settings.root / ".mesh").resolve()
+        else f"MESH_STATE={shlex.quote(str(settings.state_dir))} "
+    )
     program = (
         sys.argv[0] if not sys.argv[0].startswith(str(settings.root)) else sys.argv[0][len(str(settings.root)) + 1 :]
     )

@@ -46,6 +46,10 @@ class Rates:
             if not 0 <= value <= 1:
                 raise UsageError(f"rate {field.name}={value} is not a share. Give a number from 0 to 1.")
 
+    def as_option(self) -> str:
+        """As `--rates` takes them."""
+        return ",".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
+
 
 def parse_rates(text: str) -> Rates:
     """`late=0.1,duplicate=0` as Rates; what is left out keeps its default. Raises UsageError."""
@@ -58,7 +62,7 @@ def parse_rates(text: str) -> Rates:
             raise UsageError(f"--rates {text}: {part!r} has no number. Write late=0.02,duplicate=0.01.") from None
     if unknown := rates.keys() - {field.name for field in fields(Rates)}:
         raise UsageError(
-            f"--rates {text}: no fault is called {sorted(unknown)}; there are late, duplicate, malformed."
+            f"--rates {text}: no fault is called {', '.join(sorted(unknown))}; there are late, duplicate, malformed."
         )
     return Rates(**rates)
 

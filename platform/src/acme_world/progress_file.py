@@ -46,7 +46,7 @@ def read_progress(settings: Settings, seed: int | None, start: date | None, rate
     asked = Progress(found.seed if seed is None else seed, start or found.start, rates or found.rates, found.days)
     if asked != found:
         raise UsageError(
-            f"{settings.state_dir} holds the history of seed {found.seed} from {found.start} with {found.rates}. "
+            f"{settings.state_dir} holds the history of seed {found.seed} from {found.start} with {found.rates.as_option()}. "
             "Go on with that one, name another MESH_STATE, or start over with 'make clean-state'."
         )
     return found

@@ -134,6 +134,9 @@ class _Builder:
         waiting = list(tables) or list(self.mesh.contracts)
         while waiting:
             name = waiting.pop()
+            if name in self.mesh.domains:
+                waiting += [contract.identifier for contract in self.mesh.domains[name].contracts.values()]
+                continue
             if name not in self.mesh.contracts:
                 raise UsageError(f"{name}: no such table. {offer(name, self.mesh.contracts)}")
             if name not in wanted:

@@ -19,7 +19,12 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
     models = read_models(mesh)
     model = models.get(contract.identifier)
     origins = lineage(model, mesh) if model else {}
-    reads = list(model.inputs) if model else []
+    reads = [
+        f"{relation} ({', '.join(tables)})"
+        if (tables := tables_behind(mesh, relation)) not in ((), (relation,))
+        else relation
+        for relation in (model.inputs if model else ())
+    ]
     return {
         "product": contract.identifier,
         "version": contract.version,

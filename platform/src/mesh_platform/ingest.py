@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -36,7 +37,8 @@ FLUSH_SECONDS = 2.0
 PREFETCH = 2_000
 _RECEIVE = 200
 
-Progress = Callable[["Ingested"], None]
+# Hears how many records were written, after each flush.
+Progress = Callable[[int], None]
 
 
 @dataclass
@@ -85,10 +87,10 @@ class _Lane:
         old = bool(self.waiting) and time.monotonic() - self.since >= FLUSH_SECONDS
         return old or self.lines >= FLUSH_LINES or self.size >= FLUSH_BYTES or len(self.waiting) >= PREFETCH
 
-    def flush(self) -> None:
-        """Write what waits, then acknowledge it."""
+    def flush(self) -> int:
+        """Write what waits, then acknowledge it; how many records."""
         if not self.waiting:
-            return
+            return 0
         faults.point("ingest.received")
         validated = validate(self.contract, self.waiting, self.now())
         faults.point("ingest.validated")
@@ -98,6 +100,7 @@ class _Lane:
         faults.point("ingest.acknowledged")
         self.consumer.ack(self.waiting[half:])
         self.waiting, self.lines, self.size = [], 0, 0
+        return validated.lines
 
 
 def ingest(
@@ -110,7 +113,7 @@ def ingest(
     max_seconds: float | None = None,
     dead_letters: bool = False,
     stopped: Callable[[], bool] = lambda: False,
-    progress: Progress = lambda result: None,
+    progress: Progress = lambda records: None,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
@@ -136,8 +139,7 @@ def ingest(
                 lane = _Lane(contract, catalog, consumer, now, result)
                 while not over() and (lane.receive(0.5) or lane.waiting or broker.depth(name)):
                     if lane.full() or not lane.receive(0.0):
-                        lane.flush()
-                        progress(result)
+                        progress(lane.flush())
                 result.returned = lane.lines
                 result.deliveries += lane.lines
     else:
@@ -155,8 +157,6 @@ def _run_lanes(
     over: Callable[[], bool],
     progress: Progress,
 ) -> None:
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         lanes = [
             _Lane(contract, catalog, stack.enter_context(broker.consume(name, PREFETCH)), now, result)
@@ -166,10 +166,9 @@ def _run_lanes(
             for lane in lanes:
                 lane.receive(0.5 / len(lanes))
                 if lane.full():
-                    lane.flush()
-                    progress(lane.result)
+                    progress(lane.flush())
         for lane in lanes:
-            lane.flush()
+            progress(lane.flush())
 
 
 def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callable[[], datetime]) -> list[Ingested]:

@@ -168,7 +168,7 @@ def stamp(contract: Contract, site: Site, records: Iterable[Record], clock: Iter
     assert contract.event.time is not None
     field = contract.event.by_name[contract.event.time]
     local = field.type.name == "timestamp"
-    for time_now, record in zip(clock, records, strict=False):
+    for record, time_now in zip(records, clock, strict=False):
         written = format_local(time_now.astimezone(site.zone)) if local else format_time(time_now)
         yield replace(record, time=time_now, payload={**record.payload, field.name: written})
 

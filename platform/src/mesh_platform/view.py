@@ -165,6 +165,11 @@ def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> 
     elif as_of is not None:
         time = _parse_time(as_of)
         chosen = {name: _snapshot_at(name, table, time) for name, table in tables.items() if table}
+        if not any(at or lost for at, lost in chosen.values()):
+            raise UsageError(
+                f"--as-of {time.isoformat()}: no table had a snapshot by then. Times are those of the commits, by the "
+                "machine's clock; 'mesh history TABLE' lists them."
+            )
     states = {}
     for name, (contract, shape) in shapes.items():
         table = tables[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -126,7 +127,9 @@ def _drawn(
     source = find_producer(mesh, contract).source
     records = source.records(domain.name, domain.site, root=settings.root, seed=seed, start=start)
     if mode == "live":
-        clock = iter(lambda: datetime.now(UTC), None)
+        # The state's clock may be a simulated one, which stands still.
+        begin, now = time.monotonic(), settings.now()
+        clock = iter(lambda: now + timedelta(seconds=time.monotonic() - begin), None)
         return islice(stamp(contract, domain.site, pace(records, 1 / interval, stopped), clock), count)
     # A burst is what a peak would look like: its events follow one another at its rate from midnight on.
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
@@ -158,7 +161,8 @@ def _send(
             if broker is None:
                 confirmed += write(lines, sys.stdout.buffer)
                 continue
-            with progress_bar(contract.identifier, None if mode == "replay" else (count or 1000)) as advance:
+            total = None if mode == "replay" else count or (1000 if mode == "burst" else None)
+            with progress_bar(contract.identifier, total, "events") as advance:
                 confirmed += publish(broker, contract, batch(lines, lines_in_message), advance)
         return confirmed
 
@@ -185,6 +189,12 @@ def ingest(
     settings = read_settings()
     mesh = load_mesh(settings.root)
     contracts = mesh.ingested(names)
+    if not contracts:
+        raise UsageError(
+            f"{', '.join(names) or 'the mesh'}: no event is sent for it. 'mesh build' builds its tables."
+        )
+    if replay_rejected and dead_letters:
+        raise UsageError("--replay-rejected and --dead-letters are two runs. Give one of them.")
     from mesh_platform import ingest as ingesting
     from mesh_platform.lake.catalog import open_catalog
 
@@ -192,7 +202,13 @@ def ingest(
     if replay_rejected:
         results = ingesting.replay_rejected(catalog, contracts, settings.now)
     else:
-        with connect(settings.broker) as broker, stop_on_signal() as stopped:
+        if not until_empty and max_seconds is None:
+            errors.print("Waiting for events; Ctrl-C ends.")
+        with (
+            connect(settings.broker) as broker,
+            stop_on_signal() as stopped,
+            progress_bar("ingest", None, "events") as advance,
+        ):
             results = ingesting.ingest(
                 catalog,
                 broker,
@@ -202,6 +218,7 @@ def ingest(
                 max_seconds=max_seconds,
                 dead_letters=dead_letters,
                 stopped=stopped,
+                progress=advance,
             )
     rows = [asdict(result) for result in results]
     if output_format == "json":

@@ -28,7 +28,7 @@ format_option = click.option(
     "output_format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="json: one object on stdout.",
+    help="json: one value on stdout.",
 )
 
 
@@ -68,7 +68,7 @@ def write_json(value: Any) -> None:
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, columns: Sequence[str] = ()) -> None:
-    """Rows as a table for people; numbers to the right, null as a dash. Never cuts a cell when not on a terminal."""
+    """Rows as a table for people; numbers to the right, null as a dash."""
     names = list(columns) or list(rows[0] if rows else ())
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
@@ -80,12 +80,12 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in names))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1000)
-    with console.capture() as printed:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
+    if names:
+        # A terminal wraps a long line; a number that is cut would be another number.
+        console = Console(highlight=False, width=100_000)
+        with console.capture() as printed:
+            console.print(table)
+        click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
     if not rows:
         click.echo("(no rows)")
 
@@ -109,7 +109,7 @@ def progress_bar(label: str, total: int | None, unit: str = "") -> Iterator[Call
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.completed}") if total is None else MofNCompleteColumn(),
         TextColumn(unit),
         TimeElapsedColumn(),
     )

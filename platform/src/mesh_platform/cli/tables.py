@@ -90,11 +90,19 @@ def _duration(seconds: int | None) -> str | None:
 
 @click.command(short_help="Ask SQL of the tables; read only.")
 @click.argument("sql")
-@click.option("--as-of", "as_of", metavar="TIME|TABLE@SNAPSHOT", help="The tables as they were.")
+@click.option(
+    "--as-of",
+    "as_of",
+    metavar="TIME|TABLE@SNAPSHOT",
+    help="As committed by a time (the machine's), or at a snapshot.",
+)
 @click.option("--role", help="See what this role sees: personal data is masked unless a contract lists the role.")
-@click.option("--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table")
+@click.option("--format", "output_format", type=click.Choice(["table", "text", "json", "csv"]), default="table")
 def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> None:
-    """Run one SELECT in DuckDB. Views are <namespace>.<table>; <fact>__resolved joins to every dimension."""
+    """Run one SELECT in DuckDB. Views are <namespace>.<table>; <fact>__resolved joins to every dimension.
+
+    `mesh status` lists the tables, `describe <table>` the columns of one.
+    """
     from mesh_platform.view import open_session, run_query
 
     _settings, mesh, catalog = _open()

@@ -78,6 +78,8 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
 
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
     """The table `<namespace>.<name>` at its newest state, or None. Raises Unavailable."""
+    if identifier.count(".") != 1:
+        return None
     with _reachable(f"{identifier}: the lake does not answer. {_MEND}"):
         try:
             return catalog.load_table(identifier)
