@@ -39,6 +39,7 @@ real-orders: .venv/run ## Send 69,659 real purchases through the producers and c
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
 
 clean-state: ## Forget broker, catalog, warehouse and simulated history
+	@test ! -e "$(STATE)/.git" -a ! -e "$(STATE)/Makefile" || { echo "$(STATE) is no state folder."; exit 1; }
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the requirements anew

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -89,6 +90,43 @@ def test_events_of_other_producers_do_not_disturb_the_comparison(state: State) -
     outcome = state.json("run")
     assert outcome["key_ok"] is True
     assert outcome["appended"] > 50
+
+
+def test_a_run_killed_while_it_publishes_is_gone_on_with(state: State, mesh: Mesh) -> None:
+    killed = state.start("run", "--days", 20, "--seed", 9, "--start", "2025-10-26")
+    queue = queue_of(mesh.contract("east_warehouse.orders_east"))
+    with connect(state.settings.broker) as broker:
+        broker.declare([queue])
+        while not broker.depth(queue.name):
+            assert killed.poll() is None, killed.communicate()
+            time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    # Neither another seed nor a shorter history may be mixed in: what was begun is what is finished.
+    assert "seed 9" in state.mesh("run", "--seed", 7, check=2).err
+    outcome = state.json("run", "--days", 3)
+    assert outcome["key_ok"] is True
+    assert outcome["duplicates"] > 0
+    key = state.json("answer-key", "--seed", 9, "--days", 20, "--start", "2025-10-26")["logistics_core.fact_orders"]
+    assert _totals(state) == {"rows": key["rows"], "amount_usd": key["sums"]["amount_usd"]}
+
+
+def test_two_runs_in_one_state_do_not_mix(state: State) -> None:
+    first = state.start("run", "--days", 6, "--format", "json")
+    while not (state.folder / "world.json").exists():
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    assert "another 'mesh run'" in state.mesh("run", "--days", 4, check=3).err
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
+    assert '"key_ok": true' in out
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"seed": 1}'])
+def test_a_damaged_history_is_told_of(state: State, content: str) -> None:
+    state.folder.mkdir()
+    (state.folder / "world.json").write_text(content)
+    assert "damaged" in state.mesh("run", "--days", 1, check=1).err
 
 
 def test_another_history_in_the_same_state_is_refused(state: State) -> None:

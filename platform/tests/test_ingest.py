@@ -159,7 +159,7 @@ def test_the_contract_can_break_between_two_flushes(
     monkeypatch.setattr(ingesting, "_RECEIVE", 1)
     confirmed = send(state, mesh, in_batches(lines(range(20)), 5))
     with pytest.raises(MeshError, match="client_no"):
-        run(progress=lambda result: alter(state, RAW, "column"))
+        run(progress=lambda records: alter(state, RAW, "column"))
     assert waiting(state) == 3
     assert len(landed_ids(state.folder, PRODUCT)) == 5
     assert violations(state.folder, PRODUCT, confirmed) == []

@@ -20,7 +20,7 @@ from acme_world.answer_key import answer_key as compute_key
 from acme_world.faults import parse_rates
 from acme_world.key_check import PRODUCER, Difference, compare
 from acme_world.orders import Source
-from acme_world.progress_file import Progress, read_progress, write_progress
+from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
 from acme_world.world import Site
 
 if TYPE_CHECKING:
@@ -59,13 +59,15 @@ def run(
 
     settings = read_settings()
     mesh = load_mesh(settings.root)
-    world = read_progress(settings, seed, start.date() if start else None, parse_rates(rates) if rates else None)
     sellers = _sellers(mesh, only)
-    target = days or (max(world.days.values()) + 1 if world.days else DEFAULT_DAYS)
+    domains = [contract.domain for contract, _ in sellers]
     catalog = open_catalog(settings)
-    with connect(settings.broker) as broker:
-        published = _publish(settings, broker, sellers, world, target)
-        _set_clock(settings, world, target)
+    with alone_in(settings), connect(settings.broker) as broker:
+        world = read_progress(settings, seed, start.date() if start else None, parse_rates(rates) if rates else None)
+        target = _target(world, domains, days)
+        world = note_begun(settings, world, domains, target)
+        published = _publish(settings, mesh, broker, sellers, world, target)
+        _set_clock(settings, world)
         with progress_bar("ingest", published, "events") as advance:
             results = ingest(
                 catalog,
@@ -75,11 +77,11 @@ def run(
                 until_empty=True,
                 progress=advance,
             )
-        world = write_progress(settings, world, {contract.domain: target for contract, _ in sellers})
+        world = note_done(settings, world, domains, target)
         dead = sum(broker.depth(queue_of(contract).dead_letter) for contract, _ in sellers)
-    with progress_bar("build", len(mesh.contracts), "tables") as advance:
-        build(mesh, catalog, on_progress=lambda _built: advance(1))
-    figures, differences = _check(settings, mesh, catalog, world)
+        with progress_bar("build", len(mesh.contracts), "tables") as advance:
+            build(mesh, catalog, on_progress=lambda _built: advance(1))
+        figures, differences = _check(settings, mesh, catalog, world)
     outcome = {
         "published": published,
         **{
@@ -142,13 +144,17 @@ def _sites(mesh: Mesh) -> dict[str, Site]:
 
 
 def _publish(
-    settings: Settings, broker: Broker, sellers: list[tuple[Contract, Source]], world: Progress, target: int
+    settings: Settings,
+    mesh: Mesh,
+    broker: Broker,
+    sellers: list[tuple[Contract, Source]],
+    world: Progress,
+    target: int,
 ) -> int:
     """Send the days that each domain lacks; how many events the broker confirmed."""
     todo = [
         (contract, source, day) for contract, source in sellers for day in range(world.done(contract.domain), target)
     ]
-    mesh = load_mesh(settings.root)
     published = 0
     with progress_bar("produce", len(todo), "days") as advance:
         for contract, source, day in todo:
@@ -173,11 +179,19 @@ def _publish(
     return published
 
 
-def _set_clock(settings: Settings, world: Progress, target: int) -> None:
+def _target(world: Progress, domains: list[str], days: int | None) -> int:
+    """How many days the domains are to have: as asked, or one more than there are, and no less than was begun."""
+    if unfinished := max(
+        (world.begun.get(name, 0) for name in domains if world.begun.get(name, 0) > world.done(name)), default=0
+    ):
+        return max(days or 0, unfinished)
+    return days or (max(world.days.values()) + 1 if world.days else DEFAULT_DAYS)
+
+
+def _set_clock(settings: Settings, world: Progress) -> None:
     """Let the state folder's clock stand at the end of the simulation."""
-    now = datetime.combine(world.start + timedelta(days=max(target, *world.days.values(), 0)), time(), UTC)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    settings.clock_file.write_text(now.isoformat())
+    now = datetime.combine(world.start + timedelta(days=max(world.begun.values())), time(), UTC)
+    write_whole(settings.clock_file, now.isoformat())
 
 
 def _check(settings: Settings, mesh: Mesh, catalog: Catalog, world: Progress) -> tuple[int, list[Difference]]:

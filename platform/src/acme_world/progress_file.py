@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from mesh_platform.errors import UsageError
+from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
 from mesh_platform.settings import Settings
 
 from acme_world.faults import Rates
@@ -21,48 +23,85 @@ DEFAULT_START = date(2025, 10, 1)
 
 @dataclass(frozen=True)
 class Progress:
-    """One history, and the days of it that each domain has sent."""
+    """One history, and how many of its days each domain has sent whole (`days`) and begun to send (`begun`)."""
 
     seed: int
     start: date
     rates: Rates
     days: Mapping[str, int]
+    begun: Mapping[str, int]
 
     def done(self, domain: str) -> int:
         """The days that `domain` has sent."""
         return self.days.get(domain, 0)
 
 
+@contextmanager
+def alone_in(settings: Settings) -> Iterator[None]:
+    """Keep other runs out of the state folder. Raises Unavailable where one is at work in it."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.state_dir / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"another 'mesh run' is at work in {settings.state_dir}. Wait for it.") from None
+        yield
+
+
 def read_progress(settings: Settings, seed: int | None, start: date | None, rates: Rates | None) -> Progress:
     """The history of the state folder, or a new one as asked for.
 
-    Raises UsageError where the folder holds another history than is asked for.
+    Raises UsageError where the folder holds another history than is asked for, NeedsAttention where it is damaged.
     """
     path = _path(settings)
     if not path.exists():
-        return Progress(DEFAULT_SEED if seed is None else seed, start or DEFAULT_START, rates or Rates(), {})
-    data = json.loads(path.read_text())
-    found = Progress(data["seed"], date.fromisoformat(data["start"]), Rates(**data["rates"]), data["days"])
-    asked = Progress(found.seed if seed is None else seed, start or found.start, rates or found.rates, found.days)
+        return Progress(DEFAULT_SEED if seed is None else seed, start or DEFAULT_START, rates or Rates(), {}, {})
+    try:
+        data = json.loads(path.read_text())
+        first_day, found_rates = date.fromisoformat(data["start"]), Rates(**data["rates"])
+        found = Progress(data["seed"], first_day, found_rates, data["days"], data["begun"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NeedsAttention(f"{path}: damaged. Put it back, or start over with 'make clean-state'.") from error
+    asked = replace(
+        found, seed=found.seed if seed is None else seed, start=start or found.start, rates=rates or found.rates
+    )
     if asked != found:
         raise UsageError(
-            f"{settings.state_dir} holds the history of seed {found.seed} from {found.start} with {found.rates.as_option()}. "
-            "Go on with that one, name another MESH_STATE, or start over with 'make clean-state'."
+            f"{settings.state_dir} holds the history of seed {found.seed} from {found.start} with "
+            f"{found.rates.as_option()}. Go on with that one, name another MESH_STATE, or start over with "
+            "'make clean-state'."
         )
     return found
 
 
-def write_progress(settings: Settings, progress: Progress, sent: Mapping[str, int]) -> Progress:
-    """Record that domains have sent so many days, never fewer than before; the progress as it is now."""
-    days = {**progress.days, **{name: max(count, progress.done(name)) for name, count in sent.items()}}
-    text = json.dumps(
-        {"seed": progress.seed, "start": progress.start.isoformat(), "rates": asdict(progress.rates), "days": days}
-    )
-    path = _path(settings)
+def note_begun(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
+    """Record, before the first event is sent, that the domains are about to have `target` days.
+
+    A run that is killed is gone on with: what was sent is known to belong to this history, and to these days.
+    """
+    return _write(settings, replace(progress, begun={**progress.begun, **dict.fromkeys(domains, target)}))
+
+
+def note_done(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
+    """Record that the domains have sent `target` days, or more from before."""
+    days = {name: max(target, progress.done(name)) for name in domains}
+    return _write(settings, replace(progress, days={**progress.days, **days}))
+
+
+def _write(settings: Settings, progress: Progress) -> Progress:
+    plain = {**asdict(progress), "start": progress.start.isoformat()}
+    write_whole(_path(settings), json.dumps(plain))
+    return progress
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is either as before or as `text`, whatever ends this process."""
     beside = path.with_suffix(".tmp")
-    beside.write_text(text)
+    with beside.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(beside, path)
-    return replace(progress, days=days)
 
 
 def _path(settings: Settings) -> Path:

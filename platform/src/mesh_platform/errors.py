@@ -23,10 +23,6 @@ class UsageError(MeshError):
     exit_code = 2
 
 
-class RecordError(MeshError):
-    """One record cannot be used. Drop or quarantine it and go on."""
-
-
 class ConflictError(MeshError):
     """Somebody else committed first. Reload and try again."""
 

@@ -46,6 +46,8 @@ class Ingested:
     """One product's run. Every delivered record is counted once:
 
     deliveries = appended + quarantined + duplicates + dead_lettered + returned.
+
+    `dead_lettered` counts the messages that the broker gave up on meanwhile.
     """
 
     table: str
@@ -74,7 +76,7 @@ class _Lane:
 
     def receive(self, timeout: float) -> bool:
         """Take what is there; whether anything was."""
-        deliveries = self.consumer.receive(_RECEIVE, 0.0 if self.waiting else timeout)
+        deliveries = self.consumer.receive(_RECEIVE, timeout)
         if deliveries and not self.waiting:
             self.since = time.monotonic()
         self.waiting += deliveries
@@ -132,6 +134,7 @@ def ingest(
     names = [queue.dead_letter if dead_letters else queue.name for queue in queues]
     for contract in contracts:
         _ensure(catalog, contract)
+    given_up = [broker.depth(queue.dead_letter) for queue in queues]
     if until_empty:
         # One after the other keeps flushes large.
         for contract, name, result in zip(contracts, names, results, strict=True):
@@ -144,6 +147,10 @@ def ingest(
                 result.deliveries += lane.lines
     else:
         _run_lanes(catalog, broker, contracts, names, results, now, over, progress)
+    for result, queue, before in zip(results, queues, given_up, strict=True):
+        # Of a dead-letter queue that is consumed there can only be fewer.
+        result.dead_lettered = max(0, broker.depth(queue.dead_letter) - before)
+        result.deliveries += result.dead_lettered
     return results
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -59,10 +60,12 @@ def find_producer(mesh: Mesh, contract: Contract) -> Producer:
 
 def _load_script(path: Path, root: Path) -> Producer:
     label = shown(path, root)
-    spec = importlib.util.spec_from_file_location(f"_producer_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"_producer_{path.parents[1].name}_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Where dataclasses look their own module up.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -126,7 +126,7 @@ def _broken_promise(field: Field, value: Any) -> str | None:
         return f"is below {field.minimum}"
     if field.maximum is not None and Decimal(str(value)) > field.maximum:
         return f"is above {field.maximum}"
-    if field.pattern and not re.fullmatch(field.pattern, str(value)):
+    if field.pattern and not re.search(field.pattern, str(value)):
         return f"does not match {field.pattern}"
     return None
 

@@ -146,11 +146,6 @@ def driving_input(model: Model) -> str | None:
     return driving if driving is not None and names.count(driving) == 1 else None
 
 
-def is_row_wise(model: Model) -> bool:
-    """Whether each output row comes of one row of the driving input; see `driving_input`."""
-    return driving_input(model) is not None
-
-
 def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
     """For each output column the (input relation, column) pairs that its value comes of, sorted."""
     schema: dict[str, dict[str, dict[str, str]]] = {}

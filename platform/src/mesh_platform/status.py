@@ -98,15 +98,19 @@ def _status(
         lag_s=lag,
         promise_s=promise,
         fresh=lag <= promise if lag is not None and promise is not None else None,
-        quarantined=_waiting(session, contract) if kind == "landing" else None,
+        quarantined=_waiting(session, contract, find_table(catalog, removed_name(contract)) is not None)
+        if kind == "landing"
+        else None,
         orphans=orphans.get(name),
     )
 
 
-def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract) -> int:
-    landed = f"select event_id from {quoted(landing_name(contract))}"
+def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract, removed: bool) -> int:
+    settled = f"select event_id from {quoted(landing_name(contract))}"
+    if removed:
+        settled += f" union all select event_id from {quoted(removed_name(contract))}"
     rejected = quoted(rejected_name(contract))
-    found = _one(session, f"select count(*) from {rejected} where event_id is null or event_id not in ({landed})")
+    found = _one(session, f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})")
     assert isinstance(found, int)
     return found
 

@@ -297,7 +297,8 @@ def _rejected_rows(contract: Contract, rejected: Sequence[tuple[Line, Fault]], n
     for line, fault in rejected:
         digest = line.sha256 or hashlib.sha256(line.raw).hexdigest()
         event_id, event_time = read_identity(line.raw)
-        place = f"{line.message_id}:{line.position}" if line.message_id else digest
+        # Foreign senders number their messages as they like; the same bytes in the same place are the same message.
+        place = f"{line.message_id}:{line.position}:{digest}" if line.message_id else digest
         rows.append(
             {
                 "rejection_key": event_id or place,

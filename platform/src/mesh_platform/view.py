@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 # What was sent and refused can hold anything, so a role never sees it.
 _AS_SENT = ("raw", "detail")
+_PSEUDONYM = "mesh_pseudonym"
 _TABLE_FUNCTIONS = ("range", "generate_series", "unnest", "repeat", "json_each", "json_tree")
 _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
 
@@ -61,6 +64,7 @@ def open_session(
     states = _find_states(mesh, catalog, as_of)
     connection = connect(catalog.properties)
     create_schemas(connection, mesh)
+    _add_pseudonyms(connection)
     for name, state in states.items():
         _create(connection, name, state.select({} if _reads_all(role, state.contract) else _masks(state.shape)))
     for name, (interface, implementations) in interface_unions(mesh).items():
@@ -94,9 +98,13 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
                 f"mesh query reads only, and one statement at a time; this is {kinds}. Write one SELECT."
             )
         _check_sources(connection, sql)
-        return connection.execute(sql).to_arrow_table()
+        rows = connection.execute(sql).to_arrow_table()
     except duckdb.Error as error:
         raise UsageError(str(error)) from error
+    twice = {name for name in rows.column_names if rows.column_names.count(name) > 1}
+    if twice:
+        raise UsageError(f"two columns are called {', '.join(sorted(twice))}. Name one of them with AS.")
+    return rows
 
 
 def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -165,11 +173,6 @@ def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> 
     elif as_of is not None:
         time = _parse_time(as_of)
         chosen = {name: _snapshot_at(name, table, time) for name, table in tables.items() if table}
-        if not any(at or lost for at, lost in chosen.values()):
-            raise UsageError(
-                f"--as-of {time.isoformat()}: no table had a snapshot by then. Times are those of the commits, by the "
-                "machine's clock; 'mesh history TABLE' lists them."
-            )
     states = {}
     for name, (contract, shape) in shapes.items():
         table = tables[name]
@@ -242,8 +245,8 @@ def _reads_all(role: str | None, contract: Contract) -> bool:
 def _masks(shape: Shape) -> dict[str, str]:
     """For the columns of `shape` that a role may not read, what it reads instead.
 
-    A text becomes a pseudonym, the same one everywhere, so that tables can still be joined; the member 'unknown' of a
-    dimension stays. Anything else is missing.
+    A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
+    'unknown' of a dimension stays. Anything else is missing.
     """
     masks = {}
     for field in shape.fields:
@@ -251,9 +254,20 @@ def _masks(shape: Shape) -> dict[str, str]:
             masks[field.name] = "NULL"
         elif field.classification == "pii":
             column = quoted(field.name)
-            pseudonym = f"CASE WHEN {column} = '{UNKNOWN}' THEN {column} ELSE md5({column}) END"
+            pseudonym = f"CASE WHEN {column} = '{UNKNOWN}' THEN {column} ELSE {_PSEUDONYM}({column}) END"
             masks[field.name] = pseudonym if field.type.name == "string" else "NULL"
     return masks
+
+
+def _add_pseudonyms(connection: duckdb.DuckDBPyConnection) -> None:
+    """Define `_PSEUDONYM`: a text as 32 hexadecimal digits, by a key that no SQL can read and that dies with us."""
+    key = secrets.token_bytes(32)
+
+    def pseudonym(value: str) -> str:
+        return blake2b(value.encode(), key=key, digest_size=16).hexdigest()
+
+    text = duckdb.sqltype("VARCHAR")
+    connection.create_function(_PSEUDONYM, pseudonym, [text], text)
 
 
 def _resolved_select(contract: Contract) -> str:
@@ -298,7 +312,11 @@ def _check_sources(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse what reads past the views, such as a table's own files, which hold what a role may not see."""
     found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     assert found is not None
-    tree = json.loads(found[0])
+    try:
+        tree = json.loads(found[0])
+        nodes = list(_nodes(tree))
+    except RecursionError:
+        raise UsageError("the query is nested too deeply. Write it with fewer levels.") from None
     if tree["error"]:
         raise UsageError(f"mesh query reads only: {tree['error_message']} Write one SELECT over the views.")
     views = {
@@ -307,10 +325,12 @@ def _check_sources(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             "SELECT table_schema, table_name FROM information_schema.tables"
         ).fetchall()
     }
-    nodes = list(_nodes(tree))
     # A CTE named like a path must not vouch for that file elsewhere in the query.
     own = {key.lower() for node in nodes for key in _cte_names(node) if key.isidentifier()}
     for node in nodes:
+        # Who could call it on guesses could tell whose pseudonym is whose.
+        if str(node.get("function_name")).lower() == _PSEUDONYM:
+            raise UsageError(f"{_PSEUDONYM}() is for the views alone. Leave it out.")
         if node.get("type") == "TABLE_FUNCTION":
             function = node["function"]["function_name"].lower()
             if function not in _TABLE_FUNCTIONS:

@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 problems found, 2 wrong use, 3 a service is not there (try
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -69,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MeshError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; Python must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def run_producer(producer: Producer) -> None:

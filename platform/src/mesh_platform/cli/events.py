@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from mesh_platform import faults as fault_points
-from mesh_platform.broker import connect
+from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import (
     errors,
     format_option,
@@ -82,7 +82,7 @@ def produce(
                 return read_csv(contract, domain, path, report)
             return _drawn(settings, mesh, contract, mode, seed, first_day, stopped, interval, rate, count)
 
-        confirmed = _send(settings, mesh, products, records, mode, size, target, stopped, count)
+        confirmed = _send(settings, products, records, mode, size, target, stopped, count)
     result = {"confirmed": confirmed, "malformed_lines": len(malformed)}
     if target == "-":
         errors.print(f"{confirmed} events written, {len(malformed)} malformed lines.", markup=False)
@@ -139,7 +139,6 @@ def _drawn(
 
 def _send(
     settings: Settings,
-    mesh: Mesh,
     products: list[Contract],
     records: Callable[[Contract], Iterator[Record]],
     mode: str,
@@ -220,6 +219,10 @@ def ingest(
                 stopped=stopped,
                 progress=advance,
             )
+            for queue in map(queue_of, contracts):
+                if not dead_letters and (waiting := broker.depth(queue.dead_letter)):
+                    again = f"mesh ingest {queue.name} --dead-letters"
+                    errors.print(f"{queue.dead_letter}: {waiting} messages wait that were given up on. {again}")
     rows = [asdict(result) for result in results]
     if output_format == "json":
         write_json(rows)

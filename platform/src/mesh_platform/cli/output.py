@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from mesh_platform.errors import UsageError
 from mesh_platform.settings import Settings
@@ -77,7 +78,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
         numeric = any(isinstance(row[name], int | float | Decimal) for row in rows) and not any(
             isinstance(row[name], bool) for row in rows
         )
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(_text(name), justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in names))
     if names:
@@ -90,14 +91,19 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
         click.echo("(no rows)")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     match value:
         case None:
-            return "-"
+            return Text("-")
         case bool():
-            return "yes" if value else "no"
+            return Text("yes" if value else "no")
         case _:
-            return str(to_plain(value)).replace("[", "\\[")
+            return _text(str(to_plain(value)))
+
+
+def _text(words: str) -> Text:
+    # What events carry is shown, not obeyed: neither as markup nor by the terminal.
+    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words))
 
 
 @contextmanager

@@ -40,6 +40,8 @@ def domain(name: str, no_input: bool, output_format: str, **given: str | None) -
     answers = propose_answers(settings.root, name, given)
     if not no_input:
         for key in ("kind", "team", "steward", "events"):
+            if key == "events" and given[key] is None and answers["kind"] != "source-aligned":
+                answers[key] = "none"
             answers[key] = given[key] or click.prompt(key.capitalize(), default=answers[key])
         answers = propose_answers(settings.root, name, answers)
     where = shown(new_domain(settings.root, answers), settings.root)

@@ -108,14 +108,18 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     _settings, mesh, catalog = _open()
     with open_session(mesh, catalog, role=role, as_of=_as_of(as_of)) as session:
         result = run_query(session, sql)
-    if output_format == "csv":
-        import pyarrow.csv
+    try:
+        if output_format == "csv":
+            import pyarrow.csv
 
-        pyarrow.csv.write_csv(result, sys.stdout.buffer)
-    elif output_format == "json":
-        write_json(result.to_pylist())
-    else:
-        write_table(result.to_pylist(), columns=result.column_names)
+            pyarrow.csv.write_csv(result, sys.stdout.buffer)
+        elif output_format == "json":
+            write_json(result.to_pylist())
+        else:
+            write_table(result.to_pylist(), columns=result.column_names)
+    # Arrow's own errors are of these kinds: a type that CSV lacks, a time that Python lacks.
+    except (NotImplementedError, OverflowError, ValueError) as error:
+        raise UsageError(f"a value has no form in {output_format}: {error}. Cast that column to varchar.") from error
 
 
 def _as_of(text: str | None) -> datetime | str | None:
@@ -150,9 +154,10 @@ def history(table: str, output_format: str) -> None:
 @click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id out of 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
-    """Make a snapshot the current one. The tables above follow with the next 'mesh build'.
+    """Make a snapshot the current one.
 
-    Events that leave a landing table are kept in its ledger, so that no replay brings them back.
+    Of a landing table it lasts: the events that leave go to its ledger, so that no replay brings them back, and the
+    tables above follow with the next 'mesh build'. A built table is brought up to its inputs by the next build.
     """
     from mesh_platform.lake.history import roll_back
 
@@ -161,10 +166,12 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     if output_format == "json":
         write_json(asdict(done))
     else:
-        click.echo(
-            f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}); {done.removed} events were removed. "
-            "Run 'mesh build' so that the tables above follow."
+        follow = (
+            f"{done.removed} events were removed. Run 'mesh build' so that the tables above follow."
+            if done.table.endswith("__raw")
+            else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )
+        click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}). {follow}")
 
 
 @click.command(short_help="A product's owner, promise, columns, and the way from its queue to its readers.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
+from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -51,11 +51,15 @@ def open_catalog(settings: Settings) -> Catalog:
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
             return load_catalog(CATALOG, **_FILE_IO)
-        state.mkdir(parents=True, exist_ok=True)
-        if (state / "warehouse").exists() and not (state / "catalog.db").exists():
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"{state}: not a folder. Name one with MESH_STATE.") from error
+        file = state / "catalog.db"
+        if (state / "warehouse").exists() and not (file.exists() and file.stat().st_size):
             # A new catalog would be empty, and what was acknowledged into it would be gone with the old one's return.
             raise Unavailable(
-                f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone. "
+                f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone or empty. "
                 "Put it back; or remove warehouse/ too, which drops all tables."
             )
         properties = embedded_properties(settings)
@@ -160,6 +164,10 @@ def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
     )
 
 
+def _named(partitions: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{transform} as {name}" for transform, name in partitions) or "nothing"
+
+
 def _check_table(identifier: str, table: Table, shape: Shape) -> None:
     # Optional columns that the contract dropped may stay: their history is readable and new rows leave them null.
     actual = {field.name: field for field in table.schema().fields}
@@ -172,6 +180,12 @@ def _check_table(identifier: str, table: Table, shape: Shape) -> None:
             faults.append(f"has {field.name} as {found.field_type}, the contract says {field.type.name}")
         elif found.required and not field.required:
             faults.append(f"requires {field.name}, the contract does not")
+    wanted, present = (
+        [(str(field.transform), field.name) for field in spec.fields]
+        for spec in (_partition_spec(shape, iceberg_schema(shape)), table.spec())
+    )
+    if wanted != present:
+        faults.append(f"is partitioned by {_named(present)}, the contract says {_named(wanted)}")
     faults += [f"requires {name}, which the contract lacks" for name, field in actual.items() if field.required]
     if faults:
         raise NeedsAttention(

@@ -1,0 +1,92 @@
+"""`mesh query` at the edges: what it shows is what is there, and what it cannot show it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import State
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> State:
+    state = make_state(tmp_path_factory.mktemp("query") / "state")
+    state.json("run", "--days", 2, "--domain", "east_warehouse")
+    return state
+
+
+@pytest.mark.parametrize("text", ["[red]x", "[/red]x", ":smile:", "a\\nb", "\u202eabc", "ünïcödé ✓"])
+def test_cells_are_shown_as_they_are(filled: State, text: str) -> None:
+    out = filled.mesh("query", f"select '{text}' as \"[/h]\"").out
+    header, row = out.splitlines()
+    assert header == "[/h]"
+    assert row == "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def test_nothing_that_a_terminal_would_obey_is_sent(filled: State) -> None:
+    assert "\x1b" not in filled.mesh("query", "select chr(27) || '[2J' as cleared").out
+
+
+def test_wide_rows_are_not_cut(filled: State) -> None:
+    wide = "x" * 500
+    assert wide in filled.mesh("query", f"select '{wide}' as wide, 1 as one", COLUMNS="40").out
+
+
+@pytest.mark.parametrize(
+    ("sql", "options", "said"),
+    [
+        ("select 1 as a, 2 as a", (), "two columns are called a"),
+        ("select [1, 2] as a", ("--format", "csv"), "Cast that column to varchar"),
+        ("select '99999-01-01'::date as a", ("--format", "json"), "Cast that column to varchar"),
+        ("select 1; select 2", (), "one statement at a time"),
+        ("copy (select 1) to '/tmp/x.csv'", (), "reads only"),
+        ("select * from read_text('/etc/passwd')", (), "reads views only"),
+        ("select mesh_pseudonym('C-EAST-00001')", ("--role", "west_ops"), "for the views alone"),
+        ("select * from east_warehouse.orders_eest", (), "orders_east"),
+        ("select 1", ("--as-of", "yesterday"), "ISO time"),
+        ("select 1", ("--role", "nobody"), "no contract knows this role"),
+    ],
+)
+def test_what_cannot_be_answered_is_wrong_use_and_says_why(
+    filled: State, sql: str, options: tuple[str, ...], said: str
+) -> None:
+    assert said in filled.mesh("query", sql, *options, check=2).err
+
+
+def test_pseudonyms_join_within_a_query_and_tell_nothing_across(filled: State) -> None:
+    sql = (
+        "select o.customer_id as customer, count(*)::int as orders from east_warehouse.orders_east o "
+        "join logistics_core.dim_customer c using (customer_id) group by all order by orders desc, customer limit 1"
+    )
+    shown = filled.json("query", sql)
+    first, second = (filled.json("query", sql, "--role", "west_ops") for _ in range(2))
+    assert first[0]["orders"] == second[0]["orders"] == shown[0]["orders"]
+    assert len({shown[0]["customer"], first[0]["customer"], second[0]["customer"]}) == 3
+
+
+@pytest.mark.parametrize("table", ["nope", "a.b.c", "a.b", ""])
+def test_an_unknown_table_is_wrong_use(filled: State, table: str) -> None:
+    assert "no such table" in filled.mesh("history", table, check=2).err
+    assert "no such table" in filled.mesh("rollback", table, "--to", "1", check=2).err
+
+
+def test_a_partition_changed_in_the_contract_is_refused(
+    mesh_copy: Path, tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    state = make_state(tmp_path / "state", root=mesh_copy)
+    state.json("run", "--days", 1, "--domain", "west_warehouse")
+    path = mesh_copy / "domains" / "west_warehouse" / "contracts" / "orders_west.odcs.yaml"
+    path.write_text(path.read_text().replace("month(order_ts)", "year(order_ts)"))
+    refused = state.mesh("build", check=1)
+    assert "is partitioned by month as order_ts_month, the contract says year" in refused.err
+
+
+def test_an_empty_catalog_beside_tables_is_not_taken_for_a_new_one(
+    tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    state = make_state(tmp_path / "state")
+    state.json("build", "logistics_core.dim_date")
+    (state.folder / "catalog.db").write_bytes(b"")
+    assert "is gone or empty" in state.mesh("status", check=3).err
