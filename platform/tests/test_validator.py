@@ -267,7 +267,7 @@ def test_bad_line_is_kept_as_it_came(contract: Contract, number: int) -> None:
     assert row["raw"] == raw
     assert (row["raw_sha256"], row["raw_bytes"]) == (hashlib.sha256(raw).hexdigest(), len(raw))
     assert (row["message_id"], row["position"], row["rejected_at"]) == ("m0", 1, NOW)
-    assert row["rejection_key"] == (row["event_id"] or "m0:1")
+    assert row["rejection_key"] == (row["event_id"] or f"m0:1:{hashlib.sha256(raw).hexdigest()}")
 
 
 def test_rejected_rows_have_the_quarantines_schema(contract: Contract) -> None:
@@ -283,7 +283,13 @@ def test_identity_is_kept_where_it_can_be_read(contract: Contract) -> None:
     assert known["event_time"].isoformat() == "2025-10-01T14:03:12.250000+00:00"
     assert without_time["event_id"] == envelope()["event_id"]
     assert without_time["event_time"] is None
-    assert (unknown["event_id"], unknown["rejection_key"]) == (None, "m2:0")
+    assert (unknown["event_id"], unknown["rejection_key"]) == (None, f"m2:0:{hashlib.sha256(b'{').hexdigest()}")
+
+
+def test_two_senders_with_the_same_message_ids_lose_nothing(contract: Contract) -> None:
+    deliveries = [Delivery(body, "1", tag, False) for tag, body in enumerate([b"garbage one", b"garbage two"])]
+    rows = validate(contract, deliveries, NOW).rejected.to_pylist()
+    assert len({row["rejection_key"] for row in rows}) == 2
 
 
 def test_without_a_message_id_the_bytes_are_the_key(contract: Contract) -> None:
