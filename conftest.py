@@ -150,7 +150,7 @@ def require_amqp() -> str:
             return AMQP_URL
     except Unavailable as error:
         message = f"no RabbitMQ at {AMQP_URL}: start one with 'scripts/rabbitmq start'. ({error})"
-        if os.environ.get("MESH_REQUIRE_SERVICES"):
+        if Settings(root=ROOT).require_services:
             pytest.fail(message)
         pytest.skip(message)
 

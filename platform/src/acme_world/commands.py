@@ -200,18 +200,19 @@ def _check(settings: Settings, mesh: Mesh, catalog: Catalog, world: Progress) ->
     lengths = {domain: world.done(domain) for domain in sites}
     from mesh_platform.view import open_session
 
-    session = open_session(mesh, catalog, locked=False)
     whole = len(set(lengths.values())) == 1
     groups = [list(sites)] if whole else [[domain] for domain in sites if lengths[domain]]
     figures, differences = 0, []
-    for group in groups:
-        chosen = {domain: sites[domain] for domain in group}
-        key = compute_key(settings.root, chosen, world.seed, world.start, lengths[group[0]], world.rates)
-        if not whole:
-            key = {name: value for name, value in key.items() if name == "quarantine" or name.split(".")[0] in group}
-        compared, found = compare(mesh, session, key)
-        figures += compared
-        differences += found
+    with open_session(mesh, catalog, locked=False) as session:
+        for group in groups:
+            chosen = {domain: sites[domain] for domain in group}
+            key = compute_key(settings.root, chosen, world.seed, world.start, lengths[group[0]], world.rates)
+            if not whole:
+                kept = {"quarantine", *(name for name in key if name.split(".")[0] in group)}
+                key = {name: value for name, value in key.items() if name in kept}
+            compared, found = compare(mesh, session, key)
+            figures += compared
+            differences += found
     return figures, differences
 
 

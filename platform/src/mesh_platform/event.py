@@ -18,6 +18,10 @@ from uuid import UUID
 ENVELOPE = ("event_id", "event_time", "event_type", "payload", "producer", "schema_version")
 
 
+# An event id as it is written: a UUID in small letters.
+EVENT_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What a source gives: the instant it happened (aware, kept to the millisecond) and its fields."""

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mesh_platform.event import ENVELOPE
+from mesh_platform.event import ENVELOPE, EVENT_ID
 
 if TYPE_CHECKING:
     from mesh_platform.contract import Contract
@@ -23,7 +23,6 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-5][0-9])?)"
 _TIME = re.compile(rf"{_DATE.pattern}([ T][0-9]{{2}}(:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?)?{_ZONE}?)?")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
         event_id = data["event_id"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None, None
-    if not isinstance(event_id, str) or not _UUID.fullmatch(event_id):
+    if not isinstance(event_id, str) or not re.fullmatch(EVENT_ID, event_id):
         return None, None
     try:
         time = datetime.fromisoformat(data["event_time"])

@@ -21,7 +21,7 @@ import pytest
 
 from mesh_platform.broker import Delivery, connect
 from mesh_platform.build import build
-from mesh_platform.contract import Contract, Shape
+from mesh_platform.contract import LANDING_COLUMNS, Contract, Shape
 from mesh_platform.domain import Domain, Mesh, load_mesh
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.event import Event, Record
@@ -210,7 +210,7 @@ def _feeding(mesh: Mesh, domain: Domain) -> list[Contract]:
 
 def _send_examples(contract: Contract, shape: Shape) -> list[str]:
     """What validation says of an event that consists of the first, second, ... examples of `shape`'s columns."""
-    own = [field for field in shape.fields if field.name not in _ENVELOPE]
+    own = [field for field in shape.fields if field.name not in LANDING_COLUMNS]
     # A column without an example may be left out, whether its rows may leave it out or not.
     fields = tuple(replace(field, required=field.required and bool(field.examples)) for field in own)
     probe = replace(contract, event=replace(shape, fields=fields, partition=()), retention=timedelta(days=365 * 1000))
@@ -238,6 +238,3 @@ def _refused(contract: Contract, events: Sequence[Event]) -> list[str]:
 def _newest(events: Iterable[Sequence[Event]]) -> datetime:
     """The latest time of all events: as long as it stands for now, no promise of retention makes a sample too old."""
     return max((event.event_time for some in events for event in some), default=datetime(2025, 10, 1, tzinfo=UTC))
-
-
-_ENVELOPE = ("event_id", "event_time", "producer", "schema_version", "ingested_at")

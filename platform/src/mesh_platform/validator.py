@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
+from mesh_platform.event import EVENT_ID
 from mesh_platform.field_types import parse_type
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mesh_platform.field_types import FieldType
 
 _KEPT_OF_OVERSIZE = 64 * 1024
-_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _ENVELOPE_STRINGS = ("event_id", "event_type", "producer", "schema_version")
 _INSTANT = parse_type("timestamptz")
 _UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
@@ -219,7 +219,7 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
 
     for name in (*_ENVELOPE_STRINGS, "event_time"):
         report(pc.is_null(rows[name]), "missing", name, f"The envelope needs '{name}'.")
-    id_form = pc.match_substring_regex(rows["event_id"], _UUID)
+    id_form = pc.match_substring_regex(rows["event_id"], f"^{EVENT_ID}$")
     report(pc.invert(id_form), "wrong_type", "event_id", "An event id is a UUID in small letters.", "event_id")
     expected = contract.event.name
     report(

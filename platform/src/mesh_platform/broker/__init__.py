@@ -45,6 +45,15 @@ class Message:
     message_id: str
 
 
+def check_size(queue: Queue, message: Message) -> None:
+    """Raise UsageError for a message that is too large to be published."""
+    if len(message.body) > MAX_MESSAGE_BYTES:
+        raise UsageError(
+            f"{queue.name}: message {message.message_id} has {len(message.body)} bytes; "
+            f"{MAX_MESSAGE_BYTES} are allowed. Send smaller batches."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message as a consumer got it. `tag` is good for this consumer alone. `redelivered` is a metric only."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from mesh_platform.broker import MAX_MESSAGE_BYTES, Message, Queue
+from mesh_platform.broker import Message, Queue, check_size
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.broker.embedded_file import BrokerFile
 from mesh_platform.errors import MeshError, UsageError
@@ -58,11 +58,7 @@ class EmbeddedBroker:
         due = 0.0
         try:
             for message in messages:
-                if len(message.body) > MAX_MESSAGE_BYTES:
-                    raise UsageError(
-                        f"{queue.name}: message {message.message_id} has {len(message.body)} bytes; "
-                        f"{MAX_MESSAGE_BYTES} are allowed. Send smaller batches."
-                    )
+                check_size(queue, message)
                 group.append(message)
                 size += len(message.body)
                 if len(group) >= self.GROUP_MESSAGES or size >= self.GROUP_BYTES or time.monotonic() >= due:

@@ -17,9 +17,9 @@ from typing import Any
 import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
-from mesh_platform.broker import MAX_MESSAGE_BYTES, Message, Queue
+from mesh_platform.broker import Message, Queue, check_size
 from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, name_of, open_patiently
-from mesh_platform.errors import MeshError, Unavailable, UsageError
+from mesh_platform.errors import MeshError, Unavailable
 
 
 class Publisher:
@@ -72,11 +72,7 @@ class Publisher:
             self._returned.clear()
             try:
                 for message in messages:
-                    if len(message.body) > MAX_MESSAGE_BYTES:
-                        raise UsageError(
-                            f"{queue.name}: message {message.message_id} has {len(message.body)} bytes; "
-                            f"{MAX_MESSAGE_BYTES} are allowed. Send smaller batches."
-                        )
+                    check_size(queue, message)
                     self._wait(partial(self._has_room, len(message.body)), confirmed)
                     if self._unroutable is not None:
                         break

@@ -37,13 +37,11 @@ def domain(name: str, no_input: bool, output_format: str, **given: str | None) -
     from mesh_platform.scaffold import new_domain, propose_answers
 
     settings = read_settings()
+    for key in () if no_input else ("kind", "team", "steward", "events"):
+        # What is proposed for one follows from those before it.
+        proposed = propose_answers(settings.root, name, given)[key]
+        given[key] = given[key] or click.prompt(key.capitalize(), default=proposed)
     answers = propose_answers(settings.root, name, given)
-    if not no_input:
-        for key in ("kind", "team", "steward", "events"):
-            if key == "events" and given[key] is None and answers["kind"] != "source-aligned":
-                answers[key] = "none"
-            answers[key] = given[key] or click.prompt(key.capitalize(), default=answers[key])
-        answers = propose_answers(settings.root, name, answers)
     where = shown(new_domain(settings.root, answers), settings.root)
     if output_format == "json":
         write_json({"domain": name, "folder": where})
