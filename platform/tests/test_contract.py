@@ -148,9 +148,9 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("[month(sold_at)]", "[month(amount)]", "'month(amount)'. Write day, month or year of a time (sold_at), or"),
     ("[month(sold_at)]", "[identity(sold_at)]", "mesh.partition 'identity(sold_at)'"),
     ("[month(sold_at)]", "[bucket(sale_id)]", "mesh.partition 'bucket(sale_id)'"),
-    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at]}}", "mesh.history is ['sold_at']", 73),
-    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at, amount]}}", "Name two required", 73),
-    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 73),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at]}}", "mesh.history is ['sold_at']", 46),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at, amount]}}", "Name two required", 46),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 46),
     ("[month(sold_at)]", "month(sold_at)", "'mesh.partition' is 'month(sold_at)'. Give it a list"),
     (
         "mesh.implements",

@@ -140,7 +140,7 @@ def test_reference_into_another_domain_is_held_to_what_that_one_publishes(place:
     change(place, path, "dim_item.item_id", "harbour.sales_harbour.buyer")
     assert "'harbour.sales_harbour.buyer', which harbour does not publish" in one_problem(place)
     change(place, path, "harbour.sales_harbour.buyer", "core.dim_item.item_id")
-    assert problems(place) == []
+    load_mesh(place.root)
 
 
 def test_reference_to_an_unknown_column_offers_columns(place: Place) -> None:
