@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def test_each_broken_promise_fails_its_own_test(root: Path) -> None:
     edit(root, "west_warehouse/models/orders_west.sql", "r.quantity", "r.quantity + 0.5 as quantity")
     edit(root, "west_warehouse/producers/orders_west.csv", "USD", "EUR")
     (root / "domains/east_warehouse/producers/produce_orders_east.py").unlink()
-    assert failures(root, "-k", "not end_to_end") == {
+    assert failures(root, "-k", "not end_to_end and not has_rows") == {
         "north_warehouse: examples_fit_their_columns[exchange_rates]",
         "north_warehouse: case[Canadian dollars become US dollars at the rate of the order's month, in UTC]",
         "south_warehouse: producer_sends_valid_events[orders_south]",
@@ -76,6 +77,27 @@ def test_end_to_end_sees_lost_and_doubled_rows(root: Path) -> None:
     assert failures(root, "-k", "end_to_end", str(south), str(west), "domains/north_warehouse") == {
         "south_warehouse: end_to_end[south_warehouse]",
         "west_warehouse: end_to_end[west_warehouse]",
+    }
+
+
+@pytest.mark.slow
+def test_a_missing_table_and_an_empty_view_fail_in_a_lake_and_in_a_file(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(root, "south_warehouse/models/orders_south.sql", "'south_warehouse'", "'south_warehouse' and r.quantity < 0")
+    assert failures(root, "-k", "has_rows", "domains/south_warehouse") == {
+        "south_warehouse: view_has_rows[orders_south]"
+    }
+    path = tmp_path / "views.duckdb"
+    with duckdb.connect(str(path)) as file:
+        file.execute("create schema south_warehouse")
+        file.execute("create view south_warehouse.orders_south as select 1 as event_id where false")
+    monkeypatch.setenv("DUCKDB_PATH", str(path))
+    assert failures(
+        root, "-k", "has_rows or files_are_valid", "domains/south_warehouse", "domains/west_warehouse"
+    ) == {
+        "south_warehouse: view_has_rows[orders_south]",
+        "west_warehouse: view_has_rows[orders_west]",
     }
 
 
@@ -108,4 +130,5 @@ def test_a_domain_without_events_has_no_tests_of_events(root: Path) -> None:
         "sql_fits_its_contract",
         "case",
         "end_to_end",
+        "view_has_rows",
     }

@@ -17,12 +17,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import duckdb
 import pytest
 
 from mesh_platform.broker import Delivery, connect
 from mesh_platform.build import build
 from mesh_platform.contract import LANDING_COLUMNS, Contract, Shape
 from mesh_platform.domain import Domain, Mesh, load_mesh
+from mesh_platform.engine.duckdb import connect as connect_duckdb
+from mesh_platform.engine.duckdb import literal
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.event import Event, Record
 from mesh_platform.ingest import ingest
@@ -30,10 +33,11 @@ from mesh_platform.lake.catalog import find_table, open_catalog
 from mesh_platform.lake.landing import landing_name, rejected_name
 from mesh_platform.model_case import Case, read_cases, run_case
 from mesh_platform.producer import batch, find_producer, publish, read_csv, wrap
-from mesh_platform.relation import tables_behind
+from mesh_platform.relation import quoted, tables_behind
 from mesh_platform.settings import Settings, find_root
 from mesh_platform.sql_model import check_types, read_models
 from mesh_platform.validator import validate
+from mesh_platform.view import open_session
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -139,6 +143,38 @@ class DomainSuite:
         assert lake.take_in(events, domain) == first
         assert {contract: lake.rows(landing_name(contract)) for contract in ids} == {c: len(ids[c]) for c in ids}
 
+    def test_view_has_rows(self, product: Contract, views: duckdb.DuckDBPyConnection) -> None:
+        """The product's table is there, and its view has rows.
+
+        The views are those of the file that DUCKDB_PATH names (see `mesh views`), else of a lake that the samples
+        beside the producers have gone into.
+        """
+        try:
+            found = views.execute(f"SELECT 1 FROM {quoted(product.identifier)} LIMIT 1").fetchone()
+        except duckdb.Error as error:
+            pytest.fail(f"{product.identifier} has no view, or its table is missing: {error}")
+        assert found is not None, f"{product.identifier} has no rows"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def views(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB session with the domain's views."""
+        path = os.environ.get("DUCKDB_PATH")
+        if path:
+            assert Path(path).is_file(), f"DUCKDB_PATH={path}: no such file. Write it with 'mesh views {path}'."
+            with connect_duckdb({}) as session:
+                session.execute(f"ATTACH {literal(str(Path(path).resolve()))} AS views (READ_ONLY)")
+                session.execute("USE views")
+                yield session
+            return
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            events = {contract: list(cls._sample(contract)) for contract in _feeding(cls.mesh, cls.domain)}
+            settings = _own_settings(cls.mesh, tmp_path_factory.mktemp("views"), monkeypatch)
+            lake = _Lake(cls.mesh, settings, _newest(events.values()))
+            lake.take_in(events, cls.domain)
+            with open_session(cls.mesh, lake.catalog) as session:
+                yield session
+
     def _draw(self, contract: Contract) -> Iterator[Event]:
         domain = self.mesh.domains[contract.domain]
         assert domain.site is not None, f"{domain.folder / 'domain.yaml'} has no site to draw events for"
@@ -146,8 +182,9 @@ class DomainSuite:
         records = source.records(domain.name, domain.site, root=self.mesh.root, seed=SEED, start=START)
         return wrap(contract, records, f"produce_{contract.name}")
 
-    def _sample(self, contract: Contract, report: Callable[[Problem], None] = lambda _: None) -> Iterator[Event]:
-        domain = self.mesh.domains[contract.domain]
+    @classmethod
+    def _sample(cls, contract: Contract, report: Callable[[Problem], None] = lambda _: None) -> Iterator[Event]:
+        domain = cls.mesh.domains[contract.domain]
         path = domain.folder / "producers" / f"{contract.name}.csv"
         return wrap(contract, read_csv(contract, domain, path, report), f"produce_{contract.name}")
 

@@ -1,17 +1,16 @@
-"""What people query: the catalog arrives; a DuckDB session with a view for each table leaves, and query results."""
+"""What people query: the catalog arrives; a DuckDB session, or a file, with a view for each table leaves."""
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterator, Mapping
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.domain import Mesh, offer
@@ -20,12 +19,14 @@ from mesh_platform.errors import UsageError
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.landing import rejected_name, rejected_shape, removed_name, removed_shape
+from mesh_platform.masking import UNKNOWN, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.relation import (
     create_schemas,
     empty_select,
     interface_unions,
     quoted,
     table_shapes,
+    tables_behind,
     typed,
     union_select,
 )
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-UNKNOWN = "unknown"
-# What was sent and refused can hold anything, so a role never sees it.
-_AS_SENT = ("raw", "detail")
-_PSEUDONYM = "mesh_pseudonym"
-_TABLE_FUNCTIONS = ("range", "generate_series", "unnest", "repeat", "json_each", "json_tree")
-_SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
-
 
 def open_session(
     mesh: Mesh,
@@ -48,6 +42,7 @@ def open_session(
     *,
     role: str | None = None,
     as_of: datetime | str | None = None,
+    only: Iterable[str] | None = None,
     locked: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
@@ -57,20 +52,66 @@ def open_session(
 
     `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then) or
     `<table>@<snapshot id>` (that table as of then, all others now). `role` hides what is classified `pii` in
-    contracts that do not list the role; without a role nothing is hidden. `locked` keeps the session from all files
-    but those of the tables. Raises UsageError for an unknown role, table, snapshot or time.
+    contracts that do not list the role; without a role nothing is hidden. `only` names the views that will be read:
+    what they need of the lake is opened, all others are there and have no rows. `locked` keeps the session from all
+    files but those of the tables. Raises UsageError for an unknown role, table, snapshot or time.
     """
-    _check_role(mesh, role)
-    states = _find_states(mesh, catalog, as_of)
+    check_role(mesh, role)
+    states = _find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     connection = connect(catalog.properties)
+    _create_views(connection, mesh, states, role)
+    if locked:
+        _lock(connection, [state.table for state in states.values() if state.table])
+    return connection
+
+
+def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
+    """Write a DuckDB file with the views of `open_session` for tools that open a file, in place of what was there.
+
+    Each view is the state that its table has now; write the file again to see later ones. Readers load DuckDB's
+    extensions avro and iceberg first. A reader has either the file of before or this one, whole. Raises UsageError
+    where `path` is a folder.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        beside = Path(folder) / "views.duckdb"
+        with connect(catalog.properties, str(beside)) as connection:
+            _create_views(connection, mesh, _find_states(mesh, catalog, None, None), None)
+        os.replace(beside, path)
+
+
+def view_names(mesh: Mesh) -> list[str]:
+    """Every view that a session can have; a quarantine's and a ledger's are there once something is in them."""
+    beside = [name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)]
+    resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if _references(contract)]
+    return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved]
+
+
+def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
+    """The tables that the views are made of."""
+    needed = set()
+    for view in views:
+        name = view.removesuffix("__resolved")
+        needed |= set(tables_behind(mesh, name))
+        if view != name:
+            needed |= {table for field in _references(mesh.contracts[name]) for table, _ in [_target(field)]}
+    return needed
+
+
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, mesh: Mesh, states: Mapping[str, _State], role: str | None
+) -> None:
     create_schemas(connection, mesh)
-    _add_pseudonyms(connection)
+    if role is not None:
+        add_pseudonyms(connection)
     for name, state in states.items():
-        _create(connection, name, state.select({} if _reads_all(role, state.contract) else _masks(state.shape)))
+        _create(connection, name, state.select({} if reads_all(role, state.contract) else masks(state.shape)))
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}
         for contract in implementations:
-            hidden = {} if _reads_all(role, interface) else _masks(interface.table)
+            hidden = {} if reads_all(role, interface) else masks(interface.table)
             own = contract.table.by_name
             # What the implementation's own view hides already is not hidden twice: the same value must stay the same.
             sources[contract.identifier] = {
@@ -78,33 +119,8 @@ def open_session(
             }
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
-        if any(field.references for field in contract.table.fields):
-            _create(connection, f"{name}__resolved", _resolved_select(contract))
-    if locked:
-        _lock(connection, [state.table for state in states.values() if state.table])
-    return connection
-
-
-def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    """The rows of one SELECT (or FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW) over the views of the session.
-
-    Raises UsageError for anything else, for what is no view, and for what DuckDB refuses, with its own hint.
-    """
-    try:
-        statements = duckdb.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-            raise UsageError(
-                f"mesh query reads only, and one statement at a time; this is {kinds}. Write one SELECT."
-            )
-        _check_sources(connection, sql)
-        rows = connection.execute(sql).to_arrow_table()
-    except duckdb.Error as error:
-        raise UsageError(str(error)) from error
-    twice = {name for name in rows.column_names if rows.column_names.count(name) > 1}
-    if twice:
-        raise UsageError(f"two columns are called {', '.join(sorted(twice))}. Name one of them with AS.")
-    return rows
+        if _references(contract):
+            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract))
 
 
 def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -115,9 +131,8 @@ def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection) -> dict[str
     counts = {}
     for name, contract in mesh.contracts.items():
         tests = [
-            f"{quoted(field.name)} IS NOT NULL AND {_lacks(field)}"
-            for field in contract.table.fields
-            if field.references
+            f"{quoted(field.name)} IS NOT NULL AND {_lacks(field, quoted(field.name))}"
+            for field in _references(contract)
         ]
         if tests:
             query = f"SELECT count(*) FROM {quoted(name)} WHERE ({') OR ('.join(tests)})"
@@ -137,7 +152,7 @@ class _State:
     snapshot: int | None
     lost: str = ""
 
-    def select(self, masks: Mapping[str, str]) -> str:
+    def select(self, hidden: Mapping[str, str]) -> str:
         if self.table is None or self.snapshot is None:
             # The error comes when the view is read: other tables can still be.
             return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
@@ -150,12 +165,14 @@ class _State:
             schema = self.table.schemas()[found.schema_id] if found.schema_id is not None else schema
         present = {field.name for field in schema.fields}
         columns = [
-            typed(field, masks.get(field.name) if field.name in present else "NULL") for field in self.shape.fields
+            typed(field, hidden.get(field.name) if field.name in present else "NULL") for field in self.shape.fields
         ]
         return f"SELECT {', '.join(columns)} FROM iceberg_scan({source})"
 
 
-def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> dict[str, _State]:
+def _find_states(
+    mesh: Mesh, catalog: Catalog, as_of: datetime | str | None, wanted: Collection[str] | None
+) -> dict[str, _State]:
     shapes = {name: (_contract_of(mesh, name), shape) for name, shape in table_shapes(mesh).items()}
     kept = {name: _tables_in(catalog, name) for name in mesh.domains}
     for contract in mesh.contracts.values():
@@ -165,10 +182,16 @@ def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> 
                 removed_name(contract): removed_shape(contract),
             }
             shapes |= {name: (contract, shape) for name, shape in beside.items() if name in kept[contract.domain]}
-    tables = {name: find_table(catalog, name) if name in kept[name.split(".")[0]] else None for name in shapes}
+    there = [name for name in shapes if name in kept[name.split(".")[0]]]
+    if isinstance(as_of, str) and "@" in as_of and wanted is not None:
+        wanted = {*wanted, as_of.partition("@")[0]}
+    tables = {
+        name: find_table(catalog, name) if name in there and (wanted is None or name in wanted) else None
+        for name in shapes
+    }
     chosen: dict[str, tuple[int | None, str]] = {}
     if isinstance(as_of, str) and "@" in as_of:
-        name, snapshot = _parse_snapshot(as_of, tables)
+        name, snapshot = _parse_snapshot(as_of, tables, there)
         chosen[name] = (snapshot, "")
     elif as_of is not None:
         time = _parse_time(as_of)
@@ -191,12 +214,11 @@ def _contract_of(mesh: Mesh, name: str) -> Contract:
     return mesh.contracts[name] if name in mesh.contracts else mesh.contracts[name.removesuffix("__raw")]
 
 
-def _parse_snapshot(text: str, tables: Mapping[str, Table | None]) -> tuple[str, int]:
+def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:
     name, _, number = text.partition("@")
     table = tables.get(name)
     if table is None:
-        known = {other: table for other, table in tables.items() if table}
-        raise UsageError(f"--as-of {text}: no table '{name}'. {offer(name, known)}")
+        raise UsageError(f"--as-of {text}: no table '{name}'. {offer(name, dict.fromkeys(there))}")
     known_ids = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     if not number.isdecimal() or int(number) not in known_ids:
         listed = [f"{s.snapshot_id} of {_instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
@@ -232,65 +254,48 @@ def _instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def _check_role(mesh: Mesh, role: str | None) -> None:
-    roles = {name: None for contract in mesh.contracts.values() for name in contract.roles}
-    if role is not None and role not in roles:
-        raise UsageError(f"--role {role}: no contract knows this role. {offer(role, roles)}")
+def _references(contract: Contract) -> list[Field]:
+    return [field for field in contract.table.fields if field.references]
 
 
-def _reads_all(role: str | None, contract: Contract) -> bool:
-    return role is None or role in contract.roles
+def _target(field: Field) -> tuple[str, str]:
+    assert field.references is not None
+    return field.references
 
 
-def _masks(shape: Shape) -> dict[str, str]:
-    """For the columns of `shape` that a role may not read, what it reads instead.
-
-    A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
-    'unknown' of a dimension stays. Anything else is missing.
-    """
-    masks = {}
-    for field in shape.fields:
-        if shape.name.endswith("__rejected") and field.name in _AS_SENT:
-            masks[field.name] = "NULL"
-        elif field.classification == "pii":
-            column = quoted(field.name)
-            pseudonym = f"CASE WHEN {column} = '{UNKNOWN}' THEN {column} ELSE {_PSEUDONYM}({column}) END"
-            masks[field.name] = pseudonym if field.type.name == "string" else "NULL"
-    return masks
-
-
-def _add_pseudonyms(connection: duckdb.DuckDBPyConnection) -> None:
-    """Define `_PSEUDONYM`: a text as 32 hexadecimal digits, by a key that no SQL can read and that dies with us."""
-    key = secrets.token_bytes(32)
-
-    def pseudonym(value: str) -> str:
-        return blake2b(value.encode(), key=key, digest_size=16).hexdigest()
-
-    text = duckdb.sqltype("VARCHAR")
-    connection.create_function(_PSEUDONYM, pseudonym, [text], text)
-
-
-def _resolved_select(contract: Contract) -> str:
-    """The table with 'unknown' for each text that its dimension lacks.
+def _resolved_select(mesh: Mesh, contract: Contract) -> str:
+    """The table with 'unknown' for each text that its dimension lacks, and the version of each that keeps history.
 
     An inner join to the dimensions, which have that member, then keeps every row. No date is such a member; it stays.
+    The version is the one true at the row's own time (the column that freshness is measured by), or the first where
+    the row is older than all, in a column such as `vehicle_version` for `dim_vehicle.version`.
     """
-    columns = []
+    columns, joins = [], []
     for field in contract.table.fields:
-        column = quoted(field.name)
+        value = f"fact.{quoted(field.name)}"
         if field.references and field.type.name == "string":
-            lacks = f"{column} IS NULL OR {_lacks(field)}"
-            columns.append(f"CASE WHEN {lacks} THEN '{UNKNOWN}' ELSE {column} END AS {column}")
-        else:
-            columns.append(column)
-    return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)}"
+            value = f"CASE WHEN {value} IS NULL OR {_lacks(field, value)} THEN '{UNKNOWN}' ELSE {value} END"
+        columns.append(f"{value} AS {quoted(field.name)}")
+        if not field.references or not contract.freshness_column:
+            continue
+        name, key = field.references
+        shape = mesh.contracts[name].table
+        versions = [column for column in shape.key if column != key]
+        if shape.history and len(versions) == 1:
+            alias = f"{shape.name.removeprefix('dim_')}_{versions[0]}"
+            time = f"fact.{quoted(contract.freshness_column)}"
+            columns.append(f"coalesce({quoted(alias)}.{quoted(versions[0])}, 1) AS {quoted(alias)}")
+            joins.append(
+                f"ASOF LEFT JOIN {quoted(name)} AS {quoted(alias)} ON {value} = {quoted(alias)}.{quoted(key)} "
+                f"AND {time} >= {quoted(alias)}.{quoted(shape.history[0])}"
+            )
+    return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
 
 
-def _lacks(field: Field) -> str:
-    """The SQL condition that the dimension of `field` has no row for it."""
-    assert field.references is not None
-    dimension, column = map(quoted, field.references)
-    return f"{quoted(field.name)} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
+def _lacks(field: Field, value: str) -> str:
+    """The SQL condition that the dimension of `field` has no row for `value`."""
+    dimension, column = map(quoted, _target(field))
+    return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
 
 
 def _create(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
@@ -303,52 +308,3 @@ def _lock(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
     connection.execute(f"SET allowed_directories = [{listed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-
-
-def _check_sources(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Refuse what reads past the views, such as a table's own files, which hold what a role may not see."""
-    found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
-    assert found is not None
-    try:
-        tree = json.loads(found[0])
-        nodes = list(_nodes(tree))
-    except RecursionError:
-        raise UsageError("the query is nested too deeply. Write it with fewer levels.") from None
-    if tree["error"]:
-        raise UsageError(f"mesh query reads only: {tree['error_message']} Write one SELECT over the views.")
-    views = {
-        f"{schema}.{name}".lower(): None
-        for schema, name in connection.execute(
-            "SELECT table_schema, table_name FROM information_schema.tables"
-        ).fetchall()
-    }
-    # A CTE named like a path must not vouch for that file elsewhere in the query.
-    own = {key.lower() for node in nodes for key in _cte_names(node) if key.isidentifier()}
-    for node in nodes:
-        # Who could call it on guesses could tell whose pseudonym is whose.
-        if str(node.get("function_name")).lower() == _PSEUDONYM:
-            raise UsageError(f"{_PSEUDONYM}() is for the views alone. Leave it out.")
-        if node.get("type") == "TABLE_FUNCTION":
-            function = node["function"]["function_name"].lower()
-            if function not in _TABLE_FUNCTIONS:
-                raise UsageError(
-                    f"mesh query reads views only, not {function}(). It may call {', '.join(_TABLE_FUNCTIONS)}."
-                )
-        if node.get("type") == "BASE_TABLE":
-            name = ".".join(part for part in (node["schema_name"], node["table_name"]) if part).lower()
-            if name not in views and name not in own and node["schema_name"].lower() not in _SYSTEM_SCHEMAS:
-                raise UsageError(f"{name}: no such view. {offer(name, views)}")
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
-
-
-def _cte_names(node: dict[str, Any]) -> list[str]:
-    return [entry["key"] for entry in node["cte_map"]["map"]] if "cte_map" in node else []

@@ -23,6 +23,7 @@ COMMANDS = {
     "build": "mesh_platform.cli.tables:build",
     "status": "mesh_platform.cli.tables:status",
     "query": "mesh_platform.cli.tables:query",
+    "views": "mesh_platform.cli.tables:views",
     "history": "mesh_platform.cli.tables:history",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",

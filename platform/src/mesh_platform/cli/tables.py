@@ -1,10 +1,11 @@
-"""`mesh build`, `status`, `query`, `rollback`, `explain`: tables are built, watched, asked and set back."""
+"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: tables built, asked, and set back."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -103,10 +104,11 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
 
     `mesh status` lists the tables, `describe <table>` the columns of one.
     """
-    from mesh_platform.view import open_session, run_query
+    from mesh_platform.query import run_query, views_named
+    from mesh_platform.view import open_session
 
     _settings, mesh, catalog = _open()
-    with open_session(mesh, catalog, role=role, as_of=_as_of(as_of)) as session:
+    with open_session(mesh, catalog, role=role, as_of=_as_of(as_of), only=views_named(mesh, sql)) as session:
         result = run_query(session, sql)
     try:
         if output_format == "csv":
@@ -120,6 +122,20 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     # Arrow's own errors are of these kinds: a type that CSV lacks, a time that Python lacks.
     except (NotImplementedError, OverflowError, ValueError) as error:
         raise UsageError(f"a value has no form in {output_format}: {error}. Cast that column to varchar.") from error
+
+
+@click.command(short_help="Write a DuckDB file of all views, for tools that open a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+def views(file: Path) -> None:
+    """Write FILE with a view for each table, as it is now; run again to see later states.
+
+    Who opens it loads DuckDB's extensions avro and iceberg first. DUCKDB_PATH=FILE points the domains' tests at it.
+    """
+    from mesh_platform.view import write_views
+
+    _settings, mesh, catalog = _open()
+    write_views(mesh, catalog, file)
+    click.echo(f"{file} written. Its views are the tables' states of now.")
 
 
 def _as_of(text: str | None) -> datetime | str | None:

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def connect(properties: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB in UTC that reads Iceberg; `properties` are the catalog's, of which `s3.*` matter.
+def connect(properties: Mapping[str, str], database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+    """A DuckDB in UTC that reads Iceberg, in memory or in a file; of `properties`, the catalog's, `s3.*` matter.
 
     Raises Unavailable where the extension wheels are missing or are not of DuckDB's own version.
     """
     connection = duckdb.connect(
+        database,
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
-        }
+        },
     )
     connection.execute("SET TimeZone = 'UTC'")
     on_s3 = any(name.startswith("s3.") for name in properties) or properties.get("warehouse", "").startswith("s3")
