@@ -8,23 +8,31 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from datetime import UTC, date, datetime
-from itertools import islice
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from mesh_platform.broker import connect
 from mesh_platform.build import build
 from mesh_platform.domain import load_mesh
+from mesh_platform.errors import Problem
 from mesh_platform.ingest import ingest
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.producer import batch, find_producer, publish, wrap
+from mesh_platform.producer import batch, publish, read_csv, wrap
 from mesh_platform.scaffold import new_domain, propose_answers
 from mesh_platform.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 NAME = "central_warehouse"
-SOLD = 120
+# Each fact of the warehouses, and the events that it holds.
+FACTS = {
+    "fact_orders": ("order_created",),
+    "fact_returns": ("order_returned",),
+    "fact_inventory_movements": ("inventory_movement", "inventory_restock_event"),
+    "fact_order_errors": ("order_error_event",),
+    "fact_dispatch_logs": ("dispatch_log_event",),
+}
+EVENTS = [event for events in FACTS.values() for event in events]
 
 
 @pytest.fixture
@@ -41,7 +49,8 @@ def test_a_fifth_warehouse_joins_by_its_own_folder_alone(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprints(root)
-    new_domain(root, propose_answers(root, NAME, {"team": "Central Ops", "steward": "Kim Lee"}))
+    answers = {"team": "Central Ops", "steward": "Kim Lee", "events": ",".join(EVENTS)}
+    new_domain(root, propose_answers(root, NAME, answers))
     for variable in [name for name in os.environ if name.startswith(("MESH_", "PYICEBERG_"))]:
         monkeypatch.delenv(variable)
 
@@ -53,25 +62,30 @@ def test_a_fifth_warehouse_joins_by_its_own_folder_alone(
         check=False,
     )
     assert suite.returncode == 0, suite.stdout
-    assert "7 passed" in suite.stdout, suite.stdout
+    assert "38 passed" in suite.stdout, suite.stdout
 
     mesh = load_mesh(root)
     catalog = open_catalog(settings := Settings(root=root, state=tmp_path / "state"))
-    contracts = mesh.ingested()
-    assert len(contracts) == 5
+    contracts = [contract for contract in mesh.ingested() if mesh.domains[contract.domain].site]
+    assert len(contracts) == 5 * len(EVENTS)
+    sent: Counter[tuple[str, str]] = Counter()
     with connect(settings.broker) as broker:
         for contract in contracts:
-            site = mesh.domains[contract.domain].site
-            assert site is not None
-            source = find_producer(mesh, contract).source
-            records = source.records(contract.domain, site, root=root, seed=3, start=date(2025, 10, 1))
-            lines = [event.to_json() for event in islice(wrap(contract, records, "test"), SOLD)]
-            assert publish(broker, contract, batch(lines, 50)) == SOLD
-        ingest(catalog, broker, contracts, lambda: datetime(2025, 10, 2, tzinfo=UTC), until_empty=True)
+            domain = mesh.domains[contract.domain]
+            assert domain.site is not None
+            assert contract.event is not None
+            sample = domain.folder / "producers" / f"{contract.name}.csv"
+            lines = [event.to_json() for event in wrap(contract, read_csv(contract, domain, sample, fail), "test")]
+            sent[contract.event.name, domain.site.warehouse_id] = publish(broker, contract, batch(lines, 50))
+        ingest(catalog, broker, contracts, lambda: datetime(2025, 11, 1, tzinfo=UTC), until_empty=True)
     build(mesh, catalog)
-    facts = catalog.load_table("logistics_core.fact_orders").scan().to_arrow()
-    sites = ("NORTH", "SOUTH", "EAST", "WEST", "CENTRAL")
-    assert Counter(facts["warehouse_id"].to_pylist()) == {f"WH-{site}": SOLD for site in sites}
+    for fact, events in FACTS.items():
+        rows = catalog.load_table(f"logistics_core.{fact}").scan().to_arrow()
+        wanted: Counter[str] = Counter()
+        for (event, warehouse), count in sent.items():
+            wanted[warehouse] += count if event in events else 0
+        assert len(wanted) == 5
+        assert Counter(rows["warehouse_id"].to_pylist()) == wanted, fact
     warehouses = catalog.load_table("logistics_core.dim_warehouse").scan().to_arrow()
     assert (NAME, "WH-CENTRAL") in zip(
         warehouses["domain"].to_pylist(), warehouses["warehouse_id"].to_pylist(), strict=True
@@ -80,6 +94,10 @@ def test_a_fifth_warehouse_joins_by_its_own_folder_alone(
     after = fingerprints(root)
     own = f"domains/{NAME}/"
     assert {path: value for path, value in after.items() if not path.startswith(own)} == before
+
+
+def fail(problem: Problem) -> None:
+    pytest.fail(str(problem))
 
 
 def fingerprints(root: Path) -> dict[str, str]:

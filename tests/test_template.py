@@ -66,6 +66,15 @@ def test_cookiecutter_alone_makes_a_valid_warehouse(root: Path) -> None:
     assert "already exists" in again.stdout + again.stderr
 
 
+def test_cookiecutter_takes_all_six_events(root: Path) -> None:
+    events = sorted(path.parent.name for path in (root / "templates" / "lines").glob("*/cookiecutter.json"))
+    done = run_cookiecutter(root, f"events={','.join(events)}")
+    assert done.returncode == 0, done.stderr
+    contracts = load_mesh(root).domains["central_warehouse"].contracts
+    assert sorted(contract.event.name for contract in contracts.values() if contract.event) == events
+    assert len(events) == 6
+
+
 def test_answers_at_the_prompts_are_taken_literally(root: Path) -> None:
     team = "Team {{ 7*7 }} O'Neil"
     answers = ["desert_warehouse", "1", "order_created", team, "S", "", "", "Reno", "US", "America/Denver", "", ""]

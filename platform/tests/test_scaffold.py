@@ -16,8 +16,18 @@ from mesh_platform.scaffold import (
     sync_template,
     template_drift,
 )
+from mesh_platform.sql_model import check_types
 
 ROOT = Path(__file__).parents[2]
+# The events that have a template, each with the interface that its product implements.
+LINES = {
+    "dispatch_log_event": "dispatch_log.v1",
+    "inventory_movement": "inventory_movement.v1",
+    "inventory_restock_event": "restock.v1",
+    "order_created": "order.v1",
+    "order_error_event": "order_error.v1",
+    "order_returned": "return.v1",
+}
 
 
 def make_domain(root: Path, name: str, **given: str) -> Path:
@@ -72,6 +82,14 @@ def test_a_new_warehouse_is_a_valid_part_of_the_mesh(root: Path) -> None:
     assert domain.owners.on_call == "#central-warehouse-on-call"
     assert mesh.contract("central_warehouse.orders_central") in mesh.implementations("order.v1")
     assert template_drift(mesh) == []
+
+
+def test_a_warehouse_of_all_events_implements_every_interface_and_its_sql_fits(root: Path) -> None:
+    make_domain(root, "central_warehouse", team="T", steward="S", events=",".join(LINES))
+    mesh = load_mesh(root)
+    made = mesh.domains["central_warehouse"].contracts.values()
+    assert {contract.event.name: contract.implements for contract in made if contract.event} == LINES
+    assert check_types(mesh) == []
 
 
 @pytest.mark.parametrize("kind", ["aggregate", "consumer-aligned"])
@@ -172,7 +190,7 @@ def test_all_problems_are_told_together_with_what_comes_near(root: Path) -> None
         "Did you mean source-aligned",
         "team is empty",
         "steward 'a\\nb' has a control character",
-        "Did you mean order_created?",
+        "Did you mean order_created or order_returned?",
     ):
         assert part in message, message
     message = refusal(
@@ -182,15 +200,22 @@ def test_all_problems_are_told_together_with_what_comes_near(root: Path) -> None
         assert part in message, message
 
 
-def test_another_currency_is_refused_and_the_way_is_shown(root: Path) -> None:
-    message = refusal(root, "central_warehouse", currency="CAD")
-    assert "bills in USD alone" in message
-    assert "domains/north_warehouse" in message
+@pytest.mark.parametrize("line", LINES)
+def test_another_currency_is_refused_where_there_is_money_and_the_way_is_shown(root: Path, line: str) -> None:
     make_domain(
         root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none", currency="CAD"
     )
+    make_domain(root, "model_warehouse", team="T", steward="S", events=line)
+    (model,) = load_mesh(root).domains["model_warehouse"].contracts.values()
+    assert model.event
+    if "currency" not in model.event.by_name:
+        assert new_product(root, "central_warehouse", line)
+        return
+    message = refusal(root, "western_warehouse", events=line, currency="CAD")
+    assert "bills in USD alone" in message
+    assert "domains/north_warehouse" in message
     with pytest.raises(UsageError, match="bills in USD alone"):
-        new_product(root, "central_warehouse", "order_created")
+        new_product(root, "central_warehouse", line)
 
 
 def test_events_need_a_site(root: Path) -> None:
@@ -205,19 +230,28 @@ def test_a_mesh_with_faults_grows_no_further(root: Path) -> None:
     assert tree(root) == before
 
 
-def test_a_product_is_added_to_a_domain_once(root: Path) -> None:
-    make_domain(root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none")
-    made = new_product(root, "central_warehouse", "order_created")
-    assert root / "domains/central_warehouse/contracts/orders_central.odcs.yaml" in made
+@pytest.mark.parametrize("line", LINES)
+def test_a_product_is_added_to_a_domain_once(root: Path, line: str) -> None:
+    folder = make_domain(root, "central_warehouse", kind="source-aligned", team="T", steward="S", events="none")
+    made = new_product(root, "central_warehouse", line)
     assert all(path.is_file() for path in made)
-    assert "central_warehouse.orders_central" in load_mesh(root).contracts
+    (contract,) = load_mesh(root).domains["central_warehouse"].contracts.values()
+    assert contract.implements == LINES[line]
+    script = {"order_errors_central": "errors_central"}.get(contract.name, contract.name)
+    assert {str(path.relative_to(folder)) for path in made} == {
+        f"contracts/{contract.name}.odcs.yaml",
+        f"models/{contract.name}.sql",
+        f"producers/{contract.name}.csv",
+        f"producers/produce_{script}.py",
+        f"tests/cases/{contract.name}.yaml",
+    }
     before = tree(root)
     with pytest.raises(UsageError, match="there already"):
-        new_product(root, "central_warehouse", "order_created")
+        new_product(root, "central_warehouse", line)
     with pytest.raises(UsageError, match="Did you mean order_created"):
         new_product(root, "central_warehouse", "orders_created")
     with pytest.raises(UsageError, match="Did you mean central_warehouse"):
-        new_product(root, "centrl_warehouse", "order_created")
+        new_product(root, "centrl_warehouse", line)
     assert tree(root) == before
 
 

@@ -26,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 LINES = HERE.parent / "lines"
 HOOK = HERE / "hooks" / "post_gen_project.py"
 KINDS = ("source-aligned", "aggregate", "consumer-aligned")
+# Events with an amount of money: their templates bill in USD.
+BILLED = ("order_created", "order_returned", "inventory_restock_event")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 50
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
@@ -62,11 +64,12 @@ def find_line_problems(event: str, kind: str, currency: str) -> list[str]:
             f"event '{event}' needs a site, and a domain of kind '{kind}' has none. "
             "Choose kind 'source-aligned', or events 'none'."
         )
-    elif event == "order_created" and currency != "USD":
+    elif event in BILLED and currency != "USD":
         problems.append(
-            f"currency '{currency}': the template of '{event}' bills in USD alone. Choose events 'none', then write "
-            "the contract and the SQL as domains/north_warehouse does: the rates in reference/exchange_rates.csv, "
-            "with a contract of their own, and a model that multiplies by the month's rate."
+            f"currency '{currency}': the template of '{event}' bills in USD alone. Choose the events without it, or "
+            "'none', then write its contract and SQL as domains/north_warehouse does: the rates in "
+            "reference/exchange_rates.csv, with a contract of their own, and a model that multiplies by the "
+            "month's rate."
         )
     return problems
 

@@ -1,0 +1,10 @@
+"""Reports of the vehicles: one event for each assignment, departure, position and completion."""
+
+from acme_world.sources import vehicle_tracking
+from mesh_platform.cli import run_producer
+from mesh_platform.producer import Producer
+
+producer = Producer("logistics_core.vehicle_tracking", source=vehicle_tracking())
+
+if __name__ == "__main__":
+    run_producer(producer)

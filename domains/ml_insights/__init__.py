@@ -1,0 +1,1 @@
+"""The domain ml_insights."""

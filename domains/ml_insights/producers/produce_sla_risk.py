@@ -1,0 +1,10 @@
+"""Risks of late delivery: one event for each dispatched order, drawn by the simulation until a model exists."""
+
+from acme_world.sources import sla_risk
+from mesh_platform.cli import run_producer
+from mesh_platform.producer import Producer
+
+producer = Producer("ml_insights.sla_risk", source=sla_risk())
+
+if __name__ == "__main__":
+    run_producer(producer)

@@ -1,0 +1,17 @@
+-- The west keeps its dock door, which no other warehouse tells.
+select
+    r.event_id,
+    r.dispatch_id,
+    r.trip_id,
+    r.order_id,
+    s.warehouse_id,
+    r.vehicle_id,
+    r.route_id,
+    r.employee_id,
+    r.package_count,
+    r.weight_kg,
+    r.promised_time as promised_ts,
+    r.dispatch_time as dispatch_ts,
+    r.dock_door
+from west_warehouse.dispatch_logs_west__raw as r
+inner join mesh.sites as s on s.domain = 'west_warehouse'
