@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from mesh_platform.domain import load_mesh
 from mesh_platform.scaffold import template_drift
 
 ROOT = Path(__file__).parents[1]
+# Lines of SQL that say which columns are read, and from where: what any two models of one interface have in common.
+PLAIN = re.compile(r"--.*|select|[rs]\.\w+( as \w+)?,?|from \w+\.\w+__raw as r|inner join mesh\.sites as s on .*")
 
 
 @pytest.fixture
@@ -38,6 +41,16 @@ def run_cookiecutter(root: Path, *answers: str, stdin: str | None = None) -> sub
 
 def test_the_domains_are_as_the_template_has_them() -> None:
     assert [str(problem) for problem in template_drift(load_mesh(ROOT))] == []
+
+
+def test_no_two_warehouses_have_a_line_of_logic_in_common() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in sorted(ROOT.glob("domains/*_warehouse/models/*.sql")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not PLAIN.fullmatch(line.strip()):
+                homes.setdefault(line.strip(), set()).add(path.parents[1].name)
+    assert len(homes) > 30
+    assert {line: sorted(warehouses) for line, warehouses in homes.items() if len(warehouses) > 1} == {}
 
 
 def test_cookiecutter_alone_makes_a_valid_warehouse(root: Path) -> None:

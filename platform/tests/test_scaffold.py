@@ -94,8 +94,8 @@ def test_a_warehouse_of_all_events_implements_every_interface_and_its_sql_fits(r
 
 @pytest.mark.parametrize("kind", ["aggregate", "consumer-aligned"])
 def test_other_kinds_have_neither_a_site_nor_events(root: Path, kind: str) -> None:
-    make_domain(root, "ml_insights", kind=kind, team="Data Science", steward="Kim Lee", events="none")
-    domain = load_mesh(root).domains["ml_insights"]
+    make_domain(root, "price_insights", kind=kind, team="Data Science", steward="Kim Lee", events="none")
+    domain = load_mesh(root).domains["price_insights"]
     assert (domain.kind, domain.site, dict(domain.contracts)) == (kind, None, {})
 
 
@@ -219,7 +219,7 @@ def test_another_currency_is_refused_where_there_is_money_and_the_way_is_shown(r
 
 
 def test_events_need_a_site(root: Path) -> None:
-    assert "needs a site" in refusal(root, "ml_insights", kind="aggregate")
+    assert "needs a site" in refusal(root, "price_insights", kind="aggregate")
 
 
 def test_a_mesh_with_faults_grows_no_further(root: Path) -> None:
