@@ -70,6 +70,7 @@ class _Lane:
     now: Callable[[], datetime]
     result: Ingested
     waiting: list[Delivery] = field(default_factory=list)
+    taken: int = 0
     lines: int = 0
     size: int = 0
     since: float = 0.0
@@ -80,6 +81,7 @@ class _Lane:
         if deliveries and not self.waiting:
             self.since = time.monotonic()
         self.waiting += deliveries
+        self.taken += len(deliveries)
         self.lines += sum(delivery.body.count(b"\n") + 1 for delivery in deliveries)
         self.size += sum(len(delivery.body) for delivery in deliveries)
         return bool(deliveries)
@@ -138,9 +140,13 @@ def ingest(
     if until_empty:
         # One after the other keeps flushes large.
         for contract, name, result in zip(contracts, names, results, strict=True):
+            there = broker.depth(name)
             with broker.consume(name, PREFETCH) as consumer:
                 lane = _Lane(contract, catalog, consumer, now, result)
-                while not over() and (lane.receive(0.5) or lane.waiting or broker.depth(name)):
+                # What was there is on its way; beyond that, a moment is enough to see that nothing comes.
+                while not over() and (
+                    lane.receive(0.5 if lane.taken < there else 0.02) or lane.waiting or broker.depth(name)
+                ):
                     if lane.full() or not lane.receive(0.0):
                         progress(lane.flush())
                 result.returned = lane.lines
