@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from acme_world.clock import HOUR_MS
 from acme_world.reference import SHIFTS, Employees
 
-HOUR_MS = 3_600_000
 SHIFT_BEGINS = {"early": 6, "late": 14, "night": 22}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,17 +26,17 @@ class Staff:
         self._zone = time_zone
         here = employees.warehouse_id == warehouse_id
         here = here if here.any() else np.ones(len(here), np.bool_)
-        self._rosters = {
+        self._rosters: dict[tuple[str, str], NDArray[np.str_]] = {
             (role, shift): employees.employee_id[here & (employees.role == role) & (employees.shift == shift)]
             for role in set(employees.role.tolist())
             for shift in SHIFTS
         }
-        self._everyone = employees.employee_id[here]
+        self._everyone: NDArray[np.str_] = employees.employee_id[here]
 
     def roster(self, role: str, shift: str) -> NDArray[np.str_]:
         """All who have this role and shift; where nobody has both, whoever has the role, else everyone."""
-        if len(found := self._rosters.get((role, shift), self._everyone[:0])):
-            return found
+        if (role, shift) in self._rosters and len(self._rosters[role, shift]):
+            return self._rosters[role, shift]
         anywhen = [ids for (each, _), ids in self._rosters.items() if each == role and len(ids)]
         return np.concatenate(anywhen) if anywhen else self._everyone
 
@@ -47,7 +47,7 @@ class Staff:
         chosen = np.zeros(len(at), dtype=self._everyone.dtype)
         for shift, begins in SHIFT_BEGINS.items():
             now = (hours - begins) % 24 < 8
-            roster = self.roster(role, shift)
+            roster: NDArray[np.str_] = self.roster(role, shift)
             chosen[now] = roster[(luck[now] * len(roster)).astype(np.int64)]
         return chosen
 
