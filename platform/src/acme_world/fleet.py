@@ -30,7 +30,7 @@ from acme_world.weather import Weather
 WAVES = {7: "early", 15: "late"}
 ASSIGNED_MS, LOADING_MS = 75 * MINUTE_MS, 45 * MINUTE_MS
 # What a vehicle's home counts for when vehicles are given to routes, next to chance, which goes from 0 to 1.
-HOME_BONUS = 0.35
+HOME_BONUS = 0.1
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Fleet:
                     continue
                 aboard = queue[: self._fit(vehicle, waiting.weight[queue])]
                 trip = self._drive(
-                    f"T-{stamp}-{len(trips) + 1:02d}", departs, route, vehicle, driver, waiting.take(aboard), draw
+                    f"TRIP-{stamp}-{len(trips) + 1:04d}", departs, route, vehicle, driver, waiting.take(aboard), draw
                 )
                 gone[aboard] = True
                 trips.append(trip)

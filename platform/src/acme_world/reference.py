@@ -27,7 +27,8 @@ MICRO = 1_000_000
 ROLES = ("picker", "loader", "driver", "clerk", "manager")
 SHIFTS = ("early", "late", "night")
 VEHICLE_TYPES = ("van", "electric_van", "truck", "semi")
-ROAD_CLASSES = ("highway", "regional", "urban")
+# The longest route of each road class, in tenths of a km: whatever happens, its vehicle arrives within a day.
+LONGEST = {"highway": 3800, "regional": 2800, "urban": 1400}
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,22 @@ class Routes:
 
 
 def read_routes(root: Path) -> Routes:
-    """The routes, in file order. Raises UsageError as `read_products` does."""
+    """The routes, in file order. Raises UsageError as `read_products` does, and for one longer than LONGEST."""
     rows = _Rows(root, ROUTES, ("route_id", "warehouse_id", "distance_km", "promised_hours", "road_class"))
-    return Routes(
+    routes = Routes(
         route_id=rows.ids("route_id"),
         warehouse_id=rows.text("warehouse_id"),
         distance=rows.scaled("distance_km", 10),
         promised=rows.scaled("promised_hours", 100),
-        road_class=rows.one_of("road_class", ROAD_CLASSES),
+        road_class=rows.one_of("road_class", tuple(LONGEST)),
     )
+    for index, (distance, road_class) in enumerate(zip(routes.distance, routes.road_class, strict=True)):
+        if distance > LONGEST[road_class]:
+            raise UsageError(
+                f"{rows.where(index)}: a route of class {road_class} has at most {LONGEST[road_class] // 10} km, "
+                f"not {distance / 10}: its vehicle must arrive within a day. Correct the line."
+            )
+    return routes
 
 
 def read_error_codes(root: Path) -> NDArray[np.str_]:
@@ -234,6 +242,10 @@ class _Rows:
     def days(self, column: str) -> NDArray[np.int64]:
         """Proleptic ordinals."""
         return np.array([_day(row[column], self._at(line)).toordinal() for line, row in self._rows], np.int64)
+
+    def where(self, index: int) -> str:
+        """File and line of the row at `index`."""
+        return self._at(self._rows[index][0])
 
     def _at(self, line: int) -> str:
         return f"{self._path}:{line}"
