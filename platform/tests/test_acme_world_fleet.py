@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from acme_world.clock import DAY_MS, HOUR_MS, MINUTE_MS, midnight
 from acme_world.fleet import LOADING_MS, Fleet, Loads, Sent
+from acme_world.histories import VehicleHistory, VehicleState
 from acme_world.lines import LINES, ROUTE_UPDATES, Events
 from acme_world.reference import Logistics, read_logistics
 from acme_world.staff import SHIFT_BEGINS, local_hours
@@ -237,11 +238,15 @@ def test_nobody_is_in_two_places_and_everyone_is_on_shift(region: str, seed: int
             *(column.tolist() for column in vars(employees).values()), strict=True
         )
     }
+    fastest = dict(zip(LOGISTICS.vehicles.vehicle_id, LOGISTICS.vehicles.max_speed.tolist(), strict=True))
     busy: dict[str, list[tuple[int, int]]] = {}
     zone = ZoneInfo(ZONES[region])
     for reports in trips_of(past).values():
         # What lies behind the vehicle lies before it again on the way home, at no more than its greatest speed.
-        away = (reports[0]["at"], reports[-1]["at"] + reports[-1]["distance_km"] / 10 / 110 * HOUR_MS)
+        away = (
+            reports[0]["at"],
+            reports[-1]["at"] + reports[-1]["distance_km"] / 10 / fastest[reports[0]["vehicle_id"]] * HOUR_MS,
+        )
         for who in ("vehicle_id", "driver_id"):
             busy.setdefault(reports[0][who], []).append(away)
         hour = datetime.fromtimestamp(reports[1]["at"] / 1000, zone).hour
@@ -284,13 +289,34 @@ def test_vehicles_and_routes_change_within_four_weeks(seed: int) -> None:
     assert sum(any(distance != planned[route] for distance, *_ in each) for route, each in routes.items()) >= 12
 
 
+def test_a_vehicle_changes_every_8_to_20_days_within_its_depot() -> None:
+    routes = ("R-1", "R-2", "R-3")
+    past = VehicleHistory(7, START, "V-001", "R-2", routes)
+    states = [past.at(midnight(START) + hour * HOUR_MS) for hour in range(24 * 400)]
+    turns = [hour for hour, (before, after) in enumerate(pairwise(states), 1) if before != after]
+    assert turns[0] <= 20 * 24 + 1
+    assert all(8 * 24 - 1 <= later - earlier <= 20 * 24 + 1 for earlier, later in pairwise(turns))
+    assert states[0] == VehicleState("R-2", "normal")
+    assert {state.home_route_id for state in states} == set(routes)
+    assert past.at(midnight(START) + 5 * HOUR_MS) == states[5], "the past stays"
+
+
 def test_years_of_updates_keep_a_route_near_its_plan() -> None:
+    """And a detour that ends leaves the route as it was before."""
     sending = fleet("south")
     planned = dict(zip(LOGISTICS.routes.route_id.tolist(), LOGISTICS.routes.distance.tolist(), strict=True))
-    for day in range(0, 3650, 10):
+    usual, now = dict(planned), dict.fromkeys(planned, "open")
+    for day in range(3650):
         told = sending.route_updates(day)
-        for route, distance, status in zip(told["route_id"], told["distance_km"], told["status"], strict=True):
-            assert 0.95 < distance / planned[str(route)] < (1.35 if status == "detour" else 1.03)
+        for route, distance, status, reason in zip(
+            *(told[name].tolist() for name in ("route_id", "distance_km", "status", "reason")), strict=True
+        ):
+            if reason == "detour ends":
+                assert (now[route], status, distance) == ("detour", "open", usual[route])
+            elif status == "open":
+                usual[route] = distance
+            now[route] = status
+            assert 0.95 < distance / planned[route] < (1.35 if status == "detour" else 1.03)
 
 
 def shift_between(groups: NDArray[Any], late: NDArray[np.bool_]) -> float:

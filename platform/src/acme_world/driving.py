@@ -84,7 +84,6 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
     report_hours = np.concatenate((on_the_way[on_the_way < done - 0.2], [done]))
     reported = np.round(report_hours * HOUR_MS).astype(np.int64)
     travelled = np.floor(np.interp(report_hours, times, along) * trip.distance).astype(np.int64)
-    travelled[-1] = trip.distance
     gone = np.diff(travelled, prepend=0)
     speed = np.round(gone * HOUR_MS / np.diff(reported, prepend=0)).astype(np.int64)
 
@@ -94,7 +93,7 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
         reported=reported,
         travelled=travelled,
         speed=speed,
-        back=int((done + 0.9 * reaches_customers) * HOUR_MS),
+        back=int((done + usual_hours) * HOUR_MS),
     )
 
 
