@@ -17,21 +17,31 @@ import numpy as np
 import pytest
 from acme_world.clock import DAY_MS, HOUR_MS, MINUTE_MS, midnight
 from acme_world.fleet import LOADING_MS, Fleet, Loads, Sent
-from acme_world.histories import VehicleHistory, VehicleState
-from acme_world.lines import LINES, ROUTE_UPDATES, Events
+from acme_world.lines import DELIVERY_SLA, LINES, ROUTE_UPDATES, Events
 from acme_world.reference import Logistics, read_logistics
 from acme_world.staff import SHIFT_BEGINS, local_hours
+from acme_world.world import open_world
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 START = date(2025, 10, 1)
 DAYS = 28
+
+
+@dataclass(frozen=True)
+class Place:
+    warehouse_id: str
+    time_zone: str
+    currency: str = "USD"
+
+
 ZONES = {
     "north": "America/Toronto",
     "south": "America/Chicago",
     "east": "America/New_York",
     "west": "America/Los_Angeles",
 }
+SITES = {f"{region}_warehouse": Place(f"WH-{region.upper()}", zone) for region, zone in ZONES.items()}
 WEEKDAYS = (0.95, 0.85, 0.85, 1.0, 1.35, 1.55, 0.45)
 LOGISTICS = read_logistics(ROOT)
 
@@ -58,7 +68,7 @@ def fleet(region: str, seed: int = 7, start: date = START, logistics: Logistics 
 def draw_loads(region: str, seed: int, day: int) -> Loads:
     """About what a warehouse sells in a day, picked within ninety minutes."""
     draw = np.random.default_rng([seed, day, *region.encode()])
-    count = int(draw.poisson(188 * WEEKDAYS[(START + timedelta(days=day)).weekday()]))
+    count = int(draw.poisson(214 * WEEKDAYS[(START + timedelta(days=day)).weekday()]))
     ordered = midnight(START + timedelta(days=day)) + draw.integers(0, DAY_MS, count)
     lines = draw.geometric(0.5, count)
     return Loads(
@@ -289,36 +299,6 @@ def test_vehicles_and_routes_change_within_four_weeks(seed: int) -> None:
     assert sum(any(distance != planned[route] for distance, *_ in each) for route, each in routes.items()) >= 12
 
 
-def test_a_vehicle_changes_every_8_to_20_days_within_its_depot() -> None:
-    routes = ("R-1", "R-2", "R-3")
-    past = VehicleHistory(7, START, "V-001", "R-2", routes)
-    states = [past.at(midnight(START) + hour * HOUR_MS) for hour in range(24 * 400)]
-    turns = [hour for hour, (before, after) in enumerate(pairwise(states), 1) if before != after]
-    assert turns[0] <= 20 * 24 + 1
-    assert all(8 * 24 - 1 <= later - earlier <= 20 * 24 + 1 for earlier, later in pairwise(turns))
-    assert states[0] == VehicleState("R-2", "normal")
-    assert {state.home_route_id for state in states} == set(routes)
-    assert past.at(midnight(START) + 5 * HOUR_MS) == states[5], "the past stays"
-
-
-def test_years_of_updates_keep_a_route_near_its_plan() -> None:
-    """And a detour that ends leaves the route as it was before."""
-    sending = fleet("south")
-    planned = dict(zip(LOGISTICS.routes.route_id.tolist(), LOGISTICS.routes.distance.tolist(), strict=True))
-    usual, now = dict(planned), dict.fromkeys(planned, "open")
-    for day in range(3650):
-        told = sending.route_updates(day)
-        for route, distance, status, reason in zip(
-            *(told[name].tolist() for name in ("route_id", "distance_km", "status", "reason")), strict=True
-        ):
-            if reason == "detour ends":
-                assert (now[route], status, distance) == ("detour", "open", usual[route])
-            elif status == "open":
-                usual[route] = distance
-            now[route] = status
-            assert 0.95 < distance / planned[route] < (1.35 if status == "detour" else 1.03)
-
-
 def shift_between(groups: NDArray[Any], late: NDArray[np.bool_]) -> float:
     """How far the largest share of late ones lies above the smallest, of groups with 100 deliveries and more."""
     names, sizes = np.unique(groups, return_counts=True)
@@ -328,11 +308,9 @@ def shift_between(groups: NDArray[Any], late: NDArray[np.bool_]) -> float:
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
 def test_type_route_weather_and_load_each_shift_lateness(seed: int) -> None:
-    pasts = [history(seed, region) for region in ZONES]
-    column = {
-        name: np.concatenate([past.all("deliveries", name) for past in pasts])
-        for name in ("sla_met", "vehicle_id", "route_id", "weather", "load_kg", "delay_minutes")
-    }
+    world = open_world(ROOT, seed, START)
+    days = [world.events(DELIVERY_SLA, "logistics_core", SITES, day) for day in range(DAYS)]
+    column = {name: np.concatenate([events[name] for events in days]) for name in DELIVERY_SLA.truth}
     late = ~column["sla_met"]
     assert 0.12 <= late.mean() <= 0.20
     kinds = dict(zip(LOGISTICS.vehicles.vehicle_id, LOGISTICS.vehicles.vehicle_type, strict=True))

@@ -140,6 +140,8 @@ def test_a_wrong_line_is_named(
 
 
 def test_a_missing_file_column_or_row_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"products\.csv: there is no such file"):
+        read_products(tmp_path)
     with pytest.raises(UsageError, match=r"vehicles\.csv: there is no such file"):
         read_vehicles(tmp_path)
     file = tmp_path / EMPLOYEES
