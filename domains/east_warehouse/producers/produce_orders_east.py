@@ -1,10 +1,10 @@
 """Orders of the east warehouse: one event for each order line."""
 
-from acme_world.orders import order_lines
+from acme_world.sources import orders
 from mesh_platform.cli import run_producer
 from mesh_platform.producer import Producer
 
-producer = Producer("east_warehouse.orders_east", source=order_lines(local_time=True))
+producer = Producer("east_warehouse.orders_east", source=orders(local_time=True))
 
 if __name__ == "__main__":
     run_producer(producer)

@@ -29,8 +29,8 @@ SEASONS = {
 }
 OTHER_SEASON = (340, 0.20)
 # Monday first. Each category deviates from it in its own way, so that last week says more than the mean of all weeks.
-WEEKDAYS = np.array([0.80, 0.70, 0.75, 1.00, 1.55, 1.85, 0.35])
-WEEKDAY_SPREAD = 0.15
+WEEKDAYS = np.array([0.66, 0.50, 0.56, 0.95, 1.80, 2.20, 0.33])
+WEEKDAY_SPREAD = 0.12
 PROMOTION_EVERY, PROMOTION_LASTS = 56, 7
 DISCOUNTS = (10, 15, 20, 25)
 

@@ -88,7 +88,7 @@ class Events:
 
 
 def arrange(line: Line, at: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Events of `line` in order of time, then id; equal ones stay as they come. Raises ValueError for a wrong column."""
+    """Events of `line` in order of time, then id; equal ones as they come. Raises ValueError for a wrong column."""
     if missing := [name for name in line.truth if name not in columns]:
         raise ValueError(f"{line.event}: no column {missing}")
     if uneven := [name for name, values in columns.items() if len(values) != len(at)]:
@@ -134,8 +134,8 @@ ORDERS = _line(
 )
 RETURNS = _line(
     "order_returned",
-    "return_id order_id line_number:whole customer_id product_id quantity:whole refund_amount:decimal2 currency reason "
-    "condition return_time:time",
+    "return_id order_id line_number:whole customer_id product_id quantity:whole refund_amount:decimal2 currency "
+    "reason condition return_time:time",
     "loyalty_tier",
 )
 INVENTORY = _line(

@@ -80,7 +80,10 @@ def read_employees(root: Path) -> Employees:
 
 @dataclass(frozen=True)
 class Vehicles:
-    """The vehicles as they came into service: `capacity` in grams, `max_speed` in km/h."""
+    """The vehicles as they came into service, on the day with ordinal `in_service`.
+
+    `capacity` is in grams, `max_speed` in km/h.
+    """
 
     vehicle_id: NDArray[np.str_]
     vehicle_type: NDArray[np.str_]
@@ -88,6 +91,7 @@ class Vehicles:
     max_speed: NDArray[np.int64]
     warehouse_id: NDArray[np.str_]
     home_route_id: NDArray[np.str_]
+    in_service: NDArray[np.int64]
 
     def take(self, chosen: NDArray[Any]) -> Vehicles:
         """Those at the indices, or where the mask is true."""
@@ -99,7 +103,10 @@ def read_vehicles(root: Path) -> Vehicles:
     rows = _Rows(
         root,
         VEHICLES,
-        ("vehicle_id", "vehicle_type", "capacity_kg", "max_speed_kmh", "warehouse_id", "home_route_id"),
+        (
+            *("vehicle_id", "vehicle_type", "capacity_kg", "max_speed_kmh"),
+            *("warehouse_id", "home_route_id", "in_service_on"),
+        ),
     )
     return Vehicles(
         vehicle_id=rows.ids("vehicle_id"),
@@ -108,18 +115,23 @@ def read_vehicles(root: Path) -> Vehicles:
         max_speed=rows.scaled("max_speed_kmh", 1),
         warehouse_id=rows.text("warehouse_id"),
         home_route_id=rows.one_of("home_route_id", read_routes(root).route_id.tolist()),
+        in_service=rows.days("in_service_on"),
     )
 
 
 @dataclass(frozen=True)
 class Routes:
-    """The network as first planned: `distance` in tenths of a km, `promised` in hundredths of an hour."""
+    """The network as first planned, for the day with ordinal `opened`.
+
+    `distance` is in tenths of a km, `promised` in hundredths of an hour.
+    """
 
     route_id: NDArray[np.str_]
     warehouse_id: NDArray[np.str_]
     distance: NDArray[np.int64]
     promised: NDArray[np.int64]
     road_class: NDArray[np.str_]
+    opened: NDArray[np.int64]
 
     def take(self, chosen: NDArray[Any]) -> Routes:
         """Those at the indices, or where the mask is true."""
@@ -128,13 +140,16 @@ class Routes:
 
 def read_routes(root: Path) -> Routes:
     """The routes, in file order. Raises UsageError as `read_products` does, and for one longer than LONGEST."""
-    rows = _Rows(root, ROUTES, ("route_id", "warehouse_id", "distance_km", "promised_hours", "road_class"))
+    rows = _Rows(
+        root, ROUTES, ("route_id", "warehouse_id", "distance_km", "promised_hours", "road_class", "opened_on")
+    )
     routes = Routes(
         route_id=rows.ids("route_id"),
         warehouse_id=rows.text("warehouse_id"),
         distance=rows.scaled("distance_km", 10),
         promised=rows.scaled("promised_hours", 100),
         road_class=rows.one_of("road_class", tuple(LONGEST)),
+        opened=rows.days("opened_on"),
     )
     for index, (distance, road_class) in enumerate(zip(routes.distance, routes.road_class, strict=True)):
         if distance > LONGEST[road_class]:
