@@ -96,6 +96,7 @@ roles:
 customProperties:
   - {property: mesh.implements, value: sale.v1}
 """
+MONTHLY = "      - {property: mesh.partition, value: [month(sold_at)]}"
 # What stands in GOOD (its first place), what stands there instead, words of the one problem; its line is the
 # first line that changes, or the line given.
 ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
@@ -147,6 +148,9 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("[month(sold_at)]", "[month(amount)]", "'month(amount)'. Write day, month or year of a time (sold_at), or"),
     ("[month(sold_at)]", "[identity(sold_at)]", "mesh.partition 'identity(sold_at)'"),
     ("[month(sold_at)]", "[bucket(sale_id)]", "mesh.partition 'bucket(sale_id)'"),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at]}}", "mesh.history is ['sold_at']", 73),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at, amount]}}", "Name two required", 73),
+    (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 73),
     ("[month(sold_at)]", "month(sold_at)", "'mesh.partition' is 'month(sold_at)'. Give it a list"),
     (
         "mesh.implements",
@@ -156,7 +160,7 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("value: sale.v1}", "value: [a, b]}", "'mesh.implements' is ['a', 'b']. Give it a word"),
     ("        required: true\n        primaryKey", "        primaryKey", "of the primary key and may be missing", 47),
     ("{to: sales.sale_id}", "{to: sales}", '"sales" is not valid under any of the schemas'),
-    ("{to: sales.sale_id}", "{to: a.b.c}", "points to ['a.b.c']. Name one {to: <table>.<column>}"),
+    ("{to: sales.sale_id}", "{to: a.b.c.d}", "points to ['a.b.c.d']. Name one {to: <table>.<column>}"),
     ("  - {property: freshness, value: 24, unit: h, element: sales.sold_at}\n", "", "promises no freshness. Add", 64),
     ("value: 24, unit: h", "value: 24, unit: w", "freshness is '24w'. Give a number up to 1000 and a unit out of"),
     ("value: 24, unit: h", "value: 0, unit: h", "freshness is '0h'"),
@@ -208,7 +212,10 @@ def test_good_contract_is_read_whole(tmp_path: Path) -> None:
     buyer, units, state, _ = contract.event.fields
     assert (buyer.pattern, buyer.classification, buyer.required, buyer.line) == ("^B-[0-9]+$", "pii", True, 18)
     assert (units.minimum, units.maximum, units.required) == (Decimal(1), Decimal(1000), False)
-    assert (state.valid_values, contract.table.by_name["amount"].references) == (("new", "old"), "sales.sale_id")
+    assert (state.valid_values, contract.table.by_name["amount"].references) == (
+        ("new", "old"),
+        ("shop.sales", "sale_id"),
+    )
 
 
 def test_contract_without_event_needs_no_freshness(tmp_path: Path) -> None:

@@ -130,9 +130,17 @@ def test_reference_to_an_unknown_table_offers_what_comes_near(place: Place) -> N
     change(place, path, "dim_item.item_id", "dim_itm.item_id")
     found = one_problem(place)
     assert found.startswith(f"{path}:")
-    assert found.endswith(
-        "'item_id' points to 'dim_itm.item_id', which core does not publish. Did you mean dim_item?"
+    assert (
+        "'item_id' points to 'core.dim_itm.item_id', which core does not publish. Did you mean core.dim_item" in found
     )
+
+
+def test_reference_into_another_domain_is_held_to_what_that_one_publishes(place: Place) -> None:
+    path = "domains/core/contracts/fact_sales.odcs.yaml"
+    change(place, path, "dim_item.item_id", "harbour.sales_harbour.buyer")
+    assert "'harbour.sales_harbour.buyer', which harbour does not publish" in one_problem(place)
+    change(place, path, "harbour.sales_harbour.buyer", "core.dim_item.item_id")
+    assert problems(place) == []
 
 
 def test_reference_to_an_unknown_column_offers_columns(place: Place) -> None:

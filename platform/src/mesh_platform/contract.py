@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 class Field:
     """One column. `minimum`, `maximum`, `pattern` and `valid_values` are what each value must keep to.
 
-    `references` is `<table>.<column>` of the dimension that this column points to, in the same domain.
+    `references` is (`<domain>.<table>`, column) of the dimension that this column points to.
     """
 
     name: str
@@ -51,14 +51,15 @@ class Field:
     maximum: Decimal | None = None
     pattern: str | None = None
     valid_values: tuple[str, ...] = ()
-    references: str | None = None
+    references: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Shape:
     """One schema of a contract: the event as sent, or the table as published.
 
-    `partition` is a list of (transform, column); an event's `time` names its column of the event time.
+    `partition` is a list of (transform, column); an event's `time` names its column of the event time. Where a table
+    keeps history, `history` names the columns from when and until before when a row is true.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Shape:
     partition: tuple[tuple[str, str], ...]
     time: str | None
     line: int
+    history: tuple[str, str] | None = None
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -257,7 +259,8 @@ class _Reader:
         if not data.get("description"):
             self._add(place, f"'{name}' has no description.", "Say what one row is.")
         of_event = {"mesh.eventTime": str} if kind == "event" or not self.knows_all else {}
-        custom = self.part(self._custom, data, place, {"mesh.partition": list} | of_event) or {}
+        of_table = {"mesh.history": list} if kind == "table" or not self.knows_all else {}
+        custom = self.part(self._custom, data, place, {"mesh.partition": list} | of_event | of_table) or {}
         time = custom.get("mesh.eventTime", "")
         instants = [f.name for f in read if f.type.logical == "timestamp" and f.required]
         if kind == "event" and time not in (*instants, *self.unread) and time is not None and self.knows_all:
@@ -267,12 +270,24 @@ class _Reader:
         columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.logical for f in read}
         here = _custom_place(data, place, "mesh.partition")
         partition = tuple(self._partition(here, text, columns) for text in custom.get("mesh.partition") or [])
+        history = self._history(_custom_place(data, place, "mesh.history"), custom.get("mesh.history"), read)
         line = self.document.line(place)
-        return kind, Shape(name, data.get("description", ""), read, partition, time or None, line)
+        return kind, Shape(name, data.get("description", ""), read, partition, time or None, line, history)
 
     def _check_name(self, place: Place, name: str) -> None:
         if not NAME.fullmatch(name):
             self._add((*place, "name"), f"name '{name}'.", "Use small letters, digits and single underscores.")
+
+    def _history(self, place: Place, names: list[Any] | None, fields: tuple[Field, ...]) -> tuple[str, str] | None:
+        instants = [field.name for field in fields if field.type.name == "timestamptz" and field.required]
+        if names is None or not self.knows_all:
+            return None
+        if len(names) != 2 or any(name not in (*instants, *self.unread) for name in names):
+            known = ", ".join(instants) or "there is none"
+            fix = f"Name two required columns of type timestamptz, from and until: {known}."
+            self._add(place, f"mesh.history is {names}.", fix)
+            return None
+        return names[0], names[1]
 
     def _partition(self, place: Place, text: Any, columns: Mapping[str, str]) -> tuple[str, str]:
         """`columns` has the logical type of each; an event's landing table is partitioned by the time in the id."""
@@ -366,12 +381,16 @@ class _Reader:
                 self._add((*place, "quality", i), f"validValues are {values!r} for type {type_.name}.", fix)
         return ()
 
-    def _reference(self, place: Place, data: Mapping[str, Any]) -> str | None:
-        relations = [relation["to"] for relation in data.get("relationships") or []]
-        if len(relations) > 1 or any(not re.fullmatch(r"\w+\.\w+", str(to)) for to in relations):
-            self._add((*place, "relationships", 0), f"points to {relations!r}.", "Name one {to: <table>.<column>}.")
+    def _reference(self, place: Place, data: Mapping[str, Any]) -> tuple[str, str] | None:
+        relations = [str(relation["to"]) for relation in data.get("relationships") or []]
+        if len(relations) > 1 or any(not re.fullmatch(r"(\w+\.)?\w+\.\w+", to) for to in relations):
+            fix = "Name one {to: <table>.<column>}, or <domain>.<table>.<column> of another domain."
+            self._add((*place, "relationships", 0), f"points to {relations!r}.", fix)
             return None
-        return relations[0] if relations else None
+        if not relations:
+            return None
+        table, _, column = relations[0].rpartition(".")
+        return (table if "." in table else f"{self.domain}.{table}"), column
 
 
 def _custom_place(owner: Mapping[str, Any], place: Place, name: str) -> Place:

@@ -240,7 +240,7 @@ def _problems_between(mesh: Mesh) -> list[Problem]:
                 message = f"table '{contract.table.name}' is that of {other}."
                 problems.append(Problem(contract.path, contract.table.line, message, "Choose another name."))
             problems += _conformance(mesh, contract)
-            problems += _references(domain, contract)
+            problems += _references(mesh, contract)
             if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
                 places = [shown(p, mesh.root) for p in (domain.model_path(contract), domain.reference_path(contract))]
                 fix = f"Write one of {' and '.join(places)}."
@@ -279,19 +279,22 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
     ]
 
 
-def _references(domain: Domain, contract: Contract) -> list[Problem]:
-    tables = {c.table.name: c.table for c in domain.contracts.values()}
+def _references(mesh: Mesh, contract: Contract) -> list[Problem]:
     problems = []
     for field in contract.table.fields:
         if field.references is None:
             continue
-        table, _, column = field.references.partition(".")
-        if table in tables and column not in tables[table].by_name:
-            near = offer(column, tables[table].by_name)
-        elif table in tables or (domain.folder / "contracts" / f"{table}{SUFFIX}").exists():
+        name, column = field.references
+        domain, _, table = name.partition(".")
+        if name in mesh.contracts:
+            if column in mesh.contracts[name].table.by_name:
+                continue
+            near = offer(column, mesh.contracts[name].table.by_name)
+        elif (mesh.root / "domains" / domain / "contracts" / f"{table}{SUFFIX}").exists():
+            # One that is there and cannot be read is reported as itself.
             continue
         else:
-            near = offer(table, tables)
-        message = f"'{field.name}' points to '{field.references}', which {domain.name} does not publish."
+            near = offer(name, mesh.contracts)
+        message = f"'{field.name}' points to '{name}.{column}', which {domain} does not publish."
         problems.append(Problem(contract.path, field.line, message, near))
     return problems

@@ -115,7 +115,7 @@ def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection) -> dict[str
     counts = {}
     for name, contract in mesh.contracts.items():
         tests = [
-            f"{quoted(field.name)} IS NOT NULL AND {_lacks(contract, field)}"
+            f"{quoted(field.name)} IS NOT NULL AND {_lacks(field)}"
             for field in contract.table.fields
             if field.references
         ]
@@ -279,21 +279,18 @@ def _resolved_select(contract: Contract) -> str:
     for field in contract.table.fields:
         column = quoted(field.name)
         if field.references and field.type.name == "string":
-            lacks = f"{column} IS NULL OR {_lacks(contract, field)}"
+            lacks = f"{column} IS NULL OR {_lacks(field)}"
             columns.append(f"CASE WHEN {lacks} THEN '{UNKNOWN}' ELSE {column} END AS {column}")
         else:
             columns.append(column)
     return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)}"
 
 
-def _lacks(contract: Contract, field: Field) -> str:
+def _lacks(field: Field) -> str:
     """The SQL condition that the dimension of `field` has no row for it."""
     assert field.references is not None
-    table, _, column = field.references.partition(".")
-    dimension = quoted(f"{contract.domain}.{table}")
-    return (
-        f"{quoted(field.name)} NOT IN (SELECT {quoted(column)} FROM {dimension} WHERE {quoted(column)} IS NOT NULL)"
-    )
+    dimension, column = map(quoted, field.references)
+    return f"{quoted(field.name)} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
 
 
 def _create(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
