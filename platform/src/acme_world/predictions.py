@@ -136,4 +136,5 @@ def _chance(logit: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _scaled(number: NDArray[np.float64], places: int) -> NDArray[np.int64]:
-    return np.round(number * 10**places).astype(np.int64)
+    scaled: NDArray[np.int64] = np.round(number * 10**places).astype(np.int64)
+    return scaled
