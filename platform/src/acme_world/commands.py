@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,15 +13,14 @@ from mesh_platform.broker import Broker, connect, queue_of
 from mesh_platform.cli.output import errors, format_option, progress_bar, read_settings, write_json, write_table
 from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import UsageError
-from mesh_platform.producer import batch, find_producer, publish
+from mesh_platform.producer import batch, find_producer, publish, sites_of
 from mesh_platform.settings import Settings
 
 from acme_world.answer_key import answer_key as compute_key
-from acme_world.faults import parse_rates
+from acme_world.faults import Rates, parse_rates
 from acme_world.key_check import PRODUCER, Difference, compare
-from acme_world.orders import Source
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
-from acme_world.world import Site
+from acme_world.sources import Source
 
 if TYPE_CHECKING:
     from mesh_platform.contract import Contract
@@ -112,12 +111,17 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)
-    key = compute_key(settings.root, _sites(mesh), seed, start.date(), days, parse_rates(rates))
+    sellers = _sellers(mesh, None)
+    key = _key(settings, mesh, sellers, list(mesh.contracts), seed, start.date(), days, parse_rates(rates))
     if output_format == "json":
         write_json(key)
         return
     rows = [
-        {"table": table, "rows": figures["rows"], **figures.get("sums", {"quantity": None, "amount_usd": None})}
+        {
+            "table": table,
+            "rows": figures["rows"],
+            "sums": ", ".join(f"{name} {total}" for name, total in figures.get("sums", {}).items()),
+        }
         for table, figures in key.items()
         if table != "quarantine"
     ]
@@ -139,8 +143,18 @@ def _sellers(mesh: Mesh, only: str | None) -> list[tuple[Contract, Source]]:
     return sellers
 
 
-def _sites(mesh: Mesh) -> dict[str, Site]:
-    return {c.domain: site for c, _ in _sellers(mesh, None) if (site := mesh.domains[c.domain].site)}
+def _key(
+    settings: Settings,
+    mesh: Mesh,
+    sellers: list[tuple[Contract, Source]],
+    tables: list[str],
+    seed: int,
+    start: date,
+    days: int,
+    rates: Rates,
+) -> dict[str, dict[str, Any]]:
+    feeds = {contract.identifier: source.line.event for contract, source in sellers}
+    return compute_key(settings.root, sites_of(mesh), feeds, tables, seed, start, days, rates)
 
 
 def _publish(
@@ -155,15 +169,13 @@ def _publish(
     todo = [
         (contract, source, day) for contract, source in sellers for day in range(world.done(contract.domain), target)
     ]
-    published = 0
+    published, sites = 0, sites_of(mesh)
     with progress_bar("produce", len(todo), "days") as advance:
         for contract, source, day in todo:
-            site = mesh.domains[contract.domain].site
-            assert site is not None
             assert contract.event is not None
             lines = source.arrivals(
                 contract.domain,
-                site,
+                sites,
                 root=settings.root,
                 seed=world.seed,
                 start=world.start,
@@ -196,24 +208,26 @@ def _set_clock(settings: Settings, world: Progress) -> None:
 
 def _check(settings: Settings, mesh: Mesh, catalog: Catalog, world: Progress) -> tuple[int, list[Difference]]:
     """How many figures were compared, and which differ; domains of another length are compared for themselves."""
-    sites = _sites(mesh)
-    lengths = {domain: world.done(domain) for domain in sites}
     from mesh_platform.view import open_session
 
+    sellers = _sellers(mesh, None)
+    lengths = {contract.domain: world.done(contract.domain) for contract, _ in sellers}
     whole = len(set(lengths.values())) == 1
-    groups = [list(sites)] if whole else [[domain] for domain in sites if lengths[domain]]
     figures, differences = 0, []
     with open_session(mesh, catalog, locked=False) as session:
-        for group in groups:
-            chosen = {domain: sites[domain] for domain in group}
-            key = compute_key(settings.root, chosen, world.seed, world.start, lengths[group[0]], world.rates)
-            if not whole:
-                kept = {"quarantine", *(name for name in key if name.split(".")[0] in group)}
-                key = {name: value for name, value in key.items() if name in kept}
+        for domains, length in [({*lengths}, min(lengths.values()))] if whole else _apart(lengths):
+            chosen = [each for each in sellers if each[0].domain in domains]
+            # What is made of several domains' events is compared where all have come as far.
+            tables = list(mesh.contracts) if whole else []
+            key = _key(settings, mesh, chosen, tables, world.seed, world.start, length, world.rates)
             compared, found = compare(mesh, session, key)
             figures += compared
             differences += found
     return figures, differences
+
+
+def _apart(lengths: dict[str, int]) -> list[tuple[set[str], int]]:
+    return [({domain}, length) for domain, length in lengths.items() if length]
 
 
 def _show(

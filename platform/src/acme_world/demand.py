@@ -28,7 +28,9 @@ SEASONS = {
     "Toys": (345, 0.75),
 }
 OTHER_SEASON = (340, 0.20)
-WEEKDAYS = np.array([1.00, 0.94, 0.95, 1.00, 1.14, 1.20, 0.77])
+# Monday first. Each category deviates from it in its own way, so that last week says more than the mean of all weeks.
+WEEKDAYS = np.array([0.66, 0.50, 0.56, 0.95, 1.80, 2.20, 0.33])
+WEEKDAY_SPREAD = 0.12
 PROMOTION_EVERY, PROMOTION_LASTS = 56, 7
 DISCOUNTS = (10, 15, 20, 25)
 
@@ -44,14 +46,15 @@ class Demand:
         self._price = int(draw.integers(960, 1061))
         self._popularity = draw.lognormal(0.0, 0.8, count)
         self._growth = draw.normal(0.06, 0.08, count)
-        self._weekend = draw.uniform(-0.25, 0.25, count)
-        self._elasticity = draw.uniform(3.0, 6.0, count)
+        self._elasticity = draw.uniform(2.0, 4.5, count)
         seasons = [SEASONS.get(category, OTHER_SEASON) for category in products.category.tolist()]
         self._peak = np.array([peak for peak, _ in seasons]) + draw.normal(0.0, 6.0, count)
         swing = draw.uniform(0.8, 1.2) * np.array([swing for _, swing in seasons]) * draw.uniform(0.8, 1.2, count)
         self._swing = np.minimum(swing, 0.9)
-        categories, self._category = np.unique(products.category, return_inverse=True)
-        self._phase = draw.integers(0, PROMOTION_EVERY, len(categories))
+        categories, category = np.unique(products.category, return_inverse=True)
+        weekdays = WEEKDAYS * np.exp(draw.normal(0.0, WEEKDAY_SPREAD, (len(categories), 7)))
+        self._weekdays = (weekdays / weekdays.mean(axis=1, keepdims=True))[category]
+        self._phase = draw.integers(0, PROMOTION_EVERY, count)
 
     def expect(self, day: date, since_start: int) -> NDArray[np.float64]:
         """Relative sales of each product on `day`: weekday, season, trend and promotion; 0 before its launch.
@@ -64,17 +67,17 @@ class Demand:
             raise UsageError(f"No product of products.csv is launched on {day}. Start the world on a later day.")
         popularity = np.where(launched, self._popularity, 0.0)
         season = 1 + self._swing * np.cos(2 * np.pi * (day.timetuple().tm_yday - self._peak) / 365.25)
-        weekday = WEEKDAYS[day.weekday()] * (1 + self._weekend * (1 if day.weekday() >= 5 else -0.4))
+        weekday = self._weekdays[:, day.weekday()]
         trend = (1 + self._growth) ** (since_start / 365.25)
         promotion = 1 + self._elasticity * self.discounts(day) / 100
         sales: NDArray[np.float64] = self._size * popularity / popularity.sum() * season * weekday * trend * promotion
         return sales
 
     def discounts(self, day: date) -> NDArray[np.int64]:
-        """Per cent off each product on `day`. Each category has one week in eight, which differs by region."""
+        """Per cent off each product on `day`. Each has one week in eight, which differs by region."""
         turn, into = np.divmod(day.toordinal() + self._phase, PROMOTION_EVERY)
-        by_category = np.where(into < PROMOTION_LASTS, np.array(DISCOUNTS)[turn % len(DISCOUNTS)], 0)
-        return by_category[self._category].astype(np.int64)
+        percent = np.array(DISCOUNTS)[(turn + self._phase) % len(DISCOUNTS)]
+        return np.where(into < PROMOTION_LASTS, percent, 0).astype(np.int64)
 
     def price(self, day: date, micro_usd: int) -> NDArray[np.int64]:
         """Price of each product on `day` in cents of a currency worth `micro_usd` millionths of a dollar.
@@ -85,6 +88,6 @@ class Demand:
         return divide_half_up(exact, 1000 * 100 * micro_usd)
 
 
-def divide_half_up(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int64]:
+def divide_half_up(numerator: NDArray[np.int64], denominator: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Whole quotient of positive integers, halves up, without a float in between."""
     return (2 * numerator + denominator) // (2 * denominator)

@@ -1,7 +1,7 @@
-"""Faults of the wire: which lines come late, come twice, or come spoilt.
+"""Faults of the wire: which events come late, come twice, or come spoilt.
 
-Rates and a day arrive; a plan for each line of the day leaves. The truth has no part in it, so rates never change
-what was sold.
+Rates and a day arrive; a plan for each event of the day leaves. The truth has no part in it, so rates never change
+what happened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPOILT = (
     "invalid_utf8",
     "id_time_mismatch",
     "out_of_range",
-    "status_not_allowed",
+    "word_not_allowed",
     "number_of_40_digits",
     "other_event_type",
 )
@@ -34,7 +34,7 @@ SPOILT = (
 
 @dataclass(frozen=True)
 class Rates:
-    """The share of lines, 0 to 1, that each fault strikes."""
+    """The share of events, 0 to 1, that each fault strikes."""
 
     late: float = 0.02
     duplicate: float = 0.01
@@ -69,11 +69,11 @@ def parse_rates(text: str) -> Rates:
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """For each line of one day, in its order.
+    """For each event of one day, in its order.
 
-    `arrival_delay`: days between sale and arrival, 0 or 1..3. `duplicate_delay`: days from the arrival to its
-    copy, -1 for none. `malformed`: 0, or a kind of SPOILT counted from 1; such a line comes on its day, once, and no
-    good one comes in its place.
+    `arrival_delay`: days between event and arrival, 0 or 1..3. `duplicate_delay`: days from the arrival to its
+    copy, -1 for none. `malformed`: 0, or a kind of SPOILT counted from 1; such an event comes on its day, once, and
+    no good one comes in its place.
     """
 
     arrival_delay: NDArray[np.int64]
@@ -81,18 +81,18 @@ class FaultPlan:
     malformed: NDArray[np.int64]
 
 
-def plan_faults(seed: int, start: date, domain: str, day_index: int, lines: int, rates: Rates) -> FaultPlan:
-    """The plan for the `lines` that `domain` sold on day `day_index`.
+def plan_faults(seed: int, start: date, product: str, day_index: int, events: int, rates: Rates) -> FaultPlan:
+    """The plan for as many `events` of `product` (`<domain>.<product>`) as happened on day `day_index`.
 
-    One number a line and fault is held against the rate: a higher rate strikes all that a lower one does.
+    One number an event and fault is held against the rate: a higher rate strikes all that a lower one does.
     """
-    draw = open_stream("faults", seed, domain, start.toordinal(), day_index)
+    draw = open_stream("faults", seed, product, start.toordinal(), day_index)
     late, duplicate, malformed = (
-        draw.random(lines) < rate for rate in (rates.late, rates.duplicate, rates.malformed)
+        draw.random(events) < rate for rate in (rates.late, rates.duplicate, rates.malformed)
     )
-    late_days = draw.integers(1, MAX_LATE_DAYS + 1, lines)
-    duplicate_days = draw.integers(0, MAX_DUPLICATE_DAYS + 1, lines)
-    kind = draw.integers(1, len(SPOILT) + 1, lines)
+    late_days = draw.integers(1, MAX_LATE_DAYS + 1, events)
+    duplicate_days = draw.integers(0, MAX_DUPLICATE_DAYS + 1, events)
+    kind = draw.integers(1, len(SPOILT) + 1, events)
     return FaultPlan(
         arrival_delay=np.where(late & ~malformed, late_days, 0),
         duplicate_delay=np.where(duplicate & ~malformed, duplicate_days, -1),

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -30,10 +30,18 @@ Report = Callable[[Problem], None]
 
 
 class Source(Protocol):
-    """Where a producer's records come from when no file is replayed."""
+    """Where a producer's records come from when no file is replayed.
 
-    def records(self, domain_name: str, site: Site, *, root: Path, seed: int, start: date) -> Iterator[Record]:
-        """Records without end, in the order of their times, from the day `start`; equal for equal arguments."""
+    One that has a `producer` says with it who its events name as their producer, in the place of the script.
+    """
+
+    def records(
+        self, domain_name: str, sites: Mapping[str, Site], *, root: Path, seed: int, start: date
+    ) -> Iterator[Record]:
+        """Records without end, in the order of their times, from the day `start`; equal for equal arguments.
+
+        `sites` are those of all domains that have one, by the domain's name.
+        """
         ...
 
 
@@ -56,6 +64,16 @@ def find_producer(mesh: Mesh, contract: Contract) -> Producer:
         if producer.product == contract.identifier:
             return producer
     raise UsageError(f"{contract.identifier}: no script in {shown(folder, mesh.root)} declares a producer for it.")
+
+
+def sites_of(mesh: Mesh) -> dict[str, Site]:
+    """The sites of all domains that have one, as a `Source` takes them."""
+    return {name: domain.site for name, domain in mesh.domains.items() if domain.site}
+
+
+def name_sender(source: object, contract: Contract) -> str:
+    """Who the events of a source name as their producer."""
+    return getattr(source, "producer", None) or f"produce_{contract.name}"
 
 
 def _load_script(path: Path, root: Path) -> Producer:
@@ -165,14 +183,16 @@ def pace(records: Iterable[Record], rate: float, stopped: Callable[[], bool]) ->
         yield record
 
 
-def stamp(contract: Contract, site: Site, records: Iterable[Record], clock: Iterable[datetime]) -> Iterator[Record]:
-    """The records as if they happened at the times of `clock`, one each."""
+def stamp(
+    contract: Contract, site: Site | None, records: Iterable[Record], clock: Iterable[datetime]
+) -> Iterator[Record]:
+    """The records as if they happened at the times of `clock`, one each. Local time without a site is UTC."""
     assert contract.event is not None
     assert contract.event.time is not None
     field = contract.event.by_name[contract.event.time]
     local = field.type.name == "timestamp"
     for record, time_now in zip(records, clock, strict=False):
-        written = format_local(time_now.astimezone(site.zone)) if local else format_time(time_now)
+        written = format_local(time_now.astimezone(site.zone if site else UTC)) if local else format_time(time_now)
         yield replace(record, time=time_now, payload={**record.payload, field.name: written})
 
 

@@ -32,7 +32,7 @@ from mesh_platform.ingest import ingest
 from mesh_platform.lake.catalog import find_table, open_catalog
 from mesh_platform.lake.landing import landing_name, rejected_name
 from mesh_platform.model_case import Case, read_cases, run_case
-from mesh_platform.producer import batch, find_producer, publish, read_csv, wrap
+from mesh_platform.producer import batch, find_producer, name_sender, publish, read_csv, sites_of, wrap
 from mesh_platform.relation import quoted, tables_behind
 from mesh_platform.settings import Settings, find_root
 from mesh_platform.sql_model import check_types, read_models
@@ -176,11 +176,9 @@ class DomainSuite:
                 yield session
 
     def _draw(self, contract: Contract) -> Iterator[Event]:
-        domain = self.mesh.domains[contract.domain]
-        assert domain.site is not None, f"{domain.folder / 'domain.yaml'} has no site to draw events for"
         source = find_producer(self.mesh, contract).source
-        records = source.records(domain.name, domain.site, root=self.mesh.root, seed=SEED, start=START)
-        return wrap(contract, records, f"produce_{contract.name}")
+        records = source.records(contract.domain, sites_of(self.mesh), root=self.mesh.root, seed=SEED, start=START)
+        return wrap(contract, records, name_sender(source, contract))
 
     @classmethod
     def _sample(cls, contract: Contract, report: Callable[[Problem], None] = lambda _: None) -> Iterator[Event]:

@@ -27,8 +27,19 @@ from mesh_platform.cli.output import (
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import Problem, UsageError
-from mesh_platform.event import Record
-from mesh_platform.producer import batch, find_producer, pace, publish, read_csv, stamp, wrap, write
+from mesh_platform.event import Event
+from mesh_platform.producer import (
+    batch,
+    find_producer,
+    name_sender,
+    pace,
+    publish,
+    read_csv,
+    sites_of,
+    stamp,
+    wrap,
+    write,
+)
 from mesh_platform.settings import Settings
 
 
@@ -76,13 +87,13 @@ def produce(
     first_day = start.date() if start else settings.now().date()
     with stop_on_signal() as stopped:
 
-        def records(contract: Contract) -> Iterator[Record]:
-            domain = mesh.domains[contract.domain]
+        def events(contract: Contract) -> Iterator[Event]:
             if path:
-                return read_csv(contract, domain, path, report)
+                records = read_csv(contract, mesh.domains[contract.domain], path, report)
+                return wrap(contract, records, f"produce_{contract.name}")
             return _drawn(settings, mesh, contract, mode, seed, first_day, stopped, interval, rate, count)
 
-        confirmed = _send(settings, products, records, mode, size, target, stopped, count)
+        confirmed = _send(settings, products, events, mode, size, target, stopped, count)
     result = {"confirmed": confirmed, "malformed_lines": len(malformed)}
     if target == "-":
         errors.print(f"{confirmed} events written, {len(malformed)} malformed lines.", markup=False)
@@ -120,27 +131,27 @@ def _drawn(
     interval: float,
     rate: float,
     count: int | None,
-) -> Iterator[Record]:
-    domain = mesh.domains[contract.domain]
-    if domain.site is None:
-        raise UsageError(f"{contract.identifier}: {domain.folder / 'domain.yaml'} has no site to draw events for.")
+) -> Iterator[Event]:
+    site = mesh.domains[contract.domain].site
     source = find_producer(mesh, contract).source
-    records = source.records(domain.name, domain.site, root=settings.root, seed=seed, start=start)
+    records = source.records(contract.domain, sites_of(mesh), root=settings.root, seed=seed, start=start)
     if mode == "live":
         # The state's clock may be a simulated one, which stands still.
         begin, now = time.monotonic(), settings.now()
         clock = iter(lambda: now + timedelta(seconds=time.monotonic() - begin), None)
-        return islice(stamp(contract, domain.site, pace(records, 1 / interval, stopped), clock), count)
+        now_and_then = stamp(contract, site, pace(records, 1 / interval, stopped), clock)
+        return wrap(contract, islice(now_and_then, count), name_sender(source, contract))
     # A burst is what a peak would look like: its events follow one another at its rate from midnight on.
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
     peak = (midnight + timedelta(seconds=number / rate) for number in range(count or 1000))
-    return pace(stamp(contract, domain.site, records, peak), rate, stopped)
+    stamped = pace(stamp(contract, site, records, peak), rate, stopped)
+    return wrap(contract, stamped, name_sender(source, contract))
 
 
 def _send(
     settings: Settings,
     products: list[Contract],
-    records: Callable[[Contract], Iterator[Record]],
+    events: Callable[[Contract], Iterator[Event]],
     mode: str,
     size: int | None,
     target: str,
@@ -155,8 +166,7 @@ def _send(
         for contract in products:
             if stopped():
                 break
-            name = f"produce_{contract.name}"
-            lines = (event.to_json() for event in wrap(contract, records(contract), name))
+            lines = (event.to_json() for event in events(contract))
             if broker is None:
                 confirmed += write(lines, sys.stdout.buffer)
                 continue
