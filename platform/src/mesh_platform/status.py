@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mesh_platform.lake.bounds import newest
@@ -12,8 +14,9 @@ from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.history import snapshots_on_main
 from mesh_platform.lake.landing import landing_name, rejected_name, removed_name
+from mesh_platform.memo import Memo
 from mesh_platform.relation import quoted
-from mesh_platform.view import count_orphans, open_session, tables_of_references
+from mesh_platform.view import count_orphans, open_session, tables_referred_to
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,32 +50,59 @@ class TableStatus:
     orphans: int | None
 
 
-def read_status(mesh: Mesh, catalog: Catalog, now: datetime) -> list[TableStatus]:
+def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None = None) -> list[TableStatus]:
     """The status of all tables that exist, landing tables first in each domain; ages are against `now`.
 
-    Manifests say most of it; rows are read only to count orphans, and quarantines that are not empty.
+    Most of it stands in the tables' metadata. What has to be counted is counted once for each state of its tables,
+    where `memo` remembers it.
     """
+    memo = memo or Memo()
     tables = {
         name: (contract, kind, column, table)
         for contract in mesh.contracts.values()
         for name, kind, column in _tables(mesh, contract)
         if (table := find_table(catalog, name)) is not None
     }
-    refused = {
-        landing_name(contract): contract
-        for contract, kind, _, table in tables.values()
-        if kind == "quarantine" and _total(table, "total-records")
-    }
-    beside = [name(contract) for contract in refused.values() for name in (landing_name, rejected_name, removed_name)]
-    with open_session(mesh, catalog, only=[*beside, *tables_of_references(mesh)], locked=False) as session:
-        orphans = count_orphans(mesh, session)
-        waiting = {
-            name: _waiting(session, contract, removed_name(contract) in tables) for name, contract in refused.items()
-        }
-    return [
-        _status(name, contract, kind, column, table, now, waiting.get(name, 0), orphans.get(name))
+    heads = {name: head(table) for name, (_, _, _, table) in tables.items()}
+    waiting, orphans = _count(mesh, catalog, heads, memo)
+    found = [
+        _status(name, contract, kind, column, table, now, memo, waiting.get(name, 0), orphans.get(name))
         for name, (contract, kind, column, table) in tables.items()
     ]
+    memo.save()
+    return found
+
+
+def _count(
+    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo
+) -> tuple[dict[str, int], dict[str, int]]:
+    """What waits in the quarantine of each landing table, and the orphans of each table with references."""
+    beside = {
+        landing_name(contract): [landing_name(contract), rejected_name(contract), removed_name(contract)]
+        for contract in mesh.ingested()
+        if heads.get(rejected_name(contract)) is not None
+    }
+    targets = {name: found for name, found in tables_referred_to(mesh).items() if name in heads}
+    pieces = {f"waiting {name}": others for name, others in beside.items()}
+    pieces |= {f"orphans {name}": [name, *found] for name, found in targets.items()}
+    states = {key: [f"{other}@{heads.get(other)}" for other in others] for key, others in pieces.items()}
+    unknown = {key.split(" ")[1] for key, state in states.items() if not memo.knows(key, state)}
+    views = [view for name in unknown for view in (*beside.get(name, ()), name, *targets.get(name, ()))]
+    with ExitStack() as stack:
+        session = stack.enter_context(open_session(mesh, catalog, only=views, locked=False)) if views else None
+
+        def wait(name: str) -> int:
+            assert session is not None
+            return _waiting(session, beside[name], beside[name][2] in heads)
+
+        def orphan(name: str) -> int:
+            assert session is not None
+            return count_orphans(mesh, session, name)
+
+        return (
+            {name: memo.get(key := f"waiting {name}", states[key], partial(wait, name)) for name in beside},
+            {name: memo.get(key := f"orphans {name}", states[key], partial(orphan, name)) for name in targets},
+        )
 
 
 def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
@@ -92,10 +122,11 @@ def _status(
     column: str | None,
     table: Table,
     now: datetime,
+    memo: Memo,
     waiting: int,
     orphans: int | None,
 ) -> TableStatus:
-    at = newest(table, column) if column else None
+    at = _newest(table, name, column, memo) if column else None
     lag = max(0, int((now - at).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
     fields = table.spec().fields
@@ -122,11 +153,19 @@ def _total(table: Table, name: str) -> int:
     return int(snapshot.summary[name] or 0) if snapshot and snapshot.summary else 0
 
 
-def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract, removed: bool) -> int:
-    settled = f"select event_id from {quoted(landing_name(contract))}"
-    if removed:
-        settled += f" union all select event_id from {quoted(removed_name(contract))}"
-    rejected = quoted(rejected_name(contract))
+def _newest(table: Table, name: str, column: str, memo: Memo) -> datetime | None:
+    def read() -> str | None:
+        found = newest(table, column)
+        return found.isoformat() if found else None
+
+    text = memo.get(f"newest {name}", [head(table), column], read)
+    return datetime.fromisoformat(text) if text else None
+
+
+def _waiting(session: duckdb.DuckDBPyConnection, beside: Sequence[str], removed: bool) -> int:
+    """How much of a quarantine has neither got into its landing table since nor been removed from there."""
+    landing, rejected, ledger = map(quoted, beside)
+    settled = f"select event_id from {landing}" + (f" union all select event_id from {ledger}" if removed else "")
     waiting = f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})"
     found = session.execute(waiting).fetchone()
     assert found is not None

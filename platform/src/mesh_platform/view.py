@@ -96,7 +96,7 @@ def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
         name = view.removesuffix("__resolved")
         needed |= set(tables_behind(mesh, name))
         if view != name:
-            needed |= {table for field in _references(mesh.contracts[name]) for table, _ in [_target(field)]}
+            needed |= set(tables_referred_to(mesh)[name])
     return needed
 
 
@@ -123,23 +123,22 @@ def _create_views(
             _create(connection, f"{name}__resolved", _resolved_select(mesh, contract))
 
 
-def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """For each table with references, its rows with at least one value that the dimension lacks.
+def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    """The rows of a table with references that have at least one value which the dimension lacks.
 
     A missing value points nowhere and is no orphan. `connection` is a session of `open_session`.
     """
-    counts = {}
-    for name, contract in mesh.contracts.items():
-        tests = [
-            f"{quoted(field.name)} IS NOT NULL AND {_lacks(field, quoted(field.name))}"
-            for field in _references(contract)
-        ]
-        if tests:
-            query = f"SELECT count(*) FROM {quoted(name)} WHERE ({') OR ('.join(tests)})"
-            found = connection.execute(query).fetchone()
-            assert found is not None
-            counts[name] = int(found[0])
-    return counts
+    fields = [(field, quoted(field.name)) for field in _references(mesh.contracts[table])]
+    tests = [f"{column} IS NOT NULL AND {_lacks(field, column)}" for field, column in fields]
+    found = connection.execute(f"SELECT count(*) FROM {quoted(table)} WHERE ({') OR ('.join(tests)})").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def tables_referred_to(mesh: Mesh) -> dict[str, list[str]]:
+    """For each table with references, the tables that they point to: what `count_orphans` reads."""
+    pointing = {name: _references(contract) for name, contract in mesh.contracts.items()}
+    return {name: sorted({_target(field)[0] for field in fields}) for name, fields in pointing.items() if fields}
 
 
 @dataclass(frozen=True)
@@ -252,15 +251,6 @@ def _snapshot_at(name: str, table: Table, time: datetime) -> tuple[int | None, s
 
 def _instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def tables_of_references(mesh: Mesh) -> list[str]:
-    """The tables with references and those that they point to: what `count_orphans` reads."""
-    pointing = {name: _references(contract) for name, contract in mesh.contracts.items()}
-    return [
-        *(name for name, fields in pointing.items() if fields),
-        *{_target(field)[0] for fields in pointing.values() for field in fields},
-    ]
 
 
 def _references(contract: Contract) -> list[Field]:

@@ -24,6 +24,8 @@ from mesh_platform.settings import Settings
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.status import TableStatus
+
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
 @click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
@@ -49,17 +51,13 @@ def status(output_format: str) -> None:
     """The state of every table."""
     settings, mesh, catalog = _open()
     if output_format == "json":
-        from mesh_platform.status import read_status
-
-        write_json([asdict(each) for each in read_status(mesh, catalog, settings.now())])
+        write_json([asdict(each) for each in _read_status(settings, mesh, catalog)])
     else:
         show_status(settings, mesh, catalog)
 
 
 def show_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> None:
     """The status as a table for people, with the clock that ages are counted from."""
-    from mesh_platform.status import read_status
-
     now = settings.now()
     rows = [
         {
@@ -75,12 +73,19 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> None:
             "quarantined": each.quarantined,
             "orphans": each.orphans,
         }
-        for each in read_status(mesh, catalog, now)
+        for each in _read_status(settings, mesh, catalog)
     ]
     if not rows:
         click.echo("There are no tables yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> list[TableStatus]:
+    from mesh_platform.memo import Memo
+    from mesh_platform.status import read_status
+
+    return read_status(mesh, catalog, settings.now(), Memo(settings.state_dir / "counted.json"))
 
 
 def _duration(seconds: int | None) -> str | None:
