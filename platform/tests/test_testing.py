@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SUITE = "TestDomain::test_"
+ORDERS = "(has_rows and orders_) or files_are_valid"
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_each_broken_promise_fails_its_own_test(root: Path) -> None:
         "east_warehouse: sample_is_valid[orders_east]",
         "west_warehouse: sql_fits_its_contract[orders_west]",
         "west_warehouse: sample_is_valid[orders_west]",
-        "west_warehouse: case[the tier of the customer is kept, also where it is missing]",
+        "west_warehouse: case[the tier of the customer is kept, also where it is missing0]",
+        "west_warehouse: case[a line that comes in days late keeps its own time, and two equal ones stay two]",
     }
 
 
@@ -85,17 +87,13 @@ def test_a_missing_table_and_an_empty_view_fail_in_a_lake_and_in_a_file(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(root, "south_warehouse/models/orders_south.sql", "'south_warehouse'", "'south_warehouse' and r.quantity < 0")
-    assert failures(root, "-k", "has_rows or files_are_valid", "domains/south_warehouse") == {
-        "south_warehouse: view_has_rows[orders_south]"
-    }
+    assert failures(root, "-k", ORDERS, "domains/south_warehouse") == {"south_warehouse: view_has_rows[orders_south]"}
     path = tmp_path / "views.duckdb"
     with duckdb.connect(str(path)) as file:
         file.execute("create schema south_warehouse")
         file.execute("create view south_warehouse.orders_south as select 1 as event_id where false")
     monkeypatch.setenv("DUCKDB_PATH", str(path))
-    assert failures(
-        root, "-k", "has_rows or files_are_valid", "domains/south_warehouse", "domains/west_warehouse"
-    ) == {
+    assert failures(root, "-k", ORDERS, "domains/south_warehouse", "domains/west_warehouse") == {
         "south_warehouse: view_has_rows[orders_south]",
         "west_warehouse: view_has_rows[orders_west]",
     }
@@ -116,19 +114,19 @@ def test_a_file_that_cannot_be_read_fails_with_its_problems_and_nothing_else_run
 
 
 def test_a_domain_without_events_has_no_tests_of_events(root: Path) -> None:
+    calendar, logistics = root / "domains/calendar", root / "domains/logistics_core"
+    for name in (
+        *("__init__.py", "owners.yaml", "domain.yaml", "tests/__init__.py", "tests/test_domain.py"),
+        *("contracts/error_codes.odcs.yaml", "reference/error_codes.csv"),
+    ):
+        (calendar / name).parent.mkdir(parents=True, exist_ok=True)
+        (calendar / name).write_text((logistics / name).read_text().replace("logistics_core", "calendar"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "domains/logistics_core"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "domains/calendar"],
         cwd=root,
         capture_output=True,
         text=True,
         check=True,
     )
     tests = {line.split("::test_")[1].split("[")[0] for line in done.stdout.splitlines() if SUITE in line}
-    assert tests == {
-        "files_are_valid",
-        "examples_fit_their_columns",
-        "sql_fits_its_contract",
-        "case",
-        "end_to_end",
-        "view_has_rows",
-    }
+    assert tests == {"files_are_valid", "examples_fit_their_columns", "end_to_end", "view_has_rows"}
