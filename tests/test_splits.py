@@ -90,7 +90,7 @@ def at_once(mesh: Mesh, landed: dict[str, list[Row]], tmp_path_factory: pytest.T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "runs"), [(1, 2), (2, 2), (3, 3)])
+@pytest.mark.parametrize(("seed", "runs"), [(1, 2), (2, 3)])
 def test_runs_of_any_split_end_where_one_build_does(
     seed: int, runs: int, mesh: Mesh, landed: dict[str, list[Row]], at_once: Lake, tmp_path: Path
 ) -> None:
