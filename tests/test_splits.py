@@ -57,7 +57,8 @@ class Lake:
 def landed_rows(mesh: Mesh, contract: Contract, random: Random) -> list[Row]:
     """Some of the sample as landing rows, each moved by some days; a third comes once more, as another event."""
     domain = mesh.domain(contract.domain)
-    records = read_csv(contract, domain, domain.folder / "producers" / f"{contract.name}.csv", pytest.fail)
+    path = domain.folder / "producers" / f"{contract.name}.csv"
+    records = read_csv(contract, domain, path, lambda problem: pytest.fail(str(problem)))
     events = list(wrap(contract, records, "sample"))
     bodies = [message.body for message in batch((event.to_json() for event in events), size=1000)]
     deliveries = [Delivery(body, None, tag, redelivered=False) for tag, body in enumerate(bodies)]
@@ -89,7 +90,7 @@ def at_once(mesh: Mesh, landed: dict[str, list[Row]], tmp_path_factory: pytest.T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "runs"), [(1, 2), (2, 2), (3, 3)])
+@pytest.mark.parametrize(("seed", "runs"), [(1, 2), (2, 3)])
 def test_runs_of_any_split_end_where_one_build_does(
     seed: int, runs: int, mesh: Mesh, landed: dict[str, list[Row]], at_once: Lake, tmp_path: Path
 ) -> None:

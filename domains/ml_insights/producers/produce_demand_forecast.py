@@ -1,4 +1,4 @@
-"""Forecasts of demand: one event for each product and warehouse a day, drawn from the world until a model exists."""
+"""Forecasts of demand, one for each product and warehouse a day: drawn by the simulation until a model exists."""
 
 from acme_world.sources import demand_forecast
 from mesh_platform.cli import run_producer

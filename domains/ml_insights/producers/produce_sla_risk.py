@@ -1,4 +1,4 @@
-"""Risks of late delivery: one event for each dispatched order, drawn from the world until a model exists."""
+"""Risks of late delivery, one for each dispatched order: drawn by the simulation until a model exists."""
 
 from acme_world.sources import sla_risk
 from mesh_platform.cli import run_producer

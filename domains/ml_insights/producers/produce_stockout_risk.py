@@ -1,4 +1,4 @@
-"""Risks of empty shelves: one event for each product and warehouse a day, drawn from the world for want of a model."""
+"""Risks of empty shelves, one for each product and warehouse a day: drawn by the simulation until a model exists."""
 
 from acme_world.sources import stockout_risk
 from mesh_platform.cli import run_producer
