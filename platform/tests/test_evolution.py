@@ -8,22 +8,19 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from mesh_platform.compare import Change
 from mesh_platform.domain import load_mesh
 from mesh_platform.engine.duckdb import connect
-from mesh_platform.errors import ContractError, NeedsAttention, UsageError
+from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.lake import evolution
-from mesh_platform.lake.catalog import arrow_schema, ensure_table, present_shape
+from mesh_platform.lake.catalog import arrow_schema, present_shape
 from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.evolution import evolve, plan_evolution
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.evolution import evolve
 from mesh_platform.query import run_query
 from mesh_platform.view import open_session
 
-from .small_mesh import EVENT, SALE, SALES_SQL, START, Place, Sale, add_contract, small_mesh
+from .changed_contract import PRODUCT, RAW, evolve_alpha, land, plan_alpha, say
+from .small_mesh import EVENT, SALE, SALES_SQL, START, Place, add_contract, small_mesh
 
-PRODUCT = "alpha.sales_alpha"
-RAW = f"{PRODUCT}__raw"
 MANY = EVENT | {"units": "int required", "label": "string pii"}
 MANY_SOLD = SALE | {"units": "int required", "label": "string pii"}
 # What the contract of MANY becomes: one of each change that can be applied.
@@ -41,18 +38,6 @@ def place(tmp_path: Path) -> Place:
     return small_mesh(tmp_path)
 
 
-def say(
-    place: Place,
-    event: dict[str, str],
-    sold: dict[str, str],
-    partition: str | None = "month(sold_at)",
-    implements: str | None = "sale.v1",
-) -> None:
-    """Write the contract of `alpha.sales_alpha`."""
-    shapes = {"sale_made": event, "sales_alpha": sold}
-    add_contract(place, "alpha", "sales_alpha", shapes, partition=partition, implements=implements, roles=["alpha"])
-
-
 def say_many(place: Place) -> None:
     say(place, MANY, MANY_SOLD)
     place.write("alpha/models/sales_alpha.sql", SQL.format(columns="r.units, r.label"))
@@ -61,30 +46,6 @@ def say_many(place: Place) -> None:
 def say_new(place: Place) -> None:
     say(place, NEW, NEW_SOLD)
     place.write("alpha/models/sales_alpha.sql", SQL.format(columns="r.units, r.tag, r.note"))
-
-
-def evolve_alpha(place: Place) -> list[Change]:
-    return evolve(place.catalog, place.mesh.contract(PRODUCT))
-
-
-def plan_alpha(place: Place) -> list[Change]:
-    return plan_evolution(place.catalog, place.mesh.contract(PRODUCT))
-
-
-def land(place: Place, number: int, hours: int = 0, **values: object) -> None:
-    contract = place.mesh.contract(PRODUCT)
-    shape = landing_shape(contract)
-    time = Sale(number, hours).time
-    row = {"event_id": f"alpha-{number:04}", "event_time": time, "item_id": "i1", "buyer": "ann", "sold_at": time}
-    row |= {"amount": Decimal("1.00"), "producer": "test", "schema_version": "1.0.0", "ingested_at": time, **values}
-    table = ensure_table(place.catalog, landing_name(contract), shape)
-    append_rows(table, pa.Table.from_pylist([row], schema=arrow_schema(shape)))
-
-
-def ensure(place: Place) -> None:
-    contract = place.mesh.contract(PRODUCT)
-    ensure_table(place.catalog, RAW, landing_shape(contract))
-    ensure_table(place.catalog, PRODUCT, contract.table)
 
 
 def ask(place: Place, sql: str, **options: object) -> list[tuple[object, ...]]:
@@ -99,101 +60,6 @@ def snapshots(place: Place) -> dict[str, list[int]]:
 
 def described(place: Place, table: str, **options: object) -> dict[object, object]:
     return dict(ask(place, f"select column_name, column_type from (describe {table})", **options))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("column", "before", "after", "change", "breaking"),
-    [
-        ("note", None, "string", "add", False),
-        ("note", None, "string required", "add_required", True),
-        ("n", "int", "long", "widen", False),
-        ("n", "long", "int", "retype", True),
-        ("n", "int", "decimal(10,0)", "retype", True),
-        ("n", "int", "double", "retype", True),
-        ("n", "decimal(12,2)", "decimal(18,2)", "widen", False),
-        ("n", "decimal(12,2)", "decimal(11,2)", "retype", True),
-        ("n", "decimal(12,2)", "decimal(18,3)", "retype", True),
-        ("n", "decimal(12,2)", "decimal(12,1)", "retype", True),
-        ("n", "string required", "string", "relax_required", False),
-        ("n", "string", "string required", "require", True),
-        ("n", "string", None, "drop_optional", False),
-        ("n", "string required", None, "drop_required", True),
-    ],
-)
-def test_a_change_of_a_column_is_applied_or_refused(
-    place: Place, column: str, before: str | None, after: str | None, change: str, breaking: bool
-):
-    def with_column(words: str | None) -> dict[str, str]:
-        return EVENT | ({column: words} if words else {})
-
-    say(place, with_column(before), SALE)
-    ensure(place)
-    say(place, with_column(after), SALE)
-    metadata = place.catalog.load_table(RAW).metadata_location
-    (found,) = plan_alpha(place)
-    assert (found.table, found.change, found.field, found.breaking) == (RAW, change, column, breaking)
-    # A plan changes nothing.
-    assert place.catalog.load_table(RAW).metadata_location == metadata
-    if breaking:
-        contract = place.mesh.contract(PRODUCT)
-        assert contract.event is not None
-        line = contract.event.by_name[column].line if after else contract.event.line
-        with pytest.raises(ContractError, match=rf"sales_alpha.odcs.yaml:{line}: the table {RAW} .*version 2"):
-            evolve_alpha(place)
-        assert place.catalog.load_table(RAW).metadata_location == metadata
-        with pytest.raises(NeedsAttention, match=r"Put the contract back as it was, or publish .* version 2"):
-            ensure(place)
-        return
-    if change != "drop_optional":
-        with pytest.raises(NeedsAttention, match=f"Run 'mesh evolve {PRODUCT}'"):
-            ensure(place)
-    assert evolve_alpha(place) == [found]
-    ensure(place)
-    assert evolve_alpha(place) == []
-
-
-def test_the_key_and_the_partitions_of_the_events_are_kept(place: Place):
-    ensure(place)
-    say(place, EVENT, SALE | {"event_id": "string required", "item_id": "string key"})
-    (changed,) = plan_alpha(place)
-    assert (changed.table, changed.change, changed.was, changed.field) == (
-        PRODUCT,
-        "change_key",
-        "event_id",
-        "item_id",
-    )
-    assert changed.breaking
-    say(place, EVENT, SALE)
-    path = place.root / "domains/alpha/contracts/sales_alpha.odcs.yaml"
-    text = path.read_text().replace(
-        "- property: mesh.eventTime",
-        "- {property: mesh.partition, value: [month(event_time)]}\n  - property: mesh.eventTime",
-    )
-    path.write_text(text)
-    (changed,) = plan_alpha(place)
-    assert (changed.table, changed.change, changed.breaking) == (RAW, "repartition", True)
-
-
-def test_a_table_from_before_keys_were_noted_gets_its_own(place: Place):
-    ensure(place)
-    with place.catalog.load_table(PRODUCT).update_schema() as update:
-        update.set_identifier_fields()
-    ensure(place)
-    assert [change.change for change in evolve_alpha(place)] == ["set_key"]
-    assert place.catalog.load_table(PRODUCT).schema().identifier_field_names() == {"event_id"}
-    assert evolve_alpha(place) == []
-
-
-def test_nothing_is_applied_where_one_table_would_break(place: Place):
-    ensure(place)
-    say(place, EVENT | {"note": "string"}, SALE | {"note": "string required"})
-    before = place.catalog.load_table(RAW).metadata_location
-    with pytest.raises(ContractError) as error:
-        evolve_alpha(place)
-    assert [problem.message for problem in error.value.problems] == [
-        f"the table {PRODUCT} lacks note (string), which is required; rows that are there have no value for it."
-    ]
-    assert place.catalog.load_table(RAW).metadata_location == before
 
 
 def test_old_rows_read_in_the_new_shape_and_no_snapshot_moves(place: Place):
@@ -472,21 +338,4 @@ def test_of_a_retired_product_its_events_are_left_for_sql_to_read(place: Place):
     # Its name is taken as long as its table is there.
     add_contract(place, "alpha", "sales_three", {"sold3": EVENT, "sales_alpha": SALE})
     with pytest.raises(ContractError, match="table 'sales_alpha' is that of"):
-        load_mesh(place.root)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("{property: mesh.renamedFrom, value: item_id}", "'mesh.renamedFrom' is 'item_id'. Give it a list."),
-        ("{property: mesh.renamedFrom, value: [buyer]}", "'item_id' was 'buyer', which is a property too."),
-        ("{property: mesh.renamed, value: [x]}", "'mesh.renamed' is not known here. .* mesh.renamedFrom"),
-    ],
-)
-def test_a_rename_that_says_nothing_is_a_fault_of_the_contract(place: Place, words: str, said: str):
-    path = place.root / "domains/alpha/contracts/sales_alpha.odcs.yaml"
-    at = "  - name: item_id\n"
-    assert at in path.read_text()
-    path.write_text(path.read_text().replace(at, f"{at}    customProperties: [{words}]\n", 1))
-    with pytest.raises(ContractError, match=said):
         load_mesh(place.root)

@@ -98,16 +98,17 @@ def _status(
         lag_s=lag,
         promise_s=promise,
         fresh=lag <= promise if lag is not None and promise is not None else None,
-        quarantined=_waiting(session, contract, find_table(catalog, removed_name(contract)) is not None)
-        if kind == "landing"
-        else None,
+        quarantined=_waiting(session, catalog, contract) if kind == "landing" else None,
         orphans=orphans.get(name),
     )
 
 
-def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract, removed: bool) -> int:
+def _waiting(session: duckdb.DuckDBPyConnection, catalog: Catalog, contract: Contract) -> int:
+    if find_table(catalog, rejected_name(contract)) is None:
+        # A build makes the landing table that it reads; the quarantine comes with the first ingest.
+        return 0
     settled = f"select event_id from {quoted(landing_name(contract))}"
-    if removed:
+    if find_table(catalog, removed_name(contract)) is not None:
         settled += f" union all select event_id from {quoted(removed_name(contract))}"
     rejected = quoted(rejected_name(contract))
     found = _one(session, f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})")
