@@ -165,7 +165,10 @@ def add_contract(
     implements: str | None = None,
     roles: Sequence[str] = (),
 ) -> None:
-    """A contract; the last of `shapes` is the table. A column is `<type> [key|required] [pii] [->table.column]`."""
+    """A contract; the last of `shapes` is the table.
+
+    A column is `<type> [key|required] [pii] [->table.column] [<-earlier name]`.
+    """
     schema = []
     for shape, columns in shapes.items():
         is_table = shape == list(shapes)[-1]
@@ -200,7 +203,9 @@ def add_contract(
 
 
 def _property(name: str, words: list[str]) -> dict[str, object]:
-    logical = {"string": "string", "timestamptz": "timestamp", "long": "integer"}.get(words[0], "number")
+    logical = {"string": "string", "timestamptz": "timestamp", "long": "integer", "int": "integer"}.get(
+        words[0], "number"
+    )
     found: dict[str, object] = {"name": name, "logicalType": logical, "physicalType": words[0], "description": "A."}
     found["required"] = "required" in words or "key" in words
     if "key" in words:
@@ -210,4 +215,7 @@ def _property(name: str, words: list[str]) -> dict[str, object]:
     targets = [word.removeprefix("->") for word in words if word.startswith("->")]
     if targets:
         found["relationships"] = [{"to": targets[0]}]
+    earlier = [word.removeprefix("<-") for word in words if word.startswith("<-")]
+    if earlier:
+        found["customProperties"] = [{"property": "mesh.renamedFrom", "value": earlier}]
     return found

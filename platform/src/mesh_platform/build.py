@@ -2,7 +2,9 @@
 
 Each output snapshot says in its summary what it was built from: `mesh.inputs` (relation: snapshot id, or a hash of
 what is no table) and `mesh.model` (a hash of the query and of the output's shape). What is already built is known
-from there alone, so a build that was killed, doubled or rolled back is mended by the next one.
+from there alone, so a build that was killed, doubled or rolled back is mended by the next one. Where only the model
+is another and makes the very rows of a snapshot, the table property `mesh.model` notes it beside that snapshot, which
+stays: tables above do not move.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from mesh_platform.domain import Mesh, offer
 from mesh_platform.engine.duckdb import connect, literal, registered
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, Unavailable, UsageError, shown
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.commit import replace_files
+from mesh_platform.lake.commit import note, replace_files
 from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of, read_files
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _ATTEMPTS = 5
+_MODEL = "mesh.model"
 Inputs = dict[str, int | str | None]
 
 
@@ -104,7 +107,10 @@ def build(
 
 @dataclass(frozen=True)
 class _Job:
-    """One table at one attempt: its state, what it would be built from, and what it was built from."""
+    """One table at one attempt: its state, what it would be built from, and what it was built from.
+
+    `recorded_at` is the snapshot that says the latter.
+    """
 
     contract: Contract
     output: Table
@@ -112,6 +118,7 @@ class _Job:
     model: str
     was_inputs: Inputs | None
     was_model: str | None
+    recorded_at: int | None
 
     def built(self, mode: Literal["noop", "incremental", "rebuild"], partitions: int = 0, rows: int = 0) -> Built:
         return Built(self.contract.identifier, mode, partitions, rows, head(self.output), self.inputs)
@@ -195,12 +202,14 @@ class _Builder:
         shape = contract.table
         columns = [(field.name, field.type.name, field.required) for field in shape.fields]
         model = content_hash(repr((query, columns, shape.key, shape.partition)).encode())
+        noted, _, noted_model = output.properties.get(_MODEL, "").partition(" ")
         for snapshot in ancestors_of(output.current_snapshot(), output.metadata):
             summary = snapshot.summary.additional_properties if snapshot.summary else {}
             if "mesh.inputs" in summary:
                 was_inputs = json.loads(summary["mesh.inputs"])
-                return _Job(contract, output, inputs, model, was_inputs, summary.get("mesh.model"))
-        return _Job(contract, output, inputs, model, None, None)
+                was_model = noted_model if noted == str(snapshot.snapshot_id) else summary.get(_MODEL)
+                return _Job(contract, output, inputs, model, was_inputs, was_model, snapshot.snapshot_id)
+        return _Job(contract, output, inputs, model, None, None, None)
 
     def _is_current(self, job: _Job) -> bool:
         return job.was_inputs == job.inputs and job.was_model == job.model
@@ -300,8 +309,13 @@ class _Builder:
         table then has changed rows to carry over, and the next build need not compare again.
         """
         audit_rows(self.connection, job.contract, rows)
-        if not always and head(job.output) is not None and self._is_content(job, rows):
-            self._commit(job, [], rows.slice(0, 0))
+        # Files that are partitioned in an older way are written anew even where their rows are the same.
+        stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
+        if stays and self._is_content(job, rows):
+            if job.was_inputs == job.inputs:
+                note(job.output, {_MODEL: f"{job.recorded_at} {job.model}"})
+            else:
+                self._commit(job, [], rows.slice(0, 0))
             return job.built("noop")
         self._commit(job, [task.file for task in all_files(job.output)], rows)
         return job.built("rebuild", self._count_partitions(job, rows), rows.num_rows)
@@ -329,7 +343,7 @@ class _Builder:
 
     def _commit(self, job: _Job, removed: Iterable[DataFile], rows: pa.Table) -> None:
         faults.point("build.computed")
-        summary = {"mesh.inputs": json.dumps(job.inputs, sort_keys=True), "mesh.model": job.model}
+        summary = {"mesh.inputs": json.dumps(job.inputs, sort_keys=True), _MODEL: job.model}
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
 
 

@@ -36,7 +36,8 @@ _T = TypeVar("_T")
 class Field:
     """One column. `minimum`, `maximum`, `pattern` and `valid_values` are what each value must keep to.
 
-    `references` is (`<domain>.<table>`, column) of the dimension that this column points to.
+    `references` is (`<domain>.<table>`, column) of the dimension that this column points to. `renamed_from` are the
+    names that the column had before, newest first.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Field:
     pattern: str | None = None
     valid_values: tuple[str, ...] = ()
     references: tuple[str, str] | None = None
+    renamed_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Contract:
 
     `freshness` is the longest allowed age of the newest row by `freshness_column`; None means that the table holds
     no running events.
-    `roles` may read columns classified `pii`.
+    `roles` may read columns classified `pii`. Of a `retired` product the landing table is left, for other models of
+    its domain to read.
     """
 
     path: str
@@ -102,6 +105,7 @@ class Contract:
     retention: timedelta
     implements: str | None
     roles: tuple[str, ...]
+    retired: bool = False
 
     @property
     def identifier(self) -> str:
@@ -184,6 +188,7 @@ class _Reader:
             retention=retention or timedelta(days=365 * 10),
             implements=custom.get("mesh.implements"),
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
+            retired=self.data["status"] == "retired",
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -254,6 +259,11 @@ class _Reader:
         names = [field.name for field in read]
         for twice in {n for n in names if names.count(n) > 1}:
             self._add((*place, "properties"), f"property '{twice}' stands twice in '{name}'.", "Keep one of them.")
+        for field in read:
+            for old in sorted({*field.renamed_from} & {*names}):
+                message = f"'{field.name}' was '{old}', which is a property too."
+                fix = "A name that a column had may come back when no 'mesh.renamedFrom' has it any more."
+                self.problems.append(Problem(self.document.label, field.line, message, fix))
         if not items:
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
@@ -305,6 +315,7 @@ class _Reader:
     def _field(self, place: Place, data: Mapping[str, Any], kind: str) -> Field | None:
         name = data["name"]
         self._check_name(place, name)
+        custom = self._custom(data, place, {"mesh.renamedFrom": list})
         if kind == "event" and name in LANDING_COLUMNS:
             fix = f"Choose another name than {', '.join(LANDING_COLUMNS)}."
             self._add((*place, "name"), f"property '{name}' is a column of each landing table already.", fix)
@@ -346,6 +357,7 @@ class _Reader:
             pattern=self._pattern((*place, "logicalTypeOptions", "pattern"), options.get("pattern")),
             valid_values=self._valid_values(place, field_type, data),
             references=self._reference(place, data),
+            renamed_from=tuple(str(old) for old in custom.get("mesh.renamedFrom") or ()),
         )
 
     def _bound(self, place: Place, type_: FieldType, value: Any) -> Decimal | None:

@@ -6,6 +6,7 @@ import difflib
 import glob
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,10 @@ class _DomainFile(_Strict):
 
 @dataclass(frozen=True)
 class Domain:
-    """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have."""
+    """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have.
+
+    `retired` are products that are no longer sent, built or shown; their landing tables are still there to be read.
+    """
 
     name: str
     kind: Kind
@@ -79,6 +83,7 @@ class Domain:
     owners: Owners
     contracts: Mapping[str, Contract]
     interfaces: Mapping[str, Contract]
+    retired: Mapping[str, Contract] = dataclass_field(default_factory=dict)
 
     def model_path(self, contract: Contract) -> Path:
         """Where the SQL lies that builds the contract's table."""
@@ -104,6 +109,11 @@ class Mesh:
     def contracts(self) -> Mapping[str, Contract]:
         """Every product's contract by its identifier, in the order of domains and names."""
         return {c.identifier: c for d in self.domains.values() for c in d.contracts.values()}
+
+    @cached_property
+    def retired(self) -> Mapping[str, Contract]:
+        """The contracts of retired products that have an event, by their identifiers."""
+        return {c.identifier: c for d in self.domains.values() for c in d.retired.values() if c.event}
 
     @cached_property
     def interfaces(self) -> Mapping[str, Contract]:
@@ -196,12 +206,14 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
     owners, found = _read_model(Owners, folder / "owners.yaml", root)
     problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
+    retired: dict[str, Contract] = {}
     for place, by_name in contracts.items():
         for path in sorted((folder / place).glob(f"*{SUFFIX}")):
             contract, found = read_contract(path, root, folder.name)
             problems += found
             if contract:
-                by_name[path.name.removesuffix(SUFFIX)] = contract
+                of_kind = retired if contract.retired and place == "contracts" else by_name
+                of_kind[path.name.removesuffix(SUFFIX)] = contract
     if described and described.name != folder.name:
         message = f"name is '{described.name}' in folder '{folder.name}'."
         problems.append(Problem(shown(folder / "domain.yaml", root), 1, message, "Make them equal."))
@@ -217,6 +229,7 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
             owners=owners,
             contracts=contracts["contracts"],
             interfaces=contracts["interfaces"],
+            retired=retired,
         ),
         problems,
     )
@@ -233,7 +246,7 @@ def _problems_between(mesh: Mesh) -> list[Problem]:
                 problems.append(
                     Problem(shown(domain.folder / "domain.yaml", mesh.root), 1, message, "Choose another.")
                 )
-        tables: dict[str, str] = {}
+        tables = {contract.table.name: contract.path for contract in domain.retired.values()}
         for contract in domain.contracts.values():
             other = tables.setdefault(contract.table.name, contract.path)
             if other != contract.path:
@@ -286,11 +299,12 @@ def _references(mesh: Mesh, contract: Contract) -> list[Problem]:
             continue
         name, column = field.references
         domain, _, table = name.partition(".")
+        retired = mesh.domains[domain].retired if domain in mesh.domains else {}
         if name in mesh.contracts:
             if column in mesh.contracts[name].table.by_name:
                 continue
             near = offer(column, mesh.contracts[name].table.by_name)
-        elif (mesh.root / "domains" / domain / "contracts" / f"{table}{SUFFIX}").exists():
+        elif table not in retired and (mesh.root / "domains" / domain / "contracts" / f"{table}{SUFFIX}").exists():
             # One that is there and cannot be read is reported as itself.
             continue
         else:

@@ -17,6 +17,7 @@ POINTS = {
     "ingest.quarantined": "accepted and rejected rows are durable, nothing is acknowledged",
     "ingest.acknowledged": "some messages of the flush are acknowledged, others not",
     "build.computed": "a model's output is computed, nothing is written",
+    "evolve.committed": "one table of a product has its new schema, the next has not",
     "build.committed": "a model's output is committed, the next model has not begun",
 }
 

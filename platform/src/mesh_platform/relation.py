@@ -32,9 +32,10 @@ def relation_shapes(mesh: Mesh) -> dict[str, Shape]:
 
 
 def table_shapes(mesh: Mesh) -> dict[str, Shape]:
-    """The relations that are tables of the catalog: each product's own, and its landing table."""
+    """The relations that are tables of the catalog: each product's own, and landing tables, of retired ones too."""
     shapes = {name: contract.table for name, contract in mesh.contracts.items()}
-    return shapes | {landing_name(c): landing_shape(c) for c in mesh.contracts.values() if c.event}
+    sent = [contract for contract in (*mesh.contracts.values(), *mesh.retired.values()) if contract.event]
+    return shapes | {landing_name(contract): landing_shape(contract) for contract in sent}
 
 
 def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:

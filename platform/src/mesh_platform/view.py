@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from mesh_platform.compare import present_name
 from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.engine.duckdb import connect, literal
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.landing import rejected_name, rejected_shape, removed_name, removed_shape
 from mesh_platform.masking import UNKNOWN, add_pseudonyms, check_role, masks, reads_all
@@ -34,6 +36,7 @@ from mesh_platform.relation import (
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
+    from pyiceberg.types import NestedField
 
 
 def open_session(
@@ -108,19 +111,23 @@ def _create_views(
         add_pseudonyms(connection)
     for name, state in states.items():
         _create(connection, name, state.select({} if reads_all(role, state.contract) else masks(state.shape)))
+    shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}
         for contract in implementations:
             hidden = {} if reads_all(role, interface) else masks(interface.table)
             own = contract.table.by_name
+            missing = {
+                field.name: "NULL" for field in interface.table.fields if field.name not in shown[contract.identifier]
+            }
             # What the implementation's own view hides already is not hidden twice: the same value must stay the same.
             sources[contract.identifier] = {
                 column: mask for column, mask in hidden.items() if own[column].classification != "pii"
-            }
+            } | missing
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
         if _references(contract):
-            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract))
+            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown))
 
 
 def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -143,30 +150,46 @@ def tables_referred_to(mesh: Mesh) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class _State:
-    """One table as the session shows it: `snapshot` is None where it has no rows, `lost` says why it is not known."""
+    """One table as the session shows it: `snapshot` is None where it has no rows, `lost` says why it is not known.
+
+    `past` is a state that was asked for: it has the columns and types of its time, by the names they have now.
+    """
 
     contract: Contract
     shape: Shape
     table: Table | None
     snapshot: int | None
+    past: bool = False
     lost: str = ""
+
+    @cached_property
+    def columns(self) -> list[tuple[Field, NestedField | None]]:
+        """The columns shown, each with what it is in the table, where it is there."""
+        if self.table is None or self.snapshot is None:
+            return [(field, None) for field in self.shape.fields]
+        now = {column.name: column.field_id for column in self.table.schema().fields}
+        schema = self.table.schema()
+        found = self.table.metadata.snapshot_by_id(self.snapshot)
+        if self.past and found is not None and found.schema_id is not None:
+            schema = self.table.schemas()[found.schema_id]
+        then = {column.field_id: column for column in schema.fields}
+        columns = [(field, then.get(now.get(present_name(field, now) or "", -1))) for field in self.shape.fields]
+        return [
+            (replace(field, type=contract_type(column.field_type)) if self.past and column else field, column)
+            for field, column in columns
+            if column or not self.past
+        ]
 
     def select(self, hidden: Mapping[str, str]) -> str:
         if self.table is None or self.snapshot is None:
             # The error comes when the view is read: other tables can still be.
             return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
         source = literal(self.table.metadata_location)
-        schema = self.table.schema()
-        if self.snapshot != head(self.table):
+        if self.past:
             source += f", snapshot_from_id = {self.snapshot}"
-            found = self.table.metadata.snapshot_by_id(self.snapshot)
-            assert found is not None
-            schema = self.table.schemas()[found.schema_id] if found.schema_id is not None else schema
-        present = {field.name for field in schema.fields}
-        columns = [
-            typed(field, hidden.get(field.name) if field.name in present else "NULL") for field in self.shape.fields
-        ]
-        return f"SELECT {', '.join(columns)} FROM iceberg_scan({source})"
+        shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
+        named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
+        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM iceberg_scan({source}))"
 
 
 def _find_states(
@@ -199,7 +222,7 @@ def _find_states(
     for name, (contract, shape) in shapes.items():
         table = tables[name]
         at, lost = chosen.get(name, (head(table) if table else None, ""))
-        states[name] = _State(contract, shape, table, at, lost)
+        states[name] = _State(contract, shape, table, at, name in chosen, lost)
     return states
 
 
@@ -210,7 +233,8 @@ def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
 
 
 def _contract_of(mesh: Mesh, name: str) -> Contract:
-    return mesh.contracts[name] if name in mesh.contracts else mesh.contracts[name.removesuffix("__raw")]
+    product = name.removesuffix("__raw")
+    return mesh.contracts[product] if product in mesh.contracts else mesh.retired[product]
 
 
 def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:
@@ -262,15 +286,18 @@ def _target(field: Field) -> tuple[str, str]:
     return field.references
 
 
-def _resolved_select(mesh: Mesh, contract: Contract) -> str:
+def _resolved_select(mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]]) -> str:
     """The table with 'unknown' for each text that its dimension lacks, and the version of each that keeps history.
 
     An inner join to the dimensions, which have that member, then keeps every row. No date is such a member; it stays.
     The version is the one true at the row's own time (the column that freshness is measured by), or the first where
-    the row is older than all, in a column such as `vehicle_version` for `dim_vehicle.version`.
+    the row is older than all, in a column such as `vehicle_version` for `dim_vehicle.version`. `shown` has the
+    columns of each table: in a past state, some may not be there.
     """
     columns, joins = [], []
     for field in contract.table.fields:
+        if field.name not in shown[contract.identifier]:
+            continue
         value = f"fact.{quoted(field.name)}"
         if field.references and field.type.name == "string":
             value = f"CASE WHEN {value} IS NULL OR {_lacks(field, value)} THEN '{UNKNOWN}' ELSE {value} END"

@@ -27,6 +27,7 @@ COMMANDS = {
     "history": "mesh_platform.cli.tables:history",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
+    "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",
 }

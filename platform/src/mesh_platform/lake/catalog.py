@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,15 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
+from mesh_platform.compare import HARMLESS, compare, identifying
+from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+from mesh_platform.field_types import BINARY, FieldType, parse_type
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.types import IcebergType
 
-    from mesh_platform.contract import Shape
     from mesh_platform.settings import Settings
 
 CATALOG = "mesh"
@@ -134,13 +137,45 @@ def _reachable(message: str) -> Iterator[None]:
 
 
 def iceberg_schema(shape: Shape) -> Schema:
-    """The Iceberg schema of a shape, its columns described, ids in their order from 1."""
+    """The Iceberg schema of a shape, its columns described, ids in their order from 1, its key noted."""
+    key = identifying(shape)
     return Schema(
         *(
             NestedField(number, field.name, field.type.iceberg, required=field.required, doc=field.description)
             for number, field in enumerate(shape.fields, start=1)
-        )
+        ),
+        identifier_field_ids=[number for number, field in enumerate(shape.fields, start=1) if field.name in key],
     )
+
+
+def present_shape(table: Table) -> Shape:
+    """The shape that a table has, by its current schema; what is no type of a contract keeps Iceberg's name."""
+    schema, spec = table.schema(), table.spec()
+    key = schema.identifier_field_ids
+    names = {field.field_id: field.name for field in schema.fields}
+    fields = (
+        Field(
+            name=field.name,
+            type=contract_type(field.field_type),
+            description=field.doc or "",
+            required=field.required,
+            key=key.index(field.field_id) + 1 if field.field_id in key else 0,
+            line=1,
+        )
+        for field in schema.fields
+    )
+    partition = tuple((str(field.transform), names[field.source_id]) for field in spec.fields)
+    return Shape(table.name()[-1], "", tuple(fields), partition, None, 1)
+
+
+def contract_type(found: IcebergType) -> FieldType:
+    """The type in a contract that an Iceberg type is."""
+    if found == BINARY.iceberg:
+        return BINARY
+    try:
+        return parse_type(str(found))
+    except ValueError:
+        return FieldType(str(found), "", "", "")
 
 
 def arrow_schema(shape: Shape) -> pa.Schema:
@@ -157,38 +192,28 @@ def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
                 source_id=schema.find_field(column).field_id,
                 field_id=1000 + number,
                 transform=parse_transform(transform),
-                name=column if transform == "identity" else f"{column}_{transform.split('[')[0]}",
+                name=partition_name(transform, column),
             )
             for number, (transform, column) in enumerate(shape.partition)
         )
     )
 
 
-def _named(partitions: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{transform} as {name}" for transform, name in partitions) or "nothing"
+def partition_name(transform: str, column: str) -> str:
+    """What a partition of a column is called in a table."""
+    return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
 def _check_table(identifier: str, table: Table, shape: Shape) -> None:
     # Optional columns that the contract dropped may stay: their history is readable and new rows leave them null.
-    actual = {field.name: field for field in table.schema().fields}
-    faults = []
-    for field in shape.fields:
-        found = actual.pop(field.name, None)
-        if found is None:
-            faults.append(f"lacks {field.name} ({field.type.name})")
-        elif found.field_type != field.type.iceberg:
-            faults.append(f"has {field.name} as {found.field_type}, the contract says {field.type.name}")
-        elif found.required and not field.required:
-            faults.append(f"requires {field.name}, the contract does not")
-    wanted, present = (
-        [(str(field.transform), field.name) for field in spec.fields]
-        for spec in (_partition_spec(shape, iceberg_schema(shape)), table.spec())
-    )
-    if wanted != present:
-        faults.append(f"is partitioned by {_named(present)}, the contract says {_named(wanted)}")
-    faults += [f"requires {name}, which the contract lacks" for name, field in actual.items() if field.required]
-    if faults:
+    changes = [c for c in compare(identifier, present_shape(table), shape) if c.change not in HARMLESS]
+    if not changes:
+        return
+    found = f"{identifier}: the table {'; '.join(change.reason for change in changes)}. Nothing was changed."
+    product, _, kind = identifier.partition("__")
+    if kind in ("rejected", "removed") or any(change.breaking for change in changes):
         raise NeedsAttention(
-            f"{identifier}: the table {'; '.join(faults)}. Nothing was changed. "
-            "Put the contract back as it was, or publish the change as a new product beside this one."
+            f"{found} Put the contract back as it was, or publish the change as version 2 beside this one, as "
+            "docs/evolution.md says."
         )
+    raise NeedsAttention(f"{found} Run 'mesh evolve {product}', then again.")

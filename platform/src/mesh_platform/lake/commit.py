@@ -51,3 +51,12 @@ def replace_files(
     committed = table.current_snapshot()
     assert committed is not None
     return committed.snapshot_id
+
+
+def note(table: Table, properties: Mapping[str, str]) -> None:
+    """Set properties of `table`, which makes no snapshot. Raises ConflictError where somebody commits meanwhile."""
+    try:
+        with table.transaction() as transaction:
+            transaction.set_properties(dict(properties))
+    except CommitFailedException as error:
+        raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error

@@ -1,0 +1,53 @@
+"""`mesh evolve`: a changed contract is applied to the tables of its product, or what would break is told."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
+from mesh_platform.compare import Change
+from mesh_platform.domain import load_mesh
+from mesh_platform.errors import ContractError
+
+
+@click.command(short_help="Apply a changed contract to the tables of its product.")
+@click.argument("product", metavar="<domain>.<product>")
+@click.option("--plan", is_flag=True, help="Say what would change, and change nothing.")
+@format_option
+def evolve(product: str, plan: bool, output_format: str) -> None:
+    """Change the landing and the product table to what the contract says: no row, file or snapshot is touched.
+
+    What would break is refused, each with its reason, and nothing is changed then. docs/evolution.md tells what can
+    be changed, and how a change that breaks becomes version 2 beside version 1.
+    """
+    from mesh_platform.lake import evolution
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.sql_model import check_types
+
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    contract = mesh.contract(product)
+    catalog = open_catalog(settings)
+    # SQL that does not fit the contract would keep each next build from running.
+    problems = check_types(mesh)
+    if plan:
+        changes = evolution.plan_evolution(catalog, contract)
+        _show(product, changes, output_format)
+        if problems:
+            raise ContractError(problems)
+        sys.exit(1 if any(change.breaking for change in changes) else 0)
+    if problems:
+        raise ContractError(problems)
+    _show(product, evolution.evolve(catalog, contract), output_format)
+
+
+def _show(product: str, changes: list[Change], output_format: str) -> None:
+    if output_format == "json":
+        write_json([asdict(change) for change in changes])
+    elif changes:
+        write_table([{**asdict(change), "reason": f"the table {change.reason}"} for change in changes])
+    else:
+        click.echo(f"{product}: its tables are as the contract says, or not there yet.")

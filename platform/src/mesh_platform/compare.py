@@ -1,0 +1,157 @@
+"""Two shapes of one table arrive, as it is and as its contract says; the changes between them leave, and what breaks.
+
+What breaks is what would make a promise untrue of rows that are there already, or of those that read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from mesh_platform.contract import Field, Shape
+from mesh_platform.field_types import FieldType
+
+# A column that a contract drops stays in its table, and there it says so.
+DROPPED = "No longer in the contract. "
+# What a table may lag behind in while rows are written to it.
+HARMLESS = ("describe", "drop_optional", "set_key")
+
+Kind = Literal[
+    "add",
+    "widen",
+    "rename",
+    "relax_required",
+    "drop_optional",
+    "describe",
+    "set_key",
+    "repartition",
+    "add_required",
+    "retype",
+    "require",
+    "drop_required",
+    "change_key",
+]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between `table` and its contract: a column is `field` in the contract and `was` in the table.
+
+    Of a change that is not of one column, `field` is what the contract says and `was` what the table has. Where it
+    is `breaking`, it cannot be applied; `reason` says why, or what applying it means for rows that are there.
+    """
+
+    table: str
+    change: Kind
+    field: str
+    was: str | None
+    breaking: bool
+    reason: str
+
+
+def compare(table: str, old: Shape, new: Shape) -> list[Change]:
+    """What must change in `table`, which is `old`, for it to be `new`; renames as `Field.renamed_from` says.
+
+    Widening is what the Iceberg spec calls type promotion (section "Schema Evolution"): int to long, and a decimal to
+    more digits of the same scale.
+    """
+    there = {name: field for field in new.fields if (name := present_name(field, old.by_name))}
+    changes = [
+        change
+        for field in new.fields
+        for change in _column_changes(table, old.by_name.get(present_name(field, old.by_name) or ""), field, new)
+    ]
+    changes += [_dropped(table, field) for field in old.fields if field.name not in there and not _is_dropped(field)]
+    now = {name: field.name for name, field in there.items()}
+    key = tuple(now.get(name, name) for name in old.key)
+    if set(key) != set(identifying(new)):
+        changes.append(_key_change(table, key, identifying(new)))
+    partition = tuple((transform, now.get(column, column)) for transform, column in old.partition)
+    if set(partition) != set(new.partition):
+        changes.append(_partition_change(table, partition, new))
+    return changes
+
+
+def present_name(field: Field, names: Collection[str]) -> str | None:
+    """What `field` is called among columns of these names: its own name, or the newest of its earlier ones."""
+    return next((name for name in (field.name, *field.renamed_from) if name in names), None)
+
+
+def identifying(shape: Shape) -> tuple[str, ...]:
+    """The key as Iceberg can note it in a table: a key with a double is none (spec, "Identifier Field IDs")."""
+    return () if any(shape.by_name[name].type.name == "double" for name in shape.key) else shape.key
+
+
+def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> list[Change]:
+    def change(kind: Kind, breaking: bool, reason: str) -> Change:
+        return Change(table, kind, new.name, old.name if old else None, breaking, reason)
+
+    if old is None:
+        if new.required:
+            reason = (
+                f"lacks {new.name} ({new.type.name}), which is required; rows that are there have no value for it"
+            )
+            return [change("add_required", True, reason)]
+        return [change("add", False, f"lacks {new.name} ({new.type.name}); rows that are there read null")]
+    changes = []
+    if old.name != new.name:
+        sent = "; producers send the new name from now on, events with the old one are refused" if shape.time else ""
+        reason = f"has {old.name}, which the contract renames to {new.name}; rows that are there read under it{sent}"
+        changes.append(change("rename", False, reason))
+    if old.type != new.type:
+        widens = _widens(old.type, new.type)
+        reason = f"has {old.name} as {old.type.name}, the contract says {new.type.name}"
+        changes.append(change("widen" if widens else "retype", not widens, f"{reason}{_why(widens, old.type)}"))
+    if old.required and not new.required:
+        changes.append(change("relax_required", False, f"requires {old.name}, the contract does not"))
+    if new.required and not old.required:
+        reason = f"does not require {old.name}, the contract does; rows that are there may lack it"
+        changes.append(change("require", True, reason))
+    if old.description != new.description:
+        changes.append(change("describe", False, f"describes {old.name} in other words"))
+    return changes
+
+
+def _why(widens: bool, old: FieldType) -> str:
+    if widens:
+        return "; every value fits"
+    wider = {"int": "long", "double": "nothing else"}.get(old.name, "nothing else")
+    if old.precision:
+        wider = f"decimal(p,{old.scale}) with p over {old.precision}"
+    return f"; {old.name} widens to {wider}"
+
+
+def _widens(old: FieldType, new: FieldType) -> bool:
+    if old.precision and new.precision:
+        return new.precision > old.precision and new.scale == old.scale
+    return (old.name, new.name) == ("int", "long")
+
+
+def _is_dropped(field: Field) -> bool:
+    return not field.required and field.description.startswith(DROPPED)
+
+
+def _dropped(table: str, field: Field) -> Change:
+    if field.required:
+        reason = f"requires {field.name}, which the contract lacks; readers were promised a value in every row"
+        return Change(table, "drop_required", field.name, field.name, True, reason)
+    reason = f"has {field.name}, which the contract lacks; it stays in the table, new rows leave it null"
+    return Change(table, "drop_optional", field.name, field.name, False, reason)
+
+
+def _key_change(table: str, old: tuple[str, ...], new: tuple[str, ...]) -> Change:
+    was, now = ", ".join(old), ", ".join(new) or "nothing"
+    if old:
+        reason = f"has the key {was}, the contract says {now}; readers tell rows apart by the key"
+        return Change(table, "change_key", now, was, True, reason)
+    return Change(table, "set_key", now, None, False, f"notes no key, the contract says {now}")
+
+
+def _partition_change(table: str, old: tuple[tuple[str, str], ...], new: Shape) -> Change:
+    was, now = (", ".join(f"{t}({c})" for t, c in parts) or "nothing" for parts in (old, new.partition))
+    reason = f"is partitioned by {was}, the contract says {now}"
+    if new.time:
+        # A landing table is never written anew, and its ledger lies in the same partitions.
+        return Change(table, "repartition", now, was, True, f"{reason}; nothing rewrites the events that are there")
+    return Change(table, "repartition", now, was, False, f"{reason}; the next build writes all rows anew")

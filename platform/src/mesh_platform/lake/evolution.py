@@ -1,0 +1,129 @@
+"""A changed contract arrives; the tables of its product leave as it says, their rows and snapshots as they were.
+
+Iceberg tells columns by their field ids (spec, section "Schema Evolution"), so no file is written: what is there
+reads in the new shape, and a snapshot of before keeps the schema of its time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.transforms import parse_transform
+
+from mesh_platform import faults
+from mesh_platform.compare import DROPPED, Change, compare, identifying
+from mesh_platform.errors import ConflictError, ContractError, Problem, Unavailable
+from mesh_platform.lake.catalog import find_table, partition_name, present_shape
+from mesh_platform.lake.landing import landing_name, landing_shape
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyiceberg.table.update.schema import UpdateSchema
+
+    from mesh_platform.contract import Contract, Shape
+
+_ATTEMPTS = 5
+
+
+def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
+    """What differs between the product's tables and its contract, landing first; of one that is missing, nothing."""
+    return [
+        change
+        for name, shape in _shapes(contract).items()
+        if (table := find_table(catalog, name)) is not None
+        for change in compare(name, present_shape(table), shape)
+    ]
+
+
+def evolve(catalog: Catalog, contract: Contract) -> list[Change]:
+    """Apply the contract to the product's tables, each in one commit that makes no snapshot; what was changed.
+
+    Killed between two tables, it is finished by doing it again. Raises ContractError with all that would break,
+    and nothing is changed then; ConflictError where others keep committing, and Unavailable.
+    """
+    _refuse(contract, plan_evolution(catalog, contract))
+    done: list[Change] = []
+    for name, shape in _shapes(contract).items():
+        done += _evolve_table(catalog, contract, name, shape)
+        faults.point("evolve.committed")
+    return done
+
+
+def _shapes(contract: Contract) -> dict[str, Shape]:
+    """The tables whose shape the contract says. A quarantine and a ledger have the platform's."""
+    landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
+    return landing | {contract.identifier: contract.table}
+
+
+def _refuse(contract: Contract, changes: list[Change]) -> None:
+    problems = []
+    for change in changes:
+        if change.breaking:
+            shape = _shapes(contract)[change.table]
+            line = shape.by_name[change.field].line if change.field in shape.by_name else shape.line
+            optional = "Make it optional, or publish" if change.change == "add_required" else "Publish"
+            fix = f"{optional} it as version 2 beside this one, as docs/evolution.md says."
+            problems.append(Problem(contract.path, line, f"the table {change.table} {change.reason}.", fix))
+    if problems:
+        raise ContractError(problems)
+
+
+def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape) -> list[Change]:
+    for _ in range(_ATTEMPTS):
+        table = find_table(catalog, name)
+        changes = compare(name, present_shape(table), shape) if table is not None else []
+        if table is None or not changes:
+            return []
+        _refuse(contract, changes)
+        try:
+            _apply(table, shape, changes)
+            return changes
+        except CommitFailedException:
+            continue
+        except Exception as error:
+            raise Unavailable(
+                f"{name}: the lake takes no new schema: {error}. Mend the catalog or the storage, then evolve again; "
+                "what is done stays done."
+            ) from error
+    raise ConflictError(f"{name}: others keep committing. Stop them, then evolve again.")
+
+
+def _apply(table: Table, shape: Shape, changes: list[Change]) -> None:
+    with table.transaction() as transaction:
+        with transaction.update_schema() as update:
+            for change in changes:
+                _change_schema(update, table, shape, change)
+        if any(change.change == "repartition" for change in changes):
+            schema = transaction.table_metadata.schema()
+            present = {
+                (str(part.transform), schema.find_column_name(part.source_id)): part for part in table.spec().fields
+            }
+            with transaction.update_spec() as spec:
+                for key, part in present.items():
+                    if key not in shape.partition:
+                        spec.remove_field(part.name)
+                for transform, column in shape.partition:
+                    if (transform, column) not in present:
+                        spec.add_field(column, parse_transform(transform), partition_name(transform, column))
+
+
+def _change_schema(update: UpdateSchema, table: Table, shape: Shape, change: Change) -> None:
+    field = shape.by_name.get(change.field)
+    present = change.was or ""
+    match change.change:
+        case "add" if field:
+            update.add_column(field.name, field.type.iceberg, doc=field.description)
+        case "rename" if field:
+            update.rename_column(present, field.name)
+        case "widen" if field:
+            update.update_column(present, field_type=field.type.iceberg)
+        case "relax_required":
+            update.make_column_optional(present)
+        case "describe" if field:
+            update.update_column(present, doc=field.description)
+        case "drop_optional":
+            update.update_column(present, doc=DROPPED + (table.schema().find_field(present).doc or ""))
+        case "set_key":
+            update.set_identifier_fields(*identifying(shape))
