@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,18 +48,26 @@ def build(tables: tuple[str, ...], full: bool, output_format: str) -> None:
 
 
 @click.command(short_help="Rows, snapshots, files, freshness against its promise, and quarantine of every table.")
+@click.argument("names", nargs=-1, metavar="[PATTERN]...")
 @format_option
-def status(output_format: str) -> None:
-    """The state of every table."""
+def status(names: tuple[str, ...], output_format: str) -> None:
+    """The state of every table, or of those whose name fits a PATTERN.
+
+    \b
+    mesh status 'logistics_core.*' '*.orders_*'
+    """
     settings, mesh, catalog = _open()
     if output_format == "json":
-        write_json([asdict(each) for each in _read_status(settings, mesh, catalog)])
+        write_json([asdict(each) for each in _read_status(settings, mesh, catalog, names)])
     else:
-        show_status(settings, mesh, catalog)
+        show_status(settings, mesh, catalog, names)
 
 
-def show_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> None:
-    """The status as a table for people, with the clock that ages are counted from."""
+def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str] = ()) -> None:
+    """The status as a table for people, with the clock that ages are counted from.
+
+    `names` are patterns of the tables to show, as a shell has them; none stands for all.
+    """
     now = settings.now()
     rows = [
         {
@@ -73,19 +83,20 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> None:
             "quarantined": each.quarantined,
             "orphans": each.orphans,
         }
-        for each in _read_status(settings, mesh, catalog)
+        for each in _read_status(settings, mesh, catalog, names)
     ]
     if not rows:
-        click.echo("There are no tables yet. 'make run' makes them.")
+        click.echo(f"There are no tables{' of that name' if names else ''} yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
 
-def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog) -> list[TableStatus]:
+def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:
     from mesh_platform.memo import Memo
     from mesh_platform.status import read_status
 
-    return read_status(mesh, catalog, settings.now(), Memo(settings.state_dir / "counted.json"))
+    found = read_status(mesh, catalog, settings.now(), Memo(settings.state_dir / "counted.json"))
+    return [each for each in found if not names or any(fnmatchcase(each.table, name) for name in names)]
 
 
 def _duration(seconds: int | None) -> str | None:
