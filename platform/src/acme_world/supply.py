@@ -22,9 +22,9 @@ from acme_world.streams import open_stream
 SUPPLIERS = 24
 # Each of the goods is looked at once a week, and what is ordered must last until the next look and the way after it.
 REVIEW_EVERY, LONGEST_LEAD, COVER_DAYS = 7, 3, 10
-RELIABLE, UNRELIABLE, UNRELIABLE_SHARE, MOST_DAYS_LATE = 0.03, 0.30, 0.25, 4
+RELIABLE, UNRELIABLE, UNRELIABLE_SHARE, MOST_DAYS_LATE = 0.03, 0.15, 0.25, 2
 PACK = 4
-SCATTER, LEAST_CARE, MOST_CARE = 2.5, 0.0, 2.0
+SCATTER, LEAST_CARE, MOST_CARE = 2.5, 0.3, 1.5
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,12 @@ class Supply:
         return divide_half_up(self._cost[product] * MICRO, 100 * micro_usd)
 
     def open(self, day: date, expected: NDArray[np.float64]) -> Orders:
-        """The first filling of the shelves, just after midnight of the world's first day: all goods that sell."""
-        target = self._target(expected)
+        """The first filling of the shelves, just after midnight of the world's first day: all goods that sell.
+
+        Each lasts until what is ordered at its first look arrives; `expected` units are asked for in COVER_DAYS.
+        """
+        until_review = REVIEW_EVERY - (day.toordinal() + self._turn) % REVIEW_EVERY
+        target = self._target(expected * (until_review + LONGEST_LEAD) / COVER_DAYS)
         product = np.flatnonzero(target)
         at = midnight(day) + 10 * np.arange(1, len(product) + 1)
         return Orders(product, target[product], self._names[self._supplier[product]], at, at)
