@@ -56,7 +56,7 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
     expected = [
         *("alpha.sales_alpha", "alpha.sales_alpha__raw", "beta.sales_beta", "beta.sales_beta__raw"),
         *("core.dim_buyer", "core.dim_item", "core.fact_sales", "core.fact_sales__resolved", "core.items"),
-        *("core.sale_v1", "mesh.sites"),
+        *("core.sale_v1", "mesh.releases", "mesh.sites"),
     ]
     assert ask(place, views) == [(name,) for name in expected]
     assert ask(place, "select * from core.fact_sales__resolved") == []
@@ -125,11 +125,12 @@ def test_a_state_from_before_a_new_column_shows_it_as_missing(place: Place):
 
 
 def test_a_time_whose_state_has_expired_is_refused_where_it_is_read(place: Place):
+    # Of all tables a build would make a release, which keeps its snapshots.
     place.land("alpha", [Sale(1)])
-    place.build()
+    place.build("core")
     then = datetime.now(UTC)
     place.land("alpha", [Sale(2)])
-    place.build()
+    place.build("core")
     table = place.catalog.load_table("core.fact_sales")
     table.maintenance.expire_snapshots().by_id(place.snapshots("core.fact_sales")[0]).commit()
     with pytest.raises(UsageError, match=r"core.fact_sales: what it was at .* has expired; the oldest state kept is"):
@@ -140,7 +141,7 @@ def test_a_time_whose_state_has_expired_is_refused_where_it_is_read(place: Place
 @pytest.mark.parametrize(
     ("as_of", "message"),
     [
-        ("yesterday", "yesterday: it is a time such as 2025-11-01T00:00:00Z, or <table>@<snapshot id>"),
+        ("yesterday", "yesterday: it is a time such as 2025-11-01T00:00:00Z, a release such as r3"),
         ("core.fact_sale@1", "no table 'core.fact_sale'. Did you mean core.fact_sales"),
         ("core.fact_sales@1", r"core.fact_sales has no such snapshot. It has \d+ of 20"),
         ("core.fact_sales@x", r"core.fact_sales has no such snapshot. It has \d+ of 20"),

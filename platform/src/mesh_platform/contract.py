@@ -6,12 +6,12 @@ What ODCS has no field for stands in customProperties named `mesh.*`; docs/contr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults
+from mesh_platform.rule import Rule, read_rule, valid_values
 
 SUFFIX = ".odcs.yaml"
 CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
@@ -58,7 +59,8 @@ class Field:
 class Shape:
     """One schema of a contract: the event as sent, or the table as published.
 
-    `partition` is a list of (transform, column); an event's `time` names its column of the event time.
+    `partition` is a list of (transform, column); an event's `time` names its column of the event time. `rules` are
+    what a table's rows are held to beyond the promises of its fields.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Shape:
     partition: tuple[tuple[str, str], ...]
     time: str | None
     line: int
+    rules: tuple[Rule, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -268,7 +271,25 @@ class _Reader:
         here = _custom_place(data, place, "mesh.partition")
         partition = tuple(self._partition(here, text, columns) for text in custom.get("mesh.partition") or [])
         line = self.document.line(place)
-        return kind, Shape(name, data.get("description", ""), read, partition, time or None, line)
+        rules = tuple(self._rules(place, data, kind, read))
+        return kind, Shape(name, data.get("description", ""), read, partition, time or None, line, rules)
+
+    def _rules(self, place: Place, data: Mapping[str, Any], kind: str, fields: tuple[Field, ...]) -> Iterator[Rule]:
+        """The quality rules of a schema and of its properties."""
+        types = {field.name: (field.name, field.type) for field in fields}
+        columns = (*types, *sorted(self.unread))
+        places: list[tuple[Place, Mapping[str, Any], tuple[str, FieldType] | None]] = [(place, data, None)]
+        for i, item in enumerate(data.get("properties") or []):
+            if isinstance(item, dict) and item.get("name") in types:
+                places.append(((*place, "properties", i), item, types[item["name"]]))
+        for owner, owned, column in places:
+            for j, item in enumerate(owned.get("quality") or []):
+                here: Place = (*owner, "quality", j)
+                self.part(self._custom, item, here, {"mesh.onFailure": str})
+                line = self.document.line(here)
+                rule = self.part(read_rule, item, kind, column, columns, line, partial(self._add, here))
+                if rule:
+                    yield rule
 
     def _check_name(self, place: Place, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -329,7 +350,7 @@ class _Reader:
             minimum=self._bound((*place, "logicalTypeOptions", "minimum"), field_type, options.get("minimum")),
             maximum=self._bound((*place, "logicalTypeOptions", "maximum"), field_type, options.get("maximum")),
             pattern=self._pattern((*place, "logicalTypeOptions", "pattern"), options.get("pattern")),
-            valid_values=self._valid_values(place, field_type, data),
+            valid_values=self.part(valid_values, data.get("quality") or [], kind) or (),
             references=self._reference(place, data),
         )
 
@@ -355,16 +376,6 @@ class _Reader:
             fix = "Write a regular expression that both Python and RE2 know."
             self._add(place, f"pattern '{value}': {error}.", fix)
         return value
-
-    def _valid_values(self, place: Place, type_: FieldType, data: Mapping[str, Any]) -> tuple[str, ...]:
-        for i, rule in enumerate(data.get("quality") or []):
-            if rule.get("metric") == "invalidValues":
-                values = rule.get("arguments", {}).get("validValues", [])
-                if type_.name == "string" and isinstance(values, list) and all(isinstance(v, str) for v in values):
-                    return tuple(values)
-                fix = "List strings, in quotes where YAML reads another thing, for a column of strings."
-                self._add((*place, "quality", i), f"validValues are {values!r} for type {type_.name}.", fix)
-        return ()
 
     def _reference(self, place: Place, data: Mapping[str, Any]) -> str | None:
         relations = [relation["to"] for relation in data.get("relationships") or []]

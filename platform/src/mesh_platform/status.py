@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.history import snapshots_on_main
-from mesh_platform.lake.landing import landing_name, rejected_name, removed_name
+from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.relation import quoted
 from mesh_platform.view import count_orphans, open_session
 
@@ -64,6 +64,7 @@ def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | No
         yield removed_name(contract), "ledger", None
     kind = mesh.domains[contract.domain].product_kind(contract)
     yield contract.identifier, "reference" if kind == "reference" else "product", contract.freshness_column
+    yield held_name(contract), "held", None
 
 
 def _status(
@@ -89,7 +90,12 @@ def _status(
     return TableStatus(
         table=name,
         kind=kind,
-        rows=int(summary["total-records"] or 0) if summary else 0,
+        # Of what is held back, the state counts that belongs to the published one.
+        rows=int(str(_one(session, f"select count(*) from {quoted(name)}")))
+        if kind == "held"
+        else int(summary["total-records"] or 0)
+        if summary
+        else 0,
         snapshot_id=snapshot.snapshot_id if snapshot else None,
         snapshots=len(snapshots_on_main(table)),
         files=int(summary["total-data-files"] or 0) if summary else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,17 @@ from mesh_platform.domain import Mesh, offer
 from mesh_platform.engine.duckdb import connect, literal
 from mesh_platform.errors import UsageError
 from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.delta import head
-from mesh_platform.lake.landing import rejected_name, rejected_shape, removed_name, removed_shape
+from mesh_platform.lake.landing import (
+    held_name,
+    held_shape,
+    rejected_name,
+    rejected_shape,
+    removed_name,
+    removed_shape,
+)
+from mesh_platform.lake.releases import RELEASE_NAME, RELEASES, RELEASES_SHAPE, find_release
 from mesh_platform.relation import (
     create_schemas,
     empty_select,
@@ -52,13 +61,15 @@ def open_session(
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
 
-    There is `<namespace>.<table>` for every product, landing table, quarantine and ledger, for interface unions and
-    `mesh.sites`, and `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
+    There is `<namespace>.<table>` for every product, landing table, quarantine and ledger, for what rules hold back
+    (`__held`, as it belongs to the state of its table), for interface unions, `mesh.sites` and `mesh.releases`; and
+    `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
 
-    `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then) or
-    `<table>@<snapshot id>` (that table as of then, all others now). `role` hides what is classified `pii` in
+    `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then), a
+    release such as `r3` (its tables as they are in it, and no others), or `<table>@<snapshot id>` (that table as of
+    then, all others now). `role` hides what is classified `pii` in
     contracts that do not list the role; without a role nothing is hidden. `locked` keeps the session from all files
-    but those of the tables. Raises UsageError for an unknown role, table, snapshot or time.
+    but those of the tables. Raises UsageError for an unknown role, table, snapshot, release or time.
     """
     _check_role(mesh, role)
     states = _find_states(mesh, catalog, as_of)
@@ -80,8 +91,10 @@ def open_session(
     for name, contract in mesh.contracts.items():
         if any(field.references for field in contract.table.fields):
             _create(connection, f"{name}__resolved", _resolved_select(contract))
+    releases = find_table(catalog, RELEASES)
+    _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
     if locked:
-        _lock(connection, [state.table for state in states.values() if state.table])
+        _lock(connection, [t for t in (*(state.table for state in states.values()), releases) if t])
     return connection
 
 
@@ -155,6 +168,13 @@ class _State:
         return f"SELECT {', '.join(columns)} FROM iceberg_scan({source})"
 
 
+def _plain_select(shape: Shape, table: Table | None) -> str:
+    if table is None or head(table) is None:
+        return empty_select(shape)
+    columns = ", ".join(typed(field) for field in shape.fields)
+    return f"SELECT {columns} FROM iceberg_scan({literal(table.metadata_location)})"
+
+
 def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> dict[str, _State]:
     shapes = {name: (_contract_of(mesh, name), shape) for name, shape in table_shapes(mesh).items()}
     kept = {name: _tables_in(catalog, name) for name in mesh.domains}
@@ -165,11 +185,16 @@ def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> 
                 removed_name(contract): removed_shape(contract),
             }
             shapes |= {name: (contract, shape) for name, shape in beside.items() if name in kept[contract.domain]}
+        if held_name(contract) in kept[contract.domain]:
+            shapes[held_name(contract)] = (contract, held_shape(contract))
     tables = {name: find_table(catalog, name) if name in kept[name.split(".")[0]] else None for name in shapes}
     chosen: dict[str, tuple[int | None, str]] = {}
     if isinstance(as_of, str) and "@" in as_of:
         name, snapshot = _parse_snapshot(as_of, tables)
         chosen[name] = (snapshot, "")
+    elif isinstance(as_of, str) and RELEASE_NAME.fullmatch(as_of):
+        released = find_release(catalog, as_of)
+        chosen = {name: (released.get(name), f"{name} is not in release {as_of}.") for name in tables}
     elif as_of is not None:
         time = _parse_time(as_of)
         chosen = {name: _snapshot_at(name, table, time) for name, table in tables.items() if table}
@@ -178,7 +203,18 @@ def _find_states(mesh: Mesh, catalog: Catalog, as_of: datetime | str | None) -> 
         table = tables[name]
         at, lost = chosen.get(name, (head(table) if table else None, ""))
         states[name] = _State(contract, shape, table, at, lost)
+    for name, contract in mesh.contracts.items():
+        held = states.get(held_name(contract))
+        if held and not chosen.get(held_name(contract), (None, ""))[0]:
+            states[held_name(contract)] = _held_with(states[name], held)
     return states
+
+
+def _held_with(product: _State, held: _State) -> _State:
+    """What is held back as it belongs to the state of its table, not as it came last."""
+    noted = built_from(product.table, product.snapshot) if product.table else None
+    snapshot = (noted or {}).get("mesh.held")
+    return replace(held, snapshot=int(snapshot) if snapshot else None, lost=product.lost)
 
 
 def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
@@ -209,8 +245,8 @@ def _parse_time(value: datetime | str) -> datetime:
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError as error:
         raise UsageError(
-            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, or <table>@<snapshot id>; "
-            "'mesh status' lists the tables."
+            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, a release such as r3 ('mesh releases'), or "
+            "<table>@<snapshot id> ('mesh history')."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "mesh_platform.cli.tables:status",
     "query": "mesh_platform.cli.tables:query",
     "history": "mesh_platform.cli.tables:history",
+    "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
     "new": "mesh_platform.cli.scaffolding:new",

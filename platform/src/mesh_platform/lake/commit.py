@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.table.snapshots import ancestors_of
 
 from mesh_platform.errors import ConflictError, NeedsAttention
 
@@ -51,3 +52,13 @@ def replace_files(
     committed = table.current_snapshot()
     assert committed is not None
     return committed.snapshot_id
+
+
+def built_from(table: Table, snapshot_id: int | None) -> Mapping[str, str] | None:
+    """What the build noted that made the state at a snapshot: the summary with `mesh.inputs`; None without one."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    for ancestor in ancestors_of(snapshot, table.metadata):
+        summary = ancestor.summary.additional_properties if ancestor.summary else {}
+        if "mesh.inputs" in summary:
+            return summary
+    return None
