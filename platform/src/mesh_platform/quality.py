@@ -197,8 +197,8 @@ def _sql_check(rule: Rule, key: tuple[str, ...], place: str) -> Check:
         for column in condition.find_all(exp.Column):
             column.set("table", None)
         columns = tuple(dict.fromkeys([*key, *(c.name for c in condition.find_all(exp.Column))]))
-        shown = ", ".join(quoted(column) for column in columns) or "*"
-        sample = tree.copy().select(shown, append=False, dialect="duckdb").sql(dialect="duckdb")
+        shown: list[exp.Expr] = [exp.column(column, quoted=True) for column in columns]
+        sample = tree.copy().select(*(shown or [exp.Star()]), append=False).sql(dialect="duckdb")
         if works_row_by_row(condition) and not condition.find(exp.Query):
             failing = condition.sql(dialect="duckdb")
     called = rule.description.strip().rstrip(".") or rule.name or " ".join((rule.query or "").split())
