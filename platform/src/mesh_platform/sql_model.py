@@ -99,21 +99,37 @@ def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
     return [table for relation in inputs for table in tables_behind(mesh, relation) if table in mesh.contracts]
 
 
-def driving_input(model: Model) -> str | None:
-    """The relation that the model maps row by row, or None.
+def driving_inputs(model: Model) -> tuple[str, ...]:
+    """The relations that the model maps row by row, or none.
 
-    It is the FROM table of the outer select, where each output row comes of one of its rows and of lookups (the other
-    relations). The model of some of its rows is then some of the model's rows, so that new rows can be appended.
+    They are the FROM tables of the outer select, or of each select of a UNION ALL: each output row comes of one of
+    their rows and of lookups (the other relations). The model of some of their rows is then some of the model's rows,
+    so that new rows can be appended.
     """
-    tree = model.tree
+    branches = _branches(model.tree)
+    driving = {_driving_table(branch) for branch in branches}
+    names = [name for name, _ in relations(model.tree)]
+    found = sorted(name for name in driving if name is not None)
+    # One that is a lookup too, even in another select, gives new rows for old ones of the others.
+    starts = len(branches)
+    return tuple(found) if None not in driving and sum(names.count(name) for name in found) == starts else ()
+
+
+def _branches(tree: exp.Expr) -> list[exp.Expr]:
+    """The selects of a UNION ALL, or the query itself."""
+    plain = {"this", "expression", "distinct", "by_name"}
+    if not isinstance(tree, exp.Union) or tree.args.get("distinct") or {k for k, v in tree.args.items() if v} - plain:
+        return [tree]
+    return [*_branches(tree.this), *_branches(tree.expression)]
+
+
+def _driving_table(tree: exp.Expr) -> str | None:
     start = tree.args.get("from_")
     if not isinstance(tree, exp.Select) or start is None or not works_row_by_row(tree):
         return None
     if any(join.side in ("RIGHT", "FULL") or join.method == "POSITIONAL" for join in tree.find_all(exp.Join)):
         return None
-    names = [name for name, _ in relations(tree)]
-    driving = name_of(start.this) if isinstance(start.this, exp.Table) else None
-    return driving if driving is not None and names.count(driving) == 1 else None
+    return name_of(start.this) if isinstance(start.this, exp.Table) else None
 
 
 def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:

@@ -42,7 +42,7 @@ from mesh_platform.relation import (
     typed,
     union_select,
 )
-from mesh_platform.sql_model import Model, driving_input
+from mesh_platform.sql_model import Model, driving_inputs
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -153,17 +153,18 @@ class Builder:
         for name, table in tables.items():
             self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
         self._show_unions(model)
-        driving = driving_input(model)
+        driving = driving_inputs(model)
         changed = _changed_inputs(job)
-        if driving is None or changed is None or full:
+        if not driving or changed is None or full:
             return self._replace_all(job, self._run(job, model.sql), full)
-        lookups = {name for relation, names in behind.items() if relation != driving for name in names}
-        moved = changed <= set(behind[driving]) - lookups
+        lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
+        mapped = {name: tables[name] for relation in driving for name in behind[relation]}
+        moved = changed <= mapped.keys() - lookups
         if not moved or not all(has_snapshot(tables[name], _recorded(job, name)) for name in changed):
             return self._replace_all(job, self._run(job, model.sql), full)
         if read_held(self.catalog, job.contract, job.was_held) is None:
             return self._replace_all(job, self._run(job, model.sql), full)
-        return self._apply_changes(job, model, {name: tables[name] for name in behind[driving]})
+        return self._apply_changes(job, model, mapped)
 
     def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> _Job:
         output = output or ensure_table(self.catalog, contract.identifier, contract.table)
