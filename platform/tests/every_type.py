@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 from mesh_platform.broker import Delivery
-from mesh_platform.contract import Contract, read_contract
+from mesh_platform.contract import Contract
+from mesh_platform.contract_reader import read_contract
 from mesh_platform.domain import Domain, Owners, Site
 from mesh_platform.event import EventIds, Record
 from mesh_platform.field_types import parse_type

@@ -118,6 +118,49 @@ def test_builds_after_any_split_of_the_rows_equal_one_build_of_all(drawn: list[t
         check(place, landed)
 
 
+UNION_SQL = """select event_id, item_id, buyer, site_id, sold_at, amount from core.sale_v1
+union all
+select 'twice-' || s.event_id, s.item_id, s.buyer, s.site_id, s.sold_at, cast(2 * s.amount as decimal(12, 2))
+from alpha.sales_alpha as s inner join core.items as i using (item_id)
+where s.amount > 500
+"""
+
+
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(SALES)
+def test_a_union_of_selects_that_map_rows_is_appended_to_as_one_of_them_is(
+    drawn: list[tuple[str, int, str, Decimal, bool]],
+):
+    with TemporaryDirectory() as folder:
+        place = small_mesh(Path(folder))
+        place.write("core/models/fact_sales.sql", UNION_SQL)
+        snapshot = place.land("alpha", [Sale(100, amount=Decimal(600))])
+        place.build()
+        landed = [("alpha", Sale(100, amount=Decimal(600)))]
+        for number, (shop, hours, buyer, amount, build_now) in enumerate(drawn):
+            landed.append((shop, Sale(number, hours, buyer=buyer, amount=amount)))
+            place.land(shop, [landed[-1][1]])
+            if build_now:
+                assert place.build()["core.fact_sales"].mode == "incremental"
+                assert place.rows("core.fact_sales") == with_twice(landed)
+        place.build()
+        assert place.rows("core.fact_sales") == with_twice(landed)
+        table = place.catalog.load_table("alpha.sales_alpha__raw")
+        table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
+        place.build()
+        left = [(shop, sale) for shop, sale in landed if shop == "beta" or sale.number == 100]
+        assert place.rows("core.fact_sales") == with_twice(left)
+        place.build(full=True)
+        assert place.rows("core.fact_sales") == with_twice(left)
+
+
+def with_twice(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
+    """The rows of UNION_SQL, as these sales alone say."""
+    rows = expected(landed)
+    dear = [row for row in rows if row[3] == "WH-ALPHA" and Decimal(str(row[5])) > 500]
+    return sorted([*rows, *((f"twice-{row[0]}", *row[1:5], 2 * Decimal(str(row[5]))) for row in dear)])
+
+
 def test_a_late_row_is_appended_to_its_own_partition_and_touches_no_other_file(place: Place):
     landed = [("alpha", Sale(n, n * 400)) for n in range(4)]
     place.land("alpha", [sale for _, sale in landed])

@@ -15,7 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
-from mesh_platform.contract import Contract, read_contract
+from mesh_platform.contract import Contract
+from mesh_platform.contract_reader import read_contract
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, Problem
 from open_data_contract_standard.model import OpenDataContractStandard

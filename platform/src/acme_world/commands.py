@@ -55,6 +55,7 @@ def run(
     days that it has already are not made again. Exit code 1 where a total differs.
     """
     from mesh_platform.build import build
+    from mesh_platform.cli.tables import show_warnings
     from mesh_platform.ingest import ingest
     from mesh_platform.lake.catalog import open_catalog
 
@@ -81,7 +82,8 @@ def run(
         world = note_done(settings, world, domains, target)
         dead = sum(broker.depth(queue_of(contract).dead_letter) for contract, _ in sellers)
         with progress_bar("build", len(mesh.contracts), "tables") as advance:
-            build(mesh, catalog, on_progress=lambda _built: advance(1))
+            built = build(mesh, catalog, on_progress=lambda _built: advance(1))
+        show_warnings(built)
         figures, differences = _check(settings, mesh, catalog, world)
     outcome = {
         "published": published,

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from mesh_platform.contract import SUFFIX, Contract, Field, read_contract
+from mesh_platform.contract import Contract, Field
+from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.document import read_document
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
 

@@ -18,7 +18,9 @@ POINTS = {
     "ingest.acknowledged": "some messages of the flush are acknowledged, others not",
     "build.computed": "a model's output is computed, nothing is written",
     "evolve.committed": "one table of a product has its new schema, the next has not",
+    "build.held": "the rows that rules hold back are written, the model's output is not",
     "build.committed": "a model's output is committed, the next model has not begun",
+    "build.tagged": "the tables of a release are tagged, the release is not made",
 }
 
 _passed: dict[str, int] = {}

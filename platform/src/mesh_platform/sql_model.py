@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import cache, cached_property
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 import duckdb
@@ -18,6 +18,7 @@ from sqlglot.lineage import lineage as trace
 from mesh_platform.contract import Contract, Field
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ContractError, Problem, shown
+from mesh_platform.quality import find_problems
 from mesh_platform.relation import (
     SITES,
     create_schemas,
@@ -25,39 +26,7 @@ from mesh_platform.relation import (
     table_definition,
     tables_behind,
 )
-
-# What gives another answer for the same rows: a model with it would not be rebuilt to what it was.
-_UNSTABLE = (
-    "CurrentDate",
-    "CurrentTime",
-    "CurrentTimestamp",
-    "CurrentDatetime",
-    "Rand",
-    "Randn",
-    "Uuid",
-    "Localtime",
-)
-_UNSTABLE_NAMES = {"now", "today", "random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "setseed"} | {
-    "get_current_time",
-    "get_current_timestamp",
-    "transaction_timestamp",
-}
-# What a row of the output needs more than one row of the input for.
-_NOT_ROW_WISE = (
-    exp.AggFunc,
-    exp.Window,
-    exp.Group,
-    exp.Having,
-    exp.Qualify,
-    exp.Distinct,
-    exp.Limit,
-    exp.Fetch,
-    exp.Offset,
-    exp.SetOperation,
-    exp.With,
-    exp.TableSample,
-    exp.Pivot,
-)
+from mesh_platform.sql_tree import line_of, name_of, relations, unstable_calls, works_row_by_row
 
 
 @dataclass(frozen=True)
@@ -72,7 +41,7 @@ class Model:
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The relations it reads, `<namespace>.<table>`, each once, in the order of their names."""
-        return tuple(sorted({name for name, _ in _relations(self.tree)}))
+        return tuple(sorted({name for name, _ in relations(self.tree)}))
 
 
 def read_models(mesh: Mesh) -> dict[str, Model]:
@@ -90,7 +59,7 @@ def check_types(mesh: Mesh) -> list[Problem]:
     """Everything wrong with the SQL of the mesh; no data is needed.
 
     That is what cannot be read, unknown inputs, cycles, and columns that are not those of the contract in name and
-    type. Their order does not matter: a build selects by name.
+    type. Their order does not matter: a build selects by name. And what is wrong with the SQL of contracts' rules.
     """
     models, problems = _read_all(mesh)
     try:
@@ -107,6 +76,9 @@ def check_types(mesh: Mesh) -> list[Problem]:
         for model in models.values():
             if model.path not in faulty:
                 problems += _type_problems(model, connection)
+        for contract in (*mesh.contracts.values(), *mesh.interfaces.values()):
+            if contract.table.rules:
+                problems += find_problems(contract, connection)
     return problems
 
 
@@ -127,23 +99,37 @@ def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
     return [table for relation in inputs for table in tables_behind(mesh, relation) if table in mesh.contracts]
 
 
-def driving_input(model: Model) -> str | None:
-    """The relation that the model maps row by row, or None.
+def driving_inputs(model: Model) -> tuple[str, ...]:
+    """The relations that the model maps row by row, or none.
 
-    It is the FROM table of the outer select, where each output row comes of one of its rows and of lookups (the other
-    relations). The model of some of its rows is then some of the model's rows, so that new rows can be appended.
+    They are the FROM tables of the outer select, or of each select of a UNION ALL: each output row comes of one of
+    their rows and of lookups (the other relations). The model of some of their rows is then some of the model's rows,
+    so that new rows can be appended.
     """
-    tree = model.tree
+    branches = _branches(model.tree)
+    driving = {_driving_table(branch) for branch in branches}
+    names = [name for name, _ in relations(model.tree)]
+    found = sorted(name for name in driving if name is not None)
+    # One that is a lookup too, even in another select, gives new rows for old ones of the others.
+    starts = len(branches)
+    return tuple(found) if None not in driving and sum(names.count(name) for name in found) == starts else ()
+
+
+def _branches(tree: exp.Expr) -> list[exp.Expr]:
+    """The selects of a UNION ALL, or the query itself."""
+    plain = {"this", "expression", "distinct", "by_name"}
+    if not isinstance(tree, exp.Union) or tree.args.get("distinct") or {k for k, v in tree.args.items() if v} - plain:
+        return [tree]
+    return [*_branches(tree.this), *_branches(tree.expression)]
+
+
+def _driving_table(tree: exp.Expr) -> str | None:
     start = tree.args.get("from_")
-    if not isinstance(tree, exp.Select) or start is None or any(tree.find(kind) for kind in _NOT_ROW_WISE):
+    if not isinstance(tree, exp.Select) or start is None or not works_row_by_row(tree):
         return None
     if any(join.side in ("RIGHT", "FULL") or join.method == "POSITIONAL" for join in tree.find_all(exp.Join)):
         return None
-    if any(call.name.lower() in _duckdb_aggregates() for call in tree.find_all(exp.Anonymous)):
-        return None
-    names = [name for name, _ in _relations(tree)]
-    driving = _name(start.this) if isinstance(start.this, exp.Table) else None
-    return driving if driving is not None and names.count(driving) == 1 else None
+    return name_of(start.this) if isinstance(start.this, exp.Table) else None
 
 
 def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
@@ -160,7 +146,7 @@ def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
             {
                 (name, leaf.name.split(".")[-1].strip('"'))
                 for leaf in leaves
-                if isinstance(leaf.expression, exp.Table) and (name := _name(leaf.expression)) in model.inputs
+                if isinstance(leaf.expression, exp.Table) and (name := name_of(leaf.expression)) in model.inputs
             }
         )
     return found
@@ -198,43 +184,15 @@ def _unreadable(label: str, error: Exception) -> Problem:
 
 
 def _unknown_relations(label: str, tree: exp.Query, known: Mapping[str, object]) -> Iterable[Problem]:
-    for name, line in _relations(tree):
+    for name, line in relations(tree):
         if name not in known:
             yield Problem(label, line, f"reads '{name}', which is no relation of the mesh.", offer(name, known))
 
 
 def _unstable_calls(label: str, tree: exp.Query) -> Iterable[Problem]:
-    for call in tree.find_all(exp.Func):
-        name = call.name.lower() if isinstance(call, exp.Anonymous) else type(call).__name__
-        if name in _UNSTABLE_NAMES or name in _UNSTABLE:
-            message = f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build."
-            yield Problem(label, _line(call), message, "Take the time or id from an input's column.")
-
-
-def _relations(tree: exp.Query) -> list[tuple[str, int]]:
-    """Each mention of a relation, with its line; names of the query's own CTEs are not among them."""
-    own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    return [
-        (name, _line(table))
-        for table in tree.find_all(exp.Table)
-        if isinstance(table.this, exp.Identifier) and (name := _name(table)) not in own
-    ]
-
-
-def _name(table: exp.Table) -> str:
-    return ".".join(part.name.lower() for part in table.parts)
-
-
-def _line(node: exp.Expr) -> int:
-    """The line of the first part of `node` that sqlglot knows a place for."""
-    return min((part.meta["line"] for part in node.walk() if "line" in part.meta), default=1)
-
-
-@cache
-def _duckdb_aggregates() -> frozenset[str]:
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
-    with duckdb.connect() as connection:
-        return frozenset(name for (name,) in connection.execute(query).fetchall())
+    for call in unstable_calls(tree):
+        message = f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build."
+        yield Problem(label, line_of(call), message, "Take the time or id from an input's column.")
 
 
 def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[Problem]:
@@ -247,7 +205,7 @@ def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[
         return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.")]
     actual = [(row[0], row[1]) for row in described]
     problems = []
-    lines = {column.alias_or_name: _line(column) for column in model.tree.selects}
+    lines = {column.alias_or_name: line_of(column) for column in model.tree.selects}
     wanted = model.contract.table.by_name
     for name, found in actual:
         fault = _column_fault(model, wanted.get(name), found)
@@ -259,7 +217,7 @@ def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[
         if name not in dict(actual):
             message = f"column '{name}' ({field.type.duckdb}) of the contract is not selected."
             fix = f"Select it, or drop it from {model.contract.path}:{field.line}."
-            problems.append(Problem(model.path, _line(model.tree), message, fix))
+            problems.append(Problem(model.path, line_of(model.tree), message, fix))
     return problems
 
 

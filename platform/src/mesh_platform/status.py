@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mesh_platform.lake.bounds import newest
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.history import snapshots_on_main
-from mesh_platform.lake.landing import landing_name, rejected_name, removed_name
+from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.memo import Memo
 from mesh_platform.relation import quoted
-from mesh_platform.view import count_orphans, open_session, tables_referred_to
+from mesh_platform.view import open_session, orphans_query, tables_referred_to
 
 if TYPE_CHECKING:
-    import duckdb
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
@@ -64,45 +63,65 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
         if (table := find_table(catalog, name)) is not None
     }
     heads = {name: head(table) for name, (_, _, _, table) in tables.items()}
-    waiting, orphans = _count(mesh, catalog, heads, memo)
+    counted = _count(mesh, catalog, heads, memo)
     found = [
-        _status(name, contract, kind, column, table, now, memo, waiting.get(name, 0), orphans.get(name))
+        TableStatus(
+            table=name,
+            kind=kind,
+            # Of what is held back, the state counts that belongs to the published one.
+            rows=counted["held", name] if kind == "held" else _total(table, "total-records"),
+            snapshot_id=heads[name],
+            snapshots=len(snapshots_on_main(table)),
+            files=_total(table, "total-data-files"),
+            partition_spec=_partition_spec(table),
+            **_age(table, name, column, contract, now, memo),
+            quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
+            orphans=counted.get(("orphans", name)),
+        )
         for name, (contract, kind, column, table) in tables.items()
     ]
     memo.save()
     return found
 
 
-def _count(
-    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo
-) -> tuple[dict[str, int], dict[str, int]]:
-    """What waits in the quarantine of each landing table, and the orphans of each table with references."""
-    beside = {
-        landing_name(contract): [landing_name(contract), rejected_name(contract), removed_name(contract)]
-        for contract in mesh.ingested()
-        if heads.get(rejected_name(contract)) is not None
-    }
-    targets = {name: found for name, found in tables_referred_to(mesh).items() if name in heads}
-    pieces = {f"waiting {name}": others for name, others in beside.items()}
-    pieces |= {f"orphans {name}": [name, *found] for name, found in targets.items()}
-    states = {key: [f"{other}@{heads.get(other)}" for other in others] for key, others in pieces.items()}
-    unknown = {key.split(" ")[1] for key, state in states.items() if not memo.knows(key, state)}
-    views = [view for name in unknown for view in (*beside.get(name, ()), name, *targets.get(name, ()))]
+def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo) -> dict[tuple[str, str], int]:
+    """What has to be counted by reading rows, by what it is and the table that it stands at."""
+    wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
+    states = {key: [f"{name}@{heads.get(name)}" for name in reads] for key, (reads, _) in wanted.items()}
+    unknown = [key for key, state in states.items() if not memo.knows(" ".join(key), state)]
     with ExitStack() as stack:
-        session = stack.enter_context(open_session(mesh, catalog, only=views, locked=False)) if views else None
+        if unknown:
+            views = [name for key in unknown for name in wanted[key][0]]
+            session = stack.enter_context(open_session(mesh, catalog, only=views, locked=False))
 
-        def wait(name: str) -> int:
-            assert session is not None
-            return _waiting(session, beside[name], beside[name][2] in heads)
+        def run(query: str) -> int:
+            found = session.execute(query).fetchone()
+            assert found is not None
+            return int(found[0])
 
-        def orphan(name: str) -> int:
-            assert session is not None
-            return count_orphans(mesh, session, name)
+        return {key: memo.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()}
 
-        return (
-            {name: memo.get(key := f"waiting {name}", states[key], partial(wait, name)) for name in beside},
-            {name: memo.get(key := f"orphans {name}", states[key], partial(orphan, name)) for name in targets},
-        )
+
+def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str], tuple[list[str], str]]:
+    """For each number to count, the tables that it is counted from and the query.
+
+    `waiting` is what of a quarantine has neither got into its landing table since nor been removed from there,
+    `orphans` what points to a dimension row that is not there, `held` what rules keep out of the published state.
+    """
+    queries = {}
+    for contract in mesh.contracts.values():
+        landing, rejected, removed = (name(contract) for name in (landing_name, rejected_name, removed_name))
+        if heads.get(rejected) is not None:
+            settled = f"select event_id from {quoted(landing)}"
+            if removed in heads:
+                settled += f" union all select event_id from {quoted(removed)}"
+            query = f"from {quoted(rejected)} where event_id is null or event_id not in ({settled})"
+            queries["waiting", landing] = [landing, rejected, removed], f"select count(*) {query}"
+        name, held = contract.identifier, held_name(contract)
+        queries["held", held] = [held, name], f"select count(*) from {quoted(held)}"
+        if targets := tables_referred_to(contract):
+            queries["orphans", name] = [name, *targets], orphans_query(contract)
+    return queries
 
 
 def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
@@ -113,60 +132,31 @@ def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | No
         yield removed_name(contract), "ledger", None
     kind = mesh.domains[contract.domain].product_kind(contract)
     yield contract.identifier, "reference" if kind == "reference" else "product", contract.freshness_column
+    yield held_name(contract), "held", None
 
 
-def _status(
-    name: str,
-    contract: Contract,
-    kind: str,
-    column: str | None,
-    table: Table,
-    now: datetime,
-    memo: Memo,
-    waiting: int,
-    orphans: int | None,
-) -> TableStatus:
-    at = _newest(table, name, column, memo) if column else None
+def _age(
+    table: Table, name: str, column: str | None, contract: Contract, now: datetime, memo: Memo
+) -> dict[str, Any]:
+    """The time of the newest event, its age, and what the contract promises of it."""
+
+    def read() -> str | None:
+        found = newest(table, str(column))
+        return found.isoformat() if found else None
+
+    text = memo.get(f"newest {name}", [head(table), column], read) if column else None
+    at = datetime.fromisoformat(text) if text else None
     lag = max(0, int((now - at).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
-    fields = table.spec().fields
+    fresh = lag <= promise if lag is not None and promise is not None else None
+    return {"max_event_time": at, "lag_s": lag, "promise_s": promise, "fresh": fresh}
+
+
+def _partition_spec(table: Table) -> str:
     source = {field.field_id: field.name for field in table.schema().fields}
-    return TableStatus(
-        table=name,
-        kind=kind,
-        rows=_total(table, "total-records"),
-        snapshot_id=head(table),
-        snapshots=len(snapshots_on_main(table)),
-        files=_total(table, "total-data-files"),
-        partition_spec=", ".join(f"{field.transform}({source[field.source_id]})" for field in fields) or "none",
-        max_event_time=at,
-        lag_s=lag,
-        promise_s=promise,
-        fresh=lag <= promise if lag is not None and promise is not None else None,
-        quarantined=waiting if kind == "landing" else None,
-        orphans=orphans,
-    )
+    return ", ".join(f"{field.transform}({source[field.source_id]})" for field in table.spec().fields) or "none"
 
 
 def _total(table: Table, name: str) -> int:
     snapshot = table.current_snapshot()
     return int(snapshot.summary[name] or 0) if snapshot and snapshot.summary else 0
-
-
-def _newest(table: Table, name: str, column: str, memo: Memo) -> datetime | None:
-    def read() -> str | None:
-        found = newest(table, column)
-        return found.isoformat() if found else None
-
-    text = memo.get(f"newest {name}", [head(table), column], read)
-    return datetime.fromisoformat(text) if text else None
-
-
-def _waiting(session: duckdb.DuckDBPyConnection, beside: Sequence[str], removed: bool) -> int:
-    """How much of a quarantine has neither got into its landing table since nor been removed from there."""
-    landing, rejected, ledger = map(quoted, beside)
-    settled = f"select event_id from {landing}" + (f" union all select event_id from {ledger}" if removed else "")
-    waiting = f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})"
-    found = session.execute(waiting).fetchone()
-    assert found is not None
-    return int(found[0])

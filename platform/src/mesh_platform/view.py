@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from mesh_platform.compare import present_name
+from mesh_platform.as_of import State, find_states
 from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.domain import Mesh, offer
+from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.catalog import contract_type, find_table
+from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.delta import head
-from mesh_platform.lake.landing import rejected_name, rejected_shape, removed_name, removed_shape
+from mesh_platform.lake.landing import held_name, rejected_name, removed_name
+from mesh_platform.lake.releases import RELEASES, RELEASES_SHAPE
 from mesh_platform.masking import UNKNOWN, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.relation import (
     create_schemas,
@@ -36,7 +35,6 @@ from mesh_platform.relation import (
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
-    from pyiceberg.types import NestedField
 
 
 def open_session(
@@ -50,21 +48,24 @@ def open_session(
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
 
-    There is `<namespace>.<table>` for every product, landing table, quarantine and ledger, for interface unions and
-    `mesh.sites`, and `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
+    There is `<namespace>.<table>` for every product, landing table, quarantine and ledger, for what rules hold back
+    (`__held`, as it belongs to the state of its table), for interface unions, `mesh.sites` and `mesh.releases`; and
+    `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
 
-    `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then) or
-    `<table>@<snapshot id>` (that table as of then, all others now). `role` hides what is classified `pii` in
+    `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then), a
+    release such as `r3` (its tables as they are in it, and no others), or `<table>@<snapshot id>` (that table as of
+    then, all others now). `role` hides what is classified `pii` in
     contracts that do not list the role; without a role nothing is hidden. `only` names the views that will be read:
     what they need of the lake is opened, all others are there and have no rows. `locked` keeps the session from all
-    files but those of the tables. Raises UsageError for an unknown role, table, snapshot or time.
+    files but those of the tables. Raises UsageError for an unknown role, table, snapshot, release or time.
     """
     check_role(mesh, role)
-    states = _find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
+    states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
+    releases = find_table(catalog, RELEASES)
     connection = connect(catalog.properties)
-    _create_views(connection, mesh, states, role)
+    _create_views(connection, mesh, states, releases, role)
     if locked:
-        _lock(connection, [state.table for state in states.values() if state.table])
+        _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
     return connection
 
 
@@ -81,13 +82,15 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / "views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
-            _create_views(connection, mesh, _find_states(mesh, catalog, None, None), None)
+            states = find_states(mesh, catalog, None, None)
+            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None)
         os.replace(beside, path)
 
 
 def view_names(mesh: Mesh) -> list[str]:
-    """Every view that a session can have; a quarantine's and a ledger's are there once something is in them."""
+    """Every view that a session can have; of what is refused, removed or held back once there is something."""
     beside = [name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)]
+    beside += [held_name(contract) for contract in mesh.contracts.values()]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if _references(contract)]
     return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved]
 
@@ -97,14 +100,19 @@ def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
     needed = set()
     for view in views:
         name = view.removesuffix("__resolved")
-        needed |= set(tables_behind(mesh, name))
+        # What is held back is shown as it belongs to the state of its table.
+        needed |= {*tables_behind(mesh, name), name.removesuffix("__held")}
         if view != name:
-            needed |= set(tables_referred_to(mesh)[name])
+            needed |= set(tables_referred_to(mesh.contracts[name]))
     return needed
 
 
 def _create_views(
-    connection: duckdb.DuckDBPyConnection, mesh: Mesh, states: Mapping[str, _State], role: str | None
+    connection: duckdb.DuckDBPyConnection,
+    mesh: Mesh,
+    states: Mapping[str, State],
+    releases: Table | None,
+    role: str | None,
 ) -> None:
     create_schemas(connection, mesh)
     if role is not None:
@@ -128,153 +136,29 @@ def _create_views(
     for name, contract in mesh.contracts.items():
         if _references(contract):
             _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown))
+    _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
 
 
-def count_orphans(mesh: Mesh, connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    """The rows of a table with references that have at least one value which the dimension lacks.
+def _plain_select(shape: Shape, table: Table | None) -> str:
+    if table is None or head(table) is None:
+        return empty_select(shape)
+    columns = ", ".join(typed(field) for field in shape.fields)
+    return f"SELECT {columns} FROM iceberg_scan({literal(table.metadata_location)})"
 
-    A missing value points nowhere and is no orphan. `connection` is a session of `open_session`.
+
+def orphans_query(contract: Contract) -> str:
+    """The SQL that counts the rows of a table with references which point to something that a dimension lacks.
+
+    A missing value points nowhere and is no orphan.
     """
-    fields = [(field, quoted(field.name)) for field in _references(mesh.contracts[table])]
+    fields = [(field, quoted(field.name)) for field in _references(contract)]
     tests = [f"{column} IS NOT NULL AND {_lacks(field, column)}" for field, column in fields]
-    found = connection.execute(f"SELECT count(*) FROM {quoted(table)} WHERE ({') OR ('.join(tests)})").fetchone()
-    assert found is not None
-    return int(found[0])
+    return f"SELECT count(*) FROM {quoted(contract.identifier)} WHERE ({') OR ('.join(tests)})"
 
 
-def tables_referred_to(mesh: Mesh) -> dict[str, list[str]]:
-    """For each table with references, the tables that they point to: what `count_orphans` reads."""
-    pointing = {name: _references(contract) for name, contract in mesh.contracts.items()}
-    return {name: sorted({_target(field)[0] for field in fields}) for name, fields in pointing.items() if fields}
-
-
-@dataclass(frozen=True)
-class _State:
-    """One table as the session shows it: `snapshot` is None where it has no rows, `lost` says why it is not known.
-
-    `past` is a state that was asked for: it has the columns and types of its time, by the names they have now.
-    """
-
-    contract: Contract
-    shape: Shape
-    table: Table | None
-    snapshot: int | None
-    past: bool = False
-    lost: str = ""
-
-    @cached_property
-    def columns(self) -> list[tuple[Field, NestedField | None]]:
-        """The columns shown, each with what it is in the table, where it is there."""
-        if self.table is None or self.snapshot is None:
-            return [(field, None) for field in self.shape.fields]
-        now = {column.name: column.field_id for column in self.table.schema().fields}
-        schema = self.table.schema()
-        found = self.table.metadata.snapshot_by_id(self.snapshot)
-        if self.past and found is not None and found.schema_id is not None:
-            schema = self.table.schemas()[found.schema_id]
-        then = {column.field_id: column for column in schema.fields}
-        columns = [(field, then.get(now.get(present_name(field, now) or "", -1))) for field in self.shape.fields]
-        return [
-            (replace(field, type=contract_type(column.field_type)) if self.past and column else field, column)
-            for field, column in columns
-            if column or not self.past
-        ]
-
-    def select(self, hidden: Mapping[str, str]) -> str:
-        if self.table is None or self.snapshot is None:
-            # The error comes when the view is read: other tables can still be.
-            return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
-        source = literal(self.table.metadata_location)
-        if self.past:
-            source += f", snapshot_from_id = {self.snapshot}"
-        shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
-        named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
-        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM iceberg_scan({source}))"
-
-
-def _find_states(
-    mesh: Mesh, catalog: Catalog, as_of: datetime | str | None, wanted: Collection[str] | None
-) -> dict[str, _State]:
-    shapes = {name: (_contract_of(mesh, name), shape) for name, shape in table_shapes(mesh).items()}
-    kept = {name: _tables_in(catalog, name) for name in mesh.domains}
-    for contract in mesh.contracts.values():
-        if contract.event:
-            beside = {
-                rejected_name(contract): rejected_shape(contract),
-                removed_name(contract): removed_shape(contract),
-            }
-            shapes |= {name: (contract, shape) for name, shape in beside.items() if name in kept[contract.domain]}
-    there = [name for name in shapes if name in kept[name.split(".")[0]]]
-    if isinstance(as_of, str) and "@" in as_of and wanted is not None:
-        wanted = {*wanted, as_of.partition("@")[0]}
-    tables = {
-        name: find_table(catalog, name) if name in there and (wanted is None or name in wanted) else None
-        for name in shapes
-    }
-    chosen: dict[str, tuple[int | None, str]] = {}
-    if isinstance(as_of, str) and "@" in as_of:
-        name, snapshot = _parse_snapshot(as_of, tables, there)
-        chosen[name] = (snapshot, "")
-    elif as_of is not None:
-        time = _parse_time(as_of)
-        chosen = {name: _snapshot_at(name, table, time) for name, table in tables.items() if table}
-    states = {}
-    for name, (contract, shape) in shapes.items():
-        table = tables[name]
-        at, lost = chosen.get(name, (head(table) if table else None, ""))
-        states[name] = _State(contract, shape, table, at, name in chosen, lost)
-    return states
-
-
-def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
-    if not catalog.namespace_exists(namespace):
-        return set()
-    return {".".join(identifier) for identifier in catalog.list_tables(namespace)}
-
-
-def _contract_of(mesh: Mesh, name: str) -> Contract:
-    product = name.removesuffix("__raw")
-    return mesh.contracts[product] if product in mesh.contracts else mesh.retired[product]
-
-
-def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:
-    name, _, number = text.partition("@")
-    table = tables.get(name)
-    if table is None:
-        raise UsageError(f"--as-of {text}: no table '{name}'. {offer(name, dict.fromkeys(there))}")
-    known_ids = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
-    if not number.isdecimal() or int(number) not in known_ids:
-        listed = [f"{s.snapshot_id} of {_instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
-        raise UsageError(f"--as-of {text}: {name} has no such snapshot. It has {', '.join(listed[-10:]) or 'none'}.")
-    return name, int(number)
-
-
-def _parse_time(value: datetime | str) -> datetime:
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise UsageError(
-            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, or <table>@<snapshot id>; "
-            "'mesh status' lists the tables."
-        ) from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _snapshot_at(name: str, table: Table, time: datetime) -> tuple[int | None, str]:
-    """What main was at `time`, by the table's log of it (so also a state that was rolled back later)."""
-    log = table.metadata.snapshot_log
-    seen = [entry.snapshot_id for entry in log if _instant(entry.timestamp_ms) <= time]
-    if seen:
-        return seen[-1], ""
-    first = table.metadata.snapshot_by_id(log[0].snapshot_id) if log else None
-    if first and first.sequence_number and first.sequence_number > 1:
-        oldest = _instant(log[0].timestamp_ms).isoformat()
-        return None, f"{name}: what it was at {time.isoformat()} has expired; the oldest state kept is of {oldest}."
-    return None, ""
-
-
-def _instant(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+def tables_referred_to(contract: Contract) -> list[str]:
+    """The tables that the columns of a table point to."""
+    return sorted({_target(field)[0] for field in _references(contract)})
 
 
 def _references(contract: Contract) -> list[Field]:

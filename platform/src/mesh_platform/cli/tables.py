@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mesh_platform.cli.output import (
+    errors,
     format_option,
     progress_bar,
     read_settings,
@@ -24,9 +25,13 @@ from mesh_platform.errors import UsageError
 from mesh_platform.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.lake.releases import Release
     from mesh_platform.status import TableStatus
+    from mesh_platform.table_build import Built
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
@@ -34,17 +39,57 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
 @format_option
 def build(tables: tuple[str, ...], full: bool, output_format: str) -> None:
-    """Build all tables, or those named and what they need. With nothing new it commits nothing."""
+    """Build all tables, or those named and what they need. With nothing new it commits nothing.
+
+    All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
+    """
     from mesh_platform.build import build as build_tables
 
     _settings, mesh, catalog = _open()
     with progress_bar("build", None, "tables") as advance:
-        built = build_tables(mesh, catalog, tables, full, on_progress=lambda _built: advance(1))
+        built = build_tables(
+            mesh, catalog, tables, full, on_progress=lambda _built: advance(1), on_release=show_release
+        )
     rows = [asdict(each) for each in built]
     if output_format == "json":
         write_json(rows)
     else:
-        write_table(rows, columns=("table", "mode", "partitions", "rows", "snapshot_id"))
+        write_table(rows, columns=("table", "mode", "partitions", "rows", "held", "snapshot_id"))
+    show_warnings(built)
+
+
+def show_release(release: Release) -> None:
+    """Tell on stderr that there is a new release."""
+    errors.print(f"Release {release.name}: {len(release.tables)} tables.")
+
+
+def show_warnings(built: Sequence[Built]) -> None:
+    """Tell on stderr which rules that only warn were broken, and where rows were held back."""
+    for each in built:
+        if each.held:
+            click.echo(
+                f"{each.table}: {each.held} rows held back in {each.table}__held; held_reason says why.", err=True
+            )
+        for words in each.warnings:
+            click.echo(f"{each.table}: warning: {words}", err=True)
+
+
+@click.command(short_help="The releases, newest first: tables that were built together.")
+@format_option
+def releases(output_format: str) -> None:
+    """List the releases: each is a name, a time, and a snapshot of every table."""
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.lake.releases import read_releases
+
+    found = read_releases(open_catalog(read_settings()))
+    if output_format == "json":
+        write_json([asdict(release) for release in found])
+        return
+    rows = [
+        {"release": r.name, "released_at": f"{r.released_at:%Y-%m-%d %H:%M:%S}", "tables": len(r.tables)}
+        for r in found
+    ]
+    write_table(rows, columns=("release", "released_at", "tables"))
 
 
 @click.command(short_help="Rows, snapshots, files, freshness against its promise, and quarantine of every table.")
@@ -110,8 +155,8 @@ def _duration(seconds: int | None) -> str | None:
 @click.option(
     "--as-of",
     "as_of",
-    metavar="TIME|TABLE@SNAPSHOT",
-    help="As committed by a time (the machine's), or at a snapshot.",
+    metavar="TIME|RELEASE|TABLE@SNAPSHOT",
+    help="As committed by a time (the machine's), in a release, or at a snapshot.",
 )
 @click.option("--role", help="See what this role sees: personal data is masked unless a contract lists the role.")
 @click.option("--format", "output_format", type=click.Choice(["table", "text", "json", "csv"]), default="table")
@@ -155,13 +200,15 @@ def views(file: Path) -> None:
 
 
 def _as_of(text: str | None) -> datetime | str | None:
-    if text is None or "@" in text:
+    from mesh_platform.lake.releases import RELEASE_NAME
+
+    if text is None or "@" in text or RELEASE_NAME.fullmatch(text):
         return text
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--as-of {text}: give an ISO time such as 2025-11-30T12:00:00Z, or TABLE@SNAPSHOT."
+            f"--as-of {text}: give an ISO time such as 2025-11-30T12:00:00Z, a release such as r3, or TABLE@SNAPSHOT."
         ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.table.snapshots import ancestors_of
 
 from mesh_platform.errors import ConflictError, NeedsAttention
 
@@ -60,3 +61,18 @@ def note(table: Table, properties: Mapping[str, str]) -> None:
             transaction.set_properties(dict(properties))
     except CommitFailedException as error:
         raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
+
+
+def built_from(table: Table, snapshot_id: int | None) -> tuple[int, Mapping[str, str]] | None:
+    """What the build noted that made the state at a snapshot: the id and summary of the nearest with `mesh.inputs`.
+
+    A property that `note` set for that very snapshot stands for its `mesh.model`. None where no build noted anything.
+    """
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    noted, _, model = table.properties.get("mesh.model", "").partition(" ")
+    for ancestor in ancestors_of(snapshot, table.metadata):
+        summary = ancestor.summary.additional_properties if ancestor.summary else {}
+        if "mesh.inputs" in summary:
+            own = {"mesh.model": model} if noted == str(ancestor.snapshot_id) else {}
+            return ancestor.snapshot_id, {**summary, **own}
+    return None

@@ -14,7 +14,7 @@ from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageErr
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.delta import head
-from mesh_platform.lake.landing import landing_name, rejected_name, removed_name, removed_shape
+from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name, removed_shape
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -79,14 +79,17 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
 
     From a landing table the events that leave are first written to its ledger, so that no replay brings them
     back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
-    is not there, and for a quarantine or a ledger: what is acknowledged would be nowhere. Raises ConflictError
-    where somebody commits in between five times, and Unavailable.
+    is not there, for a quarantine or a ledger (what is acknowledged would be nowhere), and for rows that rules hold
+    back (the snapshot of their table says which of them count). Raises ConflictError where somebody commits in
+    between five times, and Unavailable.
     """
     landings = {landing_name(contract): contract for contract in mesh.ingested()}
     if identifier in {name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)}:
         raise UsageError(
             f"{identifier}: a quarantine and a ledger only grow. Roll back a landing table or a product."
         )
+    if identifier in {held_name(contract) for contract in mesh.contracts.values()}:
+        raise UsageError(f"{identifier}: it goes with its table. Roll back {identifier.removesuffix('__held')}.")
     for _ in range(5):
         table = _existing(catalog, identifier)
         if table.metadata.snapshot_by_id(snapshot_id) is None:

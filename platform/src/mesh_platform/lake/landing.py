@@ -1,6 +1,8 @@
-"""A domain's private tables, derived from a product's contract: what was sent, what was refused, what was removed."""
+"""A domain's private tables, derived from a product's contract: what was sent, refused, removed, or held back."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.field_types import BINARY, FieldType, parse_type
@@ -42,6 +44,19 @@ def rejected_shape(contract: Contract) -> Shape:
     )
 
 
+def held_name(contract: Contract) -> str:
+    """`<domain>.<product>__held`: rows that a rule of the contract keeps from being published."""
+    return f"{contract.identifier}__held"
+
+
+def held_shape(contract: Contract) -> Shape:
+    """The product's own columns, none required, and what is wrong with each row."""
+    own = tuple(replace(field, required=False, key=0, references=None) for field in contract.table.fields)
+    return Shape(
+        f"{contract.table.name}__held", "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
+    )
+
+
 def removed_shape(contract: Contract) -> Shape:
     """The ledger: ids that were in the landing table once and must not come back."""
     fields = (
@@ -64,6 +79,11 @@ _EVENT_TIME = _column("event_time", "timestamptz", "When it happened, UTC, in mi
 _PRODUCER = _column("producer", "string", "Who sent it.")
 _SCHEMA_VERSION = _column("schema_version", "string", "Version of the contract that the producer knew.")
 _INGESTED_AT = _column("ingested_at", "timestamptz", "When ingest received it, UTC.")
+HELD_RULE, HELD_REASON = "held_rule", "held_reason"
+_HELD = (
+    _column(HELD_RULE, "string", "The rules that it breaks, by name."),
+    _column(HELD_REASON, "string", "What is wrong with it."),
+)
 _REJECTED = (
     _column("rejection_key", "string", "Event id, else message id, place and hash of the bytes.", key=1),
     _column("event_id", "string", "Id of the event, where one could be read.", required=False),

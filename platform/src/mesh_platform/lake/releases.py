@@ -1,0 +1,144 @@
+"""Releases: the snapshots of tables that were built together, under one name that is there whole or not at all.
+
+Each table's snapshot is tagged with the name, which keeps it from expiry; then one append to `mesh.releases` makes
+the release. The first tag claims the name: tags are only ever created, in one order, so that of two builders that
+want it at once the later meets the other's, and takes another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+
+from mesh_platform import faults
+from mesh_platform.contract import Field, Shape
+from mesh_platform.errors import ConflictError, UsageError
+from mesh_platform.field_types import parse_type
+from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.delta import head
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+RELEASES = "mesh.releases"
+RELEASE_NAME = re.compile(r"r[1-9][0-9]*")
+
+
+def _column(name: str, type_: str, description: str) -> Field:
+    return Field(name=name, type=parse_type(type_), description=description, required=True, key=0, line=1)
+
+
+RELEASES_SHAPE = Shape(
+    "releases",
+    "One row for each table of each release.",
+    (
+        _column("release", "string", "Name of the release, which is also the tag of its snapshots: r1, r2, ..."),
+        _column("released_at", "timestamptz", "When it was made, UTC, by the machine's clock."),
+        _column("table", "string", "The table, <domain>.<table>."),
+        _column("snapshot_id", "long", "The table's snapshot in this release."),
+    ),
+    (),
+    None,
+    1,
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """The state that the tables have in it, each by the id of its snapshot."""
+
+    name: str
+    released_at: datetime
+    tables: Mapping[str, int]
+
+
+def read_releases(catalog: Catalog) -> list[Release]:
+    """All releases, newest first. Raises Unavailable."""
+    table = find_table(catalog, RELEASES)
+    return _releases_in(table) if table else []
+
+
+def find_release(catalog: Catalog, name: str) -> dict[str, int]:
+    """The snapshot of each table in the release `name`. Raises UsageError that names the newest, and Unavailable."""
+    releases = read_releases(catalog)
+    for release in releases:
+        if release.name == name:
+            return dict(release.tables)
+    newest = ", ".join(release.name for release in releases[:5]) or "none: 'mesh build' makes one"
+    raise UsageError(f"{name}: no such release. The newest are {newest}; 'mesh releases' lists them.")
+
+
+def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
+    """The release of these snapshots, which belong together; None where the newest one is of just these.
+
+    What a killed call left behind is no release; its tags go with a later one. Raises ConflictError, with no release
+    made, where a table has moved on from its snapshot or another builder makes a release: look again at what there
+    is. Raises Unavailable.
+    """
+    ledger = ensure_table(catalog, RELEASES, RELEASES_SHAPE)
+    releases = _releases_in(ledger)
+    if not tables or (releases and releases[0].tables == tables):
+        return None
+    found = {name: _load(catalog, name, snapshot) for name, snapshot in sorted(tables.items())}
+    taken = [_number(name) for table in found.values() for name in table.refs() if RELEASE_NAME.fullmatch(name)]
+    newest = _number(releases[0].name) if releases else 0
+    release = Release(f"r{max([newest, *taken]) + 1}", datetime.now(UTC), dict(tables))
+    known = {each.name for each in releases}
+    for name, table in found.items():
+        # Lower than a release that is made, none is under way: its builder would meet that one, and give up.
+        dead = {tag for tag in table.refs() if RELEASE_NAME.fullmatch(tag) and _number(tag) < newest} - known
+        _tag(table, tables[name], release.name, dead)
+    faults.point("build.tagged")
+    append_rows(ledger, _rows(release))
+    return release
+
+
+def _load(catalog: Catalog, name: str, snapshot_id: int) -> Table:
+    table = find_table(catalog, name)
+    if table is None or head(table) != snapshot_id:
+        raise ConflictError(f"{name}: somebody else built it since.")
+    return table
+
+
+def _tag(table: Table, snapshot_id: int, name: str, dead: set[str]) -> None:
+    try:
+        with table.manage_snapshots() as manage:
+            for tag in dead:
+                manage.remove_tag(tag)
+            manage.create_tag(snapshot_id, name)
+    except CommitFailedException as error:
+        raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
+
+
+def _releases_in(table: Table) -> list[Release]:
+    rows: dict[str, list[dict[str, object]]] = {}
+    for row in table.scan().to_arrow().to_pylist():
+        rows.setdefault(row["release"], []).append(row)
+    found = [_read(name, of_it) for name, of_it in rows.items()]
+    return sorted(found, key=lambda release: _number(release.name), reverse=True)
+
+
+def _read(name: str, rows: list[dict[str, object]]) -> Release:
+    at = rows[0]["released_at"]
+    assert isinstance(at, datetime)
+    return Release(name, at, {str(row["table"]): int(str(row["snapshot_id"])) for row in rows})
+
+
+def _rows(release: Release) -> pa.Table:
+    rows = [
+        {"release": release.name, "released_at": release.released_at, "table": table, "snapshot_id": snapshot}
+        for table, snapshot in release.tables.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema(RELEASES_SHAPE))
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("r"))

@@ -1,0 +1,366 @@
+"""One table brought up to date: its contract and the lake arrive, at most one new snapshot of it leaves.
+
+Each output snapshot says in its summary what it was built from: `mesh.inputs` (relation: snapshot id, or a hash of
+what is no table) and `mesh.model` (a hash of the query and of the output's shape). What is already built is known
+from there alone, so a build that was killed, doubled or rolled back is mended by the next one. Where only the model
+is another and makes the very rows of a snapshot, the table property `mesh.model` notes it beside that snapshot, which
+stays: tables above do not move.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+import pyarrow as pa
+
+from mesh_platform import faults
+from mesh_platform.contract import Contract
+from mesh_platform.domain import Mesh
+from mesh_platform.engine.duckdb import connect, literal, registered
+from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, shown
+from mesh_platform.held import append_held, as_held, read_held, replace_held
+from mesh_platform.lake.catalog import arrow_schema, ensure_table
+from mesh_platform.lake.commit import built_from, note, replace_files
+from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of, read_files
+from mesh_platform.quality import Audited, Check, audit_rows, table_checks
+from mesh_platform.reference import read_reference
+from mesh_platform.relation import (
+    SITES,
+    content_hash,
+    create_schemas,
+    in_partitions,
+    interface_unions,
+    partition_values,
+    quoted,
+    sites_hash,
+    table_shapes,
+    tables_behind,
+    typed,
+    union_select,
+)
+from mesh_platform.sql_model import Model, driving_inputs
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+_ATTEMPTS = 5
+Inputs = dict[str, int | str | None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did to one table. `partitions` and `rows` were written; `inputs` are what it is built from.
+
+    `held` counts the rows that rules kept out of it, `warnings` say which rules that only warn are broken.
+    """
+
+    table: str
+    mode: Literal["noop", "incremental", "rebuild"]
+    partitions: int
+    rows: int
+    snapshot_id: int | None
+    inputs: Mapping[str, int | str | None]
+    held: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One table at one attempt: its state, what it would be built from, and what it was built from.
+
+    `recorded_at` is the snapshot that says the latter, `was_held` that of the rows held back which belongs to it.
+    """
+
+    contract: Contract
+    output: Table
+    inputs: Inputs
+    model: str
+    checks: tuple[Check, ...]
+    was_inputs: Inputs | None = None
+    was_model: str | None = None
+    was_held: int | None = None
+    recorded_at: int | None = None
+
+    def built(
+        self,
+        mode: Literal["noop", "incremental", "rebuild"],
+        partitions: int = 0,
+        audited: Audited | None = None,
+    ) -> Built:
+        rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
+        warnings = audited.warnings if audited else ()
+        name, counted = self.contract.identifier, held.num_rows if held else 0
+        return Built(name, mode, partitions, rows, head(self.output), self.inputs, counted, warnings)
+
+
+class Builder:
+    """Builds single tables of a mesh; one for each thread, it holds a DuckDB."""
+
+    def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
+        self.mesh, self.catalog, self.models = mesh, catalog, models
+        self.shapes = table_shapes(mesh)
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        # Opened when first needed: a build with nothing to do saves most of its time.
+        connection = connect(self.catalog.properties)
+        create_schemas(connection, self.mesh)
+        return connection
+
+    def build(self, name: str, full: bool) -> Built:
+        """Bring one table up to date with its inputs as they are now; `full` builds it anew.
+
+        Raises NeedsAttention and ContractError where its rows cannot be published, ConflictError where others keep
+        committing, and Unavailable.
+        """
+        contract = self.mesh.contracts[name]
+        attempt = self._build_model if name in self.models else self._build_reference
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return attempt(contract, full)
+            except ConflictError:
+                continue
+        return attempt(contract, full)
+
+    def _build_reference(self, contract: Contract, full: bool) -> Built:
+        path = self.mesh.domain(contract.domain).reference_path(contract)
+        label = shown(path, self.mesh.root)
+        job = self._job(contract, {label: content_hash(path.read_bytes())}, "")
+        if self._is_current(job) and not full:
+            return job.built("noop")
+        return self._replace_all(job, read_reference(self.mesh, contract), full)
+
+    def _build_model(self, contract: Contract, full: bool) -> Built:
+        model = self.models[contract.identifier]
+        # The output is loaded before its inputs: a commit of somebody else in between then shows as a conflict.
+        output = ensure_table(self.catalog, contract.identifier, contract.table)
+        behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+        tables = {
+            name: ensure_table(self.catalog, name, self.shapes[name])
+            for name in sorted({name for names in behind.values() for name in names})
+        }
+        inputs: Inputs = {name: head(table) for name, table in tables.items()}
+        if SITES in model.inputs:
+            inputs[SITES] = sites_hash(self.mesh)
+        job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
+        if self._is_current(job) and not full:
+            return job.built("noop")
+        for name, table in tables.items():
+            self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
+        self._show_unions(model)
+        driving = driving_inputs(model)
+        changed = _changed_inputs(job)
+        if not driving or changed is None or full:
+            return self._replace_all(job, self._run(job, model.sql), full)
+        lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
+        mapped = {name: tables[name] for relation in driving for name in behind[relation]}
+        moved = changed <= mapped.keys() - lookups
+        if not moved or not all(has_snapshot(tables[name], _recorded(job, name)) for name in changed):
+            return self._replace_all(job, self._run(job, model.sql), full)
+        if read_held(self.catalog, job.contract, job.was_held) is None:
+            return self._replace_all(job, self._run(job, model.sql), full)
+        return self._apply_changes(job, model, mapped)
+
+    def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> _Job:
+        output = output or ensure_table(self.catalog, contract.identifier, contract.table)
+        shape = contract.table
+        columns = [(field.name, field.type.name, field.required) for field in shape.fields]
+        checks = table_checks(self.mesh, contract)
+        # A rule that changes is held against all rows again, as a query that changes is run over all again.
+        model = content_hash(repr((query, columns, shape.key, shape.partition, checks)).encode())
+        job = _Job(contract, output, inputs, model, checks)
+        noted = built_from(output, head(output))
+        if noted is None:
+            return job
+        snapshot, summary = noted
+        held = summary.get("mesh.held")
+        return replace(
+            job,
+            was_inputs=json.loads(summary["mesh.inputs"]),
+            was_model=summary.get("mesh.model"),
+            was_held=int(held) if held else None,
+            recorded_at=snapshot,
+        )
+
+    def _is_current(self, job: _Job) -> bool:
+        return job.was_inputs == job.inputs and job.was_model == job.model
+
+    def _show(self, relation: str, source: str) -> None:
+        columns = ", ".join(quoted(field.name) for field in self.shapes[relation].fields)
+        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
+
+    def _show_unions(self, model: Model) -> None:
+        for name, (interface, implementations) in interface_unions(self.mesh).items():
+            if name in model.inputs:
+                query = union_select(interface, {c.identifier: {} for c in implementations})
+                self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {query}")
+
+    def _run(self, job: _Job, query: str, condition: str = "true") -> pa.Table:
+        """The rows of a model's query, in the contract's columns and types, none of them yet held to be required."""
+        shape = job.contract.table
+        columns = ", ".join(typed(field) for field in shape.fields)
+        try:
+            rows = self.connection.execute(
+                f"SELECT {columns} FROM (\n{query}\n) AS made WHERE {condition}"
+            ).to_arrow_table()
+        except duckdb.IOException as error:
+            raise Unavailable(
+                f"{job.contract.identifier}: its inputs cannot be read: {error}. Build again."
+            ) from error
+        except duckdb.Error as error:
+            raise NeedsAttention(
+                f"{self.models[job.contract.identifier].path}: DuckDB stops at a row: {error}. Nothing was "
+                "committed. Let the query take that row, or mend the input."
+            ) from error
+        return rows.cast(_optional(arrow_schema(shape)))
+
+    def _apply_changes(self, job: _Job, model: Model, driving: Mapping[str, Table]) -> Built:
+        """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
+        left, came = self._changed_rows(job, driving)
+        rows = {name: pa.concat_tables([left[name], came[name]]) for name in driving}
+        touched_rows = self._run_over(job, model, driving, rows)
+        touched = partitions_of(job.output, touched_rows)
+        files = files_in(job.output, touched)
+        if files is None:
+            return self._replace_all(job, self._run(job, model.sql), False)
+        if not touched_rows.num_rows:
+            self._commit(job, [], touched_rows, job.was_held)
+            return job.built("noop")
+        columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
+        kept = f"SELECT {columns} FROM iceberg_scan({literal(job.output.metadata_location)}) AS kept"
+        key = job.contract.table.key
+        if not any(gone.num_rows for gone in left.values()):
+            existing = read_files(job.output, files, key) if key else None
+            audited = audit_rows(self.connection, job.contract, job.checks, touched_rows, existing, kept)
+            faults.point("build.computed")
+            self._commit(job, [], audited.rows, append_held(self.catalog, job.contract, job.was_held, audited.held))
+            return job.built("incremental", len(touched), audited)
+        with registered(self.connection, "mesh_touched", touched_rows):
+            redone = self._run(job, model.sql, in_partitions(job.contract.table, "made", "mesh_touched"))
+            kept += f" WHERE NOT {in_partitions(job.contract.table, 'kept', 'mesh_touched')}"
+            audited = audit_rows(self.connection, job.contract, job.checks, redone, kept=kept)
+            faults.point("build.computed")
+            held = self._replace_held(job, audited, "mesh_touched")
+        self._commit(job, [task.file for task in files], audited.rows, held)
+        return job.built("rebuild", len(touched), audited)
+
+    def _changed_rows(
+        self, job: _Job, driving: Mapping[str, Table]
+    ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+        left: dict[str, pa.Table] = {}
+        came: dict[str, pa.Table] = {}
+        for name, table in driving.items():
+            columns = [field.name for field in self.shapes[name].fields]
+            gone, new = changed_files(table, _recorded(job, name))
+            left[name], came[name] = read_files(table, gone, columns), read_files(table, new, columns)
+            if gone:
+                # Rows that were only moved to another file, by compaction, have not changed.
+                left[name], came[name] = (
+                    self._without(left[name], came[name]),
+                    self._without(came[name], left[name]),
+                )
+        return left, came
+
+    def _without(self, rows: pa.Table, others: pa.Table) -> pa.Table:
+        with registered(self.connection, "mesh_rows", rows), registered(self.connection, "mesh_others", others):
+            query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
+            return self.connection.execute(query).to_arrow_table().cast(rows.schema)
+
+    def _run_over(
+        self, job: _Job, model: Model, driving: Mapping[str, Table], rows: Mapping[str, pa.Table]
+    ) -> pa.Table:
+        """The query's rows for these rows of its driving input; the whole input is in place again afterwards."""
+        with ExitStack() as stack:
+            for number, name in enumerate(driving):
+                stack.enter_context(registered(self.connection, f"mesh_delta_{number}", rows[name]))
+                self._show(name, f"mesh_delta_{number}")
+            found = self._run(job, model.sql)
+        for name, table in driving.items():
+            self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
+        return found
+
+    def _replace_all(self, job: _Job, rows: pa.Table, always: bool) -> Built:
+        """Replace the whole content.
+
+        Where it is the same already, only the inputs are noted (in a snapshot without files): nothing that reads this
+        table then has changed rows to carry over, and the next build need not compare again.
+        """
+        audited = audit_rows(self.connection, job.contract, job.checks, rows)
+        # Files that are partitioned in an older way are written anew even where their rows are the same.
+        stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
+        if stays and self._is_content(job, audited):
+            if job.was_inputs == job.inputs:
+                note(job.output, {"mesh.model": f"{job.recorded_at} {job.model}"})
+            else:
+                self._commit(job, [], rows.slice(0, 0), job.was_held)
+            return job.built("noop")
+        faults.point("build.computed")
+        held = self._replace_held(job, audited)
+        self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
+        return job.built("rebuild", self._count_partitions(job, audited.rows), audited)
+
+    def _replace_held(self, job: _Job, audited: Audited, touched: str | None = None) -> int | None:
+        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
+
+    def _is_content(self, job: _Job, audited: Audited) -> bool:
+        """Whether the output and what is held back are these very rows, in any order."""
+        columns = ", ".join(quoted(name) for name in audited.rows.column_names)
+        present = f"SELECT {columns} FROM iceberg_scan({literal(job.output.metadata_location)})"
+        if not self._are_rows(audited.rows, present):
+            return False
+        was_held = read_held(self.catalog, job.contract, job.was_held)
+        with registered(self.connection, "mesh_was_held", was_held):
+            held = as_held(job.contract, audited.held)
+            return was_held is not None and self._are_rows(held, "SELECT * FROM mesh_was_held")
+
+    def _are_rows(self, rows: pa.Table, present: str) -> bool:
+        with registered(self.connection, "mesh_rows", rows):
+            made = f"SELECT {', '.join(quoted(name) for name in rows.column_names)} FROM mesh_rows"
+            if self._count(f"SELECT count(*) FROM ({present})") != rows.num_rows:
+                return False
+            # Of two equally long lists, one has nothing that the other lacks only where they are the same.
+            return self._count(f"SELECT count(*) FROM ({made} EXCEPT ALL {present})") == 0
+
+    def _count_partitions(self, job: _Job, rows: pa.Table) -> int:
+        values = ", ".join(partition_values(job.contract.table, "mesh_rows")) or "true"
+        with registered(self.connection, "mesh_rows", rows):
+            return self._count(f"SELECT count(*) FROM (SELECT DISTINCT {values} FROM mesh_rows)")
+
+    def _count(self, query: str) -> int:
+        found = self.connection.execute(query).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def _commit(self, job: _Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
+        """Publish; `held` is the snapshot of what is held back that belongs to it."""
+        summary = {"mesh.inputs": json.dumps(job.inputs, sort_keys=True), "mesh.model": job.model}
+        if held is not None:
+            summary["mesh.held"] = str(held)
+        replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
+
+
+def _changed_inputs(job: _Job) -> set[str] | None:
+    """The inputs that have moved since the last build, or None where more than the inputs is another."""
+    was = job.was_inputs
+    if was is None or was.keys() != job.inputs.keys() or job.was_model != job.model:
+        return None
+    return {name for name, now in job.inputs.items() if was[name] != now}
+
+
+def _recorded(job: _Job, name: str) -> int | None:
+    """The snapshot of the table `name` that the output was last built from."""
+    recorded = (job.was_inputs or {})[name]
+    assert not isinstance(recorded, str), f"{name} is no table"
+    return recorded
+
+
+def _optional(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
