@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mesh_platform.lake.bounds import newest
 from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.delta import head
 from mesh_platform.lake.history import snapshots_on_main
 from mesh_platform.lake.landing import landing_name, rejected_name, removed_name
 from mesh_platform.relation import quoted
-from mesh_platform.view import count_orphans, open_session
+from mesh_platform.view import count_orphans, open_session, tables_of_references
 
 if TYPE_CHECKING:
     import duckdb
     from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
 
     from mesh_platform.contract import Contract
     from mesh_platform.domain import Mesh
@@ -45,15 +48,31 @@ class TableStatus:
 
 
 def read_status(mesh: Mesh, catalog: Catalog, now: datetime) -> list[TableStatus]:
-    """The status of all tables that exist, landing tables first in each domain; ages are against `now`."""
-    with open_session(mesh, catalog, locked=False) as session:
+    """The status of all tables that exist, landing tables first in each domain; ages are against `now`.
+
+    Manifests say most of it; rows are read only to count orphans, and quarantines that are not empty.
+    """
+    tables = {
+        name: (contract, kind, column, table)
+        for contract in mesh.contracts.values()
+        for name, kind, column in _tables(mesh, contract)
+        if (table := find_table(catalog, name)) is not None
+    }
+    refused = {
+        landing_name(contract): contract
+        for contract, kind, _, table in tables.values()
+        if kind == "quarantine" and _total(table, "total-records")
+    }
+    beside = [name(contract) for contract in refused.values() for name in (landing_name, rejected_name, removed_name)]
+    with open_session(mesh, catalog, only=[*beside, *tables_of_references(mesh)], locked=False) as session:
         orphans = count_orphans(mesh, session)
-        return [
-            status
-            for contract in mesh.contracts.values()
-            for name, kind, column in _tables(mesh, contract)
-            if (status := _status(catalog, session, contract, name, kind, column, now, orphans)) is not None
-        ]
+        waiting = {
+            name: _waiting(session, contract, removed_name(contract) in tables) for name, contract in refused.items()
+        }
+    return [
+        _status(name, contract, kind, column, table, now, waiting.get(name, 0), orphans.get(name))
+        for name, (contract, kind, column, table) in tables.items()
+    ]
 
 
 def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
@@ -67,56 +86,48 @@ def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | No
 
 
 def _status(
-    catalog: Catalog,
-    session: duckdb.DuckDBPyConnection,
-    contract: Contract,
     name: str,
+    contract: Contract,
     kind: str,
     column: str | None,
+    table: Table,
     now: datetime,
-    orphans: dict[str, int],
-) -> TableStatus | None:
-    table = find_table(catalog, name)
-    if table is None:
-        return None
-    snapshot = table.current_snapshot()
-    summary = snapshot.summary if snapshot else None
-    newest = _one(session, f"select max({quoted(column)}) from {quoted(name)}") if column and snapshot else None
-    lag = max(0, int((now - newest).total_seconds())) if isinstance(newest, datetime) else None
+    waiting: int,
+    orphans: int | None,
+) -> TableStatus:
+    at = newest(table, column) if column else None
+    lag = max(0, int((now - at).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
     fields = table.spec().fields
     source = {field.field_id: field.name for field in table.schema().fields}
     return TableStatus(
         table=name,
         kind=kind,
-        rows=int(summary["total-records"] or 0) if summary else 0,
-        snapshot_id=snapshot.snapshot_id if snapshot else None,
+        rows=_total(table, "total-records"),
+        snapshot_id=head(table),
         snapshots=len(snapshots_on_main(table)),
-        files=int(summary["total-data-files"] or 0) if summary else 0,
+        files=_total(table, "total-data-files"),
         partition_spec=", ".join(f"{field.transform}({source[field.source_id]})" for field in fields) or "none",
-        max_event_time=newest if isinstance(newest, datetime) else None,
+        max_event_time=at,
         lag_s=lag,
         promise_s=promise,
         fresh=lag <= promise if lag is not None and promise is not None else None,
-        quarantined=_waiting(session, catalog, contract) if kind == "landing" else None,
-        orphans=orphans.get(name),
+        quarantined=waiting if kind == "landing" else None,
+        orphans=orphans,
     )
 
 
-def _waiting(session: duckdb.DuckDBPyConnection, catalog: Catalog, contract: Contract) -> int:
-    if find_table(catalog, rejected_name(contract)) is None:
-        # A build makes the landing table that it reads; the quarantine comes with the first ingest.
-        return 0
+def _total(table: Table, name: str) -> int:
+    snapshot = table.current_snapshot()
+    return int(snapshot.summary[name] or 0) if snapshot and snapshot.summary else 0
+
+
+def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract, removed: bool) -> int:
     settled = f"select event_id from {quoted(landing_name(contract))}"
-    if find_table(catalog, removed_name(contract)) is not None:
+    if removed:
         settled += f" union all select event_id from {quoted(removed_name(contract))}"
     rejected = quoted(rejected_name(contract))
-    found = _one(session, f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})")
-    assert isinstance(found, int)
-    return found
-
-
-def _one(session: duckdb.DuckDBPyConnection, sql: str) -> object:
-    row = session.execute(sql).fetchone()
-    assert row is not None
-    return row[0]
+    waiting = f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})"
+    found = session.execute(waiting).fetchone()
+    assert found is not None
+    return int(found[0])

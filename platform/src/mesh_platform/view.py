@@ -278,6 +278,15 @@ def _instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
+def tables_of_references(mesh: Mesh) -> list[str]:
+    """The tables with references and those that they point to: what `count_orphans` reads."""
+    pointing = {name: _references(contract) for name, contract in mesh.contracts.items()}
+    return [
+        *(name for name, fields in pointing.items() if fields),
+        *{_target(field)[0] for fields in pointing.values() for field in fields},
+    ]
+
+
 def _references(contract: Contract) -> list[Field]:
     return [field for field in contract.table.fields if field.references]
 
