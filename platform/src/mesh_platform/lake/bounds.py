@@ -17,7 +17,8 @@ def newest(table: Table, column: str) -> datetime | None:
 
     The Iceberg spec (Appendix D) has such a bound as eight bytes, microseconds since 1970, the lowest byte first.
 
-    None where the table has no row with a value, or not yet the column that its contract says. A file whose rows were deleted in part still counts whole.
+    None where the table has no row with a value, or not yet the column that its contract says. A file whose rows were
+    deleted in part still counts whole.
     """
     field = next((field for field in table.schema().fields if field.name == column), None)
     if field is None or not isinstance(field.field_type, TimestamptzType):
