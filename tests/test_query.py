@@ -72,7 +72,7 @@ def test_an_unknown_table_is_wrong_use(filled: State, table: str) -> None:
     assert "no such table" in filled.mesh("rollback", table, "--to", "1", check=2).err
 
 
-def test_a_partition_changed_in_the_contract_is_refused(
+def test_a_partition_changed_in_the_contract_is_refused_until_it_is_applied(
     mesh_copy: Path, tmp_path: Path, make_state: Callable[..., State]
 ) -> None:
     state = make_state(tmp_path / "state", root=mesh_copy)
@@ -80,7 +80,10 @@ def test_a_partition_changed_in_the_contract_is_refused(
     path = mesh_copy / "domains" / "west_warehouse" / "contracts" / "orders_west.odcs.yaml"
     path.write_text(path.read_text().replace("month(order_ts)", "year(order_ts)"))
     refused = state.mesh("build", check=1)
-    assert "is partitioned by month as order_ts_month, the contract says year" in refused.err
+    assert "is partitioned by month(order_ts), the contract says year(order_ts)" in refused.err
+    assert "Run 'mesh evolve west_warehouse.orders_west'" in refused.err
+    state.json("evolve", "west_warehouse.orders_west")
+    assert "rebuild" in {row["mode"] for row in state.json("build", "west_warehouse")}
 
 
 def test_an_empty_catalog_beside_tables_is_not_taken_for_a_new_one(

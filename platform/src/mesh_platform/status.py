@@ -144,7 +144,7 @@ def _age(
         found = newest(table, str(column))
         return found.isoformat() if found else None
 
-    text = memo.get(f"newest {name}", [head(table), column], read) if column else None
+    text = memo.get(f"newest {name}", [head(table), table.schema().schema_id, column], read) if column else None
     at = datetime.fromisoformat(text) if text else None
     lag = max(0, int((now - at).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None

@@ -17,10 +17,12 @@ def newest(table: Table, column: str) -> datetime | None:
 
     The Iceberg spec (Appendix D) has such a bound as eight bytes, microseconds since 1970, the lowest byte first.
 
-    None where the table has no row with a value. A file whose rows were deleted in part still counts whole.
+    None where the table has no row with a value, or not yet the column that its contract says. A file whose rows were
+    deleted in part still counts whole.
     """
-    field = table.schema().find_field(column)
-    assert isinstance(field.field_type, TimestamptzType), f"{column} is {field.field_type}"
+    field = next((field for field in table.schema().fields if field.name == column), None)
+    if field is None or not isinstance(field.field_type, TimestamptzType):
+        return None
     bounds = [task.file.upper_bounds.get(field.field_id) for task in table.scan().plan_files()]
     micros = [int.from_bytes(bound, "little", signed=True) for bound in bounds if bound is not None]
     return micros_to_timestamptz(max(micros)) if micros else None
