@@ -10,7 +10,8 @@ from mesh_platform.build import build
 from mesh_platform.errors import ConflictError, NeedsAttention, UsageError
 from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.releases import Release, find_release, make_release, read_releases
-from mesh_platform.view import open_session, run_query
+from mesh_platform.query import run_query
+from mesh_platform.view import open_session
 
 from .small_mesh import Place, Sale, small_mesh
 from .test_build import run_build

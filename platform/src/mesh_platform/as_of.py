@@ -1,4 +1,4 @@
-"""Which state of each table a session shows: a time, a release or a snapshot arrives; a state for each table leaves."""
+"""Which state of each table a session shows: a time, release or snapshot arrives; a state for each table leaves."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ def _parse_time(value: datetime | str) -> datetime:
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError as error:
         raise UsageError(
-            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, or <table>@<snapshot id>; "
-            "'mesh status' lists the tables."
+            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, a release such as r3 ('mesh releases'), or "
+            "<table>@<snapshot id> ('mesh history')."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
