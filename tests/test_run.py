@@ -138,10 +138,14 @@ def test_another_history_in_the_same_state_is_refused(state: State) -> None:
 
 def test_rates_of_the_wire_are_what_the_key_counts(mesh: Mesh) -> None:
     sites = {d.name: d.site for d in mesh.domains.values() if d.site}
-    key = answer_key(ROOT, sites, 1, date(2025, 10, 1), 4, Rates(late=0, duplicate=0, malformed=0.1))
-    fact = key["logistics_core.fact_orders"]
-    assert 0.07 < sum(key["quarantine"].values()) / fact["all"] < 0.13
-    clean = answer_key(ROOT, sites, 1, date(2025, 10, 1), 4, Rates(late=0, duplicate=0, malformed=0))
+    feeds = {c.identifier: c.event.name for c in mesh.ingested() if c.event and c.event.name == "order_created"}
+
+    def key(rates: Rates) -> dict[str, Any]:
+        return answer_key(ROOT, sites, feeds, mesh.contracts, 1, date(2025, 10, 1), 4, rates)
+
+    struck, clean = key(Rates(late=0, duplicate=0, malformed=0.1)), key(Rates(late=0, duplicate=0, malformed=0))
+    fact = struck["logistics_core.fact_orders"]
+    assert 0.07 < sum(struck["quarantine"].values()) / fact["all"] < 0.13
     assert clean["logistics_core.fact_orders"]["rows"] == fact["all"]
 
 

@@ -30,7 +30,7 @@ NEWCOMER_SHARE = 0.001
 # Cheap things are bought by the handful.
 CHEAP, MORE_OF_CHEAP, MORE_OF_DEAR, MOST_UNITS = 1500, 0.55, 0.8, 12
 # Share of sales by local hour of the day, to be scaled: few at night, a peak at noon and one in the evening.
-HOURS = np.array([18, 15, 15, 14, 13, 12, 15, 25, 40, 52, 60, 66, 70, 62, 55, 52, 54, 60, 70, 80, 82, 68, 42, 20])
+HOURS = np.array([30, 26, 24, 22, 20, 20, 22, 28, 40, 52, 60, 66, 70, 62, 55, 52, 54, 60, 70, 80, 82, 68, 42, 20])
 
 
 @dataclass(frozen=True)
