@@ -85,17 +85,16 @@ def _status(
     newest = _one(session, f"select max({quoted(column)}) from {quoted(name)}") if column and snapshot else None
     lag = max(0, int((now - newest).total_seconds())) if isinstance(newest, datetime) else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
+    rows = int(summary["total-records"] or 0) if summary else 0
+    if kind == "held":
+        # That state counts which belongs to the published one.
+        rows = int(str(_one(session, f"select count(*) from {quoted(name)}")))
     fields = table.spec().fields
     source = {field.field_id: field.name for field in table.schema().fields}
     return TableStatus(
         table=name,
         kind=kind,
-        # Of what is held back, the state counts that belongs to the published one.
-        rows=int(str(_one(session, f"select count(*) from {quoted(name)}")))
-        if kind == "held"
-        else int(summary["total-records"] or 0)
-        if summary
-        else 0,
+        rows=rows,
         snapshot_id=snapshot.snapshot_id if snapshot else None,
         snapshots=len(snapshots_on_main(table)),
         files=int(summary["total-data-files"] or 0) if summary else 0,
@@ -104,16 +103,16 @@ def _status(
         lag_s=lag,
         promise_s=promise,
         fresh=lag <= promise if lag is not None and promise is not None else None,
-        quarantined=_waiting(session, contract, find_table(catalog, removed_name(contract)) is not None)
-        if kind == "landing"
-        else None,
+        quarantined=_waiting(catalog, session, contract) if kind == "landing" else None,
         orphans=orphans.get(name),
     )
 
 
-def _waiting(session: duckdb.DuckDBPyConnection, contract: Contract, removed: bool) -> int:
+def _waiting(catalog: Catalog, session: duckdb.DuckDBPyConnection, contract: Contract) -> int:
+    if find_table(catalog, rejected_name(contract)) is None:
+        return 0
     settled = f"select event_id from {quoted(landing_name(contract))}"
-    if removed:
+    if find_table(catalog, removed_name(contract)) is not None:
         settled += f" union all select event_id from {quoted(removed_name(contract))}"
     rejected = quoted(rejected_name(contract))
     found = _one(session, f"select count(*) from {rejected} where event_id is null or event_id not in ({settled})")

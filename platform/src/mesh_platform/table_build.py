@@ -290,8 +290,9 @@ class Builder:
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
         if not always and head(job.output) is not None and self._is_content(job, audited):
-            self._commit(job, [], rows.slice(0, 0), job.was_held)
-            return job.built("noop")
+            none = rows.slice(0, 0)
+            self._commit(job, [], none, job.was_held)
+            return job.built("noop", audited=replace(audited, rows=none, held=None))
         faults.point("build.computed")
         held = self._replace_held(job, audited)
         self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
