@@ -199,6 +199,18 @@ def test_a_rollback_of_the_table_takes_what_is_held_back_along(place: Place):
     check(place, [sale(1, "0.50"), sale(2, "0.50"), sale(3, "1.00")])
 
 
+def test_what_is_held_back_in_other_partitions_stays_where_some_are_redone(place: Place):
+    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    kept = [sale(1, "0.50"), sale(2, "0.50", 1000)]
+    snapshot = place.land("alpha", kept)
+    place.land("alpha", [sale(3, "0.50", 1100)])
+    place.build(FACT)
+    place.catalog.load_table("alpha.sales_alpha__raw").manage_snapshots().rollback_to_snapshot(snapshot).commit()
+    built = place.build(FACT)[FACT]
+    assert (built.mode, built.partitions, built.held) == ("rebuild", 1, 1)
+    check(place, kept)
+
+
 def test_what_is_held_back_survives_the_expiry_of_its_recorded_state(place: Place):
     rule(place, {**CHEAP, "customProperties": QUARANTINE})
     place.land("alpha", [sale(1, "0.50")])

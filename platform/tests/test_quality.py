@@ -195,6 +195,9 @@ def test_what_only_warns_is_published_and_told(place: Place):
 def test_a_rule_that_changes_is_held_against_rows_that_are_there_already(place: Place):
     place.land("alpha", [sale(1, "0.50")])
     place.build()
+    rule(place, {**CHEAP, "customProperties": WARN})
+    warned = place.build()[FACT]
+    assert (warned.mode, len(warned.warnings)) == ("noop", 1)
     rule(place, CHEAP)
     assert "is broken in 1 row" in refused(place)
 

@@ -171,6 +171,36 @@ def test_what_another_builder_moves_meanwhile_is_looked_at_again(
     assert len(set(names(place))) == len(names(place))
 
 
+def test_what_was_built_from_a_state_that_is_gone_again_is_in_no_release(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    place.build()
+    place.land("alpha", [Sale(1)])
+    own: list[int] = []
+    passed: list[str] = []
+
+    def other_builder(name: str) -> None:
+        passed.append(name)
+        # Between our build of the shop and our build of the fact there is another state of the shop.
+        if name != "build.committed" or len(own) > 1:
+            return
+        sales = place.catalog.load_table("alpha.sales_alpha")
+        if not own and sales.scan().count():
+            own.append(heads(place)["alpha.sales_alpha"])
+            place.land("alpha", [Sale(2)])
+            build(place.mesh, place.catalog, ["alpha.sales_alpha"])
+        elif own and place.catalog.load_table(FACT).scan().count() == 2:
+            own.append(0)
+            sales.manage_snapshots().rollback_to_snapshot(own[0]).commit()
+
+    monkeypatch.setattr("mesh_platform.faults.point", other_builder)
+    place.build()
+    monkeypatch.undo()
+    assert len(own) == 2
+    assert names(place)[0] != "r1"
+    check(place)
+
+
 def test_of_a_table_that_moved_no_release_is_made(place: Place):
     place.build()
     old = heads(place)

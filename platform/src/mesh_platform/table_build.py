@@ -297,11 +297,12 @@ class Builder:
         # Files that are partitioned in an older way are written anew even where their rows are the same.
         stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
         if stays and self._is_content(job, audited):
+            none = rows.slice(0, 0)
             if job.was_inputs == job.inputs:
                 note(job.output, {"mesh.model": f"{job.recorded_at} {job.model}"})
             else:
-                self._commit(job, [], rows.slice(0, 0), job.was_held)
-            return job.built("noop")
+                self._commit(job, [], none, job.was_held)
+            return job.built("noop", audited=replace(audited, rows=none, held=None))
         faults.point("build.computed")
         held = self._replace_held(job, audited)
         self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)

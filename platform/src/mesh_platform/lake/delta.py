@@ -38,9 +38,10 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
 
 
 def read_files(table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str]) -> pa.Table:
-    """The rows of some files, in the types that the table's columns have now."""
-    schema = table.schema().select(*columns)
-    return ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks)
+    """The rows of some files, in the types that the table's columns have now, and in the order of `columns`."""
+    names = list(columns)
+    schema = table.schema().select(*names)
+    return ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks).select(names)
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
@@ -63,7 +64,12 @@ def files_in(table: Table, partitions: set[Record]) -> list[FileScanTask] | None
 
 def all_files(table: Table) -> list[FileScanTask]:
     """The head's files."""
-    return list(_files_at(table, head(table)).values())
+    return files_at(table, head(table))
+
+
+def files_at(table: Table, snapshot_id: int | None) -> list[FileScanTask]:
+    """The files of a snapshot, none at None."""
+    return list(_files_at(table, snapshot_id).values())
 
 
 def _files_at(table: Table, snapshot_id: int | None) -> dict[_FileKey, FileScanTask]:

@@ -15,7 +15,7 @@ from mesh_platform import faults
 from mesh_platform.compare import DROPPED, Change, compare, identifying
 from mesh_platform.errors import ConflictError, ContractError, Problem, Unavailable
 from mesh_platform.lake.catalog import find_table, partition_name, present_shape
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.landing import held_name, held_shape, landing_name, landing_shape
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -54,7 +54,7 @@ def evolve(catalog: Catalog, contract: Contract) -> list[Change]:
 def _shapes(contract: Contract) -> dict[str, Shape]:
     """The tables whose shape the contract says. A quarantine and a ledger have the platform's."""
     landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
-    return landing | {contract.identifier: contract.table}
+    return landing | {contract.identifier: contract.table, held_name(contract): held_shape(contract)}
 
 
 def _refuse(contract: Contract, changes: list[Change]) -> None:
