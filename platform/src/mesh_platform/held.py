@@ -14,7 +14,7 @@ from mesh_platform import faults
 from mesh_platform.engine.duckdb import registered
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.commit import replace_files
-from mesh_platform.lake.delta import all_files, has_snapshot, head
+from mesh_platform.lake.delta import all_files, files_at, has_snapshot, head, read_files
 from mesh_platform.lake.landing import held_name, held_shape
 from mesh_platform.relation import in_partitions
 
@@ -33,8 +33,9 @@ def read_held(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> 
     table = ensure_table(catalog, held_name(contract), shape)
     if not has_snapshot(table, snapshot_id):
         return None
-    columns = tuple(field.name for field in shape.fields)
-    return table.scan(snapshot_id=snapshot_id, selected_fields=columns).to_arrow().cast(arrow_schema(shape))
+    # Read by the table's current schema, which that snapshot may be older than.
+    columns = [field.name for field in shape.fields]
+    return read_files(table, files_at(table, snapshot_id), columns).cast(arrow_schema(shape))
 
 
 def as_held(contract: Contract, rows: pa.Table | None) -> pa.Table:
