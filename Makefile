@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check real-orders clean-state lock
+.PHONY: help run test test-slow check real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder]"
@@ -25,8 +25,11 @@ help: ## List the targets
 run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
 	@$(BIN)/mesh run $(ARGS)
 
-test: .venv/test ## Install what the tests need and run them all
-	@$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+test: .venv/test ## Install what the tests need and run those that everybody runs before a push
+	@$(BIN)/pytest -n auto --dist loadgroup -m "not slow" $(ARGS)
+
+test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
+	@$(BIN)/pytest -n auto --dist loadgroup -m slow $(ARGS)
 
 check: .venv/test ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check

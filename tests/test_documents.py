@@ -1,0 +1,81 @@
+"""The documents do what they say: their commands run in order, and print the lines that stand below them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, State
+
+Shell = Callable[[str], str]
+
+
+def commands(document: str) -> Iterator[tuple[str, list[str]]]:
+    """(command, expected lines) of each console block; a command goes on in lines that begin with `>`."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            first, *lines = part.rstrip("\n").split("\n")
+            more = [line[2:] for line in lines if line.startswith(">")]
+            yield "\n".join([first, *more]), lines[len(more) :]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Shell:
+    """Runs a command in a clone in which `make run` has been called."""
+    repository = tmp_path_factory.mktemp("documents") / "repository"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        if (ROOT / name).exists():
+            (repository / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, repository / name)
+    environment = {k: v for k, v in make_state(repository).environment.items() if not k.startswith("MESH_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"$ {command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    run("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm t")
+    run("mesh run")
+    return run
+
+
+# The answers leave everything as it was; the tour of the README does not, and comes last.
+@pytest.mark.slow
+@pytest.mark.parametrize("document", ["docs/answers.md", "README.md"])
+def test_the_commands_of_a_document_print_what_stands_below_them(shell: Shell, document: str) -> None:
+    variables = ""
+    for command, expected in commands(document):
+        # The environment is there; what `make run` adds to `mesh run` is to set it up.
+        if command.startswith("source "):
+            continue
+        done = shell(variables + re.sub(r"^make run$", "mesh run", command))
+        if re.match(r"\w+=\$\(", command):
+            variables += f"{command}\n"
+        printed = [_squeezed(line) for line in done.splitlines()]
+        for line in expected:
+            pattern = re.escape(_squeezed(line)).replace(r"\.\.\.", ".*")
+            assert any(re.fullmatch(pattern, each) for each in printed), (
+                f"{document}: $ {command}\nlacks: {line}\nprinted:\n{done}"
+            )
+
+
+def _squeezed(line: str) -> str:
+    return " ".join(line.split())
