@@ -8,14 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_platform.lake.commit import replace_files
 from mesh_platform.lake.delta import all_files
+from mesh_platform.lake.evolution import evolve
 from mesh_platform.status import read_status
 from mesh_platform.view import open_session
 
-from .small_mesh import START, Place, Sale, small_mesh
+from .small_mesh import BUYER_SQL, START, Place, Sale, small_mesh
 from .test_build import run_build
 from .test_quality import CHEAP, FACT, FACT_WITHOUT, QUARANTINE, refused, rule, sale
 
@@ -222,3 +224,40 @@ def test_what_is_held_back_survives_the_expiry_of_its_recorded_state(place: Plac
     place.land("alpha", [sale(2, "0.50")])
     assert place.build(FACT)[FACT].mode == "rebuild"
     check(place, [sale(1, "0.50"), sale(2, "0.50")])
+
+
+def test_what_is_held_back_follows_a_changed_contract(place: Place):
+    rule(place, BOB, column="buyer")
+    place.land("alpha", [sale(1, "1.00"), sale(2, "2.00", buyer="bob")])
+    place.build()
+    before = place.snapshots(FACT), place.snapshots(HELD)
+    old = f"{FACT}@{before[0][-1]}"
+    path = place.root / "domains/core/contracts/fact_sales.odcs.yaml"
+    contract = yaml.safe_load(path.read_text())
+    columns = contract["schema"][0]["properties"]
+    (amount,) = (column for column in columns if column["name"] == "amount")
+    amount |= {"name": "total", "customProperties": [{"property": "mesh.renamedFrom", "value": ["amount"]}]}
+    columns.append({"name": "note", "logicalType": "string", "physicalType": "string", "description": "A."})
+    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    select = FACT_WITHOUT.format("true").replace("amount", "amount as total, cast(null as varchar) as note")
+    place.write("core/models/fact_sales.sql", select)
+    place.write("core/models/dim_buyer.sql", BUYER_SQL.replace("sum(amount)", "sum(total)"))
+    changes = {(change.table, change.change) for change in evolve(place.catalog, place.mesh.contract(FACT))}
+    assert changes == {(table, kind) for table in (FACT, HELD) for kind in ("rename", "add")}
+    assert {built.mode for built in place.build().values()} == {"noop"}
+    assert (place.snapshots(FACT), place.snapshots(HELD)) == before
+    place.land("alpha", [sale(3, "3.00", buyer="bert")])
+    assert place.build()[FACT].held == 1
+    rows = "SELECT event_id, total, note FROM {} ORDER BY 1"
+    held = [("alpha-0002", Decimal("2.00"), None), ("alpha-0003", Decimal("3.00"), None)]
+    with open_session(place.mesh, place.catalog) as session:
+        assert session.execute(rows.format(HELD)).fetchall() == held
+    with open_session(place.mesh, place.catalog, as_of=old) as session:
+        assert session.execute(f"SELECT event_id, total FROM {HELD}").fetchall() == [("alpha-0002", Decimal("2.00"))]
+    # From snapshots of both shapes, by partition and as a whole.
+    place.catalog.load_table("alpha.sales_alpha__raw").delete("event_id = 'alpha-0003'")
+    place.build()
+    assert ids(place, HELD) == ["alpha-0002"]
+    place.build(full=True)
+    with open_session(place.mesh, place.catalog) as session:
+        assert session.execute(rows.format(HELD)).fetchall() == held[:1]

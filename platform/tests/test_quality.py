@@ -167,7 +167,7 @@ def test_a_bound_other_than_none_is_held_against_the_whole_table(place: Place):
 
 
 def test_the_whole_table_is_what_it_would_be_where_partitions_are_redone(place: Place):
-    snapshot = place.land("alpha", [sale(1, "1.00"), sale(2, "1.00", 1000)])
+    snapshot = place.land("alpha", [sale(1, "0.50"), sale(2, "1.00", 1000)])
     place.land("alpha", [sale(3, "1.00", 1000), sale(4, "1.00", 2000)])
     place.build()
     rule(place, {"metric": "rowCount", "mustBe": 4})
@@ -175,8 +175,11 @@ def test_the_whole_table_is_what_it_would_be_where_partitions_are_redone(place: 
     place.catalog.load_table("alpha.sales_alpha__raw").manage_snapshots().rollback_to_snapshot(snapshot).commit()
     place.land("alpha", [sale(5, "1.00", 1000), sale(6, "1.00", 2000), sale(7, "1.00", 2000)])
     assert "the number of rows is 5 and must be 4" in refused(place)
+    rule(place, {"metric": "rowCount", "mustBe": 5}, CHEAP)
+    assert "dollar' is broken in 1 row, as in (event_id=alpha-0001, amount=0.50)" in refused(place)
     rule(place, {"metric": "rowCount", "mustBe": 5})
-    assert place.build()[FACT].rows == 5
+    built = place.build()[FACT]
+    assert (built.mode, built.partitions, built.rows, len(place.rows(FACT))) == ("rebuild", 2, 4, 5)
 
 
 def test_what_only_warns_is_published_and_told(place: Place):
@@ -192,14 +195,21 @@ def test_what_only_warns_is_published_and_told(place: Place):
     assert warning.startswith("the number of rows is 3 and must be 7")
 
 
-def test_a_rule_that_changes_is_held_against_rows_that_are_there_already(place: Place):
-    place.land("alpha", [sale(1, "0.50")])
+def test_a_rule_that_changes_is_held_against_rows_that_are_there_already_and_moves_none(place: Place):
+    place.land("alpha", [sale(1, "0.50"), sale(2, "5.00")])
     place.build()
+    files = place.files(FACT)
     rule(place, {**CHEAP, "customProperties": WARN})
     warned = place.build()[FACT]
     assert (warned.mode, len(warned.warnings)) == ("noop", 1)
+    assert place.build()[FACT].warnings == ()
     rule(place, CHEAP)
-    assert "is broken in 1 row" in refused(place)
+    place.land("alpha", [sale(3, "5.00")])
+    assert "is broken in 1 row, as in (event_id=alpha-0001, amount=0.50)" in refused(place)
+    rule(place, {**CHEAP, "query": "SELECT COUNT(*) FROM ${object} WHERE amount < 0.10"})
+    built = place.build()[FACT]
+    assert (built.mode, built.rows) == ("incremental", 1)
+    assert files < place.files(FACT)
 
 
 def test_a_rule_of_an_interface_holds_for_what_implements_it_and_counts_once(place: Place):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -103,25 +104,33 @@ def audit_rows(
     rows: pa.Table,
     existing: pa.Table | None = None,
     kept: str = "",
+    recheck: bool = False,
 ) -> Audited:
     """Hold `rows` to what the contract promises: first what quarantines takes its rows out, then all else is checked.
 
     `existing` are the keys that stay in the partitions that the rows are appended to; `kept` is the SELECT of all
-    rows that stay. Raises NeedsAttention with the table, each broken rule and up to five rows of each.
+    rows that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
+    to five rows of each.
     """
+    of_rows = [check for check in checks if check.is_of_rows]
+    holding = [check for check in of_rows if check.on_failure == "quarantine"]
+    telling = [check for check in of_rows if check.on_failure != "quarantine"]
+    of_table = [check for check in checks if not check.is_of_rows]
+    held = None
     try:
-        of_rows = [check for check in checks if check.is_of_rows]
-        counts = _count_failing(connection, of_rows, rows)
-        quarantining = [check for check in of_rows if check.on_failure == "quarantine"]
-        held = None
-        if quarantining:
-            rows, held = _split(connection, quarantining, rows, any(counts[check] for check in quarantining))
-            others = [check for check in of_rows if check.on_failure != "quarantine"]
-            counts = _count_failing(connection, others, rows) if held.num_rows else counts
-        with registered(connection, OBJECT, rows), registered(connection, "mesh_existing", existing):
+        with _shown_as_object(connection, rows):
+            counts = _count_failing(connection, of_rows, rows.num_rows > 0)
+            if holding:
+                rows, held = _split(connection, holding, rows, any(counts[check] for check in holding))
+        with _shown_as_object(connection, rows), registered(connection, "mesh_existing", existing):
             faults = _structural_faults(connection, contract, rows, existing)
-            told = [(check, _words_of_rows(connection, check, n)) for check, n in counts.items() if n]
-        told += _of_table(connection, [check for check in checks if not check.is_of_rows], rows, kept)
+        with _shown_as_object(connection, rows, kept if recheck else ""):
+            if recheck or (held is not None and held.num_rows):
+                counts = _count_failing(connection, telling, True)
+            told = [(check, _words_of_rows(connection, check, counts[check])) for check in telling if counts[check]]
+        if of_table:
+            with _shown_as_object(connection, rows, kept):
+                told += _of_table(connection, of_table)
     except duckdb.Error as error:
         raise NeedsAttention(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
@@ -278,15 +287,27 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: duckdb.DuckDBPyConnecti
     return None
 
 
+@contextmanager
+def _shown_as_object(connection: duckdb.DuckDBPyConnection, rows: pa.Table, kept: str = "") -> Iterator[None]:
+    """Within the block OBJECT is `rows`, and those of the SELECT `kept`."""
+    columns = ", ".join(quoted(name) for name in rows.column_names)
+    before = f"SELECT {columns} FROM ({kept}) UNION ALL " if kept else ""
+    with registered(connection, "mesh_written", rows):
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {before}SELECT {columns} FROM mesh_written")
+        try:
+            yield
+        finally:
+            connection.execute(f"DROP VIEW {OBJECT}")
+
+
 def _count_failing(
-    connection: duckdb.DuckDBPyConnection, checks: Sequence[Check], rows: pa.Table
+    connection: duckdb.DuckDBPyConnection, checks: Sequence[Check], any_rows: bool
 ) -> dict[Check, int]:
-    """How many of `rows` break each of the checks, in one pass."""
-    if not checks or not rows.num_rows:
+    """How many rows break each of the checks, in one pass."""
+    if not checks or not any_rows:
         return dict.fromkeys(checks, 0)
     counts = ", ".join(f"count(*) FILTER (WHERE {check.failing})" for check in checks)
-    with registered(connection, OBJECT, rows):
-        found = connection.execute(f"SELECT {counts} FROM {OBJECT}").fetchone()
+    found = connection.execute(f"SELECT {counts} FROM {OBJECT}").fetchone()
     assert found is not None
     return dict(zip(checks, map(int, found), strict=True))
 
@@ -302,12 +323,9 @@ def _split(
         return f"concat_ws('; ', {', '.join(cases)})"
 
     why = f"{joined(c.name for c in checks)} AS {HELD_RULE}, {joined(c.words for c in checks)} AS {HELD_REASON}"
-    with registered(connection, OBJECT, rows):
-        held = connection.execute(f"SELECT *, {why} FROM {OBJECT} WHERE {fails}").to_arrow_table()
-        if any_fails:
-            rows = (
-                connection.execute(f"SELECT * FROM {OBJECT} WHERE NOT ({fails})").to_arrow_table().cast(rows.schema)
-            )
+    held = connection.execute(f"SELECT *, {why} FROM {OBJECT} WHERE {fails}").to_arrow_table()
+    if any_fails:
+        rows = connection.execute(f"SELECT * FROM {OBJECT} WHERE NOT ({fails})").to_arrow_table().cast(rows.schema)
     return rows, held
 
 
@@ -338,28 +356,19 @@ def _words_of_rows(connection: duckdb.DuckDBPyConnection, check: Check, count: i
     return f"{check.words} in {rows}, as in {_shown(connection, check.sample)}"
 
 
-def _of_table(
-    connection: duckdb.DuckDBPyConnection, checks: Sequence[Check], rows: pa.Table, kept: str
-) -> list[tuple[Check, str]]:
-    """The checks that the whole table, as it would be, does not keep to, each in words."""
-    if not checks:
-        return []
-    columns = ", ".join(quoted(name) for name in rows.column_names)
-    kept = f"SELECT {columns} FROM ({kept}) UNION ALL " if kept else ""
+def _of_table(connection: duckdb.DuckDBPyConnection, checks: Sequence[Check]) -> list[tuple[Check, str]]:
+    """The checks that OBJECT as a whole does not keep to, each in words."""
     told = []
-    with registered(connection, "mesh_written", rows):
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {kept}SELECT {columns} FROM mesh_written")
-        for check in checks:
-            found = connection.execute(f"SELECT ({check.number})").fetchone()
-            # Of no rows there may be no number, as of their greatest value: then nothing is wrong with it.
-            if found is None or found[0] is None:
-                continue
-            number = Decimal(str(found[0]))
-            if not number.is_finite() or not check.bound.holds(number):
-                sample = _shown(connection, check.sample) if check.sample else ""
-                as_in = f", as in {sample}" if sample else ""
-                told.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
-        connection.execute(f"DROP VIEW {OBJECT}")
+    for check in checks:
+        found = connection.execute(f"SELECT ({check.number})").fetchone()
+        # Of no rows there may be no number, as of their greatest value: then nothing is wrong with it.
+        if found is None or found[0] is None:
+            continue
+        number = Decimal(str(found[0]))
+        if not number.is_finite() or not check.bound.holds(number):
+            sample = _shown(connection, check.sample) if check.sample else ""
+            as_in = f", as in {sample}" if sample else ""
+            told.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
     return told
 
 

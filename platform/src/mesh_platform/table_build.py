@@ -1,10 +1,11 @@
 """One table brought up to date: its contract and the lake arrive, at most one new snapshot of it leaves.
 
 Each output snapshot says in its summary what it was built from: `mesh.inputs` (relation: snapshot id, or a hash of
-what is no table) and `mesh.model` (a hash of the query and of the output's shape). What is already built is known
-from there alone, so a build that was killed, doubled or rolled back is mended by the next one. Where only the model
-is another and makes the very rows of a snapshot, the table property `mesh.model` notes it beside that snapshot, which
-stays: tables above do not move.
+what is no table), `mesh.model` (a hash of the query and the output's shape), `mesh.rules` (a hash of what its rows
+were held to) and `mesh.held` (the snapshot of the rows held back). What is already built is known from there alone,
+so a build that was killed, doubled or rolled back is mended by the next one. Where only the model or the rules are
+others and the rows the very same, the table property `mesh.model` notes both beside that snapshot, which stays:
+tables above do not move.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 Inputs = dict[str, int | str | None]
+Mode = Literal["noop", "incremental", "rebuild"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Built:
     """
 
     table: str
-    mode: Literal["noop", "incremental", "rebuild"]
+    mode: Mode
     partitions: int
     rows: int
     snapshot_id: int | None
@@ -83,18 +85,15 @@ class _Job:
     output: Table
     inputs: Inputs
     model: str
+    rules: str
     checks: tuple[Check, ...]
     was_inputs: Inputs | None = None
     was_model: str | None = None
+    was_rules: str | None = None
     was_held: int | None = None
     recorded_at: int | None = None
 
-    def built(
-        self,
-        mode: Literal["noop", "incremental", "rebuild"],
-        partitions: int = 0,
-        audited: Audited | None = None,
-    ) -> Built:
+    def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
         rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
         warnings = audited.warnings if audited else ()
         name, counted = self.contract.identifier, held.num_rows if held else 0
@@ -174,9 +173,10 @@ class Builder:
         shape = contract.table
         columns = [(field.name, field.type.name, field.required) for field in shape.fields]
         checks = table_checks(self.mesh, contract)
-        # A rule that changes is held against all rows again, as a query that changes is run over all again.
-        model = content_hash(repr((query, columns, shape.key, shape.partition, checks)).encode())
-        job = _Job(contract, output, inputs, model, checks)
+        # What holds rows back is of what makes the table; what blocks or warns only looks at it.
+        holding = [check for check in checks if check.on_failure == "quarantine"]
+        model = content_hash(repr((query, columns, shape.key, shape.partition, holding)).encode())
+        job = _Job(contract, output, inputs, model, content_hash(repr(checks).encode()), checks)
         noted = built_from(output, head(output))
         if noted is None:
             return job
@@ -186,12 +186,13 @@ class Builder:
             job,
             was_inputs=json.loads(summary["mesh.inputs"]),
             was_model=summary.get("mesh.model"),
+            was_rules=summary.get("mesh.rules"),
             was_held=int(held) if held else None,
             recorded_at=snapshot,
         )
 
     def _is_current(self, job: _Job) -> bool:
-        return job.was_inputs == job.inputs and job.was_model == job.model
+        return (job.was_inputs, job.was_model, job.was_rules) == (job.inputs, job.model, job.rules)
 
     def _show(self, relation: str, source: str) -> None:
         columns = ", ".join(quoted(field.name) for field in self.shapes[relation].fields)
@@ -231,22 +232,27 @@ class Builder:
         files = files_in(job.output, touched)
         if files is None:
             return self._replace_all(job, self._run(job, model.sql), False)
-        if not touched_rows.num_rows:
-            self._commit(job, [], touched_rows, job.was_held)
-            return job.built("noop")
         columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
         kept = f"SELECT {columns} FROM iceberg_scan({literal(job.output.metadata_location)}) AS kept"
+        # Rules that are not those of before have not seen the rows that stay.
+        recheck = job.was_rules != job.rules
         key = job.contract.table.key
-        if not any(gone.num_rows for gone in left.values()):
+        if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
             existing = read_files(job.output, files, key) if key else None
-            audited = audit_rows(self.connection, job.contract, job.checks, touched_rows, existing, kept)
+            checks = job.checks if touched_rows.num_rows or recheck else ()
+            audited = audit_rows(self.connection, job.contract, checks, touched_rows, existing, kept, recheck)
             faults.point("build.computed")
-            self._commit(job, [], audited.rows, append_held(self.catalog, job.contract, job.was_held, audited.held))
-            return job.built("incremental", len(touched), audited)
+            held = append_held(self.catalog, job.contract, job.was_held, audited.held)
+            if job.was_inputs == job.inputs:
+                self._note(job)
+            else:
+                self._commit(job, [], audited.rows, held)
+            mode: Mode = "incremental" if touched_rows.num_rows else "noop"
+            return job.built(mode, len(touched), audited)
         with registered(self.connection, "mesh_touched", touched_rows):
             redone = self._run(job, model.sql, in_partitions(job.contract.table, "made", "mesh_touched"))
             kept += f" WHERE NOT {in_partitions(job.contract.table, 'kept', 'mesh_touched')}"
-            audited = audit_rows(self.connection, job.contract, job.checks, redone, kept=kept)
+            audited = audit_rows(self.connection, job.contract, job.checks, redone, None, kept, recheck)
             faults.point("build.computed")
             held = self._replace_held(job, audited, "mesh_touched")
         self._commit(job, [task.file for task in files], audited.rows, held)
@@ -299,7 +305,7 @@ class Builder:
         if stays and self._is_content(job, audited):
             none = rows.slice(0, 0)
             if job.was_inputs == job.inputs:
-                note(job.output, {"mesh.model": f"{job.recorded_at} {job.model}"})
+                self._note(job)
             else:
                 self._commit(job, [], none, job.was_held)
             return job.built("noop", audited=replace(audited, rows=none, held=None))
@@ -340,9 +346,14 @@ class Builder:
         assert found is not None
         return int(found[0])
 
+    def _note(self, job: _Job) -> None:
+        """Say that the published state is what the model and the rules of now make of the same inputs."""
+        note(job.output, {"mesh.model": f"{job.recorded_at} {job.model} {job.rules}"})
+
     def _commit(self, job: _Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
         """Publish; `held` is the snapshot of what is held back that belongs to it."""
-        summary = {"mesh.inputs": json.dumps(job.inputs, sort_keys=True), "mesh.model": job.model}
+        inputs = json.dumps(job.inputs, sort_keys=True)
+        summary = {"mesh.inputs": inputs, "mesh.model": job.model, "mesh.rules": job.rules}
         if held is not None:
             summary["mesh.held"] = str(held)
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)

@@ -66,13 +66,15 @@ def note(table: Table, properties: Mapping[str, str]) -> None:
 def built_from(table: Table, snapshot_id: int | None) -> tuple[int, Mapping[str, str]] | None:
     """What the build noted that made the state at a snapshot: the id and summary of the nearest with `mesh.inputs`.
 
-    A property that `note` set for that very snapshot stands for its `mesh.model`. None where no build noted anything.
+    A property that `note` set for that very snapshot stands for its `mesh.model` and `mesh.rules`. None where no
+    build noted anything.
     """
     snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
-    noted, _, model = table.properties.get("mesh.model", "").partition(" ")
+    noted, *made_by = table.properties.get("mesh.model", "").split(" ")
     for ancestor in ancestors_of(snapshot, table.metadata):
         summary = ancestor.summary.additional_properties if ancestor.summary else {}
         if "mesh.inputs" in summary:
-            own = {"mesh.model": model} if noted == str(ancestor.snapshot_id) else {}
-            return ancestor.snapshot_id, {**summary, **own}
+            own = zip(("mesh.model", "mesh.rules"), made_by, strict=False)
+            noted_here = dict(own) if noted == str(ancestor.snapshot_id) else {}
+            return ancestor.snapshot_id, summary | noted_here
     return None
