@@ -53,6 +53,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., S
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [PYICEBERG, DUCKDB, POLARS], ids=["pyiceberg", "duckdb", "polars"])
 def test_an_outside_reader_sees_the_same_totals(filled: State, reader: str) -> None:
     sql = "select count(*)::int as n, sum(quantity)::int as q, sum(amount_usd) as usd from logistics_core.fact_orders"

@@ -17,6 +17,7 @@ DEAR = """      - type: sql
 """
 
 
+@pytest.mark.slow
 def test_a_rule_warns_holds_back_or_blocks_and_a_release_is_seen_as_one(
     tmp_path: Path, mesh_copy: Path, make_state: Callable[..., State]
 ) -> None:

@@ -19,7 +19,7 @@ from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import Problem, UsageError
 from mesh_platform.event import Record
-from mesh_platform.producer import find_producer, read_csv, wrap
+from mesh_platform.producer import find_producer, read_csv, sites_of, wrap
 from mesh_platform.validator import validate
 
 from tests.every_type import NOW, PAYLOAD, every_type, lines_of, shop
@@ -284,11 +284,9 @@ def test_records_survive_the_way_through_a_file(mesh: Mesh, tmp_path: Path, regi
     contract = mesh.contract(f"{region}_warehouse.orders_{region}")
     domain = mesh.domains[contract.domain]
     assert contract.event
-    assert domain.site
     source = find_producer(mesh, contract).source
-    records = list(
-        islice(source.records(domain.name, domain.site, root=mesh.root, seed=3, start=date(2025, 10, 31)), 300)
-    )
+    drawn = source.records(domain.name, sites_of(mesh), root=mesh.root, seed=3, start=date(2025, 10, 31))
+    records = list(islice(drawn, 300))
     path = tmp_path / "file.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(contract.event.by_name))
