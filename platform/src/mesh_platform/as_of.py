@@ -119,9 +119,9 @@ def find_states(
         at, lost = chosen.get(name, (head(table) if table else None, ""))
         states[name] = State(contract, shape, table, at, name in chosen, lost)
     for name, contract in mesh.contracts.items():
-        held = states.get(held_name(contract))
-        if held and not chosen.get(held_name(contract), (None, ""))[0]:
-            states[held_name(contract)] = _held_with(states[name], held)
+        held = held_name(contract)
+        if held in states and str(as_of).partition("@")[0] != held:
+            states[held] = _held_with(states[name], states[held])
     return states
 
 

@@ -19,7 +19,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mesh_platform.engine.duckdb import literal, registered
-from mesh_platform.errors import NeedsAttention, Problem
+from mesh_platform.errors import NeedsAttention, Problem, Unavailable
 from mesh_platform.lake.landing import HELD_REASON, HELD_RULE
 from mesh_platform.relation import empty_select, quoted
 from mesh_platform.rule import NONE, Bound, OnFailure, Rule
@@ -131,6 +131,8 @@ def audit_rows(
         if of_table:
             with _shown_as_object(connection, rows, kept):
                 told += _of_table(connection, of_table)
+    except duckdb.IOException as error:
+        raise Unavailable(f"{contract.identifier}: its rows cannot be read: {error}. Build again.") from error
     except duckdb.Error as error:
         raise NeedsAttention(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
@@ -201,7 +203,9 @@ def _sql_check(rule: Rule, key: tuple[str, ...], place: str) -> Check:
     failing = columns = sample = None
     counted = isinstance(tree, exp.Select) and [item.sql().lower() for item in tree.expressions] == ["count(*)"]
     clauses = {name for name, value in tree.args.items() if value} - {"expressions", "from_", "where"}
-    if counted and not clauses and tree.args.get("where"):
+    # What a subquery or a sample leaves out of the rows, a condition on all of them would bring back.
+    plain = "from_" in tree.args and not tree.args["from_"].find(exp.Query, exp.TableSample, exp.Pivot)
+    if counted and plain and not clauses and tree.args.get("where"):
         condition = tree.args["where"].this.copy()
         for column in condition.find_all(exp.Column):
             column.set("table", None)

@@ -87,7 +87,9 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
 def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo) -> dict[tuple[str, str], int]:
     """What has to be counted by reading rows, by what it is and the table that it stands at."""
     wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
-    states = {key: [f"{name}@{heads.get(name)}" for name in reads] for key, (reads, _) in wanted.items()}
+    states = {
+        key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
+    }
     unknown = [key for key, state in states.items() if not memo.knows(" ".join(key), state)]
     with ExitStack() as stack:
         if unknown:

@@ -25,8 +25,6 @@ from mesh_platform.errors import UsageError
 from mesh_platform.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.lake.releases import Release
