@@ -52,7 +52,11 @@ def test_a_second_run_adds_the_next_day_and_equals_the_key_of_the_longer_world(s
 def test_the_same_run_again_publishes_nothing_and_commits_nothing(state: State) -> None:
     state.json("run", *DAYS)
     snapshots = {row["table"]: row["snapshot_id"] for row in state.json("status")}
-    assert state.json("run", *DAYS)["published"] == 0
+    clock = state.settings.now()
+    # Neither do fewer days, nor do they turn the clock back.
+    for days in (DAYS, ("--days", 3)):
+        assert state.json("run", *days)["published"] == 0
+        assert state.settings.now() == clock
     assert {row["table"]: row["snapshot_id"] for row in state.json("status")} == snapshots
 
 

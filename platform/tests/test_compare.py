@@ -127,3 +127,16 @@ def test_a_rename_that_says_nothing_is_a_fault_of_the_contract(place: Place, wor
     path.write_text(path.read_text().replace(at, f"{at}    customProperties: [{words}]\n", 1))
     with pytest.raises(ContractError, match=said):
         load_mesh(place.root)
+
+
+def test_a_column_is_not_renamed_to_what_a_dropped_one_is_called(place: Place):
+    say(place, EVENT | {"load": "int", "speed": "int"}, SALE)
+    ensure(place)
+    say(place, EVENT | {"speed": "int"}, SALE)
+    evolve_alpha(place)
+    say(place, EVENT | {"load": "int <-speed"}, SALE)
+    (found,) = [change for change in plan_alpha(place) if change.breaking]
+    assert (found.change, found.field, found.was) == ("rename", "load", "speed")
+    assert "still has a column load" in found.reason
+    with pytest.raises(ContractError, match="Choose another name"):
+        evolve_alpha(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -261,3 +262,29 @@ def test_what_is_held_back_follows_a_changed_contract(place: Place):
     place.build(full=True)
     with open_session(place.mesh, place.catalog) as session:
         assert session.execute(rows.format(HELD)).fetchall() == held[:1]
+
+
+def test_a_release_older_than_the_first_row_held_back_has_none(place: Place):
+    place.land("alpha", [sale(1, "0.50")])
+    place.build()
+    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    place.build()
+    with open_session(place.mesh, place.catalog, as_of="r1") as session:
+        assert session.execute(f"SELECT count(*) FROM {FACT}").fetchall() == [(1,)]
+        assert session.execute(f"SELECT count(*) FROM {HELD}").fetchall() == [(0,)]
+    with open_session(place.mesh, place.catalog, as_of="r2") as session:
+        assert session.execute(f"SELECT count(*) FROM {HELD}").fetchall() == [(1,)]
+
+
+def test_a_time_shows_what_was_held_back_from_the_state_of_the_table_then(place: Place):
+    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    place.land("alpha", [sale(1, "0.50")])
+    place.build()
+    then = datetime.now(UTC)
+    snapshot = place.catalog.load_table(HELD).metadata.current_snapshot_id
+    place.land("alpha", [sale(2, "0.50")])
+    place.build()
+    with open_session(place.mesh, place.catalog, as_of=then) as session:
+        assert session.execute(f"SELECT count(*) FROM {HELD}").fetchall() == [(1,)]
+    with open_session(place.mesh, place.catalog, as_of=f"{HELD}@{snapshot}") as session:
+        assert session.execute(f"SELECT count(*) FROM {HELD}").fetchall() == [(1,)]

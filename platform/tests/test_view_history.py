@@ -167,6 +167,16 @@ def test_the_file_of_views_reads_without_the_platform_and_is_replaced_whole(tmp_
     assert [other.name for other in path.parent.iterdir()] == ["views.duckdb"]
 
 
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"x" * 100, b"# A README"])
+def test_what_is_no_duckdb_file_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    place = small_mesh(tmp_path)
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="no DuckDB file"):
+        write_views(place.mesh, place.catalog, path)
+    assert path.read_bytes() == content
+
+
 def test_a_views_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     place = small_mesh(tmp_path)
     path = tmp_path / "views.duckdb"

@@ -75,11 +75,12 @@ def read_progress(settings: Settings, seed: int | None, start: date | None, rate
 
 
 def note_begun(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
-    """Record, before the first event is sent, that the domains are about to have `target` days.
+    """Record, before the first event is sent, that the domains are about to have `target` days, or more from before.
 
     A run that is killed is gone on with: what was sent is known to belong to this history, and to these days.
     """
-    return _write(settings, replace(progress, begun={**progress.begun, **dict.fromkeys(domains, target)}))
+    begun = {name: max(target, progress.begun.get(name, 0)) for name in domains}
+    return _write(settings, replace(progress, begun={**progress.begun, **begun}))
 
 
 def note_done(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:

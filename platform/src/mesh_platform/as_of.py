@@ -129,7 +129,9 @@ def _held_with(product: State, held: State) -> State:
     """What is held back as it belongs to the state of its table, not as it came last."""
     noted = built_from(product.table, product.snapshot) if product.table else None
     snapshot = noted[1].get("mesh.held") if noted else None
-    return replace(held, snapshot=int(snapshot) if snapshot else None, past=True, lost=product.lost)
+    return replace(
+        held, snapshot=int(snapshot) if snapshot else None, past=True, lost="" if product.snapshot else product.lost
+    )
 
 
 def _tables_in(catalog: Catalog, namespace: str) -> set[str]:

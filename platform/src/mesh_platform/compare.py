@@ -62,6 +62,7 @@ def compare(table: str, old: Shape, new: Shape) -> list[Change]:
         for field in new.fields
         for change in _column_changes(table, old.by_name.get(present_name(field, old.by_name) or ""), field, new)
     ]
+    changes += [_taken(table, old.by_name[field.name], field) for field in new.fields if _is_taken(old, field)]
     changes += [_dropped(table, field) for field in old.fields if field.name not in there and not _is_dropped(field)]
     now = {name: field.name for name, field in there.items()}
     key = tuple(now.get(name, name) for name in old.key)
@@ -130,6 +131,21 @@ def _widens(old: FieldType, new: FieldType) -> bool:
 
 def _is_dropped(field: Field) -> bool:
     return not field.required and field.description.startswith(DROPPED)
+
+
+def _is_taken(old: Shape, new: Field) -> bool:
+    """Whether a column is to be renamed to what a column is called that the contract dropped before."""
+    own = old.by_name.get(new.name)
+    live = (name for name in new.renamed_from if name in old.by_name and not _is_dropped(old.by_name[name]))
+    return own is not None and _is_dropped(own) and any(live)
+
+
+def _taken(table: str, old: Field, new: Field) -> Change:
+    reason = (
+        f"still has a column {old.name}, which the contract dropped once, with its own values; "
+        f"{new.renamed_from[0]} cannot have its name. Choose another name"
+    )
+    return Change(table, "rename", new.name, new.renamed_from[0], True, reason)
 
 
 def _dropped(table: str, field: Field) -> Change:

@@ -272,6 +272,9 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: duckdb.DuckDBPyConnecti
             others = [name for name, _ in relations(tree) if name != OBJECT]
             if others:
                 return f"reads '{others[0]}'.", "A rule reads its own table alone, as ${object}; join in the model."
+            for table in tree.find_all(exp.Table):
+                if not isinstance(table.this, exp.Identifier):
+                    return f"calls {table.sql(dialect='duckdb')}.", "A rule reads its own table alone, as ${object}."
             for call in unstable_calls(tree):
                 return f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", form
         check = _check(rule, key, "")

@@ -74,10 +74,12 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
 
     Each view is the state that its table has now; write the file again to see later ones. Readers load DuckDB's
     extensions avro and iceberg first. A reader has either the file of before or this one, whole. Raises UsageError
-    where `path` is a folder.
+    where `path` is a folder, or anything else that is no DuckDB file.
     """
     if path.is_dir():
         raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
+    if path.exists() and not _is_duckdb(path):
+        raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         beside = Path(folder) / "views.duckdb"
@@ -85,6 +87,14 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
             states = find_states(mesh, catalog, None, None)
             _create_views(connection, mesh, states, find_table(catalog, RELEASES), None)
         os.replace(beside, path)
+
+
+def _is_duckdb(path: Path) -> bool:
+    """Whether a file begins as DuckDB's do: after a checksum of eight bytes comes DUCK."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"DUCK"
 
 
 def view_names(mesh: Mesh) -> list[str]:

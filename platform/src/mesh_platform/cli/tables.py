@@ -129,7 +129,8 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
         for each in _read_status(settings, mesh, catalog, names)
     ]
     if not rows:
-        click.echo(f"There are no tables{' of that name' if names else ''} yet. 'make run' makes them.")
+        what = f"No table is called {' or '.join(names)}. 'mesh status' lists them." if names else ""
+        click.echo(what or "There are no tables yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
