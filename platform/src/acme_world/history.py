@@ -71,8 +71,8 @@ class History:
         self._fleet = Fleet(company.logistics, domain, site.warehouse_id, site.time_zone, seed, start)
         self._predictions = Predictions(domain, site.warehouse_id, seed, start)
         self._outlook = deque(self._expect(index) for index in range(COVER_DAYS))
-        self._errors = pool_events(lines.ORDER_ERRORS, {})
-        self._sent_back = pool_events(lines.RETURNS, {})
+        self._errors = pool_events(lines.ORDER_ERRORS)
+        self._sent_back = pool_events(lines.RETURNS)
         self._waiting: dict[str, Events] = {}
         # Lines by order, until they are delivered.
         self._unsent: dict[str, _Sold] = {}

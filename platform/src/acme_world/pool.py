@@ -33,10 +33,10 @@ class Pool:
         return {name: values[order[:split]] for name, values in whole.items()}
 
 
-def pool_events(line: Line, facts: Columns) -> Pool:
-    """A pool for events of `line` that have no id yet; `facts` are empty columns besides the line's own."""
+def pool_events(line: Line) -> Pool:
+    """A pool for events of `line` that have no id yet."""
     columns = {name: values for name, values in no_events(line).columns.items() if name != line.id_field}
-    return Pool({"at": np.zeros(0, np.int64), **columns, **facts})
+    return Pool({"at": np.zeros(0, np.int64), **columns})
 
 
 def number_events(line: Line, prefix: str, columns: Columns, end: int) -> Events:

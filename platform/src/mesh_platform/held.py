@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from mesh_platform.contract import Contract
 
 
+def is_kept(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> bool:
+    """Whether what was held back at a snapshot can still be read; nothing, at None, always can."""
+    if snapshot_id is None:
+        return True
+    return has_snapshot(ensure_table(catalog, held_name(contract), held_shape(contract)), snapshot_id)
+
+
 def read_held(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> pa.Table | None:
     """The rows held back at a snapshot, none at None; None where that state has expired."""
     shape = held_shape(contract)

@@ -25,7 +25,7 @@ from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
 from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, shown
-from mesh_platform.held import append_held, as_held, read_held, replace_held
+from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.commit import built_from, note, replace_files
 from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of, read_files
@@ -164,7 +164,7 @@ class Builder:
         moved = changed <= mapped.keys() - lookups
         if not moved or not all(has_snapshot(tables[name], _recorded(job, name)) for name in changed):
             return self._replace_all(job, self._run(job, model.sql), full)
-        if read_held(self.catalog, job.contract, job.was_held) is None:
+        if not is_kept(self.catalog, job.contract, job.was_held):
             return self._replace_all(job, self._run(job, model.sql), full)
         return self._apply_changes(job, model, mapped)
 

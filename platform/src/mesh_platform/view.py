@@ -43,7 +43,7 @@ def open_session(
     *,
     role: str | None = None,
     as_of: datetime | str | None = None,
-    only: Iterable[str] | None = None,
+    only: Collection[str] | None = None,
     locked: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
@@ -61,7 +61,7 @@ def open_session(
     """
     check_role(mesh, role)
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
-    releases = find_table(catalog, RELEASES)
+    releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
     _create_views(connection, mesh, states, releases, role)
     if locked:
@@ -102,7 +102,7 @@ def view_names(mesh: Mesh) -> list[str]:
     beside = [name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)]
     beside += [held_name(contract) for contract in mesh.contracts.values()]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if _references(contract)]
-    return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved]
+    return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved, RELEASES]
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:

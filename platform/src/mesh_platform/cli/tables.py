@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,7 +168,7 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     from mesh_platform.view import open_session
 
     _settings, mesh, catalog = _open()
-    with open_session(mesh, catalog, role=role, as_of=_as_of(as_of), only=views_named(mesh, sql)) as session:
+    with open_session(mesh, catalog, role=role, as_of=as_of, only=views_named(mesh, sql)) as session:
         result = run_query(session, sql)
     try:
         if output_format == "csv":
@@ -196,20 +196,6 @@ def views(file: Path) -> None:
     _settings, mesh, catalog = _open()
     write_views(mesh, catalog, file)
     click.echo(f"{file} written. Its views are the tables' states of now.")
-
-
-def _as_of(text: str | None) -> datetime | str | None:
-    from mesh_platform.lake.releases import RELEASE_NAME
-
-    if text is None or "@" in text or RELEASE_NAME.fullmatch(text):
-        return text
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"--as-of {text}: give an ISO time such as 2025-11-30T12:00:00Z, a release such as r3, or TABLE@SNAPSHOT."
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.command(short_help="The snapshots of a table, newest first.")
