@@ -238,7 +238,7 @@ def test_what_breaks_is_refused_and_runs_as_version_2_beside_version_1(state: St
     v2 = f"{PRODUCT}_v2"
     send(state, PRODUCT, HEADER, line("EAST-1"))
     send(state, v2, f"{HEADER},channel", line("EAST-2", "web", time="2025-10-01T14:00:00Z"))
-    reports = state.json("ingest", "east_warehouse", "--until-empty")
+    reports = state.json("ingest", PRODUCT, v2, "--until-empty")
     assert [(report["appended"], report["quarantined"]) for report in reports] == [(1, 0), (1, 0)]
     state.json("build")
     same = "select event_id, order_id, order_ts, amount_usd from {} order by 1"

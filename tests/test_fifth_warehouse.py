@@ -62,7 +62,7 @@ def test_a_fifth_warehouse_joins_by_its_own_folder_alone(
         check=False,
     )
     assert suite.returncode == 0, suite.stdout
-    assert "38 passed" in suite.stdout, suite.stdout
+    assert "44 passed" in suite.stdout, suite.stdout
 
     mesh = load_mesh(root)
     catalog = open_catalog(settings := Settings(root=root, state=tmp_path / "state"))
