@@ -39,11 +39,14 @@ def test_totals_equal_the_key_for_any_seed(state: State, seed: int) -> None:
 @pytest.mark.slow
 def test_a_second_run_adds_the_next_day_and_equals_the_key_of_the_longer_world(state: State) -> None:
     first = state.json("run", *DAYS)
-    before = _totals(state)
+    before, landed = _totals(state), _landed(state)
     second = state.json("run")
     assert second["key_ok"] is True
     assert 0 < second["published"] < first["published"]
-    assert before["rows"] < _totals(state)["rows"] < before["rows"] + second["appended"]
+    came = {table: rows - landed[table] for table, rows in _landed(state).items()}
+    assert sum(came.values()) == second["appended"]
+    orders = sum(rows for table, rows in came.items() if ".orders_" in table)
+    assert _totals(state)["rows"] == before["rows"] + orders
     key = state.json("answer-key", "--seed", 7, "--days", 13, "--start", "2025-10-26")["logistics_core.fact_orders"]
     assert _totals(state) == {"rows": key["rows"], "amount_usd": key["sums"]["amount_usd"]}
 
@@ -161,6 +164,10 @@ def test_rates_of_the_wire_are_what_the_key_counts(mesh: Mesh) -> None:
     fact = struck["logistics_core.fact_orders"]
     assert 0.07 < sum(struck["quarantine"].values()) / fact["all"] < 0.13
     assert clean["logistics_core.fact_orders"]["rows"] == fact["all"]
+
+
+def _landed(state: State) -> dict[str, int]:
+    return {row["table"]: row["rows"] for row in state.json("status") if row["kind"] == "landing"}
 
 
 def _totals(state: State) -> dict[str, Any]:

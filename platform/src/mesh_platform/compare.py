@@ -117,7 +117,7 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
 def _why(widens: bool, old: FieldType) -> str:
     if widens:
         return "; every value fits"
-    wider = {"int": "long", "double": "nothing else"}.get(old.name, "nothing else")
+    wider = "long" if old.name == "int" else "nothing else"
     if old.precision:
         wider = f"decimal(p,{old.scale}) with p over {old.precision}"
     return f"; {old.name} widens to {wider}"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mesh_platform import faults
 from mesh_platform.engine.duckdb import registered
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.commit import replace_files
+from mesh_platform.lake.commit import append_rows, replace_files
 from mesh_platform.lake.delta import all_files, files_at, has_snapshot, head, read_files
 from mesh_platform.lake.landing import held_name, held_shape
 from mesh_platform.relation import in_partitions
@@ -58,7 +58,7 @@ def append_held(catalog: Catalog, contract: Contract, was: int | None, rows: pa.
         return was
     table = ensure_table(catalog, held_name(contract), held_shape(contract))
     if head(table) == was:
-        return _committed(replace_files(table, [], came))
+        return _committed(append_rows(table, came))
     stayed = read_held(catalog, contract, was)
     assert stayed is not None, f"{held_name(contract)} has lost snapshot {was}"
     return _replaced(catalog, contract, pa.concat_tables([stayed, came]))

@@ -296,8 +296,9 @@ class Builder:
     def _replace_all(self, job: _Job, rows: pa.Table, always: bool) -> Built:
         """Replace the whole content.
 
-        Where it is the same already, only the inputs are noted (in a snapshot without files): nothing that reads this
-        table then has changed rows to carry over, and the next build need not compare again.
+        Where it is the same already, only the inputs are noted (in a snapshot without files, or beside the snapshot
+        that stays where the inputs are the same too): nothing that reads this table then has changed rows to carry
+        over, and the next build need not compare again.
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
         # Files that are partitioned in an older way are written anew even where their rows are the same.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -38,17 +39,14 @@ def replace_files(
             f"{'.'.join(table.name())}: commit.retry.num-retries is not 0, so pyiceberg would rebase a commit over "
             "rows that nobody compared it with. Set the table property back to 0."
         )
-    try:
-        with table.transaction() as transaction:
-            update = transaction.update_snapshot(snapshot_properties=dict(summary or {}))
-            with update.overwrite() if removed else update.merge_append() as snapshot:
-                for file in removed:
-                    snapshot.delete_data_file(file)
-                if rows.num_rows:
-                    for file in _dataframe_to_data_files(transaction.table_metadata, rows, table.io):
-                        snapshot.append_data_file(file)
-    except CommitFailedException as error:
-        raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
+    with first_to_commit(table), table.transaction() as transaction:
+        update = transaction.update_snapshot(snapshot_properties=dict(summary or {}))
+        with update.overwrite() if removed else update.merge_append() as snapshot:
+            for file in removed:
+                snapshot.delete_data_file(file)
+            if rows.num_rows:
+                for file in _dataframe_to_data_files(transaction.table_metadata, rows, table.io):
+                    snapshot.append_data_file(file)
     committed = table.current_snapshot()
     assert committed is not None
     return committed.snapshot_id
@@ -56,9 +54,15 @@ def replace_files(
 
 def note(table: Table, properties: Mapping[str, str]) -> None:
     """Set properties of `table`, which makes no snapshot. Raises ConflictError where somebody commits meanwhile."""
+    with first_to_commit(table), table.transaction() as transaction:
+        transaction.set_properties(dict(properties))
+
+
+@contextmanager
+def first_to_commit(table: Table) -> Iterator[None]:
+    """Raises ConflictError where a commit to `table` in the block finds that somebody else was first."""
     try:
-        with table.transaction() as transaction:
-            transaction.set_properties(dict(properties))
+        yield
     except CommitFailedException as error:
         raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
 

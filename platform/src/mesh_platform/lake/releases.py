@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException
 
 from mesh_platform import faults
 from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.field_types import parse_type
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
-from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.commit import append_rows, first_to_commit
 from mesh_platform.lake.delta import head
 
 if TYPE_CHECKING:
@@ -109,13 +108,10 @@ def _load(catalog: Catalog, name: str, snapshot_id: int) -> Table:
 
 
 def _tag(table: Table, snapshot_id: int, name: str, dead: set[str]) -> None:
-    try:
-        with table.manage_snapshots() as manage:
-            for tag in dead:
-                manage.remove_tag(tag)
-            manage.create_tag(snapshot_id, name)
-    except CommitFailedException as error:
-        raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
+    with first_to_commit(table), table.manage_snapshots() as manage:
+        for tag in dead:
+            manage.remove_tag(tag)
+        manage.create_tag(snapshot_id, name)
 
 
 def _releases_in(table: Table) -> list[Release]:
