@@ -28,9 +28,7 @@ class EmbeddedConsumer:
     LEASE_SECONDS = 60.0
     POLL_SECONDS = 0.02
 
-    def __init__(
-        self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int, max_bytes: int
-    ) -> None:
+    def __init__(self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int, max_bytes: int) -> None:
         self._file = file
         self._queue = queue
         self._dead_letter = dead_letter
@@ -59,6 +57,14 @@ class EmbeddedConsumer:
                 return []
             time.sleep(min(self.POLL_SECONDS, left))
         return []
+
+    def is_empty(self) -> bool:
+        """Whether the queue has no message but those that this consumer holds."""
+        with self._file.read() as connection:
+            (others,) = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ? AND owner IS NOT ?)", (self._queue, self._id)
+            ).fetchone()
+        return not others
 
     def stop(self) -> None:
         """Take nothing more; nothing is on its way here."""

@@ -50,6 +50,9 @@ class RabbitConsumer:
         self._stopping = False
         self._channel: Any = None
         self._consumer = ""
+        # What the queue said when it was last asked for a message.
+        self._answer: str | None = None
+        self._asked_for = 0
         self._buffer: deque[Delivery] = deque()
         self._buffered_bytes = 0
         # Delivery tags that are not settled, in ascending order.
@@ -94,6 +97,23 @@ class RabbitConsumer:
         with self._changed:
             if tags := self._settle(deliveries):
                 self._link.call(partial(self._send_rejects, self._channel, tags))
+
+    def is_empty(self) -> bool:
+        """Whether the queue has nothing to deliver, to this consumer nor to another.
+
+        The count that RabbitMQ gives of a quorum queue is up to five seconds old. So one message is asked for; where
+        there is one, it is as good as delivered. As long as that one is not settled, the queue answers a channel that
+        asks for another as if it were empty.
+        """
+        with self._changed:
+            if self._asked_for in self._unsettled:
+                return False
+            self._answer = None
+            generation = self._generation
+            self._link.call(partial(self._ask, generation, self._channel))
+            while self._alive and self._answer is None and not self._buffer:
+                self._changed.wait()
+            return self._alive and self._answer == "empty" and not self._buffer
 
     def stop(self) -> None:
         """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
@@ -149,6 +169,9 @@ class RabbitConsumer:
                     self._channel, self._alive = channel, True
             ready()
 
+        channel.add_callback(
+            lambda _frame: self._on_answer("empty", generation, channel), [pika.spec.Basic.GetEmpty], one_shot=False
+        )
         channel.add_on_cancel_callback(lambda _frame: self._on_lost(generation, ConsumerCancelled()))
         self._consume(generation, channel, on_consume)
 
@@ -158,14 +181,25 @@ class RabbitConsumer:
                 self._on_stopped(generation, channel)
                 return
             # A tag of its own: to a quorum queue one that comes again is still the consumer of before.
-            self._consumer = channel.basic_consume(
-                self._queue, partial(self._on_message, generation), callback=then
-            )
+            self._consumer = channel.basic_consume(self._queue, partial(self._on_message, generation), callback=then)
 
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 
     def _cancel(self, generation: int, channel: Any, then: Callable[[int, Any], None]) -> None:
         channel.basic_cancel(self._consumer, callback=lambda _frame: then(generation, channel))
+
+    def _ask(self, generation: int, channel: Any) -> None:
+        channel.basic_get(self._queue, partial(self._on_answer, "message", generation))
+
+    def _on_answer(self, answer: str, generation: int, channel: Any, *message: Any) -> None:
+        if message:
+            self._on_message(generation, channel, *message)
+        with self._changed:
+            if generation == self._generation:
+                self._answer = answer
+                if message:
+                    self._asked_for = message[0].delivery_tag
+                self._changed.notify_all()
 
     def _on_stopped(self, generation: int, _channel: Any) -> None:
         with self._changed:
@@ -189,7 +223,8 @@ class RabbitConsumer:
         if len(self._sizes) >= min(self._prefetch, _SAMPLE):
             fitting = self._fitting_prefetch(sum(self._sizes) / len(self._sizes))
             self._sizes.clear()
-            if not (self._stopping or self._restarting or self._prefetch / 2 <= fitting <= 2 * self._prefetch):
+            fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
+            if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
                 self._prefetch, self._restarting = fitting, True
                 # A consumer keeps the prefetch that it began with; what it holds stays delivered to the channel.
                 self._cancel(generation, channel, self._begin_again)
