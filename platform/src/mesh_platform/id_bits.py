@@ -17,8 +17,10 @@ _DIGITS = [place for place in range(_LENGTH) if place not in _DASHES]
 # What each byte is worth as a digit; 255 is none.
 _WORTH = np.full(256, 255, np.uint8)
 _WORTH[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
+_NO_DIGITS = np.uint64(0xF0F0F0F0F0F0F0F0)
+_FOUR_DASHES = np.uint32(0x2D2D2D2D)
 # So many at a time stay in the processor's cache.
-_AT_ONCE = 8192
+_AT_ONCE = 4096
 
 
 def parse_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
@@ -34,9 +36,13 @@ def parse_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64], ND
     letters = np.frombuffer(_letters(ids), np.uint8).reshape(-1, _LENGTH)
     for start in range(0, count, _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        digits = _WORTH[letters[rows].take(_DIGITS, axis=1)]
-        well_formed[rows] = (digits.max(axis=1) < 16) & (letters[rows, _DASHES] == ord("-")).all(axis=1)
-        words = (digits[:, 0::2] << 4 | digits[:, 1::2]).view(">u8")
+        digits = _WORTH.take(letters[rows].take(_DIGITS, axis=1))
+        eights = digits.view(np.uint64)
+        none_wrong = (eights[:, 0] | eights[:, 1] | eights[:, 2] | eights[:, 3]) & _NO_DIGITS == 0
+        well_formed[rows] = none_wrong & (letters[rows].take(_DASHES, axis=1).view(np.uint32)[:, 0] == _FOUR_DASHES)
+        # Two digits to a byte: the first of a pair is the lower byte of a word of 16 bits.
+        pairs = digits.view("<u2")
+        words = (pairs << 4 | pairs >> 8).astype(np.uint8).view(">u8")
         upper[rows], lower[rows] = words[:, 0], words[:, 1]
     return upper, lower, well_formed
 
