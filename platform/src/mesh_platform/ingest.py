@@ -198,7 +198,9 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
         for batch in table.scan(selected_fields=columns).to_arrow().to_batches(max_chunksize=FLUSH_LINES):
             rows = batch.to_pylist()
             deliveries = [
-                Delivery(row["raw"], row["message_id"], 0, True) for row in rows if row["raw_bytes"] == len(row["raw"])
+                Delivery(row["raw"], row["message_id"], 0, True)
+                for row in rows
+                if row["raw_bytes"] == len(row["raw"])
             ]
             validated = validate(contract, deliveries, now())
             landed = _land(catalog, contract, validated)

@@ -1,6 +1,6 @@
 """A contract arrives; a regular expression leaves that finds, among many lines, those that want a closer look.
 
-What matches is JSON with the contract's fields, each of its type, and Arrow reads it; but a key can stand twice.
+What matches is JSON of the contract's fields alone, each of its type, and Arrow reads it unless a key stands twice.
 What does not match can still be good. The look itself is `line_check`.
 """
 
@@ -22,7 +22,7 @@ _ESCAPE = (
     rf'\\(?:["\\/bfnrt]|u(?:[0-9A-CE-Fa-ce-f]{_HEX}|[Dd][0-7]){_HEX}{_HEX}'
     rf"|u[Dd][89ABab]{_HEX}{_HEX}\\u[Dd][C-Fc-f]{_HEX}{_HEX})"
 )
-_STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
+_STRING = rf'"(?:[^"\\\x00-\x1f\x{{d800}}-\x{{dfff}}]|{_ESCAPE})*"'
 _DAY = (
     "[12][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"

@@ -207,4 +207,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datet
 
 def _visible(text: str, most: int) -> str:
     """At most so many characters; what has no place in a table's string, such as half a surrogate, is escaped."""
-    return text[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = text[:most]
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\0", "\\0")

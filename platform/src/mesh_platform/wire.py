@@ -75,7 +75,7 @@ def split_body(body: bytes) -> list[bytes]:
 
     A body without a single record is a record that is empty: it is seen in the quarantine, not lost.
     """
-    return [line for line in body.split(b"\n") if line.strip()] or [body]
+    return [line for line in body.split(b"\n") if line and not line.isspace()] or [body]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
         odd &= ~blank & ~(returned & (letters[starts] == ord("{")) & (letters[np.maximum(ends - 2, 0)] == ord("}")))
         for place in np.flatnonzero(odd):
             line = data[starts[place] : ends[place]].strip(_SPACES)
-            blank[place] = not line.strip()
+            blank[place] = not line or line.isspace()
             odd[place] = not (line.startswith(b"{") and line.endswith(b"}"))
     sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
     bounds = np.concatenate([[0], np.cumsum(sizes + 1)])
@@ -138,10 +138,13 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
 def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault]]:
     """What Arrow reads of the lines, from which of them each row is, and what is wrong with the others."""
     odd = lines.odd
-    table = _read_others(contract, lines, odd, lines.data)
+    read = _read_others(contract, lines, odd, lines.data)
+    table = _typed_or_none(contract, read)
     if table is None:
-        odd = odd | ~_match(contract, lines)
-        table = _read_others(contract, lines, odd)
+        matched = _match(contract, lines)
+        read = _read_others(contract, lines, odd | ~matched) if read is None else read.filter(pa.array(matched[~odd]))
+        odd = odd | ~matched
+        table = _typed_or_none(contract, read)
     if table is None:
         odd = np.ones(len(odd), np.bool_)
         table = _no_rows(contract)
@@ -165,9 +168,7 @@ def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np
 def _read_others(
     contract: Contract, lines: _Lines, odd: NDArray[np.bool_], data: bytes | None = None
 ) -> pa.Table | None:
-    """All but the odd lines as a table, or None where Arrow does not take them; `data` has these lines if it is all."""
-    if odd.all():
-        return _no_rows(contract)
+    """All but the odd lines, or None where Arrow does not read them; `data` has them joined if none is odd."""
     if odd.any() or data is None:
         data = b"\n".join(lines.pick(~odd))
     try:
@@ -198,7 +199,8 @@ def _bisect(
     if not plain:
         return
     try:
-        tables.append(_parse(contract, b"\n".join([raw for _, raw in plain]), len(plain)))
+        read = _parse(contract, b"\n".join([raw for _, raw in plain]), len(plain))
+        tables.append(_typed_rows(contract, read))
         numbers.extend(number for number, _ in plain)
     except _UNPARSED as error:
         if len(plain) == 1:
@@ -210,7 +212,9 @@ def _bisect(
 
 
 def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
-    """`count` lines, each in braces, as a table. Raises one of `_UNPARSED` where one is bad or not in plain form."""
+    """`count` lines, each in braces, as Arrow reads them. Raises one of `_UNPARSED` where one is bad."""
+    if not count:
+        return _wire_schema(contract).empty_table()
     if not data.isascii():
         data.decode("utf-8")
     if b"\0" in data:
@@ -226,11 +230,23 @@ def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
         raise pa.ArrowInvalid("a line is not one object")
     if table["payload"].null_count:
         raise pa.ArrowInvalid("a payload is missing")
-    columns = {name: table[name] for name in ENVELOPE_STRINGS}
-    columns["event_time"] = _typed(_INSTANT, table["event_time"])
+    return table
+
+
+def _typed_or_none(contract: Contract, read: pa.Table | None) -> pa.Table | None:
+    """What `_parse` gave as the table of `Records.rows`, or None where a value is bad or not in plain form."""
+    try:
+        return None if read is None else _typed_rows(contract, read)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _typed_rows(contract: Contract, read: pa.Table) -> pa.Table:
+    columns = {name: read[name] for name in ENVELOPE_STRINGS}
+    columns["event_time"] = _typed(_INSTANT, read["event_time"])
     assert contract.event is not None
     for field in contract.event.fields:
-        columns[f"payload.{field.name}"] = _typed(field.type, pc.struct_field(table["payload"], field.name))
+        columns[f"payload.{field.name}"] = _typed(field.type, pc.struct_field(read["payload"], field.name))
     return pa.table(columns)
 
 
