@@ -10,6 +10,7 @@ import signal
 
 POINTS = {
     "ingest.received": "messages are received, nothing is looked at",
+    "ingest.validating": "the records are parsed, their checks have not run",
     "ingest.validated": "records are split into accepted and rejected, nothing is written",
     "append.deduplicated": "known ids are dropped, nothing is written",
     "append.committed": "the landing commit is durable, nothing is acknowledged",

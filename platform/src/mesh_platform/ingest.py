@@ -26,7 +26,7 @@ from mesh_platform.lake.landing import (
     rejected_shape,
     removed_name,
 )
-from mesh_platform.validator import Line, Validated, validate, validate_lines
+from mesh_platform.validator import Validated, validate
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -272,15 +272,15 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
         _ensure(catalog, contract)
         result = Ingested(landing_name(contract))
         table = ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
-        columns = ("raw", "message_id", "position", "raw_bytes", "raw_sha256")
+        columns = ("raw", "message_id", "raw_bytes")
         for batch in table.scan(selected_fields=columns).to_arrow_batch_reader():
             rows = batch.to_pylist()
-            lines = [
-                Line(row["raw"], row["message_id"], row["position"], row["raw_bytes"])
+            deliveries = [
+                Delivery(row["raw"], row["message_id"], 0, True)
                 for row in rows
                 if row["raw_bytes"] == len(row["raw"])
             ]
-            validated = validate_lines(contract, lines, now())
+            validated = validate(contract, deliveries, now())
             landed = _land(catalog, contract, validated, known)
             result.snapshot_id = landed.snapshot_id
             result.deliveries += len(rows)

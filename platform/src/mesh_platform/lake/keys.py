@@ -19,7 +19,7 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import _determine_partitions
 from pyiceberg.typedef import Record
 
-from mesh_platform.event import parse_ids
+from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.delta import read_files
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class KnownKeys:
 
 def to_keys(values: pa.ChunkedArray) -> Keys:
     """Strings as keys: a UUID is its own 128 bits, of anything else it is the BLAKE2b digest."""
-    high, low, well_formed = parse_ids(values)
+    high, low, well_formed = parse_ids(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
     others = np.flatnonzero(~well_formed)
     if len(others):
         texts = values.take(pa.array(others)).to_pylist()
