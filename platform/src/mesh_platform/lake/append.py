@@ -70,7 +70,6 @@ def append_new(
         try:
             table = load()
             if attempted and _has_landed(table, token):
-                known.remember(table, written.files, written.rows, key)
                 return Appended(attempted, rows.num_rows - attempted, head(table))
             fresh = firsts & ~known.held(table, keys, key, where)
             if len(no := refused(rows)):
@@ -80,7 +79,7 @@ def append_new(
             if attempted:
                 written.write(table, rows, fresh)
                 commit_files(table, (), written.files, {_TOKEN: token})
-                known.remember(table, written.files, written.rows, key)
+                known.remember(table, written.files, written.rows, keys.select(fresh))
                 faults.point("append.committed")
             return Appended(attempted, rows.num_rows - attempted, head(table))
         except ConflictError as error:
