@@ -55,6 +55,16 @@ def lines(numbers: Iterable[int], minutes: int = 7) -> list[bytes]:
     return [json.dumps(envelope(number, number * minutes), ensure_ascii=False).encode() for number in numbers]
 
 
+def bad(number: int) -> bytes:
+    """The line of an order that its contract refuses."""
+    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
+
+
+def ids(all_lines: Iterable[bytes]) -> list[str]:
+    """The ids in these lines, sorted, each once."""
+    return sorted({json.loads(line)["event_id"] for line in all_lines})
+
+
 def in_batches(all_lines: Sequence[bytes], size: int) -> list[bytes]:
     """Message bodies of up to `size` lines."""
     return [b"\n".join(all_lines[start : start + size]) for start in range(0, len(all_lines), size)]
