@@ -1,4 +1,4 @@
-"""kill -9 at each named point: what was confirmed is there once afterwards, and what a dead commit left is harmless."""
+"""kill -9 at each named point: what was confirmed is there once afterwards; what a dead commit left does no harm."""
 
 from __future__ import annotations
 
