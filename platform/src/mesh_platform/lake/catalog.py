@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
@@ -24,6 +24,7 @@ from mesh_platform.compare import HARMLESS, compare, identifying
 from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
+from mesh_platform.lake.catalog_connection import connect_catalog
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -53,7 +54,7 @@ def open_catalog(settings: Settings) -> Catalog:
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return load_catalog(CATALOG, **_FILE_IO)
+            return connect_catalog(CATALOG, **_FILE_IO)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -67,9 +68,9 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(Exception):
-            return load_catalog(CATALOG, **properties, **_FILE_IO)
+            return connect_catalog(CATALOG, **properties, **_FILE_IO)
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return load_catalog(CATALOG, **properties, **_FILE_IO)
+        return connect_catalog(CATALOG, **properties, **_FILE_IO)
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
