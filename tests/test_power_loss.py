@@ -81,7 +81,7 @@ def lose_power(
 
 
 def test_what_is_acknowledged_outlives_a_power_cut(lose_power: Callable[[int], Cut]) -> None:
-    cuts = [lose_power(seed) for seed in range(60)]
+    cuts = [lose_power(seed) for seed in range(40)]
     assert [cut for cut in cuts if cut.broken] == []
     shown(cuts)
 

@@ -5,11 +5,15 @@ A REST catalog or an S3 store that stalls is given up after a time, and a commit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog import Catalog, CatalogType, infer_catalog_type, load_catalog
 from pyiceberg.utils.config import Config
+
+from mesh_platform.errors import Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -66,3 +70,26 @@ def _outlive_power_loss(engine: Engine) -> None:
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous = EXTRA"))
     # What was opened to look for the catalog's own tables was opened without.
     engine.dispose()
+
+
+@contextmanager
+def answering(message: str) -> Iterator[None]:
+    """What disk, catalog and store raise in the block when they fail, raised as Unavailable with `message`.
+
+    Other errors pass: no second try would mend them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_outage(error):
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Unavailable(f"{message} ({reason})") from error
+
+
+def _is_outage(error: Exception) -> bool:
+    from pyiceberg.exceptions import RESTError
+    from sqlalchemy.exc import OperationalError
+
+    # What requests raises is an OSError, too.
+    return isinstance(error, OSError | RESTError | OperationalError)
