@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from mesh_platform import faults as fault_points
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
 from mesh_platform.event import EVENT_ID
 from mesh_platform.field_types import parse_type
@@ -76,6 +77,7 @@ def validate_lines(
     rejected = [(line, too_large) for line in oversize]
     parsed, kept, refused = _parse_all(contract, lines)
     rejected += refused
+    fault_points.point("ingest.validating")
     faults = _check_rows(contract, parsed, now)
     if faults:
         good = np.ones(len(kept), dtype=bool)
