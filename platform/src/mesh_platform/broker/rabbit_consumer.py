@@ -192,7 +192,7 @@ class RabbitConsumer:
 
     def _cancel(self, generation: int, channel: Any, then: Callable[[int, Any], None]) -> None:
         channel.add_callback(lambda _frame: then(generation, channel), [pika.spec.Basic.CancelOk])
-        # pika's basic_cancel rejects what is still on its way, and each rejection spends one of a message's deliveries.
+        # pika's basic_cancel rejects what is still on its way; each rejection spends one of a message's deliveries.
         channel._send_method(pika.spec.Basic.Cancel(consumer_tag=self._consumer))
 
     def _ask(self, generation: int, channel: Any) -> None:
