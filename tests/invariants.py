@@ -31,16 +31,18 @@ def violations(
     sent: Iterable[bytes] = (),
     runs: Iterable[Sequence[Mapping[str, Any]]] = (),
     dead: Iterable[bytes] = (),
+    catalog: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What is broken in a state folder, of the promises on one product; [] where all hold.
 
     `confirmed` are the lines that a publisher got a confirm for, `sent` those it sent besides, `dead` those in
     RabbitMQ's dead-letter queue, `runs` what each call of ingest reported. Messages in an embedded broker's file
-    count as held; RabbitMQ's queues must be empty.
+    count as held; RabbitMQ's queues must be empty. `catalog` are pyiceberg's properties of the catalog, by default
+    those of the embedded one.
     """
     confirmed = list(confirmed)
     found: list[str] = []
-    landing, rejected, ledger = (_open(state, f"{product}__{kind}") for kind in ("raw", "rejected", "removed"))
+    landing, rejected, ledger = (_open(state, f"{product}__{kind}", catalog) for kind in ("raw", "rejected", "removed"))
     removed = set(_column(ledger, "event_id"))
     found += _faults_of_history(landing, "event_id", removed)
     found += _faults_of_history(rejected, "rejection_key", set())
@@ -62,24 +64,24 @@ def violations(
     return found
 
 
-def landed_ids(state: Path, product: str) -> list[str]:
+def landed_ids(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[str]:
     """The ids in the landing table, sorted, as often as they are there."""
-    return sorted(_column(_open(state, f"{product}__raw"), "event_id"))
+    return sorted(_column(_open(state, f"{product}__raw", catalog), "event_id"))
 
 
-def quarantine(state: Path, product: str) -> list[dict[str, Any]]:
+def quarantine(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The rows of the quarantine."""
-    table = _open(state, f"{product}__rejected")
+    table = _open(state, f"{product}__rejected", catalog)
     rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist() if table else []
     return rows
 
 
-def _open(state: Path, identifier: str) -> Table | None:
-    if not (state / "catalog.db").is_file():
-        return None
-    catalog = load_catalog(
-        "mesh", type="sql", uri=f"sqlite:///{state}/catalog.db", warehouse=str(state / "warehouse")
-    )
+def _open(state: Path, identifier: str, properties: Mapping[str, str] | None) -> Table | None:
+    if properties is None:
+        if not (state / "catalog.db").is_file():
+            return None
+        properties = {"type": "sql", "uri": f"sqlite:///{state}/catalog.db", "warehouse": str(state / "warehouse")}
+    catalog = load_catalog("mesh", **properties)
     try:
         return catalog.load_table(identifier)
     except (NoSuchTableError, NoSuchNamespaceError):

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
@@ -25,6 +25,7 @@ from mesh_platform.compare import HARMLESS, compare, identifying
 from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
+from mesh_platform.lake.catalog_connection import connect_catalog
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -55,7 +56,7 @@ def open_catalog(settings: Settings) -> Catalog:
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return _with_fault_point(load_catalog(CATALOG, **_FILE_IO))
+            return _with_fault_point(connect_catalog(CATALOG, **_FILE_IO))
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -69,9 +70,9 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(Exception):
-            return _with_fault_point(load_catalog(CATALOG, **properties, **_FILE_IO))
+            return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return _with_fault_point(load_catalog(CATALOG, **properties, **_FILE_IO))
+        return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
 
 
 def _with_fault_point(catalog: Catalog) -> Catalog:
