@@ -40,8 +40,8 @@ HEARTBEAT = 1
 FROZEN = {"embedded": 1.4, "rabbitmq": 3.2}
 FREEZES = {"embedded": 0.1, "rabbitmq": 0.06}
 # Small and frequent flushes, so that there is always a step to be killed in.
-SIZES = {"FLUSH_SECONDS": 0.05, "FLUSH_LINES": 200, "PREFETCH": 60}
-WORK = Work(PRODUCT, lease=LEASE, sizes=SIZES)
+LIMITS = {"lines": 200, "bytes": 64 * 1024, "seconds": 0.05}
+WORK = Work(PRODUCT, lease=LEASE, limits=LIMITS)
 INGEST_POINTS = [name for name in POINTS if name.startswith(("ingest.", "append.", "commit."))]
 
 
@@ -171,7 +171,7 @@ def _drain(state: State, workers: Workers) -> tuple[list[list[dict[str, Any]]], 
         for work in (WORK, replace(WORK, dead_letters=True)):
             if work.dead_letters and not waiting(state, dead=True):
                 continue
-            work = replace(work, until_empty=True, lease=60.0, sizes={})
+            work = replace(work, until_empty=True, lease=60.0, limits={})
             worker = workers.start(work, state.environment)
             if workers.wait(worker, patience=120):
                 return reports, [f"the drain ended in an error: {workers.said(worker)[-2000:]}"]
