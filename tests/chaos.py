@@ -31,6 +31,7 @@ from traffic import Sent, publishing
 
 from conftest import AMQP_URL, ROOT, State, empty_queues, new_state
 
+NAMES = {"embedded": "the embedded broker", "rabbitmq": "RabbitMQ"}
 COUNT_FILE = ROOT / "build" / "chaos.json"
 KILLS_A_ROUND = 10
 # Seconds. A frozen process sleeps for longer than the broker waits for it: a lease, or two missed heartbeats.
@@ -39,8 +40,8 @@ HEARTBEAT = 1
 FROZEN = {"embedded": 1.4, "rabbitmq": 3.2}
 FREEZES = {"embedded": 0.1, "rabbitmq": 0.06}
 # Small and frequent flushes, so that there is always a step to be killed in.
-SIZES = {"FLUSH_SECONDS": 0.05, "FLUSH_LINES": 200, "PREFETCH": 60}
-WORK = Work(PRODUCT, lease=LEASE, sizes=SIZES)
+LIMITS = {"lines": 200, "bytes": 64 * 1024, "seconds": 0.05}
+WORK = Work(PRODUCT, lease=LEASE, limits=LIMITS)
 INGEST_POINTS = [name for name in POINTS if name.startswith(("ingest.", "append.", "commit."))]
 
 
@@ -170,7 +171,7 @@ def _drain(state: State, workers: Workers) -> tuple[list[list[dict[str, Any]]], 
         for work in (WORK, replace(WORK, dead_letters=True)):
             if work.dead_letters and not waiting(state, dead=True):
                 continue
-            work = replace(work, until_empty=True, lease=60.0, sizes={})
+            work = replace(work, until_empty=True, lease=60.0, limits={})
             worker = workers.start(work, state.environment)
             if workers.wait(worker, patience=120):
                 return reports, [f"the drain ended in an error: {workers.said(worker)[-2000:]}"]
@@ -199,10 +200,10 @@ def spread(places: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_FILE) -> int:
-    """Bring seeds 1 to `seeds` to `kills` on each broker, then those after them, until `seconds` are over.
+    """Bring one seed after the other to `kills` on each broker, until `seconds` are over.
 
-    Without `seconds`, ends when the seeds are done. What an earlier run reached counts. The exit code: 1 where a
-    promise broke; the state folder is kept then.
+    Without `seconds`, ends after so many `seeds`. What an earlier run reached counts, unless it broke a promise. The
+    exit code: 1 where one broke now; the state folder is kept then.
     """
     begin = time.monotonic()
 
@@ -216,6 +217,8 @@ def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_
             break
         for broker, url in urls.items():
             tally = read_counts(count_file).get(broker, {}).get(seed, Tally())
+            if tally.broken:
+                tally = Tally()
             if tally.kills < kills and not over():
                 problems = _run_seed(mesh, seed, broker, url, tally, kills, over, count_file)
                 if problems:
@@ -290,7 +293,7 @@ def _note(count_file: Path, broker: str, seed: int, tally: Tally) -> None:
     total = sum_of(counts[broker].values())
     record(
         "kill -9 of two ingest processes at random, some frozen for longer than their lease",
-        f"{'RabbitMQ' if broker == 'rabbitmq' else 'the embedded broker'}; `make chaos`",
+        f"{NAMES[broker]}; `make chaos`",
         total.kills,
         f"BROKEN: {total.broken[0]}"
         if total.broken
@@ -300,8 +303,10 @@ def _note(count_file: Path, broker: str, seed: int, tally: Tally) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="go on for so long (default: until the seeds are done)")
-    parser.add_argument("--seeds", type=int, default=20, help="seeds to bring to their kills first (default 20)")
+    parser.add_argument("--seconds", type=float, help="go on for so long (default 600; with --seeds: to their end)")
+    parser.add_argument("--seeds", type=int, help="how many seeds to bring to their kills")
     parser.add_argument("--kills", type=int, default=50, help="kills for each seed and broker (default 50)")
     given = parser.parse_args()
-    sys.exit(run(given.seconds, given.seeds, given.kills))
+    if given.seconds is None and given.seeds is None:
+        given.seconds = 600
+    sys.exit(run(given.seconds, given.seeds or 0, given.kills))

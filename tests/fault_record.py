@@ -55,7 +55,7 @@ def recorded(folder: Path = RECORDS) -> list[Tried]:
 
 
 def kinds(folder: Path = ROOT) -> Iterator[tuple[str, Path]]:
-    """Each kind of fault that a test in `folder` records, with the test's file.
+    """Each kind of fault that a test in `folder` records by a plain `record(...)`, with the test's file.
 
     Raises ValueError for a kind that is no literal.
     """

@@ -37,9 +37,9 @@ _KILL_WITH_PARENT = 1
 
 @dataclass(frozen=True)
 class Work:
-    """What one worker does: the product, the options of `ingest`, and sizes that let it commit often.
+    """What one worker does: the product and the options of `ingest`, of which `limits` are those of `Limits`.
 
-    `lease` is in seconds and that of the embedded broker; `sizes` are constants of the module `ingest`.
+    `lease` is in seconds and that of the embedded broker.
     """
 
     product: str
@@ -47,7 +47,7 @@ class Work:
     dead_letters: bool = False
     max_seconds: float | None = None
     lease: float = 60.0
-    sizes: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Workers:
@@ -189,9 +189,6 @@ def _be_worker(mesh: Mesh, folder: Path, number: int, work: Work, environment: M
 
 
 def _ingest(mesh: Mesh, work: Work) -> list[ingest.Ingested]:
-    for name, value in work.sizes.items():
-        assert hasattr(ingest, name), name
-        setattr(ingest, name, value)
     EmbeddedConsumer.LEASE_SECONDS = work.lease
     settings = Settings()
     with connect(settings.broker) as broker:
@@ -203,6 +200,7 @@ def _ingest(mesh: Mesh, work: Work) -> list[ingest.Ingested]:
             until_empty=work.until_empty,
             max_seconds=work.max_seconds,
             dead_letters=work.dead_letters,
+            limits=ingest.Limits(**work.limits),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chaos import KILLS_A_ROUND, Tally, broker_of, prepare, spread, torment
+from chaos import KILLS_A_ROUND, NAMES, Tally, broker_of, prepare, spread, torment
 from fault_record import record
 from ingest_workers import Workers
 from mesh_platform.domain import Mesh
@@ -32,6 +32,6 @@ def test_random_kills_lose_and_double_nothing(any_state: State, mesh: Mesh, tmp_
     assert len(where) > 8, f"kills hit {where} alone"
     record(
         "kill -9 of two ingest processes at random, some frozen for longer than their lease",
-        f"{broker_of(any_state)}, in the tests, seed {seed}",
+        f"{NAMES[broker_of(any_state)]}; in the tests, seed {seed}",
         total.kills,
     )

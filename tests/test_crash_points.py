@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chaos import NAMES, broker_of
 from fault_record import record
 from ingest_workers import Work, Workers
 from invariants import landed_ids, quarantine, violations
@@ -66,10 +67,9 @@ def test_a_kill_at_every_point_of_ingest(any_state: State, mesh: Mesh, workers: 
     assert (waiting(any_state), waiting(any_state, dead=True)) == (0, 0)
     assert landed_ids(any_state.folder, PRODUCT) == ids(line for line in confirmed if b'"quantity": 2' in line)
     assert len(quarantine(any_state.folder, PRODUCT)) == 2 * len(passings)
-    broker = "the embedded broker" if on_file else "RabbitMQ"
     record(
         "kill -9 at a named point of ingest",
-        f"{broker}; each point, and those of a commit in both tables",
+        f"{NAMES[broker_of(any_state)]}; each point, and those of a commit in both tables",
         len(passings),
     )
 
@@ -101,7 +101,7 @@ def test_what_a_killed_commit_left_behind_is_harmless(state: State, mesh: Mesh, 
     assert state.json("query", f"SELECT count(*) AS n FROM {PRODUCT}") == [{"n": 40}]
     record(
         "kill -9 within a commit, and the files that it leaves",
-        "embedded; each point of a commit, then ingest, build and query over what was left",
+        "the embedded broker; each point of a commit, then ingest, build and query over what was left",
         len(points),
         "tables read as if nothing had been left",
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos import NAMES, broker_of
+from fault_record import record
 from invariants import landed_ids, violations
 from mesh_platform.domain import Mesh
 from orders import PRODUCT, ids, in_batches, lines, send, waiting
@@ -61,6 +63,7 @@ def test_two_that_start_together_share_the_work(any_state: State, mesh: Mesh) ->
     assert sum(run[0]["appended"] for run in reports) == 400
     assert violations(any_state.folder, PRODUCT, confirmed, runs=reports) == []
     assert landed_ids(any_state.folder, PRODUCT) == ids(confirmed)
+    record("two ingest processes race for one queue", NAMES[broker_of(any_state)], 1)
 
 
 def test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm(state: State, mesh: Mesh) -> None:
@@ -79,6 +82,9 @@ def test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm(state: State, 
     (woken,) = json.loads(out)
     assert (woken["appended"], woken["duplicates"]) == (0, 60)
     assert violations(state.folder, PRODUCT, confirmed, runs=[[other], [woken]]) == []
+    record(
+        "a process is frozen for longer than its lease, another does its work, then it wakes", NAMES["embedded"], 1
+    )
 
 
 def test_a_kill_at_every_point_of_build(state: State, mesh: Mesh) -> None:
@@ -93,6 +99,8 @@ def test_a_kill_at_every_point_of_build(state: State, mesh: Mesh) -> None:
     assert {built["mode"] for built in state.json("build", PRODUCT)} == {"noop"}
     state.mesh("build")
     assert product_ids(state) == landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    how = "before and after the commit of a product and of what is built on it"
+    record("kill -9 at a named point of build", how, 4, "each event is in the product once")
 
 
 def product_ids(state: State) -> list[str]:
@@ -120,6 +128,7 @@ def test_the_embedded_broker_goes_away_and_comes_back(state: State, mesh: Mesh) 
     reports = drain(state)
     assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the broker goes away and comes back", NAMES["embedded"], 1)
 
 
 def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
@@ -140,6 +149,7 @@ def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
     reports = drain(state)
     assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the catalog goes away, is damaged, and comes back", "SQLite; gone, overwritten, replaced by a folder", 3)
 
 
 @pytest.fixture
@@ -188,6 +198,7 @@ def test_rabbitmq_goes_away_and_comes_back(
     reports = [json.loads(out), drain(state)]
     assert violations(state.folder, PRODUCT, confirmed, runs=reports) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the broker goes away and comes back", NAMES["rabbitmq"], 1)
 
 
 def test_ctrl_c_ends_a_producer_and_ingest_with_clean_counts(any_state: State) -> None:
@@ -210,3 +221,4 @@ def test_ctrl_c_ends_a_producer_and_ingest_with_clean_counts(any_state: State) -
     assert reports[0]["appended"] + last[0]["appended"] == sent["confirmed"]
     none_confirmed_by_name = [json.dumps({"event_id": each}).encode() for each in landed]
     assert violations(any_state.folder, PRODUCT, [], sent=none_confirmed_by_name, runs=[reports, last]) == []
+    record("Ctrl-C while events flow", NAMES[broker_of(any_state)], 1)
