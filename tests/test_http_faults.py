@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fault_record import record
-from flaky_proxy import AFTER, BEFORE, KINDS, STATUSES, Faults, Proxy, flaky_proxy
+from flaky_proxy import KINDS, STATUSES, Faults, Proxy, flaky_proxy
 from invariants import landed_ids, quarantine, violations
 from lake_services import object_store, rest_catalog
 from mesh_platform.broker import connect
@@ -30,7 +30,7 @@ RAW = f"{PRODUCT}__raw"
 GOOD = lines(range(12), minutes=50)
 BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quantity": -1})).encode(), b"no json"]
 S3 = {"s3.access-key-id": "a", "s3.secret-access-key": "b", "s3.region": "us-east-1"}
-# Of what a run may not do without, the first is a commit's own request.
+HOW = f"each request of an ingest: {', '.join(STATUSES)}, cut, stalled; before it took effect, and after"
 COMMIT = f"/tables/{RAW.split('.')[1]}"
 
 
@@ -140,3 +140,43 @@ def test_a_commit_over_rest_ends_badly(
     # It goes on by itself; and what took effect is found, not done again.
     assert report is not None
     assert (report.appended, report.duplicates, snapshots(behind_rest)) == (12, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["503", "cut", "500 after"])
+def test_s3_fails_longer_than_its_client_tries(
+    on_s3: Lake, attempt: Callable[[Lake, Faults], Ingested | None], kind: str
+) -> None:
+    # The client itself tries three times.
+    faults = Faults(kind, times=4, of=lambda method, path: method == "POST" and "parquet?uploadId" in path)
+    report = attempt(on_s3, faults)
+    assert len(faults.spoiled) >= 3
+    assert report is None or (report.appended, report.duplicates) == (12, 1)
+
+
+@pytest.mark.slow
+def test_each_request_to_a_rest_catalog_fails(
+    behind_rest: Lake, attempt: Callable[[Lake, Faults], Ingested | None]
+) -> None:
+    tried = each_request(behind_rest, attempt, ways=len(KINDS))
+    record("a request to the REST catalog fails", HOW, tried)
+
+
+@pytest.mark.slow
+def test_each_request_to_s3_fails(on_s3: Lake, attempt: Callable[[Lake, Faults], Ingested | None]) -> None:
+    tried = each_request(on_s3, attempt, ways=1)
+    record("a request to S3 fails", HOW, tried)
+
+
+def each_request(lake: Lake, attempt: Callable[[Lake, Faults], Ingested | None], ways: int) -> int:
+    """Spoil each request of a run in so many ways, the next ones at the next request; how many were spoiled."""
+    kinds, times = cycle(KINDS), cycle((1, 1, 4))
+    tried = 0
+    for at in count(1):
+        found = [Faults(next(kinds), at, next(times)) for _ in range(ways)]
+        for faults in found:
+            attempt(lake, faults)
+            tried += len(faults.spoiled)
+        if not any(faults.spoiled for faults in found):
+            break
+    assert tried > 2 * len(KINDS), "this run has shown little"
+    return tried

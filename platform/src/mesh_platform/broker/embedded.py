@@ -89,9 +89,7 @@ class EmbeddedBroker:
         for message in group:
             confirmed(message)
 
-    def consume(
-        self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES
-    ) -> EmbeddedConsumer:
+    def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> EmbeddedConsumer:
         """A consumer with at most `prefetch` unacknowledged deliveries; one call of receive gives about `max_bytes`.
 
         Raises MeshError for an unknown queue.

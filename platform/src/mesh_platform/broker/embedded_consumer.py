@@ -28,9 +28,7 @@ class EmbeddedConsumer:
     LEASE_SECONDS = 60.0
     POLL_SECONDS = 0.02
 
-    def __init__(
-        self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int, max_bytes: int
-    ) -> None:
+    def __init__(self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int, max_bytes: int) -> None:
         self._file = file
         self._queue = queue
         self._dead_letter = dead_letter

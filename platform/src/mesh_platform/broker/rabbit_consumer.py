@@ -158,9 +158,7 @@ class RabbitConsumer:
                 self._on_stopped(generation, channel)
                 return
             # A tag of its own: to a quorum queue one that comes again is still the consumer of before.
-            self._consumer = channel.basic_consume(
-                self._queue, partial(self._on_message, generation), callback=then
-            )
+            self._consumer = channel.basic_consume(self._queue, partial(self._on_message, generation), callback=then)
 
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 

@@ -137,9 +137,7 @@ def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
     return Or(*days) if len(days) > 1 else days[0]
 
 
-def removed_keys(
-    catalog: Catalog, ledger: str, known: KnownKeys | None = None
-) -> Callable[[pa.Table], pa.Array]:
+def removed_keys(catalog: Catalog, ledger: str, known: KnownKeys | None = None) -> Callable[[pa.Table], pa.Array]:
     """What `append_new` must refuse: the ids in the ledger table, if there is one, on the days of the rows."""
     from mesh_platform.lake.catalog import find_table
 
