@@ -25,7 +25,7 @@ from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
 from mesh_platform.ingest import Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
-from orders import PRODUCT, ids, in_batches, lines, send, waiting
+from orders import PRODUCT, START, ids, in_batches, lines, send, waiting
 from rabbit_node import Node, rabbit_node
 
 from conftest import State
@@ -207,22 +207,40 @@ def test_ingest_dies_of_a_message_over_25_times(any_state: State, mesh: Mesh, tm
     record("a message is delivered over 25 times", f"{broker}: to an ingest that dies of it", deaths)
 
 
+def run(state: State, mesh: Mesh, now: datetime, dead_letters: bool = False) -> list[dict[str, Any]]:
+    """Ingest in this process until the queue is empty; its report."""
+    with connect(state.settings.broker) as broker:
+        done = ingest(
+            open_catalog(state.settings),
+            broker,
+            [mesh.contract(PRODUCT)],
+            lambda: now,
+            until_empty=True,
+            dead_letters=dead_letters,
+            limits=Limits(lines=10),
+        )
+    return [asdict(each) for each in done]
+
+
 def test_the_clock_of_ingest_jumps_a_day(state: State, mesh: Mesh) -> None:
     now = datetime.now(UTC)
-    start = datetime(2025, 10, 1, tzinfo=UTC)
     # Events about now, some of them in what is the future after a jump back.
-    minutes = [int((now - start).total_seconds()) // 60 + hours * 60 for hours in (-30, -20, -1, 1, 20)]
-    bodies = [line for each in minutes for line in lines([1], minutes=each)]
+    about_now = int((now - START).total_seconds()) // 60
+    bodies = [line for hours in (-30, -20, -1, 1, 20) for line in lines([1], minutes=about_now + hours * 60)]
     confirmed: list[bytes] = []
     runs = []
-    for hours in (0, 24, 0, -24, 24 * 366, -24):
+    jumps = (0, 24, 0, -24, 24 * 366, -24)
+    for hours in jumps:
         confirmed += send(state, mesh, bodies)
-        clock = (now + timedelta(hours=hours)).isoformat()
-        runs.append(state.mesh(*DRAIN, MESH_CLOCK=clock).json)
+        runs.append(run(state, mesh, now + timedelta(hours=hours)))
         assert violations(state.folder, PRODUCT, confirmed, runs=runs) == [], hours
+    # The last by the setting that people have.
+    confirmed += send(state, mesh, bodies)
+    runs.append(state.mesh(*DRAIN, MESH_CLOCK=(now + timedelta(hours=24)).isoformat()).json)
+    assert violations(state.folder, PRODUCT, confirmed, runs=runs) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
     assert quarantine(state.folder, PRODUCT) == []
-    record("the clock jumps a day", "MESH_CLOCK, between runs over the same messages", 5)
+    record("the clock jumps a day", "that of ingest, between runs over the same messages", len(jumps))
 
 
 def test_the_clock_of_the_leases_jumps_a_day(state: State, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,33 +253,21 @@ def test_the_clock_of_the_leases_jumps_a_day(state: State, mesh: Mesh, monkeypat
         return real() + chance.choice((-86_400, 0, 86_400))
 
     confirmed = send(state, mesh, in_batches([*lines(range(200)), *lines(range(50))], 5))
-    contracts = [mesh.contract(PRODUCT)]
     runs: list[list[dict[str, Any]]] = []
 
-    def run(dead_letters: bool = False) -> None:
-        with connect(state.settings.broker) as broker:
-            done = ingest(
-                open_catalog(state.settings),
-                broker,
-                contracts,
-                lambda: datetime.now(UTC),
-                until_empty=True,
-                dead_letters=dead_letters,
-                limits=Limits(lines=10),
-            )
-            runs.append([asdict(each) for each in done])
+    def run_beside() -> None:
+        runs.append(run(state, mesh, datetime.now(UTC)))
 
     with monkeypatch.context() as patch:
         # Leases go by this clock alone; each look at it is a jump, so that they are lost again and again.
         patch.setattr("mesh_platform.broker.embedded_consumer.time.time", jumping)
-        both = [threading.Thread(target=run) for _ in range(2)]
+        both = [threading.Thread(target=run_beside) for _ in range(2)]
         for each in both:
             each.start()
         for each in both:
             each.join()
     assert len(runs) == 2
-    run()
-    run(dead_letters=True)
+    runs += [run(state, mesh, datetime.now(UTC), dead_letters) for dead_letters in (False, True)]
     assert (waiting(state), waiting(state, dead=True)) == (0, 0)
     assert violations(state.folder, PRODUCT, confirmed, runs=runs) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
