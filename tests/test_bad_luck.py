@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
-import pika
 import pytest
 from invariants import landed_ids, quarantine, violations
 from mesh_platform.broker import MAX_MESSAGE_BYTES
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, envelope, in_batches, inject, lines, send, waiting
 
 from conftest import ROOT, State
 
@@ -159,19 +157,6 @@ def test_messages_that_are_no_orders_are_kept_and_the_rest_goes_on(any_state: St
     assert (again["deliveries"], again["duplicates"]) == (len(bodies), len(bodies))
     assert (waiting(any_state), waiting(any_state, dead=True)) == (0, 0)
     assert violations(any_state.folder, PRODUCT, confirmed, runs=[[first], [again]]) == []
-
-
-def inject(state: State, body: bytes) -> None:
-    """Put a message into the queue past the platform."""
-    url = state.settings.broker
-    if url.startswith("sqlite"):
-        with sqlite3.connect(state.folder / "broker.db") as connection:
-            number = connection.execute("INSERT INTO message (queue) VALUES (?)", (PRODUCT,)).lastrowid
-            connection.execute("INSERT INTO body VALUES (?, ?)", (number, body))
-        return
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    connection.channel().basic_publish("", PRODUCT, body)
-    connection.close()
 
 
 def test_a_message_that_is_too_large_is_refused_when_it_is_published(any_state: State, mesh: Mesh) -> None:

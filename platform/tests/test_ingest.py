@@ -16,10 +16,10 @@ from mesh_platform.broker import Broker, Delivery, connect
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
-from mesh_platform.ingest import Ingested, ingest, replay_rejected
+from mesh_platform.ingest import Ingested, Limits, ingest, replay_rejected
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.history import roll_back
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, bad, in_batches, lines, send, waiting
 
 from conftest import State
 
@@ -49,10 +49,6 @@ def figures(result: Ingested) -> dict[str, int]:
     return {name: number for name in ("deliveries", *PARTS) if (number := getattr(result, name))}
 
 
-def bad(number: int) -> bytes:
-    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
-
-
 def test_every_line_lands_once_or_is_quarantined_once(state: State, mesh: Mesh, run: Callable[..., Ingested]) -> None:
     good = lines(range(20))
     bodies = [*in_batches(good, 6), good[0], good[3], bad(90), bad(91), bad(90), b"no json", b"no json"]
@@ -77,7 +73,6 @@ def test_an_empty_queue_changes_nothing(state: State, run: Callable[..., Ingeste
 def test_what_is_acknowledged_is_in_a_durable_snapshot(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "FLUSH_LINES", 10)
     real = EmbeddedConsumer.ack
     seen = 0
 
@@ -92,7 +87,7 @@ def test_what_is_acknowledged_is_in_a_durable_snapshot(
 
     monkeypatch.setattr(EmbeddedConsumer, "ack", ack)
     send(state, mesh, [*in_batches(lines(range(40)), 4), bad(90), b"no json"])
-    run()
+    run(limits=Limits(lines=10))
     assert seen == 42
     assert waiting(state) == 0
 
@@ -155,27 +150,26 @@ def test_a_table_that_is_not_as_promised_acknowledges_nothing(
 def test_the_contract_can_break_between_two_flushes(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "FLUSH_LINES", 5)
     monkeypatch.setattr(ingesting, "_RECEIVE", 1)
     confirmed = send(state, mesh, in_batches(lines(range(20)), 5))
     with pytest.raises(MeshError, match="client_no"):
-        run(progress=lambda records: alter(state, RAW, "column"))
+        run(progress=lambda records: alter(state, RAW, "column"), limits=Limits(lines=5))
     assert waiting(state) == 3
     assert len(landed_ids(state.folder, PRODUCT)) == 5
     assert violations(state.folder, PRODUCT, confirmed) == []
 
 
-def test_a_stop_gives_back_what_is_not_written_and_counts_it(
+def test_a_stop_writes_what_was_delivered_and_leaves_the_rest_in_the_queue(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingesting, "_RECEIVE", 1)
     confirmed = send(state, mesh, in_batches(lines(range(20)), 4))
-    asked = iter([False, False, True])
+    asked = iter([False, False, True, True])
     result = run(stopped=lambda: next(asked))
-    assert figures(result) == {"deliveries": 16, "returned": 16}
-    assert waiting(state) == 5
+    assert figures(result) == {"deliveries": 8, "appended": 8}
+    assert waiting(state) == 3
     assert violations(state.folder, PRODUCT, confirmed, runs=[[asdict(result)]]) == []
-    assert figures(run()) == {"deliveries": 20, "appended": 20}
+    assert figures(run()) == {"deliveries": 12, "appended": 12}
 
 
 def test_a_live_run_flushes_what_it_has_when_its_time_is_over(

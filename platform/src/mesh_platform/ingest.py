@@ -7,16 +7,18 @@ quarantine. Whatever ends this process before that, the broker delivers again an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mesh_platform import faults
-from mesh_platform.broker import Broker, Consumer, Delivery, queue_of
+from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.lake.append import Appended, append_new, nothing_refused, removed_keys
 from mesh_platform.lake.catalog import ensure_table
+from mesh_platform.lake.keys import KnownKeys
 from mesh_platform.lake.landing import (
     landing_name,
     landing_shape,
@@ -24,21 +26,33 @@ from mesh_platform.lake.landing import (
     rejected_shape,
     removed_name,
 )
-from mesh_platform.validator import Line, Validated, validate, validate_lines
+from mesh_platform.validator import Validated, validate
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.contract import Contract
 
-FLUSH_LINES = 100_000
-FLUSH_BYTES = 64 * 1024 * 1024
-FLUSH_SECONDS = 2.0
-PREFETCH = 2_000
-_RECEIVE = 200
+# Receive no more at a time, so that the first messages of a long queue are looked at soon.
+_RECEIVE = 2_000
+# The most that AMQP can say; `Limits.bytes` is what holds.
+_PREFETCH = 65_535
+_PAUSE = 0.01
 
 # Hears how many records were written, after each flush.
 Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When what was received is written: at so many records, so many bytes, or after so many seconds.
+
+    In `bytes`, four times as much may be in memory at once: received, at the writer, and on its way from the broker.
+    """
+
+    lines: int = 100_000
+    bytes: int = 32 * 1024 * 1024
+    seconds: float = 2.0
 
 
 @dataclass
@@ -47,7 +61,8 @@ class Ingested:
 
     deliveries = appended + quarantined + duplicates + dead_lettered + returned.
 
-    `dead_lettered` counts the messages that the broker gave up on meanwhile.
+    `dead_lettered` counts the messages that the broker gave up on meanwhile. A run that ends writes what was
+    delivered to it, so that it returns nothing.
     """
 
     table: str
@@ -62,49 +77,87 @@ class Ingested:
 
 @dataclass
 class _Lane:
-    """One product between its queue and its tables: what was received and is not written yet."""
+    """One product between its queue and the writer: what was received and is not handed over yet."""
 
     contract: Contract
-    catalog: Catalog
     consumer: Consumer
-    now: Callable[[], datetime]
+    limits: Limits
     result: Ingested
     waiting: list[Delivery] = field(default_factory=list)
-    taken: int = 0
     lines: int = 0
     size: int = 0
     since: float = 0.0
 
-    def receive(self, timeout: float) -> bool:
-        """Take what is there; whether anything was."""
+    def receive(self, timeout: float) -> int:
+        """Take what is there; how many messages that was."""
         deliveries = self.consumer.receive(_RECEIVE, timeout)
         if deliveries and not self.waiting:
             self.since = time.monotonic()
         self.waiting += deliveries
-        self.taken += len(deliveries)
         self.lines += sum(delivery.body.count(b"\n") + 1 for delivery in deliveries)
         self.size += sum(len(delivery.body) for delivery in deliveries)
-        return bool(deliveries)
+        return len(deliveries)
 
     def full(self) -> bool:
-        """Whether a flush is due."""
-        old = bool(self.waiting) and time.monotonic() - self.since >= FLUSH_SECONDS
-        return old or self.lines >= FLUSH_LINES or self.size >= FLUSH_BYTES or len(self.waiting) >= PREFETCH
+        """Whether nothing more should be received before what waits is handed over."""
+        return self.lines >= self.limits.lines or self.size >= self.limits.bytes
 
-    def flush(self) -> int:
-        """Write what waits, then acknowledge it; how many records."""
-        if not self.waiting:
-            return 0
+    def old(self) -> bool:
+        """Whether something has waited for long enough."""
+        return bool(self.waiting) and time.monotonic() - self.since >= self.limits.seconds
+
+    def take(self) -> list[Delivery]:
+        """What waits; nothing waits then."""
+        waiting, self.waiting, self.lines, self.size = self.waiting, [], 0, 0
+        return waiting
+
+
+class _Writer:
+    """Writes one flush on a thread of its own, while the next is received and validated."""
+
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress) -> None:
+        self._catalog = catalog
+        self._now = now
+        self._progress = progress
+        self._known = KnownKeys()
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._pending: Future[int] | None = None
+
+    def busy(self) -> bool:
+        """Whether a flush is being written."""
+        return self._pending is not None and not self._pending.done()
+
+    def hand_over(self, lane: _Lane) -> None:
+        """Validate what waits in the lane, and write it after the flush before. Raises what that one met."""
+        deliveries = lane.take()
+        if not deliveries:
+            return
         faults.point("ingest.received")
-        validated = validate(self.contract, self.waiting, self.now())
+        validated = validate(lane.contract, deliveries, self._now())
         faults.point("ingest.validated")
-        write(self.catalog, self.contract, validated, self.result)
-        half = len(self.waiting) // 2
-        self.consumer.ack(self.waiting[:half])
+        self.wait()
+        self._pending = self._thread.submit(self._write, lane, deliveries, validated)
+
+    def wait(self) -> None:
+        """Until all that was handed over is written and acknowledged. Raises what stopped it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._progress(pending.result())
+
+    def _write(self, lane: _Lane, deliveries: list[Delivery], validated: Validated) -> int:
+        write(self._catalog, lane.contract, validated, lane.result, self._known)
+        half = len(deliveries) // 2
+        lane.consumer.ack(deliveries[:half])
         faults.point("ingest.acknowledged")
-        self.consumer.ack(self.waiting[half:])
-        self.waiting, self.lines, self.size = [], 0, 0
+        lane.consumer.ack(deliveries[half:])
         return validated.lines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Before the consumers close: what is being written can still be acknowledged.
+        self._thread.shutdown()
 
 
 def ingest(
@@ -118,6 +171,7 @@ def ingest(
     dead_letters: bool = False,
     stopped: Callable[[], bool] = lambda: False,
     progress: Progress = lambda records: None,
+    limits: Limits | None = None,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
@@ -132,56 +186,79 @@ def ingest(
     def over() -> bool:
         return stopped() or (end is not None and time.monotonic() >= end)
 
-    results = [Ingested(landing_name(contract)) for contract in contracts]
-    names = [queue.dead_letter if dead_letters else queue.name for queue in queues]
     for contract in contracts:
         _ensure(catalog, contract)
     given_up = [broker.depth(queue.dead_letter) for queue in queues]
-    if until_empty:
-        # One after the other keeps flushes large.
-        for contract, name, result in zip(contracts, names, results, strict=True):
-            there = broker.depth(name)
-            with broker.consume(name, PREFETCH) as consumer:
-                lane = _Lane(contract, catalog, consumer, now, result)
-                # What was there is on its way; beyond that, a moment is enough to see that nothing comes.
-                while not over() and (
-                    lane.receive(0.5 if lane.taken < there else 0.02) or lane.waiting or broker.depth(name)
-                ):
-                    if lane.full() or not lane.receive(0.0):
-                        progress(lane.flush())
-                result.returned = lane.lines
-                result.deliveries += lane.lines
-    else:
-        _run_lanes(catalog, broker, contracts, names, results, now, over, progress)
-    for result, queue, before in zip(results, queues, given_up, strict=True):
-        # Of a dead-letter queue that is consumed there can only be fewer.
-        result.dead_lettered = max(0, broker.depth(queue.dead_letter) - before)
-        result.deliveries += result.dead_lettered
-    return results
+    limits = limits or Limits()
+    # Drained one after the other, a queue has the memory for itself.
+    shared = max(1, limits.bytes // (1 if until_empty else len(contracts)))
 
+    # Left in this order: what is being written can still be acknowledged.
+    with ExitStack() as consumers, _Writer(catalog, now, progress) as writer:
 
-def _run_lanes(
-    catalog: Catalog,
-    broker: Broker,
-    contracts: Sequence[Contract],
-    names: Sequence[str],
-    results: Sequence[Ingested],
-    now: Callable[[], datetime],
-    over: Callable[[], bool],
-    progress: Progress,
-) -> None:
-    with ExitStack() as stack:
-        lanes = [
-            _Lane(contract, catalog, stack.enter_context(broker.consume(name, PREFETCH)), now, result)
-            for contract, name, result in zip(contracts, names, results, strict=True)
-        ]
-        while not over():
-            for lane in lanes:
-                lane.receive(0.5 / len(lanes))
-                if lane.full():
-                    progress(lane.flush())
+        def open_lane(contract: Contract, queue: Queue) -> _Lane:
+            name = queue.dead_letter if dead_letters else queue.name
+            consumer = consumers.enter_context(broker.consume(name, _PREFETCH, shared))
+            return _Lane(contract, consumer, limits, Ingested(landing_name(contract)))
+
+        opened = map(open_lane, contracts, queues)
+        lanes = _drain(opened, writer, over) if until_empty else _follow(list(opened), writer, over)
         for lane in lanes:
-            progress(lane.flush())
+            lane.consumer.stop()
+            while lane.receive(1.0):
+                if lane.full():
+                    writer.hand_over(lane)
+            writer.hand_over(lane)
+        writer.wait()
+    for lane, queue, before in zip(lanes, queues, given_up, strict=True):
+        # Of a dead-letter queue that is consumed there can only be fewer.
+        lane.result.dead_lettered = max(0, broker.depth(queue.dead_letter) - before)
+        lane.result.deliveries += lane.result.dead_lettered
+    return [lane.result for lane in lanes]
+
+
+def _drain(opened: Iterable[_Lane], writer: _Writer, over: Callable[[], bool]) -> list[_Lane]:
+    """Empty one queue after the other, which keeps flushes large; then those to which something came back."""
+    lanes: list[_Lane] = []
+    for lane in opened:
+        lanes.append(lane)
+        _empty(lane, writer, over)
+    writer.wait()
+    while not over() and (left := [lane for lane in lanes if not lane.consumer.is_empty()]):
+        for lane in left:
+            _empty(lane, writer, over)
+        writer.wait()
+    return lanes
+
+
+def _empty(lane: _Lane, writer: _Writer, over: Callable[[], bool]) -> None:
+    while not over():
+        came = lane.receive(_PAUSE)
+        if lane.full():
+            writer.hand_over(lane)
+        elif not came and lane.consumer.is_empty():
+            break
+        elif not came and lane.waiting and not writer.busy():
+            # Another process may hold the rest, and wait for what this one holds.
+            writer.hand_over(lane)
+        elif came < _RECEIVE:
+            time.sleep(_PAUSE)
+    writer.hand_over(lane)
+
+
+def _follow(lanes: list[_Lane], writer: _Writer, over: Callable[[], bool]) -> list[_Lane]:
+    """Take what comes from all queues, each flush as large as the writer leaves time for."""
+    while not over():
+        for lane in lanes:
+            while not lane.full() and lane.receive(0.0) >= _RECEIVE:
+                pass
+            if lane.full() or (lane.old() and not writer.busy()):
+                writer.hand_over(lane)
+        largest = max(lanes, key=lambda lane: lane.size)
+        if sum(lane.size for lane in lanes) >= largest.limits.bytes:
+            writer.hand_over(largest)
+        time.sleep(_PAUSE)
+    return lanes
 
 
 def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callable[[], datetime]) -> list[Ingested]:
@@ -190,20 +267,21 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     The quarantine keeps its rows as a record; what still fails counts as quarantined.
     """
     results = []
+    known = KnownKeys()
     for contract in contracts:
         _ensure(catalog, contract)
         result = Ingested(landing_name(contract))
         table = ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
-        columns = ("raw", "message_id", "position", "raw_bytes", "raw_sha256")
-        for batch in table.scan(selected_fields=columns).to_arrow().to_batches(max_chunksize=FLUSH_LINES):
+        columns = ("raw", "message_id", "raw_bytes")
+        for batch in table.scan(selected_fields=columns).to_arrow_batch_reader():
             rows = batch.to_pylist()
-            lines = [
-                Line(row["raw"], row["message_id"], row["position"], row["raw_bytes"])
+            deliveries = [
+                Delivery(row["raw"], row["message_id"], 0, True)
                 for row in rows
                 if row["raw_bytes"] == len(row["raw"])
             ]
-            validated = validate_lines(contract, lines, now())
-            landed = _land(catalog, contract, validated)
+            validated = validate(contract, deliveries, now())
+            landed = _land(catalog, contract, validated, known)
             result.snapshot_id = landed.snapshot_id
             result.deliveries += len(rows)
             result.appended += landed.appended
@@ -213,9 +291,9 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     return results
 
 
-def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested) -> None:
+def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: KnownKeys) -> None:
     """Make every record durable, in the landing table or in the quarantine, and count it in `result`."""
-    landed = _land(catalog, contract, validated)
+    landed = _land(catalog, contract, validated, known)
     faults.point("ingest.landed")
     refused = append_new(
         lambda: ensure_table(catalog, rejected_name(contract), rejected_shape(contract)),
@@ -223,6 +301,7 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
         "rejection_key",
         None,
         nothing_refused,
+        known,
     )
     faults.point("ingest.quarantined")
     result.snapshot_id = landed.snapshot_id
@@ -232,13 +311,14 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     result.duplicates += landed.duplicates + refused.duplicates
 
 
-def _land(catalog: Catalog, contract: Contract, validated: Validated) -> Appended:
+def _land(catalog: Catalog, contract: Contract, validated: Validated, known: KnownKeys) -> Appended:
     return append_new(
         lambda: ensure_table(catalog, landing_name(contract), landing_shape(contract)),
         validated.accepted,
         "event_id",
         "event_time",
-        removed_keys(catalog, removed_name(contract)),
+        removed_keys(catalog, removed_name(contract), known),
+        known,
     )
 
 

@@ -79,6 +79,17 @@ class Consumer(Protocol):
         """Move these deliveries to the dead-letter queue."""
         ...
 
+    def is_empty(self) -> bool:
+        """Whether nothing waits in the queue. What this consumer holds or can receive does not wait.
+
+        What others hold waits where the broker tells of it: the embedded one does, RabbitMQ does not.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
@@ -99,8 +110,11 @@ class Broker(Protocol):
         """
         ...
 
-    def consume(self, queue_name: str, prefetch: int) -> Consumer:
-        """A consumer with at most `prefetch` unacknowledged deliveries at a time."""
+    def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> Consumer:
+        """A consumer with at most `prefetch` unacknowledged deliveries at a time.
+
+        About `max_bytes` of bodies, and one message more, is the most that it holds before they are received.
+        """
         ...
 
     def depth(self, queue_name: str) -> int:

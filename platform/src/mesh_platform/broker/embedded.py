@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from mesh_platform.broker import Message, Queue, check_size
+from mesh_platform.broker import MAX_MESSAGE_BYTES, Message, Queue, check_size
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.broker.embedded_file import BrokerFile
 from mesh_platform.errors import MeshError, UsageError
@@ -89,8 +89,11 @@ class EmbeddedBroker:
         for message in group:
             confirmed(message)
 
-    def consume(self, queue_name: str, prefetch: int) -> EmbeddedConsumer:
-        """A consumer with at most `prefetch` unacknowledged deliveries. Raises MeshError for an unknown queue."""
+    def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> EmbeddedConsumer:
+        """A consumer with at most `prefetch` unacknowledged deliveries; one call of receive gives about `max_bytes`.
+
+        Raises MeshError for an unknown queue.
+        """
         if prefetch < 1:
             raise UsageError(f"{queue_name}: a prefetch of {prefetch} delivers nothing. Give 1 or more.")
         with self._file.read() as connection:
@@ -98,7 +101,8 @@ class EmbeddedBroker:
         if found is None:
             raise self._unknown(queue_name)
         # Durable acknowledgements are not promised, so a consumer's commits need not wait for the disk.
-        return EmbeddedConsumer(BrokerFile(self._file.path, synchronous="NORMAL"), queue_name, found[0], prefetch)
+        file = BrokerFile(self._file.path, synchronous="NORMAL")
+        return EmbeddedConsumer(file, queue_name, found[0], prefetch, max_bytes)
 
     def depth(self, queue_name: str) -> int:
         """Messages that wait or are leased. Raises MeshError for an unknown queue."""

@@ -28,11 +28,13 @@ class EmbeddedConsumer:
     LEASE_SECONDS = 60.0
     POLL_SECONDS = 0.02
 
-    def __init__(self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int) -> None:
+    def __init__(self, file: BrokerFile, queue: str, dead_letter: str | None, prefetch: int, max_bytes: int) -> None:
         self._file = file
         self._queue = queue
         self._dead_letter = dead_letter
         self._prefetch = prefetch
+        self._max_bytes = max_bytes
+        self._stopped = False
         self._process = identify()
         try:
             with file.write() as connection:
@@ -47,13 +49,26 @@ class EmbeddedConsumer:
         Waits also while `prefetch` deliveries are unacknowledged.
         """
         deadline = time.monotonic() + timeout
-        while True:
+        while not self._stopped:
             if self._must_write() and (deliveries := self._take(max_messages)):
                 return deliveries
             left = deadline - time.monotonic()
             if left <= 0:
                 return []
             time.sleep(min(self.POLL_SECONDS, left))
+        return []
+
+    def is_empty(self) -> bool:
+        """Whether the queue has no message but those that this consumer holds."""
+        with self._file.read() as connection:
+            (others,) = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ? AND owner IS NOT ?)", (self._queue, self._id)
+            ).fetchone()
+        return not others
+
+    def stop(self) -> None:
+        """Take nothing more; nothing is on its way here."""
+        self._stopped = True
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Drop these messages for good, where this consumer still holds them."""
@@ -105,11 +120,17 @@ class EmbeddedConsumer:
             for lapsed in self._lapsed(connection):
                 _give_back(connection, lapsed)
             (held,) = connection.execute("SELECT count(*) FROM message WHERE owner = ?", (self._id,)).fetchone()
-            rows = connection.execute(
+            found = connection.execute(
                 "SELECT id, message_id, deliveries, bytes FROM message JOIN body USING (id)"
                 " WHERE queue = ? AND owner IS NULL ORDER BY id LIMIT ?",
                 (self._queue, max(0, min(max_messages, self._prefetch - held))),
-            ).fetchall()
+            )
+            rows = []
+            size = 0
+            while size < self._max_bytes and (row := found.fetchone()) is not None:
+                rows.append(row)
+                size += len(row[3])
+            found.close()
             connection.executemany(
                 "UPDATE message SET owner = ?, deliveries = deliveries + 1 WHERE id = ?",
                 [(self._id, row[0]) for row in rows],

@@ -13,7 +13,7 @@ from typing import Any, Self
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from mesh_platform.broker import DELIVERY_LIMIT, Message, Queue
+from mesh_platform.broker import DELIVERY_LIMIT, MAX_MESSAGE_BYTES, Message, Queue
 from mesh_platform.broker.rabbit_connection import explain, name_of, parse_url
 from mesh_platform.broker.rabbit_consumer import RabbitConsumer
 from mesh_platform.broker.rabbit_publisher import Publisher
@@ -61,11 +61,11 @@ class RabbitBroker:
         """See `Publisher.publish`."""
         self._publisher.publish(queue, messages, confirmed)
 
-    def consume(self, queue_name: str, prefetch: int) -> RabbitConsumer:
+    def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> RabbitConsumer:
         """A consumer on a connection of its own. Raises MeshError for an unknown queue."""
         if not 1 <= prefetch <= 65535:
             raise UsageError(f"{queue_name}: a prefetch of {prefetch} is not possible. AMQP allows 1 to 65535.")
-        return RabbitConsumer(self._parameters, queue_name, prefetch)
+        return RabbitConsumer(self._parameters, queue_name, prefetch, max_bytes)
 
     def depth(self, queue_name: str) -> int:
         """Messages that wait; RabbitMQ leaves out those that are delivered and not acknowledged."""

@@ -228,6 +228,7 @@ def ingest(
                 dead_letters=dead_letters,
                 stopped=stopped,
                 progress=advance,
+                limits=ingesting.Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
             )
             for queue in map(queue_of, contracts):
                 if not dead_letters and (waiting := broker.depth(queue.dead_letter)):

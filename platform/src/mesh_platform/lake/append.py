@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
 
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
-from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.commit import commit_files, write_files
 from mesh_platform.lake.delta import head
+from mesh_platform.lake.keys import KnownKeys, to_keys
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
 _CONFLICTS = 100
@@ -45,29 +50,38 @@ def append_new(
     key: str,
     time_column: str | None,
     refused: Callable[[pa.Table], pa.Array],
+    known: KnownKeys | None = None,
 ) -> Appended:
     """Append the rows whose `key` the table does not hold, deciding on the snapshot that the commit asserts.
 
     Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
-    of a key lies there. `refused` gives keys that must not come in. A commit whose outcome is unknown is looked
-    up by beginning again. Raises Unavailable where that fails repeatedly, with nothing lost, and NeedsAttention.
+    of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A commit whose
+    outcome is unknown is looked up by beginning again. Raises Unavailable where that fails repeatedly, with nothing
+    lost, and NeedsAttention.
     """
-    distinct = _first_of_each(rows, key)
+    known = known or KnownKeys()
+    keys = to_keys(rows[key])
+    firsts = keys.firsts()
+    where = days_filter(time_column, rows[time_column]) if time_column and rows.num_rows else None
     failures = conflicts = attempted = 0
     token = uuid4().hex
+    written = _Written()
     while True:
         try:
             table = load()
             if attempted and _has_landed(table, token):
                 return Appended(attempted, rows.num_rows - attempted, head(table))
-            known = pa.chunked_array([_known_keys(table, distinct, key, time_column), refused(distinct)])
-            fresh = distinct.filter(pc.invert(pc.is_in(distinct[key], known.cast(distinct[key].type))))
+            fresh = firsts & ~known.held(table, keys, key, where)
+            if len(no := refused(rows)):
+                fresh &= ~pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
             faults.point("append.deduplicated")
-            if fresh.num_rows:
-                attempted = fresh.num_rows
-                append_rows(table, fresh, {_TOKEN: token})
+            attempted = int(fresh.sum())
+            if attempted:
+                written.write(table, rows, fresh)
+                commit_files(table, (), written.files, {_TOKEN: token})
+                known.remember(table, written.files, written.rows, keys.select(fresh))
                 faults.point("append.committed")
-            return Appended(fresh.num_rows, rows.num_rows - fresh.num_rows, head(table))
+            return Appended(attempted, rows.num_rows - attempted, head(table))
         except ConflictError as error:
             conflicts += 1
             if conflicts > _CONFLICTS:
@@ -86,10 +100,26 @@ def append_new(
             time.sleep(0.2 * failures)
 
 
-def read_keys(table: Table, key: str, row_filter: BooleanExpression | None = None) -> pa.Array:
-    """All values of `key` in the table's current snapshot, within `row_filter`."""
-    scan = table.scan(row_filter=row_filter or AlwaysTrue(), selected_fields=(key,))
-    return scan.to_arrow()[key].combine_chunks()
+class _Written:
+    """The files of one append. Another attempt takes them too, as long as it is to append the same rows."""
+
+    def __init__(self) -> None:
+        self.files: list[DataFile] = []
+        self.rows = pa.table({})
+        self._fresh: npt.NDArray[np.bool_] | None = None
+
+    def write(self, table: Table, rows: pa.Table, fresh: npt.NDArray[np.bool_]) -> None:
+        """Write the rows that are `fresh`, unless they are written."""
+        if self._fresh is not None and np.array_equal(fresh, self._fresh):
+            return
+        # No commit can still bring these: each asserted a snapshot that is no longer the newest.
+        for file in self.files:
+            with suppress(OSError):
+                table.io.delete(file.file_path)
+        self._fresh = None
+        self.rows = rows if fresh.all() else rows.filter(pa.array(fresh))
+        self.files = write_files(table, self.rows)
+        self._fresh = fresh
 
 
 def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
@@ -106,15 +136,19 @@ def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
     return Or(*days) if len(days) > 1 else days[0]
 
 
-def removed_keys(catalog: Catalog, ledger: str) -> Callable[[pa.Table], pa.Array]:
+def removed_keys(catalog: Catalog, ledger: str, known: KnownKeys | None = None) -> Callable[[pa.Table], pa.Array]:
     """What `append_new` must refuse: the ids in the ledger table, if there is one, on the days of the rows."""
     from mesh_platform.lake.catalog import find_table
+
+    known = known or KnownKeys()
 
     def refused(rows: pa.Table) -> pa.Array:
         table = find_table(catalog, ledger)
         if table is None or not rows.num_rows:
             return pa.array([], pa.large_string())
-        return read_keys(table, "event_id", days_filter("event_time", rows["event_time"]))
+        days = days_filter("event_time", rows["event_time"])
+        held = known.held(table, to_keys(rows["event_id"]), "event_id", days)
+        return rows["event_id"].filter(pa.array(held)).combine_chunks()
 
     return refused
 
@@ -128,18 +162,6 @@ def _has_landed(table: Table, token: str) -> bool:
     """Whether a commit of this call is in the table, though it was reported as failed."""
     summaries = (snapshot.summary for snapshot in reversed(table.metadata.snapshots))
     return any(summary is not None and summary.additional_properties.get(_TOKEN) == token for summary in summaries)
-
-
-def _known_keys(table: Table, rows: pa.Table, key: str, time_column: str | None) -> pa.Array:
-    if not rows.num_rows or table.current_snapshot() is None:
-        return pa.array([], pa.large_string())
-    return read_keys(table, key, days_filter(time_column, rows[time_column]) if time_column else None)
-
-
-def _first_of_each(rows: pa.Table, key: str) -> pa.Table:
-    numbered = pa.table({"key": rows[key], "row": pa.array(range(rows.num_rows), pa.int64())})
-    firsts = numbered.group_by("key").aggregate([("row", "min")])["row_min"]
-    return rows if len(firsts) == rows.num_rows else rows.take(firsts.take(pc.sort_indices(firsts)))
 
 
 def _day(number: int) -> str:

@@ -1,0 +1,155 @@
+"""Which keys a table holds: a table and rows arrive, the rows whose key is there already leave.
+
+A data file never changes. So its keys are read once, whoever wrote it, and the snapshot that one looks at says
+which files count.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io.pyarrow import _determine_partitions
+from pyiceberg.typedef import Record
+
+from mesh_platform.id_bits import parse_ids
+from mesh_platform.lake.delta import read_files
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import FileScanTask, Table
+
+_Mask = npt.NDArray[np.bool_]
+
+
+class Keys(NamedTuple):
+    """Keys as numbers of 128 bits: `high` and `low` are their halves, both unsigned 64-bit and of one length."""
+
+    high: npt.NDArray[np.uint64]
+    low: npt.NDArray[np.uint64]
+
+    def select(self, which: _Mask) -> Keys:
+        """Those that `which` marks."""
+        return Keys(self.high[which], self.low[which])
+
+    def sort(self) -> Keys:
+        """The same keys, ascending by `high`."""
+        order = np.argsort(self.high, kind="stable")
+        return Keys(self.high[order], self.low[order])
+
+    def firsts(self) -> _Mask:
+        """Which keys are the first of their kind."""
+        order = np.lexsort((self.low, self.high))
+        high, low = self.high[order], self.low[order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+        mask = np.zeros(len(order), dtype=bool)
+        mask[order[first]] = True
+        return mask
+
+
+class KnownKeys:
+    """Remembers the keys of data files, those looked at last, up to `max_bytes`."""
+
+    def __init__(self, max_bytes: int = 192 * 1024 * 1024) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._of_file: OrderedDict[str, Keys] = OrderedDict()
+
+    def held(self, table: Table, keys: Keys, column: str, where: BooleanExpression | None = None) -> _Mask:
+        """Which of `keys` stand in `column` at the snapshot of `table`, in files that may have rows of `where`."""
+        found = np.zeros(len(keys.high), dtype=bool)
+        if not len(found) or table.current_snapshot() is None:
+            return found
+        order = np.argsort(keys.high, kind="stable")
+        ascending = Keys(keys.high[order], keys.low[order])
+        for task in table.scan(row_filter=where or AlwaysTrue()).plan_files():
+            _look_up(ascending, self._read(table, task, column), found)
+        unsorted = np.empty_like(found)
+        unsorted[order] = found
+        return unsorted
+
+    def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Keys) -> None:
+        """Spare a later look into `files`, which hold just `rows`, whose keys are `keys`."""
+        if len(files) == 1:
+            self._keep(files[0].file_path, keys.sort())
+            return
+        by_partition: dict[Record, list[DataFile]] = {}
+        for file in files:
+            by_partition.setdefault(file.partition, []).append(file)
+        for partition, its_keys in _by_partition(table, rows, keys):
+            # Nobody knows which rows of a partition went to which of several files.
+            if len(in_partition := by_partition.get(partition, [])) == 1:
+                self._keep(in_partition[0].file_path, its_keys.sort())
+
+    def _read(self, table: Table, task: FileScanTask, column: str) -> Keys:
+        path = task.file.file_path
+        if task.delete_files:
+            # Which rows are left is no matter of the data file alone.
+            return to_keys(read_files(table, [task], [column])[column]).sort()
+        if path in self._of_file:
+            self._of_file.move_to_end(path)
+            return self._of_file[path]
+        with table.io.new_input(path).open() as file:
+            values = pq.read_table(file, columns=[column])[column]
+        keys = to_keys(values).sort()
+        self._keep(path, keys)
+        return keys
+
+    def _keep(self, path: str, keys: Keys) -> None:
+        self._of_file[path] = keys
+        self._bytes += _size(keys)
+        while self._bytes > self._max_bytes:
+            _, dropped = self._of_file.popitem(last=False)
+            self._bytes -= _size(dropped)
+
+
+def to_keys(values: pa.ChunkedArray) -> Keys:
+    """Strings as keys: a UUID is its own 128 bits, of anything else it is the BLAKE2b digest."""
+    high, low, well_formed = parse_ids(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
+    others = np.flatnonzero(~well_formed)
+    if len(others):
+        texts = values.take(pa.array(others)).to_pylist()
+        digests = b"".join(blake2b(text.encode(), digest_size=16).digest() for text in texts)
+        halves = np.frombuffer(digests, dtype=">u8").reshape(-1, 2)
+        high[others], low[others] = halves[:, 0], halves[:, 1]
+    return Keys(high, low)
+
+
+def _look_up(wanted: Keys, there: Keys, found: _Mask) -> None:
+    """Mark in `found` which of `wanted` are `there`; both ascend by their high half."""
+    if not len(there.high):
+        return
+    begin = int(np.searchsorted(wanted.high, there.high[0], "left"))
+    end = int(np.searchsorted(wanted.high, there.high[-1], "right"))
+    high, low = wanted.high[begin:end], wanted.low[begin:end]
+    at = np.searchsorted(there.high, high)
+    rows = np.flatnonzero(there.high[at] == high)
+    # Keys with one high half lie side by side: step on until it ends.
+    while len(rows):
+        found[begin + rows] |= there.low[at[rows]] == low[rows]
+        at[rows] += 1
+        rows = rows[at[rows] < len(there.high)]
+        rows = rows[there.high[at[rows]] == high[rows]]
+
+
+def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Record, Keys]]:
+    spec, schema = table.spec(), table.schema()
+    if spec.is_unpartitioned():
+        return
+    columns = {schema.find_field(field.source_id).name for field in spec.fields}
+    numbered = rows.select(sorted(columns)).append_column("mesh_row", pa.array(np.arange(rows.num_rows)))
+    for part in _determine_partitions(spec, schema, numbered):
+        at = part.arrow_table_partition["mesh_row"].to_numpy()
+        yield part.partition_key.partition, Keys(keys.high[at], keys.low[at])
+
+
+def _size(keys: Keys) -> int:
+    return keys.high.nbytes + keys.low.nbytes
