@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mesh_platform import faults
 from mesh_platform.contract import TIME_TRAVEL, Contract
 from mesh_platform.domain import Mesh, offer
-from mesh_platform.errors import MeshError, Unavailable, UsageError
+from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.compaction import Compacted, compact, plan
@@ -201,6 +201,8 @@ class _Job:
                 remove_orphans(self.load, self.before, removed.append)
         except Unavailable:
             raise
+        except ConflictError as error:
+            skipped.append(f"no orphans removed: {error}")
         except Exception as error:
             failed = True
             skipped.append(str(error) if isinstance(error, MeshError) else f"{type(error).__name__}: {error}")

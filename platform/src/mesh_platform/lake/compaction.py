@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import ManifestContent
-from pyiceberg.table.snapshots import Operation, Summary, ancestors_of
+from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention
-from mesh_platform.lake.commit import built_from, first_to_commit
-from mesh_platform.lake.delta import COMPACTION, all_files, head, read_files
+from mesh_platform.lake.commit import CheapTransaction, built_from, first_to_commit
+from mesh_platform.lake.delta import COMPACTION, all_files, head, maintained_since, read_files
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -95,11 +95,11 @@ def replace_same_rows(table: Table, removed: Iterable[DataFile], added: Iterable
     """Commit files for others with the same rows, as `replace`, on top of the snapshot that `table` was loaded at.
 
     Manifests are merged where there are many. With no files, all that happens is that the table moves on: a commit
-    that somebody else has under way then fails. Raises ConflictError where the table has moved on already.
+    that somebody has under way then fails. Raises ConflictError where the table has moved on already.
     """
     noted = built_from(table, head(table))
     notes = {name: value for name, value in noted[1].items() if name.startswith("mesh.")} if noted else {}
-    with first_to_commit(table), table.transaction() as transaction:
+    with first_to_commit(table), CheapTransaction(table) as transaction:
         update = _Replace(
             Operation.OVERWRITE, transaction, table.io, snapshot_properties={**notes, COMPACTION: "same rows"}
         )
@@ -177,39 +177,30 @@ def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
 def _commit(
     load: Callable[[], Table], planned: Table, replaced: list[FileScanTask], written: list[DataFile]
 ) -> Table | str:
-    """Commit the written files on the newest snapshot; why not, where it gave way. The files are gone then."""
-    left = ""
+    """Commit the written files on the newest snapshot; why not, where it gave way: then the files are orphans."""
+    table = load()
     for _ in range(_ATTEMPTS):
-        table = load()
         left = _in_the_way(planned, table, replaced)
         if left:
-            break
+            return f"not all compacted: {left}"
         try:
             replace_same_rows(table, [task.file for task in replaced], written)
             return table
         except ConflictError:
-            left = f"not all compacted: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
-    for file in written:
-        with suppress(FileNotFoundError):
-            planned.io.delete(file.file_path)
-    return left
+            table = load()
+            # Where a request was sent twice on its way, the second is refused because the first was not.
+            if {file.file_path for file in written} <= {task.file.file_path for task in all_files(table)}:
+                return table
+    return f"not all compacted: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
 
 
 def _in_the_way(planned: Table, table: Table, replaced: list[FileScanTask]) -> str:
     """Why files that were written on the state `planned` may not be committed on `table`; empty where they may."""
-    since = []
-    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
-        if snapshot.snapshot_id == head(planned):
-            break
-        since.append(snapshot)
-    else:
-        return "not all compacted: the table was set back, or moved far on, meanwhile; the next run tries again"
-    # Another maintainer may also have taken what was written here for orphans: see `orphans`.
-    if any(snapshot.summary and snapshot.summary.operation == Operation.REPLACE for snapshot in since):
-        return "not all compacted: another maintainer was at work"
+    if maintained_since(table, head(planned)):
+        return "another maintainer was at work, or the table was set back or moved far on; the next run tries again"
     live = {task.file.file_path for task in all_files(table) if not task.delete_files}
     is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path not in live for task in replaced)
-    return "not all compacted: others rewrote the same files meanwhile; the next run tries again" if is_stale else ""
+    return "others rewrote the same files; the next run tries again" if is_stale else ""
 
 
 def _data_manifests(table: Table) -> list[ManifestFile]:

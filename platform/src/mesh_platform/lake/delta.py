@@ -82,6 +82,22 @@ def files_at(table: Table, snapshot_id: int | None) -> list[FileScanTask]:
     return list(_files_at(table, snapshot_id).values())
 
 
+def maintained_since(table: Table, since: int | None) -> bool:
+    """Whether somebody replaced files by others with the same rows since a snapshot, or it cannot be told.
+
+    Before files are taken for orphans, a table gets such a snapshot: what was written before it and is in no
+    snapshot may then be gone.
+    """
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        if snapshot.snapshot_id == since:
+            return False
+        if not snapshot.summary or snapshot.summary.operation == Operation.REPLACE:
+            return True
+        if since is None and snapshot.sequence_number == 1:
+            return False
+    return head(table) != since
+
+
 def _taken_apart(
     table: Table, since: int | None, files: dict[_FileKey, FileScanTask]
 ) -> dict[_FileKey, FileScanTask]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 
 from mesh_platform.errors import ConflictError
-from mesh_platform.lake.commit import first_to_commit
+from mesh_platform.lake.commit import CheapTransaction, first_to_commit
 from mesh_platform.lake.delta import head
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def expire(
             return 0, ""
         note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
         try:
-            with first_to_commit(table), table.transaction() as transaction:
+            with first_to_commit(table), CheapTransaction(table) as transaction:
                 # Else the catalog would also take out what was made the current state again meanwhile.
                 unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
                 transaction._apply((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))

@@ -2,8 +2,9 @@
 
 Two things must not happen. A reader must not lose a file: what a state names that was the current one less than the
 age ago, or is kept, stays. And a commit under way must not come to name a file that is gone, however long its process
-slept: so nothing goes before the table has moved on from the snapshot that it had when its folder was listed. All
-commits of the platform write their files after they loaded the snapshot that they assert, and fail then.
+slept: so after the folder was listed, and before anything goes, the table gets a snapshot that replaces nothing. A
+commit asserts the snapshot that it loaded and fails then; and no file that was written before such a snapshot is
+committed after it (`maintained_since`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Iceberg's own pointer for catalogs of files; other tools may write one.
 _NOT_OURS = "version-hint.text"
+_ATTEMPTS = 8
 
 
 def find_orphans(table: Table, before: datetime) -> dict[str, int]:
@@ -44,7 +46,7 @@ def find_orphans(table: Table, before: datetime) -> dict[str, int]:
 
 
 def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Callable[[int], object]) -> None:
-    """Remove what `find_orphans` finds; `on_removed` is told the bytes of each file.
+    """Remove what `find_orphans` finds; `on_removed` is told the bytes of each file. Raises ConflictError.
 
     A table that has no snapshot yet keeps all: its first commit cannot be made to fail.
     """
@@ -52,13 +54,13 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
     found = find_orphans(table, before)
     if not found or head(table) is None:
         return
-    listed_at = head(table)
-    table = load()
-    if head(table) == listed_at:
+    for _ in range(_ATTEMPTS):
         with suppress(ConflictError):
-            # Where somebody else moves it on first, that is as good.
-            replace_same_rows(table, (), ())
-        table = load()
+            replace_same_rows(load(), (), ())
+            break
+    else:
+        raise ConflictError(f"others committed first, {_ATTEMPTS} times in a row; the next run tries again")
+    table = load()
     named = _named(table, before)
     files, _ = _storage(table)
     for path, size in found.items():
