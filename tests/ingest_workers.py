@@ -103,7 +103,9 @@ class Workers:
 
     def place(self, number: int) -> str:
         """The point that it passed last, or `START`."""
-        return PLACES[(self._folder / f"{number}.place").read_bytes()[0]]
+        path = self._folder / f"{number}.place"
+        noted = path.read_bytes() if path.exists() else b""
+        return PLACES[noted[0] if noted else 0]
 
     def close(self) -> None:
         """End all workers and their parent."""

@@ -15,11 +15,6 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
 ENVELOPE = ("event_id", "event_time", "event_type", "payload", "producer", "schema_version")
 
 
@@ -123,26 +118,3 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _VERSION_7 = 0x7 << 76 | 0b10 << 62
 _NOT_VERSION_OR_VARIANT = ~(0xF << 76 | 0b11 << 62)
-
-
-_HEX = np.full(256, 255, dtype=np.uint8)
-_HEX[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16, dtype=np.uint8)
-_DASHES = [8, 13, 18, 23]
-_DIGITS = [place for place in range(36) if place not in _DASHES]
-
-
-def parse_ids(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """The upper and the lower 64 bits of each id, and whether it is a UUID in small letters; null is none.
-
-    The bits of what is none are 0.
-    """
-    sized = pc.fill_null(pc.equal(pc.binary_length(ids), 36), False)
-    fixed = pc.if_else(sized, ids, "0" * 36).cast(pa.binary()).cast(pa.binary(36))
-    array = fixed.combine_chunks() if isinstance(fixed, pa.ChunkedArray) else fixed
-    letters = np.frombuffer(array.buffers()[1], dtype=np.uint8, count=(array.offset + len(array)) * 36)
-    letters = letters[array.offset * 36 :].reshape(-1, 36)
-    digits = _HEX[letters[:, _DIGITS]]
-    well_formed = (digits.max(axis=1, initial=0) < 16) & (letters[:, _DASHES] == ord("-")).all(axis=1)
-    digits[~well_formed] = 0
-    halves = np.ascontiguousarray(digits[:, ::2] << 4 | digits[:, 1::2]).view(">u8").astype(np.uint64)
-    return halves[:, 0].copy(), halves[:, 1].copy(), well_formed

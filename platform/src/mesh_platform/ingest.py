@@ -26,7 +26,7 @@ from mesh_platform.lake.landing import (
     rejected_shape,
     removed_name,
 )
-from mesh_platform.validator import Line, Validated, validate, validate_lines
+from mesh_platform.validator import Validated, validate
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -81,11 +81,9 @@ class _Lane:
 
     contract: Contract
     consumer: Consumer
-    queue: str
     limits: Limits
     result: Ingested
     waiting: list[Delivery] = field(default_factory=list)
-    taken: int = 0
     lines: int = 0
     size: int = 0
     since: float = 0.0
@@ -96,7 +94,6 @@ class _Lane:
         if deliveries and not self.waiting:
             self.since = time.monotonic()
         self.waiting += deliveries
-        self.taken += len(deliveries)
         self.lines += sum(delivery.body.count(b"\n") + 1 for delivery in deliveries)
         self.size += sum(len(delivery.body) for delivery in deliveries)
         return len(deliveries)
@@ -202,10 +199,10 @@ def ingest(
         def open_lane(contract: Contract, queue: Queue) -> _Lane:
             name = queue.dead_letter if dead_letters else queue.name
             consumer = consumers.enter_context(broker.consume(name, _PREFETCH, shared))
-            return _Lane(contract, consumer, name, limits, Ingested(landing_name(contract)))
+            return _Lane(contract, consumer, limits, Ingested(landing_name(contract)))
 
         opened = map(open_lane, contracts, queues)
-        lanes = _drain(opened, writer, broker, over) if until_empty else _follow(list(opened), writer, over)
+        lanes = _drain(opened, writer, over) if until_empty else _follow(list(opened), writer, over)
         for lane in lanes:
             lane.consumer.stop()
             while lane.receive(1.0):
@@ -220,27 +217,29 @@ def ingest(
     return [lane.result for lane in lanes]
 
 
-def _drain(opened: Iterable[_Lane], writer: _Writer, broker: Broker, over: Callable[[], bool]) -> list[_Lane]:
-    """Empty one queue after the other, which keeps flushes large; then those that are not empty yet."""
+def _drain(opened: Iterable[_Lane], writer: _Writer, over: Callable[[], bool]) -> list[_Lane]:
+    """Empty one queue after the other, which keeps flushes large; then those to which something came back."""
     lanes: list[_Lane] = []
     for lane in opened:
         lanes.append(lane)
-        _empty(lane, writer, broker, over)
-    while not over():
-        writer.wait()
-        left = [lane for lane in lanes if broker.depth(lane.queue)]
-        if not left:
-            break
+        _empty(lane, writer, over)
+    writer.wait()
+    while not over() and (left := [lane for lane in lanes if not lane.consumer.is_empty()]):
         for lane in left:
-            _empty(lane, writer, broker, over)
+            _empty(lane, writer, over)
+        writer.wait()
     return lanes
 
 
-def _empty(lane: _Lane, writer: _Writer, broker: Broker, over: Callable[[], bool]) -> None:
-    expected = lane.taken + broker.depth(lane.queue)
-    # What was there is on its way; beyond that, a moment is enough to see that nothing comes.
-    while not over() and (came := lane.receive(0.5 if lane.taken < expected else 0.02)):
+def _empty(lane: _Lane, writer: _Writer, over: Callable[[], bool]) -> None:
+    while not over():
+        came = lane.receive(_PAUSE)
         if lane.full():
+            writer.hand_over(lane)
+        elif not came and lane.consumer.is_empty():
+            break
+        elif not came and lane.waiting and not writer.busy():
+            # Another process may hold the rest, and wait for what this one holds.
             writer.hand_over(lane)
         elif came < _RECEIVE:
             time.sleep(_PAUSE)
@@ -273,15 +272,15 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
         _ensure(catalog, contract)
         result = Ingested(landing_name(contract))
         table = ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
-        columns = ("raw", "message_id", "position", "raw_bytes", "raw_sha256")
+        columns = ("raw", "message_id", "raw_bytes")
         for batch in table.scan(selected_fields=columns).to_arrow_batch_reader():
             rows = batch.to_pylist()
-            lines = [
-                Line(row["raw"], row["message_id"], row["position"], row["raw_bytes"])
+            deliveries = [
+                Delivery(row["raw"], row["message_id"], 0, True)
                 for row in rows
                 if row["raw_bytes"] == len(row["raw"])
             ]
-            validated = validate_lines(contract, lines, now())
+            validated = validate(contract, deliveries, now())
             landed = _land(catalog, contract, validated, known)
             result.snapshot_id = landed.snapshot_id
             result.deliveries += len(rows)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mesh_platform.field_types import FieldType
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-5][0-9])?)"
 _TIME = re.compile(rf"{_DATE.pattern}([ T][0-9]{{2}}(:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?)?{_ZONE}?)?")
@@ -161,7 +162,7 @@ def _fits(type_: FieldType, value: object) -> bool:
 
 def _is_text(value: object) -> TypeGuard[str]:
     # JSON can escape half a surrogate pair, which is no character and has no UTF-8.
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, str) and (value.isascii() or not _SURROGATE.search(value))
 
 
 def _is_date(text: str) -> bool:

@@ -1,40 +1,29 @@
-"""Deliveries arrive; rows for the landing table leave, and rows for the quarantine, each with its reason.
-
-A flush is parsed and checked as a whole in Arrow. Only where that parse fails is it looked at line by line.
-"""
+"""Deliveries arrive; rows for the landing table leave, and rows for the quarantine, each with its reason."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json
 
-from mesh_platform import faults as fault_points
+from mesh_platform import faults
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
-from mesh_platform.event import EVENT_ID
-from mesh_platform.field_types import parse_type
+from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
-from mesh_platform.line_check import Fault, read_identity, read_line
+from mesh_platform.line_check import Fault, read_identity
+from mesh_platform.wire import ENVELOPE_STRINGS, Records, read_bodies, split_body
 
 if TYPE_CHECKING:
     from mesh_platform.contract import Contract, Field
-    from mesh_platform.field_types import FieldType
 
 _KEPT_OF_OVERSIZE = 64 * 1024
-_ENVELOPE_STRINGS = ("event_id", "event_type", "producer", "schema_version")
-_INSTANT = parse_type("timestamptz")
-_UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
-# The first and the last day that Python's dates can hold, from 1970.
-_DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 
 
 @dataclass(frozen=True)
@@ -47,182 +36,81 @@ class Validated:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One record as delivered."""
+class _Rejected:
+    """One record that was refused; `size` and `sha256` are of all that was sent, `raw` is what is kept of it."""
 
     raw: bytes
     message_id: str | None
     position: int
     size: int
-    sha256: str | None = None
+    sha256: str
+    fault: Fault
 
 
 def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) -> Validated:
-    """Split all records of `deliveries` into accepted and rejected; `now` bounds their event times."""
-    whole = [d for d in deliveries if len(d.body) <= MAX_MESSAGE_BYTES]
-    oversize = [_oversize(d) for d in deliveries if len(d.body) > MAX_MESSAGE_BYTES]
-    lines = [
-        Line(raw, delivery.message_id, position, len(raw))
-        for delivery in whole
-        for position, raw in enumerate(_split(delivery.body))
-    ]
-    return validate_lines(contract, lines, now, oversize)
+    """Split all records of `deliveries` into accepted and rejected; `now` bounds their event times.
 
-
-def validate_lines(
-    contract: Contract, lines: Sequence[Line], now: datetime, oversize: Sequence[Line] = ()
-) -> Validated:
-    """As `validate`, of records that are split already; `oversize` are rejected as they are."""
-    too_large = Fault("too_large", None, f"A message has at most {MAX_MESSAGE_BYTES} bytes; only its head is kept.")
-    rejected = [(line, too_large) for line in oversize]
-    parsed, kept, refused = _parse_all(contract, lines)
-    rejected += refused
-    fault_points.point("ingest.validating")
-    faults = _check_rows(contract, parsed, now)
-    if faults:
-        good = np.ones(len(kept), dtype=bool)
-        good[list(faults)] = False
-        rejected += [(kept[row], fault) for row, fault in faults.items()]
-        parsed = parsed.filter(pa.array(good))
-    if rejected:
-        # In the order of arrival, whatever found the fault.
-        places = {id(line): place for place, line in enumerate((*lines, *oversize))}
-        rejected.sort(key=lambda found: places[id(found[0])])
+    Both keep the order of arrival; messages that are too large come last.
+    """
+    whole = [delivery for delivery in deliveries if len(delivery.body) <= MAX_MESSAGE_BYTES]
+    records = read_bodies(contract, [delivery.body for delivery in whole])
+    faults.point("ingest.validating")
+    rows = records.rows
+    found = _check_rows(contract, rows, now)
+    if found:
+        good = np.ones(rows.num_rows, dtype=bool)
+        good[list(found)] = False
+        rows = rows.filter(pa.array(good))
+    refused = records.refused | {int(records.numbers[row]): fault for row, fault in found.items()}
+    rejected = [*_look_up(records, whole, refused)]
+    if len(whole) < len(deliveries):
+        rejected += [_oversize(delivery) for delivery in deliveries if len(delivery.body) > MAX_MESSAGE_BYTES]
     return Validated(
-        accepted=_landing_rows(contract, parsed, now),
+        accepted=_landing_rows(contract, rows, now),
         rejected=_rejected_rows(contract, rejected, now),
-        lines=len(lines) + len(oversize),
+        lines=int(records.starts[-1]) + len(deliveries) - len(whole),
     )
 
 
-def _split(body: bytes) -> list[bytes]:
-    # A message without a single record is a record that is empty: it is seen in the quarantine, not lost.
-    return [line for line in body.split(b"\n") if line.strip()] or [body]
+def _look_up(records: Records, deliveries: Sequence[Delivery], refused: dict[int, Fault]) -> Iterator[_Rejected]:
+    """The refused records as they came, in order."""
+    numbers = sorted(refused)
+    places = np.searchsorted(records.starts, numbers, "right") - 1
+    before, raws = -1, []
+    for number, place in zip(numbers, places.tolist(), strict=True):
+        delivery = deliveries[place]
+        if place != before:
+            before, raws = place, split_body(delivery.body)
+        position = number - int(records.starts[place])
+        raw = raws[position]
+        digest = hashlib.sha256(raw).hexdigest()
+        yield _Rejected(raw, delivery.message_id, position, len(raw), digest, refused[number])
 
 
-def _oversize(delivery: Delivery) -> Line:
+def _oversize(delivery: Delivery) -> _Rejected:
     body = delivery.body
-    return Line(body[:_KEPT_OF_OVERSIZE], delivery.message_id, 0, len(body), hashlib.sha256(body).hexdigest())
-
-
-def _wire_schema(contract: Contract) -> pa.Schema:
-    assert contract.event is not None
-    payload = pa.struct([pa.field(field.name, field.type.wire) for field in contract.event.fields])
-    envelope = [pa.field(name, pa.string()) for name in (*_ENVELOPE_STRINGS, "event_time")]
-    return pa.schema([*envelope, pa.field("payload", payload)])
-
-
-def _parse(contract: Contract, raws: Sequence[bytes]) -> pa.Table:
-    """The lines as a flat table of typed columns. Raises one of `_UNPARSED` where one is bad or not in plain form."""
-    schema = _wire_schema(contract)
-    assert contract.event is not None
-    data = b"\n".join([raw.strip(b" \t\r") for raw in raws])
-    data.decode("utf-8")
-    # Arrow reads two objects on one line, or one over two lines, as happily as one on each.
-    starts = data.count(b"}\n{")
-    if starts != len(raws) - 1 or not data.startswith(b"{") or not data.endswith(b"}"):
-        raise pa.ArrowInvalid("a line is not one object")
-    table = pa.json.read_json(
-        io.BytesIO(data),
-        read_options=pa.json.ReadOptions(block_size=len(data) + 64),
-        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
-    ).combine_chunks()
-    if table.num_rows != len(raws):
-        raise pa.ArrowInvalid("a line is not one object")
-    if table["payload"].null_count:
-        raise pa.ArrowInvalid("a payload is missing")
-    columns = {name: table[name] for name in _ENVELOPE_STRINGS}
-    columns["event_time"] = _typed(_INSTANT, table["event_time"])
-    for field in contract.event.fields:
-        columns[f"payload.{field.name}"] = _typed(field.type, pc.struct_field(table["payload"], field.name))
-    return pa.table(columns)
-
-
-def _typed(type_: FieldType, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values as the type has them. Raises ArrowInvalid for what Arrow takes and Python, or the type, does not."""
-    # Before the cast: Arrow looks up the power of ten for a scale of any size, outside of its table.
-    if type_.precision and pc.all(pc.match_substring_regex(values, type_.plain)).as_py() is False:
-        raise pa.ArrowInvalid("a decimal is not in plain form")
-    typed = pc.cast(values, type_.arrow)
-    if type_.logical in ("date", "timestamp"):
-        numbers = pc.min_max(typed.cast(pa.int32() if type_.name == "date" else pa.int64())).as_py()
-        unit = 1 if type_.name == "date" else 86_400_000_000
-        first, last = _DAYS[0] * unit, (_DAYS[1] + 1) * unit
-        outside = numbers["min"] is not None and not first <= numbers["min"] <= numbers["max"] < last
-        # With an offset, a time written in the year 0 can be one of the year 1 in UTC; Python does not read it.
-        if outside or pc.any(pc.starts_with(values, "0000")).as_py():
-            raise pa.ArrowInvalid("a time is not in the years 1 to 9999")
-    return typed
-
-
-def _parse_all(
-    contract: Contract, lines: Sequence[Line]
-) -> tuple[pa.Table, Sequence[Line], list[tuple[Line, Fault]]]:
-    """All lines that can be parsed, as a table and in its order, and those that cannot, with the reason."""
-    try:
-        if lines:
-            return _parse(contract, [line.raw for line in lines]), lines, []
-    except _UNPARSED:
-        pass
-    plain: list[tuple[Line, bytes]] = []
-    refused: list[tuple[Line, Fault]] = []
-    for line in lines:
-        read = read_line(contract, line.raw)
-        if isinstance(read, Fault):
-            refused.append((line, read))
-        else:
-            plain.append((line, read))
-    tables: list[pa.Table] = []
-    good: list[Line] = []
-    _bisect(contract, plain, tables, good, refused)
-    empty = pa.table({name: pa.array([], type=type_) for name, type_ in _flat_types(contract)})
-    return pa.concat_tables([empty, *tables]).combine_chunks(), good, refused
-
-
-def _bisect(
-    contract: Contract,
-    plain: Sequence[tuple[Line, bytes]],
-    tables: list[pa.Table],
-    good: list[Line],
-    refused: list[tuple[Line, Fault]],
-) -> None:
-    """Find by halves what Arrow refuses and the check of single lines does not know of."""
-    if not plain:
-        return
-    try:
-        tables.append(_parse(contract, [raw for _, raw in plain]))
-        good.extend(line for line, _ in plain)
-    except _UNPARSED as error:
-        if len(plain) == 1:
-            refused.append((plain[0][0], Fault("not_readable", None, str(error))))
-            return
-        middle = len(plain) // 2
-        _bisect(contract, plain[:middle], tables, good, refused)
-        _bisect(contract, plain[middle:], tables, good, refused)
-
-
-def _flat_types(contract: Contract) -> list[tuple[str, pa.DataType]]:
-    assert contract.event is not None
-    envelope = [(name, pa.string()) for name in _ENVELOPE_STRINGS]
-    payload = [(f"payload.{field.name}", field.type.arrow) for field in contract.event.fields]
-    return [*envelope, ("event_time", pa.timestamp("us", "UTC")), *payload]
+    fault = Fault("too_large", None, f"A message has at most {MAX_MESSAGE_BYTES} bytes; only its head is kept.")
+    digest = hashlib.sha256(body).hexdigest()
+    return _Rejected(body[:_KEPT_OF_OVERSIZE], delivery.message_id, 0, len(body), digest, fault)
 
 
 def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, Fault]:
     """The first fault of each row that has one, by row number."""
     assert contract.event is not None
-    faults: dict[int, Fault] = {}
+    found: dict[int, Fault] = {}
 
     def report(bad: pa.ChunkedArray, reason: str, field: str, detail: str, column: str | None = None) -> None:
+        if not pc.any(bad).as_py():
+            return
         for row in np.flatnonzero(pc.fill_null(bad, False).to_numpy(zero_copy_only=False)):
             value = rows[column][int(row)].as_py() if column else None
-            found = f" It is {value!r}." if isinstance(value, str) else f" It is {value}." if column else ""
-            faults.setdefault(int(row), Fault(reason, field, detail + found[:300]))
+            shown = f" It is {value!r}." if isinstance(value, str) else f" It is {value}." if column else ""
+            found.setdefault(int(row), Fault(reason, field, detail + shown[:300]))
 
-    for name in (*_ENVELOPE_STRINGS, "event_time"):
+    for name in (*ENVELOPE_STRINGS, "event_time"):
         report(pc.is_null(rows[name]), "missing", name, f"The envelope needs '{name}'.")
-    id_form = pc.match_substring_regex(rows["event_id"], f"^{EVENT_ID}$")
-    report(pc.invert(id_form), "wrong_type", "event_id", "An event id is a UUID in small letters.", "event_id")
+    upper, _, well_formed = parse_ids(rows["event_id"].combine_chunks())
+    report(pa.array(~well_formed), "wrong_type", "event_id", "An event id is a UUID in small letters.", "event_id")
     expected = contract.event.name
     report(
         pc.not_equal(rows["event_type"], expected),
@@ -231,10 +119,9 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
         f"It must be '{expected}'.",
         "event_type",
     )
-    if rows.num_rows:
-        report(
-            _time_differs(rows, id_form), "id_time_mismatch", "event_time", "The id's first 48 bits say another time."
-        )
+    times = pc.divide(rows["event_time"].cast(pa.int64()), 1000)
+    differs = pc.and_(pc.not_equal(times, pa.array((upper >> 16).astype(np.int64))), pa.array(well_formed))
+    report(differs, "id_time_mismatch", "event_time", "The id's first 48 bits say another time.")
     oldest = pa.scalar(now - contract.retention, pa.timestamp("us", "UTC"))
     detail = f"The contract keeps events from {oldest.as_py():%Y-%m-%d} on."
     report(pc.less(rows["event_time"], oldest), "beyond_retention", "event_time", detail, "event_time")
@@ -247,10 +134,10 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
         "event_time",
     )
     for name in ("producer", "schema_version"):
-        report(pc.match_substring(rows[name], "\0"), "nul_character", name, "Strings hold no NUL character.")
+        report(_hold_nul(rows[name]), "nul_character", name, "Strings hold no NUL character.")
     for field in contract.event.fields:
         _check_field(field, rows[f"payload.{field.name}"], report)
-    return faults
+    return found
 
 
 def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
@@ -261,7 +148,7 @@ def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
     if field.type.name == "double":
         report(pc.invert(pc.is_finite(values)), "wrong_type", field.name, "It must be a finite number.")
     if field.type.name == "string":
-        report(pc.match_substring(values, "\0"), "nul_character", field.name, "Strings hold no NUL character.")
+        report(_hold_nul(values), "nul_character", field.name, "Strings hold no NUL character.")
     if field.minimum is not None:
         low = pc.less(values, pa.scalar(field.minimum).cast(values.type))
         report(low, "out_of_range", field.name, f"It is at least {field.minimum}.", column)
@@ -277,14 +164,12 @@ def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
         report(pc.and_(pc.is_valid(values), other), "not_allowed", field.name, detail, column)
 
 
-def _time_differs(rows: pa.Table, id_form: pa.ChunkedArray) -> pa.Array:
-    ids = pc.if_else(pc.fill_null(id_form, False), rows["event_id"], "0" * 36).cast(pa.binary(36)).combine_chunks()
-    letters = np.frombuffer(ids.buffers()[1], dtype=np.uint8, count=len(ids) * 36).reshape(-1, 36)
-    digits = letters[:, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12]].astype(np.int64)
-    values = np.where(digits >= ord("a"), digits - ord("a") + 10, digits - ord("0"))
-    milliseconds = values @ (16 ** np.arange(11, -1, -1, dtype=np.int64))
-    actual = pc.divide(rows["event_time"].cast(pa.int64()), 1000).combine_chunks()
-    return pc.and_(id_form.combine_chunks(), pc.not_equal(actual, pa.array(milliseconds)))
+def _hold_nul(strings: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    # A look at all letters at once costs a tenth of one at each string, and there hardly ever is one.
+    letters = [chunk.buffers()[2] for chunk in strings.chunks]
+    if any(part is not None and 0 in np.frombuffer(part, np.uint8) for part in letters):
+        return pc.match_substring(strings, "\0")
+    return pa.array([], pa.bool_())
 
 
 def _landing_rows(contract: Contract, parsed: pa.Table, now: datetime) -> pa.Table:
@@ -294,10 +179,10 @@ def _landing_rows(contract: Contract, parsed: pa.Table, now: datetime) -> pa.Tab
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
-def _rejected_rows(contract: Contract, rejected: Sequence[tuple[Line, Fault]], now: datetime) -> pa.Table:
+def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datetime) -> pa.Table:
     rows = []
-    for line, fault in rejected:
-        digest = line.sha256 or hashlib.sha256(line.raw).hexdigest()
+    for line in rejected:
+        fault, digest = line.fault, line.sha256
         event_id, event_time = read_identity(line.raw)
         # Foreign senders number their messages as they like; the same bytes in the same place are the same message.
         place = f"{line.message_id}:{line.position}:{digest}" if line.message_id else digest
@@ -322,4 +207,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[tuple[Line, Fault]], n
 
 def _visible(text: str, most: int) -> str:
     """At most so many characters; what has no place in a table's string, such as half a surrogate, is escaped."""
-    return text[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = text[:most]
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\0", "\\0")

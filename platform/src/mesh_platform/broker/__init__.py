@@ -79,6 +79,13 @@ class Consumer(Protocol):
         """Move these deliveries to the dead-letter queue."""
         ...
 
+    def is_empty(self) -> bool:
+        """Whether nothing waits in the queue. What this consumer holds or can receive does not wait.
+
+        What others hold waits where the broker tells of it: the embedded one does, RabbitMQ does not.
+        """
+        ...
+
     def stop(self) -> None:
         """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
         ...

@@ -58,6 +58,14 @@ class EmbeddedConsumer:
             time.sleep(min(self.POLL_SECONDS, left))
         return []
 
+    def is_empty(self) -> bool:
+        """Whether the queue has no message but those that this consumer holds."""
+        with self._file.read() as connection:
+            (others,) = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ? AND owner IS NOT ?)", (self._queue, self._id)
+            ).fetchone()
+        return not others
+
     def stop(self) -> None:
         """Take nothing more; nothing is on its way here."""
         self._stopped = True

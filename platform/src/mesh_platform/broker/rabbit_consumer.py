@@ -50,6 +50,9 @@ class RabbitConsumer:
         self._stopping = False
         self._channel: Any = None
         self._consumer = ""
+        # Whether the queue was asked for a message and has not answered; which one it gave.
+        self._asking = False
+        self._asked_for = 0
         self._buffer: deque[Delivery] = deque()
         self._buffered_bytes = 0
         # Delivery tags that are not settled, in ascending order.
@@ -95,6 +98,24 @@ class RabbitConsumer:
             if tags := self._settle(deliveries):
                 self._link.call(partial(self._send_rejects, self._channel, tags))
 
+    def is_empty(self) -> bool:
+        """Whether the queue has nothing to deliver, to this consumer nor to another.
+
+        The count that RabbitMQ gives of a quorum queue is up to five seconds old. So one message is asked for; where
+        there is one, it is as good as delivered. As long as that one is not settled, the queue answers a channel that
+        asks for another as if it were empty.
+        """
+        with self._changed:
+            if self._asked_for in self._unsettled:
+                return False
+            self._await_answer()
+            if self._buffer or not self._alive:
+                return False
+            self._asking = True
+            self._link.call(partial(self._ask, self._generation, self._channel))
+            self._await_answer()
+            return self._alive and not self._asking and not self._buffer
+
     def stop(self) -> None:
         """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
         with self._changed:
@@ -108,6 +129,10 @@ class RabbitConsumer:
             self._stopping, self._max_bytes = True, sys.maxsize
             self._changed.notify_all()
         self._link.close()
+
+    def _await_answer(self) -> None:
+        while self._alive and self._asking and not self._buffer:
+            self._changed.wait()
 
     def _pop(self, most: int) -> list[Delivery]:
         deliveries = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
@@ -127,7 +152,7 @@ class RabbitConsumer:
     def _open_link(self) -> Link:
         with self._changed:
             self._generation += 1
-            self._restarting = False
+            self._restarting = self._asking = False
             self._clear()
             generation = self._generation
         return Link(self._parameters, partial(self._on_channel, generation), partial(self._on_lost, generation))
@@ -149,6 +174,9 @@ class RabbitConsumer:
                     self._channel, self._alive = channel, True
             ready()
 
+        channel.add_callback(
+            lambda _frame: self._on_answer(generation, channel), [pika.spec.Basic.GetEmpty], one_shot=False
+        )
         channel.add_on_cancel_callback(lambda _frame: self._on_lost(generation, ConsumerCancelled()))
         self._consume(generation, channel, on_consume)
 
@@ -163,7 +191,22 @@ class RabbitConsumer:
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 
     def _cancel(self, generation: int, channel: Any, then: Callable[[int, Any], None]) -> None:
-        channel.basic_cancel(self._consumer, callback=lambda _frame: then(generation, channel))
+        channel.add_callback(lambda _frame: then(generation, channel), [pika.spec.Basic.CancelOk])
+        # pika's basic_cancel rejects what is still on its way; each rejection spends one of a message's deliveries.
+        channel._send_method(pika.spec.Basic.Cancel(consumer_tag=self._consumer))
+
+    def _ask(self, generation: int, channel: Any) -> None:
+        channel.basic_get(self._queue, partial(self._on_answer, generation))
+
+    def _on_answer(self, generation: int, channel: Any, *message: Any) -> None:
+        if message:
+            self._on_message(generation, channel, *message)
+        with self._changed:
+            if generation == self._generation:
+                self._asking = False
+                if message:
+                    self._asked_for = message[0].delivery_tag
+                self._changed.notify_all()
 
     def _on_stopped(self, generation: int, _channel: Any) -> None:
         with self._changed:
@@ -187,7 +230,8 @@ class RabbitConsumer:
         if len(self._sizes) >= min(self._prefetch, _SAMPLE):
             fitting = self._fitting_prefetch(sum(self._sizes) / len(self._sizes))
             self._sizes.clear()
-            if not (self._stopping or self._restarting or self._prefetch / 2 <= fitting <= 2 * self._prefetch):
+            fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
+            if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
                 self._prefetch, self._restarting = fitting, True
                 # A consumer keeps the prefetch that it began with; what it holds stays delivered to the channel.
                 self._cancel(generation, channel, self._begin_again)
