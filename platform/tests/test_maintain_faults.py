@@ -18,14 +18,17 @@ from nth_operation import ERRORS, Operations, watched
 from .small_mesh import Place, Sale, small_mesh
 
 TABLE = "alpha.sales_alpha__raw"
+STRAY = "stray.parquet"
 
 
 @pytest.fixture
 def untidy(tmp_path: Path) -> Place:
-    """A mesh with a table of small files."""
+    """A mesh with a table of small files, and a file beside them that no snapshot names."""
     place = small_mesh(tmp_path / "mesh")
     for number in range(8):
         place.land("alpha", [Sale(number, hours=number)])
+    beside = next(iter(place.files(TABLE))).removeprefix("file://")
+    Path(beside).with_name(STRAY).write_bytes(b"left by a commit that failed")
     shutil.copytree(place.root / ".mesh", place.root / "kept")
     return place
 
@@ -42,6 +45,7 @@ def attempt(untidy: Place, fault: Operations) -> None:
     maintain(untidy.mesh, untidy.catalog, [TABLE], orphan_age=timedelta(0))
     assert untidy.rows(TABLE) == rows, tried
     assert len(untidy.files(TABLE)) == 1, tried
+    assert not list((untidy.root / ".mesh").rglob(STRAY)), tried
     assert untidy.build("alpha.sales_alpha")["alpha.sales_alpha"].rows == len(rows), tried
 
 
@@ -63,12 +67,12 @@ def test_some_operations_of_a_tending_fail(untidy: Place) -> None:
 
 
 @pytest.mark.slow
-def test_each_operation_of_a_tending_fails(untidy: Place) -> None:
-    seen = each(untidy, 1)
-    assert {"create", "write", "fsync", "close", "open", "read", "delete", "load_table", "commit_table"} <= set(seen)
+def test_every_third_operation_of_a_tending_fails(untidy: Place) -> None:
+    seen = each(untidy, 3)
+    assert {"create", "write", "fsync", "close", "open", "read", "load_table", "commit_table"} <= set(seen)
     record(
         "the Nth file or catalog operation of maintain fails",
-        "no space, I/O error and time-out in turn; it alone or all that follow; before it takes effect or after",
+        "every third: no space, I/O error, time-out; it alone or all that follow; before it takes effect or after",
         seen.total(),
         "no row changes, and the next one finishes the work",
     )
