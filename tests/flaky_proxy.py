@@ -18,7 +18,7 @@ STATUSES = ("409", "500", "502", "503", "504")
 BEFORE = (*STATUSES, "cut", "stall")
 AFTER = tuple(f"{kind} after" for kind in BEFORE)
 KINDS = (*BEFORE, *AFTER)
-_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection", "expect"}
 
 
 @dataclass
@@ -63,30 +63,48 @@ def flaky_proxy(target: str) -> Iterator[Proxy]:
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             kind = proxy.faults.draw(self.command, self.path)
             if kind and not kind.endswith("after"):
-                return self.spoil(kind)
+                self.spoil(kind)
+                return
             try:
                 upstream = HTTPConnection(host, timeout=60)
-                headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-                upstream.request(self.command, self.path, body, {**headers, "Connection": "close"})
+                headers = {
+                    name: value
+                    for name, value in self.headers.items()
+                    if name.lower() not in {*_HOP, "content-length"}
+                }
+                length = {"Content-Length": str(len(body))} if body else {}
+                upstream.request(self.command, self.path, body, {**headers, "Connection": "close", **length})
                 answer = upstream.getresponse()
                 content = answer.read()
                 upstream.close()
             except (OSError, HTTPException):
-                return self.spoil("cut")
+                kind = "cut"
             if kind:
-                return self.spoil(kind.removesuffix(" after"))
+                self.spoil(kind.removesuffix(" after"))
+                return
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
                 if name.lower() not in {*_HOP, "content-length"}:
                     self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
             if answer.status not in (204, 304):
-                self.send_header("Content-Length", length or "0")
+                size = answer.getheader("Content-Length") if self.command == "HEAD" else None
+                self.send_header("Content-Length", size or str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            chunks = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            return b"".join(chunks)
 
         def spoil(self, kind: str) -> None:
             self.close_connection = True

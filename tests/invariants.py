@@ -42,7 +42,9 @@ def violations(
     """
     confirmed = list(confirmed)
     found: list[str] = []
-    landing, rejected, ledger = (_open(state, f"{product}__{kind}", catalog) for kind in ("raw", "rejected", "removed"))
+    landing, rejected, ledger = (
+        _open(state, f"{product}__{kind}", catalog) for kind in ("raw", "rejected", "removed")
+    )
     removed = set(_column(ledger, "event_id"))
     found += _faults_of_history(landing, "event_id", removed)
     found += _faults_of_history(rejected, "rejection_key", set())

@@ -35,7 +35,9 @@ def rest_catalog(folder: Path) -> Iterator[str]:
     words = [java, "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp", f"{JARS}/*"]
     words += ["org.eclipse.jetty.xml.XmlConfiguration", f"port={port}", f"folder={folder}"]
     words += [str(ROOT / "tests" / "rest_catalog" / "server.xml")]
-    with _running([str(word) for word in words], folder / "rest-catalog.log", f"http://127.0.0.1:{port}", "/v1/config"):
+    with _running(
+        [str(word) for word in words], folder / "rest-catalog.log", f"http://127.0.0.1:{port}", "/v1/config"
+    ):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -19,7 +19,7 @@ from mesh_platform import ingest as ingesting
 from mesh_platform.broker import connect
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import Ingested, ingest
+from mesh_platform.ingest import Ingested, Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
 from nth_operation import ANSWERED, ERRORS, Operations, watched
 from orders import PRODUCT, envelope, in_batches, lines, send, waiting
@@ -34,8 +34,6 @@ BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quant
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mesh_platform.lake.append.time.sleep", lambda seconds: None)
-    # Two flushes: the later finds tables, the first makes them.
-    monkeypatch.setattr(ingesting, "FLUSH_LINES", 9)
     monkeypatch.setattr(ingesting, "_RECEIVE", 3)
 
 
@@ -44,7 +42,13 @@ def run(state: State, mesh: Mesh) -> Ingested:
     with connect(state.settings.broker) as broker:
         contracts = [mesh.contract(PRODUCT)]
         (result,) = ingest(
-            open_catalog(state.settings), broker, contracts, lambda: datetime.now(UTC), until_empty=True
+            open_catalog(state.settings),
+            broker,
+            contracts,
+            lambda: datetime.now(UTC),
+            until_empty=True,
+            # Two flushes: the later finds tables, the first makes them.
+            limits=Limits(lines=9),
         )
     return result
 
@@ -76,8 +80,8 @@ def attempt(state: State, mesh: Mesh, tmp_path: Path, make_state: Callable[..., 
 def test_some_operations_fail(attempt: Attempt) -> None:
     kinds = list(ERRORS.values())
     seen: Counter[str] = Counter()
-    # Every seventh, so that the ways to fail meet all kinds of operations; all of them are a slow test.
-    for number, at in enumerate(count(1, 7)):
+    # Every thirteenth, so that the ways to fail meet all kinds of operations; all of them are a slow test.
+    for number, at in enumerate(count(1, 13)):
         fault = Operations(at, kinds[number % 3], lasting=number % 4 == 3, after=number % 2 == 1)
         attempt(fault)
         seen.update(fault.failed)

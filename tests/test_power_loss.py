@@ -19,7 +19,7 @@ from mesh_platform import ingest as ingesting
 from mesh_platform.broker import connect
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import ingest
+from mesh_platform.ingest import Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
 from orders import PRODUCT, in_batches, lines, send
 from power_cut import Disk, powered
@@ -47,7 +47,6 @@ def lose_power(
 ) -> Callable[[int], Cut]:
     """Ingest in a state of its own until a power cut that a seed draws."""
     monkeypatch.setattr("mesh_platform.lake.append.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(ingesting, "FLUSH_LINES", 4)
     monkeypatch.setattr(ingesting, "_RECEIVE", 2)
     sent = send(state, mesh, [*in_batches(GOOD, 2), b"no json"])
 
@@ -64,7 +63,9 @@ def lose_power(
         with powered(disk), connect(own.settings.broker) as broker:
             try:
                 contracts = [mesh.contract(PRODUCT)]
-                ingest(open_catalog(own.settings), broker, contracts, lambda: datetime.now(UTC), until_empty=True)
+                catalog = open_catalog(own.settings)
+                limits = Limits(lines=4)
+                ingest(catalog, broker, contracts, lambda: datetime.now(UTC), until_empty=True, limits=limits)
             except (MeshError, OSError):
                 assert disk.off
         harmed = disk.forget()
@@ -81,7 +82,7 @@ def lose_power(
 
 
 def test_what_is_acknowledged_outlives_a_power_cut(lose_power: Callable[[int], Cut]) -> None:
-    cuts = [lose_power(seed) for seed in range(40)]
+    cuts = [lose_power(seed) for seed in range(30)]
     assert [cut for cut in cuts if cut.broken] == []
     shown(cuts)
 

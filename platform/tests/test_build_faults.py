@@ -78,7 +78,7 @@ def test_every_third_operation_of_a_build_fails(built: Place) -> None:
     assert {"new_output", "create", "write", "fsync", "close", "open", "read", *CATALOG[:2]} <= set(seen)
     record(
         "the Nth file or catalog operation of build fails",
-        "every third of them: no space, I/O error and time-out in turn; it alone, or all that follow; before it takes effect or after",
+        "every third: no space, I/O error, time-out; it alone or all that follow; before it takes effect or after",
         seen.total(),
         "the next build makes the tables as they must be",
     )

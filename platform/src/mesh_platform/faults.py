@@ -30,6 +30,9 @@ POINTS = {
     "build.held": "the rows that rules hold back are written, the model's output is not",
     "build.committed": "a model's output is committed, the next model has not begun",
     "build.tagged": "the tables of a release are tagged, the release is not made",
+    "maintain.written": "small files are merged on disk, the table still has the small ones",
+    "maintain.committed": "the merged files are the table's, its old snapshots have not expired",
+    "maintain.expired": "old snapshots have expired, the files that nothing names any more are still there",
 }
 _ACTIONS = ("kill", "raise", "stop")
 

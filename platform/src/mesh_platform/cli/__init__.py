@@ -26,6 +26,7 @@ COMMANDS = {
     "query": "mesh_platform.cli.tables:query",
     "views": "mesh_platform.cli.tables:views",
     "history": "mesh_platform.cli.tables:history",
+    "maintain": "mesh_platform.cli.maintenance:maintain",
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",

@@ -109,15 +109,18 @@ def first_to_commit(table: Table) -> Iterator[None]:
 def built_from(table: Table, snapshot_id: int | None) -> tuple[int, Mapping[str, str]] | None:
     """What the build noted that made the state at a snapshot: the id and summary of the nearest with `mesh.inputs`.
 
-    A property that `note` set for that very snapshot stands for its `mesh.model` and `mesh.rules`. None where no
-    build noted anything.
+    A property that `note` set for that very snapshot stands for its `mesh.model` and `mesh.rules`, another for its
+    `mesh.inputs`. None where no build noted anything.
     """
     snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
     noted, *made_by = table.properties.get("mesh.model", "").split(" ")
+    moved, _, inputs = table.properties.get("mesh.inputs", "").partition(" ")
     for ancestor in ancestors_of(snapshot, table.metadata):
         summary = ancestor.summary.additional_properties if ancestor.summary else {}
         if "mesh.inputs" in summary:
             own = zip(("mesh.model", "mesh.rules"), made_by, strict=False)
             noted_here = dict(own) if noted == str(ancestor.snapshot_id) else {}
+            if moved == str(ancestor.snapshot_id):
+                noted_here["mesh.inputs"] = inputs
             return ancestor.snapshot_id, summary | noted_here
     return None
