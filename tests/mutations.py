@@ -24,7 +24,6 @@ WATCHERS = (
     "platform/tests/test_durable_io.py",
     "tests/test_faults.py::test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm",
     "tests/test_crash_points.py::test_a_kill_at_every_point_of_ingest[embedded]",
-    "tests/test_operations_fail.py",
     "tests/test_power_loss.py",
 )
 
@@ -117,7 +116,19 @@ def mutate(name: str) -> None:
 def caught_by(name: str, watchers: Sequence[str] = WATCHERS) -> list[str]:
     """The tests that fail with a mutation, by their ids."""
     environment = {**os.environ, "MUTATION": name, "PYTHONPATH": os.pathsep.join(["tests", *filter(None, sys.path)])}
-    words = ["-p", "mutations", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", "--maxfail=4", *watchers]
+    words = [
+        "-p",
+        "mutations",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=no",
+        "-rfE",
+        "--maxfail=4",
+        "-m",
+        "not slow",
+        *watchers,
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
         cwd=ROOT,
