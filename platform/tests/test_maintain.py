@@ -24,6 +24,7 @@ from mesh_platform.maintain import Tended, maintain, table_names
 from mesh_platform.query import run_query
 from mesh_platform.view import open_session, write_views
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
 
 from .small_mesh import Place, Sale, small_mesh
 from .tended import files_of, on_disk, rows_of
@@ -66,10 +67,14 @@ def contents(place: Place) -> dict[str, object]:
     return {name: rows_of(table) for name, table in tables(place.catalog)}
 
 
-def tables(catalog: Catalog) -> Iterator[tuple[str, object]]:
+def tables(catalog: Catalog) -> Iterator[tuple[str, Table]]:
     for namespace in catalog.list_namespaces():
         for name in catalog.list_tables(namespace):
             yield ".".join(name), catalog.load_table(name)
+
+
+def heads_of(place: Place) -> dict[str, object]:
+    return {name: table.metadata.current_snapshot_id for name, table in tables(place.catalog)}
 
 
 def modes(place: Place, *names: str) -> dict[str, str]:
@@ -93,14 +98,14 @@ def test_all_tables_are_tended_and_the_next_build_has_nothing_to_do(place: Place
     assert done[RAW].expired > 0
     assert done["mesh.releases"].compacted == 3
     assert contents(place) == before
-    heads = {name: table.metadata.current_snapshot_id for name, table in tables(place.catalog)}
-    assert set(modes(place).values()) == {"noop"}
-    # A table whose inputs have the same rows does not move, so what is above it does not either.
-    after = {name: table.metadata.current_snapshot_id for name, table in tables(place.catalog)}
-    assert {name for name in heads if heads[name] != after[name]} <= {"mesh.releases"}
-    # Also when the snapshots between the build's and the newest have expired.
-    tend(place)
-    assert set(modes(place).values()) == {"noop"}
+    for _ in range(2):
+        heads = heads_of(place)
+        assert set(modes(place).values()) == {"noop"}
+        # A table whose inputs have the same rows does not move, so what is above it does not either.
+        moved = {name for name, head in heads_of(place).items() if head != heads[name]}
+        assert moved <= {"mesh.releases"}
+        # Then what lay between the build's snapshot and the newest expires.
+        tend(place)
     place.land("alpha", [Sale(7)])
     assert modes(place)[SALES] == modes(place, FACT)[FACT].replace("noop", "incremental") == "incremental"
     assert modes(place) == dict.fromkeys(place.mesh.contracts, "noop")
