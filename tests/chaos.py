@@ -26,7 +26,7 @@ from invariants import landed_ids, violations
 from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import Unavailable
 from mesh_platform.faults import POINTS
-from orders import PRODUCT, ids, lines, send, waiting
+from orders import PRODUCT, emptied, ids, lines, send
 from traffic import Sent, publishing
 
 from conftest import AMQP_URL, ROOT, State, empty_queues, new_state
@@ -167,16 +167,16 @@ def _begin(state: State, workers: Workers, chance: random.Random, lifetime: floa
 def _drain(state: State, workers: Workers) -> tuple[list[list[dict[str, Any]]], list[str]]:
     """Ingest without faults until the queue is empty, and the dead letters too; the reports, and what went wrong."""
     reports: list[list[dict[str, Any]]] = []
+    calm = replace(WORK, until_empty=True, lease=60.0, limits={})
     for _ in range(10):
-        for work in (WORK, replace(WORK, dead_letters=True)):
-            if work.dead_letters and not waiting(state, dead=True):
-                continue
-            work = replace(work, until_empty=True, lease=60.0, limits={})
+        last = []
+        for work in (calm, replace(calm, dead_letters=True)):
             worker = workers.start(work, state.environment)
             if workers.wait(worker, patience=120):
                 return reports, [f"the drain ended in an error: {workers.said(worker)[-2000:]}"]
-            reports.append(workers.report(worker))
-        if not reports[-1][0]["deliveries"] and not waiting(state) and not waiting(state, dead=True):
+            last.append(workers.report(worker))
+        reports += last
+        if not any(report["deliveries"] for run in last for report in run) and emptied(state):
             return reports, []
     return reports, ["the queue is not empty after ten drains"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,16 @@ def waiting(state: State, dead: bool = False) -> int:
     """Messages in the product's queue, or in its dead-letter queue."""
     with connect(state.settings.broker) as broker:
         return broker.depth(f"{PRODUCT}.dlq" if dead else PRODUCT)
+
+
+def emptied(state: State, patience: float = 10.0) -> bool:
+    """Whether nothing waits any more, in the queue and in its dead letters; RabbitMQ's counts are seconds old."""
+    deadline = time.monotonic() + patience
+    while waiting(state) or waiting(state, dead=True):
+        if state.settings.broker.startswith("sqlite") or time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def inject(state: State, body: bytes) -> None:

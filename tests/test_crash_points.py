@@ -16,7 +16,7 @@ from invariants import landed_ids, quarantine, violations
 from mesh_platform.domain import Mesh
 from mesh_platform.faults import POINTS
 from mesh_platform.lake.catalog import open_catalog
-from orders import PRODUCT, bad, ids, in_batches, lines, send, waiting
+from orders import PRODUCT, bad, emptied, ids, in_batches, lines, send
 from pyiceberg.table import Table
 
 from conftest import State
@@ -64,7 +64,7 @@ def test_a_kill_at_every_point_of_ingest(any_state: State, mesh: Mesh, workers: 
             last = workers.start(WORK, any_state.environment)
             assert workers.wait(last) == 0, workers.said(last)
             assert violations(any_state.folder, PRODUCT, confirmed, runs=[workers.report(last)]) == [], passing
-    assert (waiting(any_state), waiting(any_state, dead=True)) == (0, 0)
+    assert emptied(any_state)
     assert landed_ids(any_state.folder, PRODUCT) == ids(line for line in confirmed if b'"quantity": 2' in line)
     assert len(quarantine(any_state.folder, PRODUCT)) == 2 * len(passings)
     record(

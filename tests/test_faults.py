@@ -18,7 +18,7 @@ from chaos import NAMES, broker_of
 from fault_record import record
 from invariants import landed_ids, violations
 from mesh_platform.domain import Mesh
-from orders import PRODUCT, ids, in_batches, lines, send, waiting
+from orders import PRODUCT, emptied, ids, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 
 from conftest import ROOT, State
@@ -38,7 +38,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 def drain(state: State) -> list[dict[str, Any]]:
     """Ingest until the queue is empty; its reports."""
     reports: list[dict[str, Any]] = state.mesh(*DRAIN).json
-    assert (waiting(state), waiting(state, dead=True)) == (0, 0)
+    assert emptied(state)
     return reports
 
 
