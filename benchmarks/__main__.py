@@ -8,10 +8,14 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from benchmarks import incremental_build, star_queries
 from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
-BENCHMARKS: dict[str, Callable[[Bench], None]] = {}
+BENCHMARKS: dict[str, Callable[[Bench], None]] = {
+    "incremental_build": incremental_build.measure,
+    "star_queries": star_queries.measure,
+}
 
 
 @click.command()

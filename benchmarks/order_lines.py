@@ -1,16 +1,17 @@
-"""Order lines in bulk: how many and of which days arrive; the landing tables of the four warehouses have them.
+"""Order lines in bulk: how many and of which days arrive; tables of the four warehouses have them.
 
-What `mesh ingest` would have committed, written by the platform's own commit: sorted by time as they come, a file for
-each day of a commit. They are synthetic, and as long and as varied as those of the simulated company.
+What `mesh ingest` or `mesh build` would have committed, written by the platform's own commit: sorted by time as they
+come, a file for each partition of a commit. They are synthetic, and as long and as varied as the simulated company's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 
 import duckdb
 import pyarrow as pa
+from mesh_platform.contract import Contract, Shape
 from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
@@ -23,35 +24,63 @@ _PRODUCTS, _CUSTOMERS = 120, 9000
 # As acme_world has it: 2 % of events come 1 to 3 days late, one line in a thousand is of a product not listed yet.
 LATE, LATE_DAYS, NEWCOMERS = 0.02, 3, 1000
 _DAY_MS = 86_400_000
+_DAYS_A_COMMIT = 30
 
 
 def land_lines(
-    mesh: Mesh, catalog: Catalog, first: date, days: int, lines: int, salt: str, late: float = 0.0, step: int = 30
+    mesh: Mesh, catalog: Catalog, first: date, days: int, lines: int, salt: str, late: float = 0.0
 ) -> None:
-    """Append `lines` order lines, spread over `days` days from `first`, a commit for each `step` days and warehouse.
+    """Append `lines` order lines to the landing tables, spread over `days` days from `first`.
 
     `late` of them happened 1 to 3 days earlier. `salt` keeps ids apart from those of other calls.
     """
+    shapes = {
+        warehouse: (landing_name(contract), landing_shape(contract))
+        for warehouse, contract in _contracts(mesh).items()
+    }
+    _fill(catalog, shapes, first, days, lines, salt, late)
+
+
+def publish_lines(mesh: Mesh, catalog: Catalog, first: date, days: int, lines: int) -> None:
+    """Append `lines` order lines to the products, which other tables are built from."""
+    shapes = {
+        warehouse: (contract.identifier, contract.table) for warehouse, contract in _contracts(mesh).items()
+    }
+    _fill(catalog, shapes, first, days, lines, "published", 0.0)
+
+
+def _contracts(mesh: Mesh) -> dict[str, Contract]:
+    return {warehouse: mesh.contracts[f"{warehouse}_warehouse.orders_{warehouse}"] for warehouse in WAREHOUSES}
+
+
+def _fill(
+    catalog: Catalog,
+    shapes: Mapping[str, tuple[str, Shape]],
+    first: date,
+    days: int,
+    lines: int,
+    salt: str,
+    late: float,
+) -> None:
     connection = connect(catalog.properties)
-    for warehouse in WAREHOUSES:
-        contract = mesh.contracts[f"{warehouse}_warehouse.orders_{warehouse}"]
-        for begin, count, rows in _pieces(first, days, lines // len(WAREHOUSES), step):
+    for warehouse, (name, shape) in shapes.items():
+        schema = arrow_schema(shape)
+        for begin, count, rows in _pieces(first, days, lines // len(shapes)):
             made = _draw(connection, warehouse, begin, count, rows, salt, late)
-            table = ensure_table(catalog, landing_name(contract), landing_shape(contract))
-            schema = arrow_schema(landing_shape(contract))
-            append_rows(table, made.select(schema.names).cast(schema))
+            append_rows(ensure_table(catalog, name, shape), made.select(schema.names).cast(schema))
 
 
-def _pieces(first: date, days: int, lines: int, step: int) -> Iterator[tuple[date, int, int]]:
-    for at in range(0, days, step):
-        count = min(step, days - at)
+def _pieces(first: date, days: int, lines: int) -> Iterator[tuple[date, int, int]]:
+    """What one commit brings: its first day, its days and its lines."""
+    for at in range(0, days, _DAYS_A_COMMIT):
+        count = min(_DAYS_A_COMMIT, days - at)
         yield first + timedelta(days=at), count, lines * (at + count) // days - lines * at // days
 
 
 def _draw(
     connection: duckdb.DuckDBPyConnection, warehouse: str, first: date, days: int, lines: int, salt: str, late: float
 ) -> pa.Table:
-    """Lines in the columns of all warehouses' events."""
+    """Lines in the columns of all warehouses' events and products."""
     region = warehouse.upper()
     seed = f"'{salt}{region}{first}'"
     begin = (first - date(1970, 1, 1)).days * _DAY_MS
@@ -92,7 +121,11 @@ def _draw(
             ['standard', 'silver', 'gold', 'platinum'][(1 + customer % 4)::INT] AS loyalty_tier,
             'benchmark' AS producer,
             '1.0.0' AS schema_version,
-            make_timestamptz(ms_now * 1000 + 2000000) AS ingested_at
+            make_timestamptz(ms_now * 1000 + 2000000) AS ingested_at,
+            'WH-{region}' AS warehouse_id,
+            event_time AS order_ts,
+            unit_price AS unit_price_usd,
+            amount AS amount_usd
         FROM sold
         """
     ).to_arrow_table()

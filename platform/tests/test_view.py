@@ -15,7 +15,8 @@ from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.landing import rejected_name, rejected_shape
 from mesh_platform.query import run_query
-from mesh_platform.view import open_session, orphans_query
+from mesh_platform.stray import orphans_query
+from mesh_platform.view import open_session
 from pyiceberg.types import StringType
 
 from .small_mesh import START, Place, Sale, small_mesh
