@@ -43,9 +43,7 @@ def land_lines(
 
 def publish_lines(mesh: Mesh, catalog: Catalog, first: date, days: int, lines: int) -> None:
     """Append `lines` order lines to the products, which other tables are built from."""
-    shapes = {
-        warehouse: (contract.identifier, contract.table) for warehouse, contract in _contracts(mesh).items()
-    }
+    shapes = {warehouse: (contract.identifier, contract.table) for warehouse, contract in _contracts(mesh).items()}
     _fill(catalog, shapes, first, days, lines, "published", 0.0)
 
 

@@ -28,8 +28,16 @@ from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, sho
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.commit import built_from, note, replace_files
-from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of
-from mesh_platform.lake.delta import read_files, read_keys
+from mesh_platform.lake.delta import (
+    all_files,
+    changed_files,
+    files_in,
+    has_snapshot,
+    head,
+    partitions_of,
+    read_files,
+    read_keys,
+)
 from mesh_platform.quality import Audited, Check, audit_rows, table_checks
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (

@@ -60,7 +60,9 @@ def open_session(
     then, all others now). `role` hides what is classified `pii` in
     contracts that do not list the role; without a role nothing is hidden. `only` names the views that will be read:
     what they need of the lake is opened, all others are there and have no rows. `locked` keeps the session from all
-    files but those of the tables. `memo` keeps what has to be read of large tables to open a session. Raises UsageError for an unknown role, table, snapshot, release or time.
+    files but those of the tables. `memo` keeps what has to be read of large tables to open a session.
+
+    Raises UsageError for an unknown role, table, snapshot, release or time.
     """
     check_role(mesh, role)
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
