@@ -14,8 +14,10 @@ from mesh_platform.errors import UsageError
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.landing import rejected_name, rejected_shape
+from mesh_platform.memo import Memo
 from mesh_platform.query import run_query
-from mesh_platform.view import open_session, orphans_query
+from mesh_platform.stray import orphans_query
+from mesh_platform.view import open_session
 from pyiceberg.types import StringType
 
 from .small_mesh import START, Place, Sale, small_mesh
@@ -70,6 +72,14 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
     assert ask(place, "describe core.fact_sales")[5][:2] == ("amount", "DECIMAL(12,2)")
 
 
+@pytest.fixture(params=["small", "large"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to resolve references: of small facts in the query, of large ones when the session opens."""
+    if request.param == "large":
+        monkeypatch.setattr("mesh_platform.stray.LARGE", 1)
+
+
+@pytest.mark.usefixtures("size")
 def test_an_inner_join_of_the_resolved_fact_keeps_every_row(built: Place):
     join = "select event_id, label from core.{} join core.dim_item using (item_id) order by all"
     assert [row[0] for row in ask(built, join.format("fact_sales"))] == ["alpha-0001", "beta-0003"]
@@ -155,6 +165,36 @@ def test_a_wrong_as_of_says_what_there_is(built: Place, as_of: str, message: str
         open_session(built.mesh, built.catalog, as_of=as_of)
 
 
+def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in_no_dimension(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("mesh_platform.stray.LARGE", 1)
+    build_sales(place)
+    resolved = "select item_id from core.fact_sales__resolved order by all"
+    view = "select sql from duckdb_views() where view_name = 'fact_sales__resolved'"
+    memo = Memo(tmp_path / "counted.json")
+    for role in (None, "alpha"):
+        with open_session(place.mesh, place.catalog, role=role, memo=memo) as session:
+            text = session.execute(view).fetchone()
+            rows = session.execute(resolved).fetchall()
+        assert "dim_item" not in str(text)
+        assert ("i9" in str(text)) is (role is None)
+        assert [row[0] for row in rows].count("unknown") == 1
+        assert ([row[0] for row in rows] == ["i1", "i1", "unknown"]) is (role is None)
+    # What was found is kept for this state, and found anew for another.
+    place.land("alpha", [Sale(4, item="i8")])
+    place.build()
+    with open_session(place.mesh, place.catalog, memo=Memo(tmp_path / "counted.json")) as session:
+        assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
+        assert "i8" in str(session.execute(view).fetchone())
+    # Of many, each row is looked up.
+    monkeypatch.setattr("mesh_platform.stray._MOST", 1)
+    with open_session(place.mesh, place.catalog) as session:
+        assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
+        assert "dim_item" in str(session.execute(view).fetchone())
+
+
+@pytest.mark.usefixtures("size")
 def test_a_role_sees_pseudonyms_where_its_contract_does_not_list_it(place: Place):
     build_sales(place)
     reject(place)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import cached_property
+from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 
 import duckdb
@@ -164,7 +164,7 @@ def _read_all(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
             label = shown(path, mesh.root)
             try:
                 sql = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
-                trees = [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
+                trees = _parsed(sql)
             except (SqlglotError, OSError, UnicodeDecodeError) as error:
                 problems.append(_unreadable(label, error))
                 continue
@@ -175,6 +175,12 @@ def _read_all(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
             problems += _unknown_relations(label, trees[0], known)
             problems += _unstable_calls(label, trees[0])
     return models, problems
+
+
+@cache
+def _parsed(sql: str) -> list[exp.Expr]:
+    """The statements of a model; nobody changes them. A build reads each model twice, to check it and to run it."""
+    return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
 
 
 def _unreadable(label: str, error: Exception) -> Problem:

@@ -16,7 +16,8 @@ from mesh_platform.lake.history import snapshots_on_main
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.memo import Memo
 from mesh_platform.relation import quoted
-from mesh_platform.view import open_session, orphans_query, tables_referred_to
+from mesh_platform.stray import orphans_query, tables_referred_to
+from mesh_platform.view import open_session
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

@@ -29,7 +29,16 @@ from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, sho
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.commit import built_from, note, replace_files
-from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of, read_files
+from mesh_platform.lake.delta import (
+    all_files,
+    changed_files,
+    files_in,
+    has_snapshot,
+    head,
+    partitions_of,
+    read_files,
+    read_keys,
+)
 from mesh_platform.quality import Audited, Check, audit_rows, table_checks
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (
@@ -158,20 +167,17 @@ class Builder:
         if changed is not None and not full and job.was_rules == job.rules and _have_same_rows(job, tables, changed):
             self._note(job)
             return job.built("noop")
-        for name, table in tables.items():
-            self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
-        self._show_unions(model)
         driving = driving_inputs(model)
         if not driving or changed is None or full:
-            return self._replace_all(job, self._run(job, model.sql), full)
+            return self._replace_all(job, self._run(job, model, tables), full)
         lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
         mapped = {name: tables[name] for relation in driving for name in behind[relation]}
         moved = changed <= mapped.keys() - lookups
         if not moved or not all(has_snapshot(tables[name], _recorded(job, name)) for name in changed):
-            return self._replace_all(job, self._run(job, model.sql), full)
+            return self._replace_all(job, self._run(job, model, tables), full)
         if not is_kept(self.catalog, job.contract, job.was_held):
-            return self._replace_all(job, self._run(job, model.sql), full)
-        return self._apply_changes(job, model, mapped)
+            return self._replace_all(job, self._run(job, model, tables), full)
+        return self._apply_changes(job, model, tables, mapped)
 
     def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> _Job:
         output = output or ensure_table(self.catalog, contract.identifier, contract.table)
@@ -209,14 +215,31 @@ class Builder:
                 query = union_select(interface, {c.identifier: {} for c in implementations})
                 self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {query}")
 
-    def _run(self, job: _Job, query: str, condition: str = "true") -> pa.Table:
-        """The rows of a model's query, in the contract's columns and types, none of them yet held to be required."""
+    def _run(
+        self,
+        job: _Job,
+        model: Model,
+        tables: Mapping[str, Table],
+        instead: Mapping[str, pa.Table] | None = None,
+        condition: str = "true",
+    ) -> pa.Table:
+        """The rows of a model's query, in the contract's columns and types, none of them yet held to be required.
+
+        It reads `tables`, but for those inputs that have rows `instead`: opening a table takes longer than they do.
+        """
         shape = job.contract.table
         columns = ", ".join(typed(field) for field in shape.fields)
+        given = instead or {}
         try:
-            rows = self.connection.execute(
-                f"SELECT {columns} FROM (\n{query}\n) AS made WHERE {condition}"
-            ).to_arrow_table()
+            with ExitStack() as stack:
+                for number, (name, table) in enumerate(tables.items()):
+                    source = f"mesh_input_{number}" if name in given else _scan(table)
+                    stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
+                    self._show(name, source)
+                self._show_unions(model)
+                rows = self.connection.execute(
+                    f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
+                ).to_arrow_table()
         except duckdb.IOException as error:
             raise Unavailable(
                 f"{job.contract.identifier}: its inputs cannot be read: {error}. Build again."
@@ -228,25 +251,27 @@ class Builder:
             ) from error
         return rows.cast(_optional(arrow_schema(shape)))
 
-    def _apply_changes(self, job: _Job, model: Model, driving: Mapping[str, Table]) -> Built:
+    def _apply_changes(
+        self, job: _Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
+    ) -> Built:
         """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
         left, came = self._changed_rows(job, driving)
         if job.was_rules == job.rules and not any(rows.num_rows for rows in (*left.values(), *came.values())):
             self._note(job)
             return job.built("noop")
         rows = {name: pa.concat_tables([left[name], came[name]]) for name in driving}
-        touched_rows = self._run_over(job, model, driving, rows)
+        touched_rows = self._run(job, model, tables, rows)
         touched = partitions_of(job.output, touched_rows)
         files = files_in(job.output, touched)
         if files is None:
-            return self._replace_all(job, self._run(job, model.sql), False)
+            return self._replace_all(job, self._run(job, model, tables), False)
         columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
-        kept = f"SELECT {columns} FROM iceberg_scan({literal(job.output.metadata_location)}) AS kept"
+        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
         # Rules that are not those of before have not seen the rows that stay.
         recheck = job.was_rules != job.rules
         key = job.contract.table.key
         if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
-            existing = read_files(job.output, files, key) if key else None
+            existing = read_keys(job.output, files, touched_rows.select(key)) if key else None
             checks = job.checks if touched_rows.num_rows or recheck else ()
             audited = audit_rows(self.connection, job.contract, checks, touched_rows, existing, kept, recheck)
             faults.point("build.computed")
@@ -258,7 +283,8 @@ class Builder:
             mode: Mode = "incremental" if touched_rows.num_rows else "noop"
             return job.built(mode, len(touched), audited)
         with registered(self.connection, "mesh_touched", touched_rows):
-            redone = self._run(job, model.sql, in_partitions(job.contract.table, "made", "mesh_touched"))
+            redone_where = in_partitions(job.contract.table, "made", "mesh_touched")
+            redone = self._run(job, model, tables, condition=redone_where)
             kept += f" WHERE NOT {in_partitions(job.contract.table, 'kept', 'mesh_touched')}"
             audited = audit_rows(self.connection, job.contract, job.checks, redone, None, kept, recheck)
             faults.point("build.computed")
@@ -288,19 +314,6 @@ class Builder:
             query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
             return self.connection.execute(query).to_arrow_table().cast(rows.schema)
 
-    def _run_over(
-        self, job: _Job, model: Model, driving: Mapping[str, Table], rows: Mapping[str, pa.Table]
-    ) -> pa.Table:
-        """The query's rows for these rows of its driving input; the whole input is in place again afterwards."""
-        with ExitStack() as stack:
-            for number, name in enumerate(driving):
-                stack.enter_context(registered(self.connection, f"mesh_delta_{number}", rows[name]))
-                self._show(name, f"mesh_delta_{number}")
-            found = self._run(job, model.sql)
-        for name, table in driving.items():
-            self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
-        return found
-
     def _replace_all(self, job: _Job, rows: pa.Table, always: bool) -> Built:
         """Replace the whole content.
 
@@ -329,7 +342,7 @@ class Builder:
     def _is_content(self, job: _Job, audited: Audited) -> bool:
         """Whether the output and what is held back are these very rows, in any order."""
         columns = ", ".join(quoted(name) for name in audited.rows.column_names)
-        present = f"SELECT {columns} FROM iceberg_scan({literal(job.output.metadata_location)})"
+        present = f"SELECT {columns} FROM {_scan(job.output)}"
         if not self._are_rows(audited.rows, present):
             return False
         was_held = read_held(self.catalog, job.contract, job.was_held)
@@ -408,6 +421,11 @@ def _recorded(job: _Job, name: str) -> int | None:
     recorded = (job.was_inputs or {})[name]
     assert not isinstance(recorded, str), f"{name} is no table"
     return recorded
+
+
+def _scan(table: Table) -> str:
+    """The SQL that reads the state that `table` was loaded at."""
+    return f"iceberg_scan({literal(table.metadata_location)})"
 
 
 def _optional(schema: pa.Schema) -> pa.Schema:

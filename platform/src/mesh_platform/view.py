@@ -20,7 +20,8 @@ from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.landing import held_name, rejected_name, removed_name
 from mesh_platform.lake.releases import RELEASES, RELEASES_SHAPE
-from mesh_platform.masking import UNKNOWN, add_pseudonyms, check_role, masks, reads_all
+from mesh_platform.masking import PSEUDONYM, UNKNOWN, add_pseudonyms, check_role, masks, reads_all
+from mesh_platform.memo import Memo
 from mesh_platform.relation import (
     create_schemas,
     empty_select,
@@ -31,6 +32,7 @@ from mesh_platform.relation import (
     typed,
     union_select,
 )
+from mesh_platform.stray import find_strays, lacks, references, tables_referred_to, target
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -45,6 +47,7 @@ def open_session(
     as_of: datetime | str | None = None,
     only: Collection[str] | None = None,
     locked: bool = True,
+    memo: Memo | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
 
@@ -57,13 +60,17 @@ def open_session(
     then, all others now). `role` hides what is classified `pii` in
     contracts that do not list the role; without a role nothing is hidden. `only` names the views that will be read:
     what they need of the lake is opened, all others are there and have no rows. `locked` keeps the session from all
-    files but those of the tables. Raises UsageError for an unknown role, table, snapshot, release or time.
+    files but those of the tables. `memo` keeps what has to be read of large tables to open a session.
+
+    Raises UsageError for an unknown role, table, snapshot, release or time.
     """
     check_role(mesh, role)
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
-    _create_views(connection, mesh, states, releases, role)
+    memo = memo or Memo()
+    _create_views(connection, mesh, states, releases, role, memo)
+    memo.save()
     if locked:
         _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
     return connection
@@ -85,7 +92,7 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
         beside = Path(folder) / "views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
             states = find_states(mesh, catalog, None, None)
-            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None)
+            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, Memo())
         os.replace(beside, path)
 
 
@@ -101,7 +108,7 @@ def view_names(mesh: Mesh) -> list[str]:
     """Every view that a session can have; of what is refused, removed or held back once there is something."""
     beside = [name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)]
     beside += [held_name(contract) for contract in mesh.contracts.values()]
-    resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if _references(contract)]
+    resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
     return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved, RELEASES]
 
 
@@ -123,6 +130,7 @@ def _create_views(
     states: Mapping[str, State],
     releases: Table | None,
     role: str | None,
+    memo: Memo,
 ) -> None:
     create_schemas(connection, mesh)
     if role is not None:
@@ -144,8 +152,9 @@ def _create_views(
             } | missing
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
-        if _references(contract):
-            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown))
+        if references(contract):
+            strays = _strays(connection, contract, states, role, memo)
+            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown, strays))
     _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
 
 
@@ -156,37 +165,41 @@ def _plain_select(shape: Shape, table: Table | None) -> str:
     return f"SELECT {columns} FROM iceberg_scan({literal(table.metadata_location)})"
 
 
-def orphans_query(contract: Contract) -> str:
-    """The SQL that counts the rows of a table with references which point to something that a dimension lacks.
+def _strays(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    states: Mapping[str, State],
+    role: str | None,
+    memo: Memo,
+) -> dict[str, list[str]]:
+    """The values that `find_strays` finds, as the role sees them; views can be read, so they are hidden here too."""
 
-    A missing value points nowhere and is no orphan.
-    """
-    fields = [(field, quoted(field.name)) for field in _references(contract)]
-    tests = [f"{column} IS NOT NULL AND {_lacks(field, column)}" for field, column in fields]
-    return f"SELECT count(*) FROM {quoted(contract.identifier)} WHERE ({') OR ('.join(tests)})"
+    def is_hidden(name: str, column: str) -> bool:
+        state = states[name]
+        return not reads_all(role, state.contract) and column in masks(state.shape)
+
+    found = find_strays(connection, contract, states, memo)
+    for field in references(contract):
+        hidden = is_hidden(contract.identifier, field.name)
+        if field.name in found and hidden != is_hidden(*target(field)):
+            # Then they are other values than those of the dimension, all of them.
+            del found[field.name]
+        elif field.name in found and hidden:
+            query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS strays (value)"
+            found[field.name] = [row[0] for row in connection.execute(query, [found[field.name]]).fetchall()]
+    return found
 
 
-def tables_referred_to(contract: Contract) -> list[str]:
-    """The tables that the columns of a table point to."""
-    return sorted({_target(field)[0] for field in _references(contract)})
-
-
-def _references(contract: Contract) -> list[Field]:
-    return [field for field in contract.table.fields if field.references]
-
-
-def _target(field: Field) -> tuple[str, str]:
-    assert field.references is not None
-    return field.references
-
-
-def _resolved_select(mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]]) -> str:
+def _resolved_select(
+    mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]], strays: Mapping[str, Collection[str]]
+) -> str:
     """The table with 'unknown' for each text that its dimension lacks, and the version of each that keeps history.
 
     An inner join to the dimensions, which have that member, then keeps every row. No date is such a member; it stays.
     The version is the one true at the row's own time (the column that freshness is measured by), or the first where
     the row is older than all, in a column such as `vehicle_version` for `dim_vehicle.version`. `shown` has the
-    columns of each table: in a past state, some may not be there.
+    columns of each table: in a past state, some may not be there. `strays` are what dimensions lack, where it is
+    known already.
     """
     columns, joins = [], []
     for field in contract.table.fields:
@@ -194,7 +207,7 @@ def _resolved_select(mesh: Mesh, contract: Contract, shown: Mapping[str, Collect
             continue
         value = f"fact.{quoted(field.name)}"
         if field.references and field.type.name == "string":
-            value = f"CASE WHEN {value} IS NULL OR {_lacks(field, value)} THEN '{UNKNOWN}' ELSE {value} END"
+            value = _known(field, value, strays.get(field.name))
         columns.append(f"{value} AS {quoted(field.name)}")
         if not field.references or not contract.freshness_column:
             continue
@@ -212,10 +225,14 @@ def _resolved_select(mesh: Mesh, contract: Contract, shown: Mapping[str, Collect
     return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
 
 
-def _lacks(field: Field, value: str) -> str:
-    """The SQL condition that the dimension of `field` has no row for `value`."""
-    dimension, column = map(quoted, _target(field))
-    return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
+def _known(field: Field, value: str, strays: Collection[str] | None) -> str:
+    """The SQL of `value`, or 'unknown' where it is missing or its dimension lacks it."""
+    tests = [f"{value} IS NULL", lacks(field, value)]
+    if strays is not None:
+        # Of IN with so many DuckDB makes a join, which is there for queries too that do not read the column.
+        among = f"list_contains([{', '.join(map(literal, strays))}], {value})"
+        tests = [*([] if field.required else tests[:1]), *([among] if strays else [])]
+    return f"CASE WHEN {' OR '.join(tests)} THEN '{UNKNOWN}' ELSE {value} END" if tests else value
 
 
 def _create(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

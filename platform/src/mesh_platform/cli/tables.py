@@ -164,11 +164,13 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
 
     `mesh status` lists the tables, `describe <table>` the columns of one.
     """
+    from mesh_platform.memo import Memo
     from mesh_platform.query import run_query, views_named
     from mesh_platform.view import open_session
 
-    _settings, mesh, catalog = _open()
-    with open_session(mesh, catalog, role=role, as_of=as_of, only=views_named(mesh, sql)) as session:
+    settings, mesh, catalog = _open()
+    memo, views = Memo(settings.state_dir / "counted.json"), views_named(mesh, sql)
+    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, memo=memo) as session:
         result = run_query(session, sql)
     try:
         if output_format == "csv":

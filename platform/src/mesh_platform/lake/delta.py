@@ -6,21 +6,27 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue
+import pyarrow.compute as pc
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions.visitors import _InclusiveMetricsEvaluator
 from pyiceberg.io.pyarrow import ArrowScan, _determine_partitions
-from pyiceberg.manifest import ManifestEntryStatus
-from pyiceberg.table import FileScanTask
+from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.typedef import Record
+from pyiceberg.types import DateType, IntegerType, LongType, StringType
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
+    from pyiceberg.manifest import DataFile, ManifestFile
     from pyiceberg.table import Table
 
 # In the summary of a snapshot by which this platform replaced files by others with the same rows.
 COMPACTION = "mesh.compaction"
 _ADDED = ManifestEntryStatus.ADDED
 
+_ALL = AlwaysTrue()
+# Types whose order is the same in Arrow, in Iceberg's bounds and in its expressions.
+_ORDERED = (DateType, IntegerType, LongType, StringType)
 _FileKey = tuple[str, frozenset[str]]
 
 
@@ -40,18 +46,32 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
 
     Neither needs to be an ancestor of the other, so a rollback is a change like any other. A file whose deleted
     rows changed both left and came. What compaction merged in between is taken apart again where every snapshot
-    since is still there; else its files left and came, with the same rows.
+    since is still there; else its files left and came, with the same rows. Manifests that both snapshots have say the
+    same of both, and are not read.
     """
-    before, after = _files_at(table, since), _files_at(table, head(table))
+    before, after = _differing(table, since, head(table))
     after = _taken_apart(table, since, after)
     return [t for key, t in before.items() if key not in after], [t for k, t in after.items() if k not in before]
 
 
-def read_files(table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str]) -> pa.Table:
+def read_files(
+    table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str], where: BooleanExpression = _ALL
+) -> pa.Table:
     """The rows of some files, in the types that the table's columns have now, and in the order of `columns`."""
     names = list(columns)
     schema = table.schema().select(*names)
-    return ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks).select(names)
+    return ArrowScan(table.metadata, table.io, schema, where).to_table(tasks).select(names)
+
+
+def read_keys(table: Table, tasks: Iterable[FileScanTask], keys: pa.Table) -> pa.Table:
+    """The columns of `keys` in some files: of all rows that could have one of `keys`, as its first column tells."""
+    first = keys.column_names[0]
+    bounds = pc.min_max(keys.column(first)).as_py()
+    among: BooleanExpression = _ALL
+    if bounds["min"] is not None and isinstance(table.schema().find_type(first), _ORDERED):
+        among = And(GreaterThanOrEqual(first, bounds["min"]), LessThanOrEqual(first, bounds["max"]))
+    could = _InclusiveMetricsEvaluator(table.schema(), among).eval
+    return read_files(table, [task for task in tasks if could(task.file)], keys.column_names, among)
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
@@ -132,8 +152,28 @@ def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntrySt
                     yield entry.status, entry.data_file
 
 
-def _files_at(table: Table, snapshot_id: int | None) -> dict[_FileKey, FileScanTask]:
-    if snapshot_id is None:
-        return {}
-    tasks = table.scan(snapshot_id=snapshot_id).plan_files()
+def _differing(
+    table: Table, one: int | None, other: int | None
+) -> tuple[dict[_FileKey, FileScanTask], dict[_FileKey, FileScanTask]]:
+    """The files of two snapshots, but for those in manifests that both have: it takes long to read them all."""
+    sides = [{manifest.manifest_path: manifest for manifest in _manifests_at(table, at)} for at in (one, other)]
+    shared = sides[0].keys() & sides[1].keys()
+    # What was deleted of a file stands in another manifest than the file.
+    if any(manifest.content == ManifestContent.DELETES for side in sides for manifest in side.values()):
+        shared = set()
+    before, after = ([manifest for path, manifest in side.items() if path not in shared] for side in sides)
+    return _files_of(table, before), _files_of(table, after)
+
+
+def _manifests_at(table: Table, snapshot_id: int | None) -> list[ManifestFile]:
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
+    return snapshot.manifests(table.io) if snapshot else []
+
+
+def _files_of(table: Table, manifests: list[ManifestFile]) -> dict[_FileKey, FileScanTask]:
+    tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(manifests)
     return {(t.file.file_path, frozenset(deleted.file_path for deleted in t.delete_files)): t for t in tasks}
+
+
+def _files_at(table: Table, snapshot_id: int | None) -> dict[_FileKey, FileScanTask]:
+    return _files_of(table, _manifests_at(table, snapshot_id))
