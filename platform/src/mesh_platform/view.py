@@ -219,10 +219,24 @@ def _resolved_select(
             time = f"fact.{quoted(contract.freshness_column)}"
             columns.append(f"coalesce({quoted(alias)}.{quoted(versions[0])}, 1) AS {quoted(alias)}")
             joins.append(
-                f"ASOF LEFT JOIN {quoted(name)} AS {quoted(alias)} ON {value} = {quoted(alias)}.{quoted(key)} "
-                f"AND {time} >= {quoted(alias)}.{quoted(shape.history[0])}"
+                f"LEFT JOIN ({_versions_select(name, key, versions[0], shape.history[0])}) AS {quoted(alias)} "
+                f"ON {value} = {quoted(alias)}.{quoted(key)} "
+                f"AND {time} >= {quoted(alias)}.began AND {time} < {quoted(alias)}.ended"
             )
     return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
+
+
+def _versions_select(name: str, key: str, version: str, began: str) -> str:
+    """When each version of a dimension's rows began, and when the next one did.
+
+    An ASOF join does without the latter, and sorts the whole fact for it.
+    """
+    order = f"PARTITION BY {quoted(key)} ORDER BY {quoted(began)}, {quoted(version)}"
+    return (
+        f"SELECT {quoted(key)}, {quoted(version)}, {quoted(began)} AS began, "
+        f"lead({quoted(began)}, 1, 'infinity') OVER ({order}) AS ended "
+        f"FROM {quoted(name)} WHERE {quoted(began)} IS NOT NULL"
+    )
 
 
 def _known(field: Field, value: str, strays: Collection[str] | None) -> str:
