@@ -1,0 +1,1 @@
+"""How fast the platform is, one question a module: `make bench`."""

@@ -1,0 +1,39 @@
+"""`python -m benchmarks`: measures, prints, and writes `bench.json` and `bench.svg`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
+
+# In the order in which they run. A later one may look up what an earlier one measured.
+BENCHMARKS: dict[str, Callable[[Bench], None]] = {}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice([*BENCHMARKS]))
+@click.option("--scale", type=click.FloatRange(0.0001, 10), default=1.0, show_default=True, help="A small try: 0.01.")
+@click.option("--long", is_flag=True, help="Measure what takes an hour, too.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+def main(names: tuple[str, ...], scale: float, long: bool, out: Path) -> None:
+    """Measure what is named, or all."""
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix="bench-") as folder:
+        bench = Bench(scale, long, Path(folder).resolve())
+        for name, measure in BENCHMARKS.items():
+            if not names or name in names:
+                console.rule(name, align="left")
+                measure(bench)
+    console.rule(align="left")
+    show_figures(bench.figures)
+    write_json(bench.figures, out / "bench.json")
+    write_plot(bench.figures, out / "bench.svg")
+    console.print(f"Written: {out / 'bench.json'}, {out / 'bench.svg'}")
+
+
+if __name__ == "__main__":
+    main()
