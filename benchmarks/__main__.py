@@ -8,10 +8,14 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from benchmarks import throughput
 from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
-BENCHMARKS: dict[str, Callable[[Bench], None]] = {}
+BENCHMARKS: dict[str, Callable[[Bench], None]] = {
+    "batches": throughput.measure_batches,
+    "singles": throughput.measure_singles,
+}
 
 
 @click.command()

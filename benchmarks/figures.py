@@ -19,7 +19,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. Of a ratio `against` says what it is held against; the platform promises `at_least` or `at_most`."""
+    """One figure. Of a ratio `against` says what it is held against. `at_least` or `at_most` is what is promised."""
 
     name: str
     value: float
