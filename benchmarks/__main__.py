@@ -8,13 +8,16 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import throughput
+from benchmarks import dedupe, latency, memory, throughput
 from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "batches": throughput.measure_batches,
     "singles": throughput.measure_singles,
+    "dedupe": dedupe.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
 }
 
 

@@ -24,16 +24,25 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DIGITS = [place for place in range(36) if place not in (8, 13, 18, 23)]
 
 
-def draw(contract: Contract, count: int, seed: int, per_day: int = 100_000, first_day: int = 0) -> pa.Table:
-    """`count` valid rows of the landing table in order of arrival, `per_day` a day from `first_day` after START on.
+def draw(
+    contract: Contract,
+    count: int,
+    seed: int,
+    per_day: int = 100_000,
+    first_day: int = 0,
+    late: float = LATE,
+    start: datetime = START,
+) -> pa.Table:
+    """`count` valid rows of the landing table in order of arrival, `per_day` a day from `first_day` after `start` on.
 
-    LATE of them happened up to a day before. No two have one id, whatever the seed.
+    The share `late` of them happened up to a day before. No two have one id, whatever the seed.
     """
     assert contract.event is not None
     random = np.random.default_rng(seed)
-    times = np.int64(START.timestamp() * 1000) + first_day * _DAY + np.arange(count, dtype=np.int64) * _DAY // per_day
-    late = random.random(count) < LATE
-    times[late] -= random.integers(1, _DAY, int(late.sum()))
+    first = np.int64(start.timestamp() * 1000) + first_day * _DAY
+    times = first + np.arange(count, dtype=np.int64) * _DAY // per_day
+    moved = random.random(count) < late
+    times[moved] -= random.integers(1, _DAY, int(moved.sum()))
     instants = pa.array(times, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
     columns = {"event_id": _ids(times, random), "event_time": instants}
     columns |= {field.name: _values(field, count, instants, random) for field in contract.event.fields}
