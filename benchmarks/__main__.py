@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import dedupe, latency, memory, throughput
+from benchmarks import commits, dedupe, latency, memory, stages, throughput
 from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "dedupe": dedupe.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "commits": commits.measure,
+    "stages": stages.measure,
 }
 
 
