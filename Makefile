@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check bench real-orders clean-state lock
+.PHONY: help run test test-slow chaos guarantees check bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder]"
@@ -30,6 +30,12 @@ test: .venv/test ## Install what the tests need and run those that everybody run
 
 test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
 	@$(BIN)/pytest -n auto --dist loadgroup -m slow $(ARGS)
+
+chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); goes on where it stopped, keeps count
+	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+guarantees: .venv/test ## Write docs/guarantees.md from what the tests and chaos recorded below build/
+	@PYTHONPATH=tests $(BIN)/python -m guarantees
 
 check: .venv/test ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check

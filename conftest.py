@@ -97,17 +97,18 @@ def _clean_environment() -> dict[str, str]:
     return {**kept, "COLUMNS": "200"}
 
 
+def new_state(folder: Path, root: Path = ROOT, broker_url: str = "") -> State:
+    """A state in a folder, with the embedded broker or that of a URL."""
+    environment = {**_clean_environment(), "MESH_ROOT": str(root), "MESH_STATE": str(folder)}
+    if broker_url:
+        environment["MESH_BROKER_URL"] = broker_url
+    return State(root, folder, environment)
+
+
 @pytest.fixture(scope="session")
 def make_state() -> Callable[..., State]:
     """Makes a state in a folder, with the embedded broker or that of a URL."""
-
-    def make(folder: Path, root: Path = ROOT, broker_url: str = "") -> State:
-        environment = {**_clean_environment(), "MESH_ROOT": str(root), "MESH_STATE": str(folder)}
-        if broker_url:
-            environment["MESH_BROKER_URL"] = broker_url
-        return State(root, folder, environment)
-
-    return make
+    return new_state
 
 
 @pytest.fixture

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 PARTS = ("appended", "quarantined", "duplicates", "dead_lettered", "returned")
 
@@ -28,16 +31,20 @@ def violations(
     sent: Iterable[bytes] = (),
     runs: Iterable[Sequence[Mapping[str, Any]]] = (),
     dead: Iterable[bytes] = (),
+    catalog: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What is broken in a state folder, of the promises on one product; [] where all hold.
 
     `confirmed` are the lines that a publisher got a confirm for, `sent` those it sent besides, `dead` those in
     RabbitMQ's dead-letter queue, `runs` what each call of ingest reported. Messages in an embedded broker's file
-    count as held; RabbitMQ's queues must be empty.
+    count as held; RabbitMQ's queues must be empty. `catalog` are pyiceberg's properties of the catalog, by default
+    those of the embedded one.
     """
     confirmed = list(confirmed)
     found: list[str] = []
-    landing, rejected, ledger = (_open(state, f"{product}__{kind}") for kind in ("raw", "rejected", "removed"))
+    landing, rejected, ledger = (
+        _open(state, f"{product}__{kind}", catalog) for kind in ("raw", "rejected", "removed")
+    )
     removed = set(_column(ledger, "event_id"))
     found += _faults_of_history(landing, "event_id", removed)
     found += _faults_of_history(rejected, "rejection_key", set())
@@ -59,34 +66,34 @@ def violations(
     return found
 
 
-def landed_ids(state: Path, product: str) -> list[str]:
+def landed_ids(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[str]:
     """The ids in the landing table, sorted, as often as they are there."""
-    return sorted(_column(_open(state, f"{product}__raw"), "event_id"))
+    return sorted(_column(_open(state, f"{product}__raw", catalog), "event_id"))
 
 
-def quarantine(state: Path, product: str) -> list[dict[str, Any]]:
+def quarantine(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The rows of the quarantine."""
-    table = _open(state, f"{product}__rejected")
+    table = _open(state, f"{product}__rejected", catalog)
     rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist() if table else []
     return rows
 
 
-def _open(state: Path, identifier: str) -> Table | None:
-    if not (state / "catalog.db").is_file():
-        return None
-    catalog = load_catalog(
-        "mesh", type="sql", uri=f"sqlite:///{state}/catalog.db", warehouse=str(state / "warehouse")
-    )
+def _open(state: Path, identifier: str, properties: Mapping[str, str] | None) -> Table | None:
+    if properties is None:
+        if not (state / "catalog.db").is_file():
+            return None
+        properties = {"type": "sql", "uri": f"sqlite:///{state}/catalog.db", "warehouse": str(state / "warehouse")}
+    catalog = load_catalog("mesh", **properties)
     try:
         return catalog.load_table(identifier)
     except (NoSuchTableError, NoSuchNamespaceError):
         return None
 
 
-def _column(table: Table | None, name: str, snapshot_id: int | None = None) -> list[Any]:
+def _column(table: Table | None, name: str) -> list[Any]:
     if table is None or table.current_snapshot() is None:
         return []
-    rows: pa.Table = table.scan(selected_fields=(name,), snapshot_id=snapshot_id).to_arrow()
+    rows: pa.Table = table.scan(selected_fields=(name,)).to_arrow()
     values: list[Any] = rows[name].to_pylist()
     return values
 
@@ -97,17 +104,58 @@ def _faults_of_history(table: Table | None, key: str, removed: set[Any]) -> list
         return []
     found = []
     name = ".".join(table.name())
-    keys: dict[int, set[Any]] = {}
+    here, counts, doubled = None, Counter[Any](), set[Any]()
+    files: frozenset[str] = frozenset()
     for snapshot in sorted(table.metadata.snapshots, key=lambda each: each.sequence_number or 0):
-        counts = Counter(_column(table, key, snapshot.snapshot_id))
-        doubled = [f"{value} {count} times" for value, count in counts.items() if count > 1]
+        if here != snapshot.parent_snapshot_id:
+            parent = table.snapshot_by_id(snapshot.parent_snapshot_id or 0)
+            files = _files(table, parent) if parent else frozenset()
+            counts = Counter(value for path in files for value in _values(table, path, key))
+            doubled = {value for value, count in counts.items() if count > 1}
+        here, now = snapshot.snapshot_id, _files(table, snapshot)
+        come = [value for path in now - files for value in _values(table, path, key)]
+        gone = [value for path in files - now for value in _values(table, path, key)]
+        counts.update(come)
+        counts.subtract(gone)
+        files = now
+        doubled = {value for value in doubled.union(come) if counts[value] > 1}
         if doubled:
-            found.append(f"I1: {name} at {snapshot.snapshot_id} has {', '.join(doubled[:5])}; {len(doubled)} in all")
-        keys[snapshot.snapshot_id] = set(counts)
-        lost = keys.get(snapshot.parent_snapshot_id or 0, set()) - set(counts) - removed
+            some = ", ".join(f"{value} {counts[value]} times" for value in list(doubled)[:5])
+            found.append(f"I1: {name} at {here} has {some}; {len(doubled)} in all")
+        lost = {value for value in gone if not counts[value]} - removed
         if lost:
-            found.append(f"I3: {name} lost {len(lost)} rows at {snapshot.snapshot_id}")
+            found.append(f"I3: {name} lost {len(lost)} rows at {here}")
+    if head := table.current_snapshot():
+        in_files = Counter(value for path in _files(table, head) for value in _values(table, path, key))
+        if in_files != Counter(_column(table, key)):
+            found.append(f"{name}: a scan does not give what the files hold, so that the history was not checked")
     return found
+
+
+# Manifests and data files never change, and a history names each of them in many snapshots.
+_ENTRIES: dict[str, frozenset[str]] = {}
+_VALUES: dict[str, list[Any]] = {}
+
+
+def _files(table: Table, snapshot: Snapshot) -> frozenset[str]:
+    """The data files of a snapshot."""
+    found: set[str] = set()
+    for manifest in snapshot.manifests(table.io):
+        path = manifest.manifest_path
+        if path not in _ENTRIES:
+            entries = manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+            assert all(entry.data_file.content == DataFileContent.DATA for entry in entries), "nobody writes deletes"
+            _ENTRIES[path] = frozenset(entry.data_file.file_path for entry in entries)
+        found |= _ENTRIES[path]
+    return frozenset(found)
+
+
+def _values(table: Table, path: str, name: str) -> list[Any]:
+    """One column of a data file."""
+    if path not in _VALUES:
+        with table.io.new_input(path).open() as file:
+            _VALUES[path] = pq.read_table(file, columns=[name])[name].to_pylist()
+    return _VALUES[path]
 
 
 def _queued(state: Path) -> list[bytes]:

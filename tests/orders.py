@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import pika
 from mesh_platform.broker import Message, connect, queue_of
 from mesh_platform.domain import Mesh
 
@@ -52,6 +55,16 @@ def lines(numbers: Iterable[int], minutes: int = 7) -> list[bytes]:
     return [json.dumps(envelope(number, number * minutes), ensure_ascii=False).encode() for number in numbers]
 
 
+def bad(number: int) -> bytes:
+    """The line of an order that its contract refuses."""
+    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
+
+
+def ids(all_lines: Iterable[bytes]) -> list[str]:
+    """The ids in these lines, sorted, each once."""
+    return sorted({json.loads(line)["event_id"] for line in all_lines})
+
+
 def in_batches(all_lines: Sequence[bytes], size: int) -> list[bytes]:
     """Message bodies of up to `size` lines."""
     return [b"\n".join(all_lines[start : start + size]) for start in range(0, len(all_lines), size)]
@@ -72,3 +85,17 @@ def waiting(state: State, dead: bool = False) -> int:
     """Messages in the product's queue, or in its dead-letter queue."""
     with connect(state.settings.broker) as broker:
         return broker.depth(f"{PRODUCT}.dlq" if dead else PRODUCT)
+
+
+def inject(state: State, body: bytes) -> None:
+    """Put a message into the queue past the platform, as a foreign sender does; it is confirmed on return."""
+    url = state.settings.broker
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(state.folder / "broker.db", timeout=60)) as connection, connection:
+            number = connection.execute("INSERT INTO message (queue) VALUES (?)", (PRODUCT,)).lastrowid
+            connection.execute("INSERT INTO body VALUES (?, ?)", (number, body))
+        return
+    with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", PRODUCT, body)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
-import pika
 import pytest
+from chaos import NAMES, broker_of
+from fault_record import record
 from invariants import landed_ids, quarantine, violations
 from mesh_platform.broker import MAX_MESSAGE_BYTES
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, envelope, in_batches, inject, lines, send, waiting
 
 from conftest import ROOT, State
 
@@ -159,19 +159,8 @@ def test_messages_that_are_no_orders_are_kept_and_the_rest_goes_on(any_state: St
     assert (again["deliveries"], again["duplicates"]) == (len(bodies), len(bodies))
     assert (waiting(any_state), waiting(any_state, dead=True)) == (0, 0)
     assert violations(any_state.folder, PRODUCT, confirmed, runs=[[first], [again]]) == []
-
-
-def inject(state: State, body: bytes) -> None:
-    """Put a message into the queue past the platform."""
-    url = state.settings.broker
-    if url.startswith("sqlite"):
-        with sqlite3.connect(state.folder / "broker.db") as connection:
-            number = connection.execute("INSERT INTO message (queue) VALUES (?)", (PRODUCT,)).lastrowid
-            connection.execute("INSERT INTO body VALUES (?, ?)", (number, body))
-        return
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    connection.channel().basic_publish("", PRODUCT, body)
-    connection.close()
+    how = f"{NAMES[broker_of(any_state)]}; each kind that is known, twice"
+    record("messages that are no orders, and one over 8 MiB", how, 2 * len(BAD_MESSAGES) + 1)
 
 
 def test_a_message_that_is_too_large_is_refused_when_it_is_published(any_state: State, mesh: Mesh) -> None:
@@ -237,6 +226,7 @@ def test_a_full_disk_stops_ingest_and_loses_nothing(
     assert waiting(state) == 0
     assert violations(state.folder, PRODUCT, confirmed, runs=[[run]]) == []
     assert landed_ids(state.folder, PRODUCT) == sorted(json.loads(line)["event_id"] for line in confirmed)
+    record("the disk is full", NAMES["embedded"], 2)
 
 
 def fill(folder: Path, kept_free: int) -> None:

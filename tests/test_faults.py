@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import sqlite3
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from invariants import landed_ids, quarantine, violations
+from chaos import NAMES, broker_of
+from fault_record import record
+from invariants import landed_ids, violations
 from mesh_platform.domain import Mesh
-from mesh_platform.faults import POINTS
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, ids, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 
 from conftest import ROOT, State
 
 INGEST = ("ingest", PRODUCT)
 DRAIN = (*INGEST, "--until-empty", "--format", "json")
-INGEST_POINTS = [name for name in POINTS if name.startswith(("ingest.", "append."))]
 PATIENCE = 30.0
-
-
-def ids(all_lines: Iterable[bytes]) -> list[str]:
-    return sorted({json.loads(line)["event_id"] for line in all_lines})
-
-
-def bad(number: int) -> bytes:
-    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -60,66 +50,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_a_kill_at_every_point_of_ingest(any_state: State, mesh: Mesh) -> None:
-    on_file = any_state.settings.broker.startswith("sqlite")
-    confirmed: list[bytes] = []
-    # With RabbitMQ only what is between commit and acknowledgement is another way.
-    points = [*(INGEST_POINTS if on_file else INGEST_POINTS[3:]), "append.committed"]
-    for number, point in enumerate(points):
-        orders = lines(range(number * 30, number * 30 + 30))
-        refused = [bad(number * 30 + 10_000), bad(number * 30 + 10_001)]
-        confirmed += send(any_state, mesh, [*in_batches(orders, 5), orders[3], *refused])
-        # The second commit of a flush is that of the quarantine.
-        fault = f"{point}:kill" + (":2" if number == len(points) - 1 else "")
-        any_state.mesh(*DRAIN, check=-signal.SIGKILL, MESH_FAULT=fault)
-        # What RabbitMQ holds cannot be looked at without taking it; the end will tell.
-        assert violations(any_state.folder, PRODUCT, confirmed if on_file else [], sent=confirmed) == [], fault
-    reports = drain(any_state)
-    assert violations(any_state.folder, PRODUCT, confirmed, runs=[reports]) == []
-    good = [line for line in confirmed if b'"quantity": 2' in line]
-    assert landed_ids(any_state.folder, PRODUCT) == ids(good)
-    assert len(quarantine(any_state.folder, PRODUCT)) == 2 * len(points)
-
-
-@pytest.mark.slow
-def test_random_kills_while_duplicates_are_sent(any_state: State, mesh: Mesh) -> None:
-    chance = random.Random(20251122)
-    confirmed = send(any_state, mesh, lines(range(1)))
-    begin = time.monotonic()
-    drain(any_state)
-    lifetime = min(time.monotonic() - begin, 4.0)
-    enough = threading.Event()
-
-    def publish() -> None:
-        number = 1
-        while not enough.is_set():
-            fresh = lines(range(number, number + 40), minutes=3)
-            again = chance.sample(confirmed, min(len(confirmed), 20))
-            confirmed.extend(send(any_state, mesh, [*in_batches(fresh, 8), *in_batches(again, 5)]))
-            number += 40
-            time.sleep(0.05)
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    landed: list[int] = []
-    try:
-        for _ in range(4):
-            # Two at once, so that they also race; for about as long as one needs to begin and to commit.
-            pair = [any_state.start(*DRAIN) for _ in range(2)]
-            for process in pair:
-                time.sleep(chance.uniform(0.4, 1.0) * lifetime)
-                process.kill()
-                process.communicate()
-            landed.append(len(landed_ids(any_state.folder, PRODUCT)))
-    finally:
-        enough.set()
-        publisher.join()
-    assert landed[-1] > 1, "no process lived long enough to commit: this run has shown nothing"
-    reports = drain(any_state)
-    assert violations(any_state.folder, PRODUCT, confirmed, runs=[reports]) == []
-    assert landed_ids(any_state.folder, PRODUCT) == ids(confirmed)
-
-
 def test_two_that_start_together_share_the_work(any_state: State, mesh: Mesh) -> None:
     confirmed = send(any_state, mesh, in_batches([*lines(range(400)), *lines(range(100))], 2))
     both = [any_state.start(*DRAIN) for _ in range(2)]
@@ -133,6 +63,7 @@ def test_two_that_start_together_share_the_work(any_state: State, mesh: Mesh) ->
     assert sum(run[0]["appended"] for run in reports) == 400
     assert violations(any_state.folder, PRODUCT, confirmed, runs=reports) == []
     assert landed_ids(any_state.folder, PRODUCT) == ids(confirmed)
+    record("two ingest processes race for one queue", NAMES[broker_of(any_state)], 1)
 
 
 def test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm(state: State, mesh: Mesh) -> None:
@@ -151,6 +82,9 @@ def test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm(state: State, 
     (woken,) = json.loads(out)
     assert (woken["appended"], woken["duplicates"]) == (0, 60)
     assert violations(state.folder, PRODUCT, confirmed, runs=[[other], [woken]]) == []
+    record(
+        "a process is frozen for longer than its lease, another does its work, then it wakes", NAMES["embedded"], 1
+    )
 
 
 def test_a_kill_at_every_point_of_build(state: State, mesh: Mesh) -> None:
@@ -165,6 +99,8 @@ def test_a_kill_at_every_point_of_build(state: State, mesh: Mesh) -> None:
     assert {built["mode"] for built in state.json("build", PRODUCT)} == {"noop"}
     state.mesh("build")
     assert product_ids(state) == landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    how = "before and after the commit of a product and of what is built on it"
+    record("kill -9 at a named point of build", how, 4, "each event is in the product once")
 
 
 def product_ids(state: State) -> list[str]:
@@ -192,6 +128,7 @@ def test_the_embedded_broker_goes_away_and_comes_back(state: State, mesh: Mesh) 
     reports = drain(state)
     assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the broker goes away and comes back", NAMES["embedded"], 1)
 
 
 def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
@@ -212,6 +149,7 @@ def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
     reports = drain(state)
     assert violations(state.folder, PRODUCT, confirmed, runs=[reports]) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the catalog goes away, is damaged, and comes back", "SQLite; gone, overwritten, replaced by a folder", 3)
 
 
 @pytest.fixture
@@ -260,6 +198,7 @@ def test_rabbitmq_goes_away_and_comes_back(
     reports = [json.loads(out), drain(state)]
     assert violations(state.folder, PRODUCT, confirmed, runs=reports) == []
     assert landed_ids(state.folder, PRODUCT) == ids(confirmed)
+    record("the broker goes away and comes back", NAMES["rabbitmq"], 1)
 
 
 def test_ctrl_c_ends_a_producer_and_ingest_with_clean_counts(any_state: State) -> None:
@@ -282,3 +221,4 @@ def test_ctrl_c_ends_a_producer_and_ingest_with_clean_counts(any_state: State) -
     assert reports[0]["appended"] + last[0]["appended"] == sent["confirmed"]
     none_confirmed_by_name = [json.dumps({"event_id": each}).encode() for each in landed]
     assert violations(any_state.folder, PRODUCT, [], sent=none_confirmed_by_name, runs=[reports, last]) == []
+    record("Ctrl-C while events flow", NAMES[broker_of(any_state)], 1)

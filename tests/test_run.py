@@ -78,10 +78,12 @@ def test_one_domain_first_and_the_others_later_gives_the_same_tables(
 @pytest.mark.slow
 def test_one_amount_changed_on_its_way_fails_the_comparison(state: State, mesh: Mesh) -> None:
     state.json("run", "--days", 2, "--start", "2025-10-26")
-    # The third day is published, one amount in one queued message is changed, then the run goes on.
-    killed = state.mesh("run", check=None, MESH_FAULT="ingest.received:kill")
+    # The orders of the third day are published, one amount in one queued message is changed, then the run goes on.
+    orders = mesh.contract("south_warehouse.orders_south")
+    number = 1 + [contract.identifier for contract in mesh.ingested()].index(orders.identifier)
+    killed = state.mesh("run", check=None, MESH_FAULT=f"ingest.received:kill:{number}")
     assert killed.code == -9
-    queue = queue_of(mesh.contract("south_warehouse.orders_south"))
+    queue = queue_of(orders)
     with connect(state.settings.broker) as broker:
         with broker.consume(queue.name, prefetch=100) as consumer:
             taken = consumer.receive(100, timeout=5)

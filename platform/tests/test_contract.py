@@ -96,6 +96,7 @@ roles:
   - {role: boss, access: read}
 customProperties:
   - {property: mesh.implements, value: sale.v1}
+  - {property: mesh.timeTravel, value: 36h}
 """
 MONTHLY = "      - {property: mesh.partition, value: [month(sold_at)]}"
 # What stands in GOOD (its first place), what stands there instead, words of the one problem; its line is the
@@ -156,9 +157,14 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     (
         "mesh.implements",
         "mesh.implement",
-        "'mesh.implement' is not known here. What may stand here is mesh.implements.",
+        "'mesh.implement' is not known here. What may stand here is mesh.implements, mesh.timeTravel.",
     ),
     ("value: sale.v1}", "value: [a, b]}", "'mesh.implements' is ['a', 'b']. Give it a word"),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.timeTravel, value: 36 h}",
+        "mesh.timeTravel is '36 h'. Write a number and",
+    ),
     ("        required: true\n        primaryKey", "        primaryKey", "of the primary key and may be missing", 47),
     ("{to: sales.sale_id}", "{to: sales}", '"sales" is not valid under any of the schemas'),
     ("{to: sales.sale_id}", "{to: a.b.c.d}", "points to ['a.b.c.d']. Name one {to: <table>.<column>}"),
@@ -207,6 +213,7 @@ def test_good_contract_is_read_whole(tmp_path: Path) -> None:
     assert (contract.freshness, contract.freshness_column) == (timedelta(hours=24), "sold_at")
     assert contract.retention == timedelta(days=7 * 365)
     assert (contract.implements, contract.roles) == ("sale.v1", ("boss",))
+    assert contract.time_travel == timedelta(hours=36)
     assert (contract.event.time, contract.event.partition) == ("sold_at", (("day", "event_time"),))
     assert contract.table.time is None
     assert (contract.table.key, contract.table.partition) == (("sale_id",), (("month", "sold_at"),))

@@ -19,7 +19,7 @@ from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
 from mesh_platform.ingest import Ingested, Limits, ingest, replay_rejected
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.history import roll_back
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, bad, in_batches, lines, send, waiting
 
 from conftest import State
 
@@ -47,10 +47,6 @@ def run(state: State, mesh: Mesh, broker: Broker) -> Callable[..., Ingested]:
 
 def figures(result: Ingested) -> dict[str, int]:
     return {name: number for name in ("deliveries", *PARTS) if (number := getattr(result, name))}
-
-
-def bad(number: int) -> bytes:
-    return json.dumps(envelope(number, payload={"quantity": -1})).encode()
 
 
 def test_every_line_lands_once_or_is_quarantined_once(state: State, mesh: Mesh, run: Callable[..., Ingested]) -> None:

@@ -1,4 +1,4 @@
-"""Bodies are cut into pieces and lines wherever they are cut, and each record keeps its number, its row and its fault."""
+"""Wherever bodies are cut into pieces and lines, each record keeps its number, its row and its fault."""
 
 from __future__ import annotations
 

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
-from mesh_platform.broker import Broker, connect, queue_of
+from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import errors, format_option, progress_bar, read_settings, write_json, write_table
 from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import UsageError
-from mesh_platform.producer import batch, find_producer, publish, sites_of
 from mesh_platform.settings import Settings
 
-from acme_world.answer_key import answer_key as compute_key
-from acme_world.faults import Rates, parse_rates
-from acme_world.key_check import PRODUCER, Difference, compare
+from acme_world.beside import Beside, Keys, compute_keys, find_sellers
+from acme_world.faults import parse_rates
+from acme_world.key_check import Difference, compare
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
-from acme_world.sources import Source
 
 if TYPE_CHECKING:
-    from mesh_platform.contract import Contract
+    from mesh_platform.ingest import Ingested
     from pyiceberg.catalog import Catalog
 
 DEFAULT_DAYS = 28
-LINES_IN_MESSAGE = 500
 # What is shown at the end: the star schema and its KPIs, for which all other tables are there.
 STAR = ("*.fact_*", "*.dim_*", "*.kpi_*")
 
@@ -61,30 +60,43 @@ def run(
 
     settings = read_settings()
     mesh = load_mesh(settings.root)
-    sellers = _sellers(mesh, only)
-    domains = [contract.domain for contract, _ in sellers]
+    products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
+    domains = [contract.domain for contract in products.values()]
     catalog = open_catalog(settings)
+    seconds = _Seconds()
     with alone_in(settings), connect(settings.broker) as broker:
         world = read_progress(settings, seed, start.date() if start else None, parse_rates(rates) if rates else None)
         target = _target(world, domains, days)
         world = note_begun(settings, world, domains, target)
-        published = _publish(settings, mesh, broker, sellers, world, target)
         _set_clock(settings, world)
-        with progress_bar("ingest", published, "events") as advance:
-            results = ingest(
-                catalog,
-                broker,
-                [contract for contract, _ in sellers],
-                settings.now,
-                until_empty=True,
-                progress=advance,
-            )
-        world = note_done(settings, world, domains, target)
-        dead = sum(broker.depth(queue_of(contract).dead_letter) for contract, _ in sellers)
-        with progress_bar("build", len(mesh.contracts), "tables") as advance:
-            built = build(mesh, catalog, on_progress=lambda _built: advance(1))
-        show_warnings(built)
-        figures, differences = _check(settings, mesh, catalog, world)
+        broker.declare([queue_of(contract) for contract in products.values()])
+        results: list[Ingested] = []
+        published = 0
+        with Beside(settings, only, world, target) as company:
+            with progress_bar("produce and ingest", None, "events") as advance:
+                news = company.published(len(products))
+                while True:
+                    with seconds.spent("wait for producers"):
+                        new = next(news, [])
+                    if not new:
+                        break
+                    published += sum(each.events for each in new)
+                    seconds.add("produce (beside)", sum(each.seconds for each in new))
+                    contracts = [products[each.product] for each in new]
+                    with seconds.spent("ingest"):
+                        results += ingest(
+                            catalog, broker, contracts, settings.now, until_empty=True, progress=advance
+                        )
+            world = note_done(settings, world, domains, target)
+            dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
+            with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "tables") as advance:
+                built = build(mesh, catalog, on_progress=lambda _built: advance(1))
+            show_warnings(built)
+            with seconds.spent("wait for the answer key"):
+                keys = company.keys()
+        seconds.add("answer key (beside)", keys.seconds)
+        with seconds.spent("compare"):
+            figures, differences = _compare(mesh, catalog, keys)
     outcome = {
         "published": published,
         **{
@@ -95,9 +107,10 @@ def run(
         "key_ok": not differences,
     }
     if output_format == "json":
-        write_json({**outcome, "differences": [asdict(difference) for difference in differences]})
+        found = [asdict(difference) for difference in differences]
+        write_json({**outcome, "differences": found, "seconds": seconds.by_stage})
     else:
-        _show(settings, mesh, catalog, world, outcome, figures, differences)
+        _show(settings, mesh, catalog, world, outcome, seconds, figures, differences)
     sys.exit(1 if differences else 0)
 
 
@@ -115,8 +128,9 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)
-    sellers = _sellers(mesh, None)
-    key = _key(settings, mesh, sellers, list(mesh.contracts), seed, start.date(), days, parse_rates(rates))
+    domains = [contract.domain for contract, _ in find_sellers(mesh, None)]
+    world = Progress(seed, start.date(), parse_rates(rates), dict.fromkeys(domains, days), {})
+    ((_, key),) = compute_keys(settings, mesh, world).groups
     if output_format == "json":
         write_json(key)
         return
@@ -131,68 +145,6 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     ]
     write_table(rows)
     write_table([{"product": product, "quarantine": count} for product, count in key["quarantine"].items()])
-
-
-def _sellers(mesh: Mesh, only: str | None) -> list[tuple[Contract, Source]]:
-    """The products that the world produces for, each with its producer's source."""
-    sellers = []
-    for contract in mesh.ingested((only,) if only else ()):
-        source = find_producer(mesh, contract).source
-        if isinstance(source, Source):
-            sellers.append((contract, source))
-    if not sellers:
-        raise UsageError(
-            f"{only or 'the mesh'}: no producer draws from the simulated company. Check domains/*/producers."
-        )
-    return sellers
-
-
-def _key(
-    settings: Settings,
-    mesh: Mesh,
-    sellers: list[tuple[Contract, Source]],
-    tables: list[str],
-    seed: int,
-    start: date,
-    days: int,
-    rates: Rates,
-) -> dict[str, dict[str, Any]]:
-    feeds = {contract.identifier: source.line.event for contract, source in sellers}
-    return compute_key(settings.root, sites_of(mesh), feeds, tables, seed, start, days, rates)
-
-
-def _publish(
-    settings: Settings,
-    mesh: Mesh,
-    broker: Broker,
-    sellers: list[tuple[Contract, Source]],
-    world: Progress,
-    target: int,
-) -> int:
-    """Send the days that each domain lacks; how many events the broker confirmed."""
-    todo = [
-        (contract, source, day) for contract, source in sellers for day in range(world.done(contract.domain), target)
-    ]
-    published, sites = 0, sites_of(mesh)
-    with progress_bar("produce", len(todo), "days") as advance:
-        for contract, source, day in todo:
-            assert contract.event is not None
-            lines = source.arrivals(
-                contract.domain,
-                sites,
-                root=settings.root,
-                seed=world.seed,
-                start=world.start,
-                day=day,
-                rates=world.rates,
-                product=contract.identifier,
-                event_type=contract.event.name,
-                producer=PRODUCER,
-                schema_version=contract.version,
-            )
-            published += publish(broker, contract, batch(lines, LINES_IN_MESSAGE, prefix=f"{PRODUCER}:"))
-            advance(1)
-    return published
 
 
 def _target(world: Progress, domains: list[str], days: int | None) -> int:
@@ -210,28 +162,35 @@ def _set_clock(settings: Settings, world: Progress) -> None:
     write_whole(settings.clock_file, now.isoformat())
 
 
-def _check(settings: Settings, mesh: Mesh, catalog: Catalog, world: Progress) -> tuple[int, list[Difference]]:
-    """How many figures were compared, and which differ; domains of another length are compared for themselves."""
+def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Difference]]:
+    """How many figures were compared, and which differ."""
     from mesh_platform.view import open_session
 
-    sellers = _sellers(mesh, None)
-    lengths = {contract.domain: world.done(contract.domain) for contract, _ in sellers}
-    whole = len(set(lengths.values())) == 1
     figures, differences = 0, []
     with open_session(mesh, catalog, locked=False) as session:
-        for domains, length in [({*lengths}, min(lengths.values()))] if whole else _apart(lengths):
-            chosen = [each for each in sellers if each[0].domain in domains]
-            # What is made of several domains' events is compared where all have come as far.
-            tables = list(mesh.contracts) if whole else []
-            key = _key(settings, mesh, chosen, tables, world.seed, world.start, length, world.rates)
+        for _, key in keys.groups:
             compared, found = compare(mesh, session, key)
             figures += compared
             differences += found
     return figures, differences
 
 
-def _apart(lengths: dict[str, int]) -> list[tuple[set[str], int]]:
-    return [({domain}, length) for domain, length in lengths.items() if length]
+class _Seconds:
+    """Where the time of a run goes. What another process does beside holds up only what waits for it."""
+
+    def __init__(self) -> None:
+        self.by_stage: dict[str, float] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count `seconds` for a stage."""
+        self.by_stage[stage] = round(self.by_stage.get(stage, 0.0) + seconds, 3)
+
+    @contextmanager
+    def spent(self, stage: str) -> Iterator[None]:
+        """Count what the block takes."""
+        begin = perf_counter()
+        yield
+        self.add(stage, perf_counter() - begin)
 
 
 def _show(
@@ -240,6 +199,7 @@ def _show(
     catalog: Catalog,
     world: Progress,
     outcome: dict[str, Any],
+    seconds: _Seconds,
     figures: int,
     differences: list[Difference],
 ) -> None:
@@ -248,6 +208,9 @@ def _show(
     show_status(settings, mesh, catalog, STAR)
     click.echo()
     write_table([outcome], title="This run")
+    click.echo()
+    stages = [{"stage": stage, "seconds": f"{spent:.1f}"} for stage, spent in seconds.by_stage.items()]
+    write_table(stages, title="Where the time went")
     click.echo()
     if differences:
         write_table([asdict(d) for d in differences], title="The answer key disagrees")

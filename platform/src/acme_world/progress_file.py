@@ -35,6 +35,10 @@ class Progress:
         """The days that `domain` has sent."""
         return self.days.get(domain, 0)
 
+    def after(self, domains: Iterable[str], target: int) -> Progress:
+        """The same history, when the domains have sent `target` days, or more from before."""
+        return replace(self, days={**self.days, **{name: max(target, self.done(name)) for name in domains}})
+
 
 @contextmanager
 def alone_in(settings: Settings) -> Iterator[None]:
@@ -85,8 +89,7 @@ def note_begun(settings: Settings, progress: Progress, domains: Iterable[str], t
 
 def note_done(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
     """Record that the domains have sent `target` days, or more from before."""
-    days = {name: max(target, progress.done(name)) for name in domains}
-    return _write(settings, replace(progress, days={**progress.days, **days}))
+    return _write(settings, progress.after(domains, target))
 
 
 def _write(settings: Settings, progress: Progress) -> Progress:

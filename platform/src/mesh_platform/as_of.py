@@ -16,6 +16,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.delta import head
+from mesh_platform.lake.expiry import expired_before, state_at
 from mesh_platform.lake.landing import (
     held_name,
     held_shape,
@@ -112,7 +113,7 @@ def find_states(
         chosen = {name: (released.get(name), f"{name} is not in release {as_of}.") for name in tables}
     elif as_of is not None:
         time = _parse_time(as_of)
-        chosen = {name: _snapshot_at(name, table, time) for name, table in tables.items() if table}
+        chosen = {name: state_at(table, time) for name, table in tables.items() if table}
     states = {}
     for name, (contract, shape) in shapes.items():
         table = tables[name]
@@ -153,7 +154,11 @@ def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterab
     known_ids = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     if not number.isdecimal() or int(number) not in known_ids:
         listed = [f"{s.snapshot_id} of {_instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
-        raise UsageError(f"--as-of {text}: {name} has no such snapshot. It has {', '.join(listed[-10:]) or 'none'}.")
+        expired = expired_before(table)
+        gone = f" (of before {expired.isoformat()} only some are kept)" if expired else ""
+        raise UsageError(
+            f"--as-of {text}: {name} has no such snapshot{gone}. It has {', '.join(listed[-10:]) or 'none'}."
+        )
     return name, int(number)
 
 
@@ -166,19 +171,6 @@ def _parse_time(value: datetime | str) -> datetime:
             "<table>@<snapshot id> ('mesh history')."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _snapshot_at(name: str, table: Table, time: datetime) -> tuple[int | None, str]:
-    """What main was at `time`, by the table's log of it (so also a state that was rolled back later)."""
-    log = table.metadata.snapshot_log
-    seen = [entry.snapshot_id for entry in log if _instant(entry.timestamp_ms) <= time]
-    if seen:
-        return seen[-1], ""
-    first = table.metadata.snapshot_by_id(log[0].snapshot_id) if log else None
-    if first and first.sequence_number and first.sequence_number > 1:
-        oldest = _instant(log[0].timestamp_ms).isoformat()
-        return None, f"{name}: what it was at {time.isoformat()} has expired; the oldest state kept is of {oldest}."
-    return None, ""
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mesh_platform import faults
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
+from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.releases import Release, make_release
 from mesh_platform.sql_model import build_order, check_types, read_models, upstream
 from mesh_platform.table_build import Builder, Built
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 5
 
 
+@answering("the lake fails. Mend the catalog or the storage, then build again; what was built stays.")
 def build(
     mesh: Mesh,
     catalog: Catalog,
@@ -32,7 +34,8 @@ def build(
     meanwhile is brought up to date again, and then stands twice in the result.
 
     Raises UsageError for an unknown table and ContractError for faulty SQL, both before anything is built. Raises
-    NeedsAttention at the end, with all failures: a table that failed is as it was, and so is what depends on it.
+    NeedsAttention at the end, with all failures: a table that failed is as it was, and so is what depends on it; and
+    Unavailable where the lake fails.
     """
     problems = check_types(mesh)
     if problems:

@@ -17,6 +17,8 @@ from mesh_platform.rule import Rule
 
 # What ingest adds to each event: an event's own columns stand beside these.
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
+# How far back past states of tables can be read, where a contract says nothing else.
+TIME_TRAVEL = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Contract:
     """What one product promises. `table` is what it publishes; `event` is what its producers send, if any.
 
     `freshness` is the longest allowed age of the newest row by `freshness_column`; None means that the table holds
-    no running events.
+    no running events. `time_travel` is how far back past states can be read, at most `retention`.
     `roles` may read columns classified `pii`. Of a `retired` product the landing table is left, for other models of
     its domain to read.
     """
@@ -95,6 +97,7 @@ class Contract:
     implements: str | None
     roles: tuple[str, ...]
     retired: bool = False
+    time_travel: timedelta = TIME_TRAVEL
 
     @property
     def identifier(self) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mesh_platform.contract import LANDING_COLUMNS, Contract, Field, Shape
+from mesh_platform.contract import LANDING_COLUMNS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.field_types import FieldType, parse_type
@@ -81,7 +81,8 @@ class _Reader:
         found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
         tables = [shape for kind, shape in found if kind == "table"]
         events = [shape for kind, shape in found if kind == "event"]
-        custom = self.part(self._custom, self.data, (), {"mesh.implements": str}) or {}
+        custom = self.part(self._custom, self.data, (), {"mesh.implements": str, "mesh.timeTravel": str}) or {}
+        time_travel = self._time_travel(custom.get("mesh.timeTravel"))
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
         if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
@@ -107,6 +108,7 @@ class _Reader:
             implements=custom.get("mesh.implements"),
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
             retired=self.data["status"] == "retired",
+            time_travel=time_travel,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -150,6 +152,13 @@ class _Reader:
                 return None
             return timedelta(hours=item["value"] * hours)
         return None
+
+    def _time_travel(self, value: str | None) -> timedelta:
+        found = re.fullmatch(r"([1-9][0-9]{0,3})([hdmy])", value) if value is not None else None
+        if value is not None and not found:
+            fix = f"Write a number and a unit out of {', '.join(_UNITS)} (hours, days, months, years), such as 7d."
+            self._add(_custom_place(self.data, (), "mesh.timeTravel"), f"mesh.timeTravel is '{value}'.", fix)
+        return timedelta(hours=int(found[1]) * _UNITS[found[2]]) if found else TIME_TRAVEL
 
     def _freshness_column(self, table: Shape) -> str | None:
         for i, item in enumerate(self.data["slaProperties"]):

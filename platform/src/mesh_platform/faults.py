@@ -8,12 +8,20 @@ from __future__ import annotations
 import os
 import signal
 
+from mesh_platform.errors import UsageError
+
+# In the order in which an event passes them.
 POINTS = {
     "ingest.received": "messages are received, nothing is looked at",
     "ingest.validating": "the records are parsed, their checks have not run",
     "ingest.validated": "records are split into accepted and rejected, nothing is written",
     "append.deduplicated": "known ids are dropped, nothing is written",
-    "append.committed": "the landing commit is durable, nothing is acknowledged",
+    "commit.writing": "a Parquet file is half written",
+    "commit.written": "a Parquet file is complete and on disk",
+    "commit.listed": "a manifest, or the list of manifests, is on disk",
+    "commit.described": "metadata.json is on disk, the catalog names the one before",
+    "commit.pointing": "inside the catalog's transaction: the new pointer is written, not committed",
+    "append.committed": "the commit is durable, nothing is acknowledged",
     "ingest.landed": "accepted rows are durable, rejected rows are not",
     "ingest.quarantined": "accepted and rejected rows are durable, nothing is acknowledged",
     "ingest.acknowledged": "some messages of the flush are acknowledged, others not",
@@ -22,7 +30,11 @@ POINTS = {
     "build.held": "the rows that rules hold back are written, the model's output is not",
     "build.committed": "a model's output is committed, the next model has not begun",
     "build.tagged": "the tables of a release are tagged, the release is not made",
+    "maintain.written": "small files are merged on disk, the table still has the small ones",
+    "maintain.committed": "the merged files are the table's, its old snapshots have not expired",
+    "maintain.expired": "old snapshots have expired, the files that nothing names any more are still there",
 }
+_ACTIONS = ("kill", "raise", "stop")
 
 _passed: dict[str, int] = {}
 
@@ -32,17 +44,54 @@ class InjectedFault(Exception):
 
 
 def point(name: str) -> None:
-    """Pass the fault point `name`; acts only where `MESH_FAULT` names it."""
+    """Pass the fault point `name`; acts only where `MESH_FAULT` names it. Raises as `read_fault` does."""
     wanted = os.environ.get("MESH_FAULT")
-    if not wanted or wanted.split(":")[0] != name:
+    if not wanted:
         return
-    _, action, *count = wanted.split(":")
+    named, action, number = read_fault(wanted)
+    if named != name:
+        return
     _passed[name] = _passed.get(name, 0) + 1
-    if _passed[name] != int(count[0] if count else 1):
+    if _passed[name] != number:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    elif action == "raise":
+    else:
         raise InjectedFault(f"MESH_FAULT={wanted}")
+
+
+def check() -> None:
+    """Raise as `read_fault` does, where `MESH_FAULT` is set and wrong: a fault that cannot fire proves nothing."""
+    if wanted := os.environ.get("MESH_FAULT"):
+        read_fault(wanted)
+
+
+def armed(prefix: str) -> bool:
+    """Whether `MESH_FAULT` names a point that begins so: for what costs too much to do in vain."""
+    return os.environ.get("MESH_FAULT", "").startswith(prefix)
+
+
+def read_fault(text: str) -> tuple[str, str, int]:
+    """The point, the action and the passing that `text` names, a value of `MESH_FAULT`.
+
+    Raises UsageError that says what is allowed.
+    """
+    name, _, rest = text.partition(":")
+    action, colon, number = rest.partition(":")
+    if name not in POINTS:
+        raise UsageError(
+            f"MESH_FAULT={text}: there is no point '{name}'. A point is one of {', '.join(POINTS)}; "
+            "`mesh faults list` says what they mean."
+        )
+    if action not in _ACTIONS:
+        raise UsageError(
+            f"MESH_FAULT={text}: '{action}' is not an action. Write {name}: and one of {', '.join(_ACTIONS)}."
+        )
+    if colon and not (number.isdecimal() and number.isascii() and int(number)):
+        raise UsageError(
+            f"MESH_FAULT={text}: '{number}' is not a number of passings. "
+            f"Write {name}:{action}:N with N from 1, or leave it out for the first."
+        )
+    return name, action, int(number or 1)

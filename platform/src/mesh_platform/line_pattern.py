@@ -55,5 +55,9 @@ def _form(type_: FieldType) -> str:
 
 def _object(members: Iterable[tuple[str, str]]) -> str:
     """An object with these members, named in plain letters, in any order."""
-    member = "(?:" + "|".join(f'"{name}"{_SPACE}:{_SPACE}{form}' for name, form in members) + ")"
+    by_form: dict[str, list[str]] = {}
+    for name, form in members:
+        by_form.setdefault(form, []).append(name)
+    kinds = [f'"(?:{"|".join(names)})"{_SPACE}:{_SPACE}{form}' for form, names in by_form.items()]
+    member = f"(?:{'|'.join(kinds)})"
     return rf"\{{{_SPACE}{member}(?:{_SPACE},{_SPACE}{member})*{_SPACE}\}}"

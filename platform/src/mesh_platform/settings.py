@@ -25,6 +25,11 @@ class Settings(BaseSettings):
         default="", description="sqlite:///path or amqp://...; empty: a file in the state folder."
     )
     clock: datetime | None = Field(default=None, description="An ISO time that stands for now.")
+    orphan_age_s: int = Field(
+        default=7200,
+        ge=0,
+        description="Seconds until a file that no state of its table names is removed; no reader lasts so long.",
+    )
     require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")
 
     flush_lines: int = Field(default=100_000, ge=1, description="Ingest writes at the latest at so many records.")

@@ -5,15 +5,16 @@ what is no table), `mesh.model` (a hash of the query and the output's shape), `m
 were held to) and `mesh.held` (the snapshot of the rows held back). What is already built is known from there alone,
 so a build that was killed, doubled or rolled back is mended by the next one. Where only the model or the rules are
 others and the rows the very same, the table property `mesh.model` notes both beside that snapshot, which stays:
-tables above do not move.
+tables above do not move. `mesh.inputs` does the same for inputs that moved on with the rows that they had.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,7 @@ from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
 from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, shown
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
-from mesh_platform.lake.catalog import arrow_schema, ensure_table
+from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.commit import built_from, note, replace_files
 from mesh_platform.lake.delta import all_files, changed_files, files_in, has_snapshot, head, partitions_of, read_files
 from mesh_platform.quality import Audited, Check, audit_rows, table_checks
@@ -92,6 +93,7 @@ class _Job:
     was_rules: str | None = None
     was_held: int | None = None
     recorded_at: int | None = None
+    began: float = field(default_factory=time.monotonic)
 
     def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
         rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
@@ -152,11 +154,14 @@ class Builder:
         job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
         if self._is_current(job) and not full:
             return job.built("noop")
+        changed = _changed_inputs(job)
+        if changed is not None and not full and job.was_rules == job.rules and _have_same_rows(job, tables, changed):
+            self._note(job)
+            return job.built("noop")
         for name, table in tables.items():
             self._show(name, f"iceberg_scan({literal(table.metadata_location)})")
         self._show_unions(model)
         driving = driving_inputs(model)
-        changed = _changed_inputs(job)
         if not driving or changed is None or full:
             return self._replace_all(job, self._run(job, model.sql), full)
         lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
@@ -348,16 +353,43 @@ class Builder:
         return int(found[0])
 
     def _note(self, job: _Job) -> None:
-        """Say that the published state is what the model and the rules of now make of the same inputs."""
-        note(job.output, {"mesh.model": f"{job.recorded_at} {job.model} {job.rules}"})
+        """Say that the published state is what the model and the rules of now make of inputs with the same rows."""
+        notes = {"mesh.model": f"{job.recorded_at} {job.model} {job.rules}"}
+        if job.was_inputs != job.inputs:
+            self._assert_inputs_are_kept(job)
+            notes["mesh.inputs"] = f"{job.recorded_at} {json.dumps(job.inputs, sort_keys=True)}"
+        note(job.output, notes)
 
     def _commit(self, job: _Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
         """Publish; `held` is the snapshot of what is held back that belongs to it."""
+        self._assert_inputs_are_kept(job)
         inputs = json.dumps(job.inputs, sort_keys=True)
         summary = {"mesh.inputs": inputs, "mesh.model": job.model, "mesh.rules": job.rules}
         if held is not None:
             summary["mesh.held"] = str(held)
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
+
+    def _assert_inputs_are_kept(self, job: _Job) -> None:
+        """Raises ConflictError where a state that was read has expired: the next build could not go on from it.
+
+        A table keeps its newest snapshots, so that it takes a busy one longer than a second to lose one.
+        """
+        if time.monotonic() - job.began < 1:
+            return
+        for name, snapshot in job.inputs.items():
+            table = find_table(self.catalog, name) if isinstance(snapshot, int) else None
+            if table is not None and not has_snapshot(table, int(str(snapshot))):
+                raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
+
+
+def _have_same_rows(job: _Job, tables: Mapping[str, Table], changed: set[str]) -> bool:
+    """Whether the inputs that moved on have the rows that they had: they were compacted, or only noted inputs."""
+    return all(
+        name in tables
+        and has_snapshot(tables[name], _recorded(job, name))
+        and changed_files(tables[name], _recorded(job, name)) == ([], [])
+        for name in changed
+    )
 
 
 def _changed_inputs(job: _Job) -> set[str] | None:

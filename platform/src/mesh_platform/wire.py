@@ -93,8 +93,14 @@ class _Lines:
 
     def pick(self, chosen: NDArray[np.bool_]) -> list[bytes]:
         """The bytes of the chosen lines."""
-        data, places = self.data, zip(self.starts[chosen].tolist(), self.ends[chosen].tolist(), strict=True)
-        return [data[start:end] for start, end in places]
+        places = zip(self.starts[chosen].tolist(), self.ends[chosen].tolist(), strict=True)
+        return [self.data[start:end] for start, end in places]
+
+    def leave_out(self, odd: NDArray[np.bool_]) -> bytes:
+        """The bytes of all other lines; blank ones between them stay."""
+        turns = np.flatnonzero(np.diff(odd, prepend=True, append=True))
+        runs = zip(self.starts[turns[::2]].tolist(), self.ends[turns[1::2] - 1].tolist(), strict=True)
+        return b"\n".join([self.data[start:end] for start, end in runs])
 
 
 def _pieces(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -138,7 +144,7 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
 def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault]]:
     """What Arrow reads of the lines, from which of them each row is, and what is wrong with the others."""
     odd = lines.odd
-    read = _read_others(contract, lines, odd, lines.data)
+    read = _read_others(contract, lines, odd)
     table = _typed_or_none(contract, read)
     if table is None:
         matched = _match(contract, lines)
@@ -165,12 +171,9 @@ def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np
     return table if len(tables) == 1 else table.take(order), np.asarray(numbers, np.int64)[order], refused
 
 
-def _read_others(
-    contract: Contract, lines: _Lines, odd: NDArray[np.bool_], data: bytes | None = None
-) -> pa.Table | None:
-    """All but the odd lines, or None where Arrow does not read them; `data` has them joined if none is odd."""
-    if odd.any() or data is None:
-        data = b"\n".join(lines.pick(~odd))
+def _read_others(contract: Contract, lines: _Lines, odd: NDArray[np.bool_]) -> pa.Table | None:
+    """All but the odd lines, or None where Arrow does not read them."""
+    data = lines.leave_out(odd) if odd.any() else lines.data
     try:
         return _parse(contract, data, int(np.count_nonzero(~odd)))
     except _UNPARSED:

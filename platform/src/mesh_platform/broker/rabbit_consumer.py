@@ -50,8 +50,8 @@ class RabbitConsumer:
         self._stopping = False
         self._channel: Any = None
         self._consumer = ""
-        # What the queue said when it was last asked for a message.
-        self._answer: str | None = None
+        # Whether the queue was asked for a message and has not answered; which one it gave.
+        self._asking = False
         self._asked_for = 0
         self._buffer: deque[Delivery] = deque()
         self._buffered_bytes = 0
@@ -108,12 +108,13 @@ class RabbitConsumer:
         with self._changed:
             if self._asked_for in self._unsettled:
                 return False
-            self._answer = None
-            generation = self._generation
-            self._link.call(partial(self._ask, generation, self._channel))
-            while self._alive and self._answer is None and not self._buffer:
-                self._changed.wait()
-            return self._alive and self._answer == "empty" and not self._buffer
+            self._await_answer()
+            if self._buffer or not self._alive:
+                return False
+            self._asking = True
+            self._link.call(partial(self._ask, self._generation, self._channel))
+            self._await_answer()
+            return self._alive and not self._asking and not self._buffer
 
     def stop(self) -> None:
         """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
@@ -128,6 +129,10 @@ class RabbitConsumer:
             self._stopping, self._max_bytes = True, sys.maxsize
             self._changed.notify_all()
         self._link.close()
+
+    def _await_answer(self) -> None:
+        while self._alive and self._asking and not self._buffer:
+            self._changed.wait()
 
     def _pop(self, most: int) -> list[Delivery]:
         deliveries = [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
@@ -147,7 +152,7 @@ class RabbitConsumer:
     def _open_link(self) -> Link:
         with self._changed:
             self._generation += 1
-            self._restarting = False
+            self._restarting = self._asking = False
             self._clear()
             generation = self._generation
         return Link(self._parameters, partial(self._on_channel, generation), partial(self._on_lost, generation))
@@ -170,7 +175,7 @@ class RabbitConsumer:
             ready()
 
         channel.add_callback(
-            lambda _frame: self._on_answer("empty", generation, channel), [pika.spec.Basic.GetEmpty], one_shot=False
+            lambda _frame: self._on_answer(generation, channel), [pika.spec.Basic.GetEmpty], one_shot=False
         )
         channel.add_on_cancel_callback(lambda _frame: self._on_lost(generation, ConsumerCancelled()))
         self._consume(generation, channel, on_consume)
@@ -186,17 +191,19 @@ class RabbitConsumer:
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 
     def _cancel(self, generation: int, channel: Any, then: Callable[[int, Any], None]) -> None:
-        channel.basic_cancel(self._consumer, callback=lambda _frame: then(generation, channel))
+        channel.add_callback(lambda _frame: then(generation, channel), [pika.spec.Basic.CancelOk])
+        # pika's basic_cancel rejects what is still on its way; each rejection spends one of a message's deliveries.
+        channel._send_method(pika.spec.Basic.Cancel(consumer_tag=self._consumer))
 
     def _ask(self, generation: int, channel: Any) -> None:
-        channel.basic_get(self._queue, partial(self._on_answer, "message", generation))
+        channel.basic_get(self._queue, partial(self._on_answer, generation))
 
-    def _on_answer(self, answer: str, generation: int, channel: Any, *message: Any) -> None:
+    def _on_answer(self, generation: int, channel: Any, *message: Any) -> None:
         if message:
             self._on_message(generation, channel, *message)
         with self._changed:
             if generation == self._generation:
-                self._answer = answer
+                self._asking = False
                 if message:
                     self._asked_for = message[0].delivery_tag
                 self._changed.notify_all()

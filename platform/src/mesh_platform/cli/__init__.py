@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 
 import click
 
+from mesh_platform import faults
 from mesh_platform.errors import MeshError
 from mesh_platform.producer import Producer
 
@@ -25,6 +26,7 @@ COMMANDS = {
     "query": "mesh_platform.cli.tables:query",
     "views": "mesh_platform.cli.tables:views",
     "history": "mesh_platform.cli.tables:history",
+    "maintain": "mesh_platform.cli.maintenance:maintain",
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
@@ -61,6 +63,7 @@ def mesh() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `mesh` with `arguments` (default: the process's) and exit with its code."""
     try:
+        faults.check()
         mesh.main(args=list(arguments) if arguments is not None else None, prog_name="mesh", standalone_mode=False)
     except click.ClickException as error:
         error.show()

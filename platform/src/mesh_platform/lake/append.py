@@ -19,7 +19,7 @@ from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, Le
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
 from mesh_platform.lake.commit import commit_files, write_files
-from mesh_platform.lake.delta import head
+from mesh_platform.lake.delta import head, maintained_since
 from mesh_platform.lake.keys import KnownKeys, to_keys
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def append_new(
         try:
             table = load()
             if attempted and _has_landed(table, token):
-                known.remember(table, written.files, written.rows, key)
                 return Appended(attempted, rows.num_rows - attempted, head(table))
             fresh = firsts & ~known.held(table, keys, key, where)
             if len(no := refused(rows)):
@@ -80,7 +79,7 @@ def append_new(
             if attempted:
                 written.write(table, rows, fresh)
                 commit_files(table, (), written.files, {_TOKEN: token})
-                known.remember(table, written.files, written.rows, key)
+                known.remember(table, written.files, written.rows, keys.select(fresh))
                 faults.point("append.committed")
             return Appended(attempted, rows.num_rows - attempted, head(table))
         except ConflictError as error:
@@ -102,16 +101,21 @@ def append_new(
 
 
 class _Written:
-    """The files of one append. Another attempt takes them too, as long as it is to append the same rows."""
+    """The files of one append. Another attempt takes them too, as long as it is to append the same rows.
+
+    Not after the table was maintained: files that no snapshot named may have been removed then.
+    """
 
     def __init__(self) -> None:
         self.files: list[DataFile] = []
         self.rows = pa.table({})
         self._fresh: npt.NDArray[np.bool_] | None = None
+        self._since: int | None = None
 
     def write(self, table: Table, rows: pa.Table, fresh: npt.NDArray[np.bool_]) -> None:
         """Write the rows that are `fresh`, unless they are written."""
-        if self._fresh is not None and np.array_equal(fresh, self._fresh):
+        same = self._fresh is not None and np.array_equal(fresh, self._fresh)
+        if same and not maintained_since(table, self._since):
             return
         # No commit can still bring these: each asserted a snapshot that is no longer the newest.
         for file in self.files:
@@ -120,7 +124,7 @@ class _Written:
         self._fresh = None
         self.rows = rows if fresh.all() else rows.filter(pa.array(fresh))
         self.files = write_files(table, self.rows)
-        self._fresh = fresh
+        self._fresh, self._since = fresh, head(table)
 
 
 def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
@@ -20,14 +20,17 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
+from mesh_platform import faults
 from mesh_platform.compare import HARMLESS, compare, identifying
 from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
+from mesh_platform.lake.catalog_connection import connect_catalog
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.types import IcebergType
+    from sqlalchemy import Connection, Engine
 
     from mesh_platform.settings import Settings
 
@@ -36,7 +39,9 @@ PROPERTIES = {
     # pyiceberg's own retry rebases an append over a commit that the deduplication has not seen.
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
-    "write.metadata.delete-after-commit.enabled": "true",
+    # A reader may hold an older metadata.json than the last hundred, which busy tables write in minutes: `orphans`
+    # removes them when no reader can.
+    "write.metadata.delete-after-commit.enabled": "false",
     "write.metadata.previous-versions-max": "100",
 }
 _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
@@ -53,7 +58,7 @@ def open_catalog(settings: Settings) -> Catalog:
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return load_catalog(CATALOG, **_FILE_IO)
+            return _with_fault_point(connect_catalog(CATALOG, **_FILE_IO))
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -67,9 +72,28 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(Exception):
-            return load_catalog(CATALOG, **properties, **_FILE_IO)
+            return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return load_catalog(CATALOG, **properties, **_FILE_IO)
+        return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
+
+
+def _with_fault_point(catalog: Catalog) -> Catalog:
+    """A catalog whose table commits pass `commit.pointing`, where it is a database that this process writes to."""
+    engine: Engine | None = getattr(catalog, "engine", None)
+    if engine is None:
+        return catalog
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        connection.info["pointing"] = statement.startswith("UPDATE iceberg_tables SET metadata_location")
+
+    @event.listens_for(engine, "commit")
+    def pass_point(connection: Connection) -> None:
+        if connection.info.pop("pointing", False):
+            faults.point("commit.pointing")
+
+    return catalog
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableUpdate
+    from pyiceberg.table.update.snapshot import _SnapshotProducer
 
 
 def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None = None) -> int:
@@ -69,7 +70,8 @@ def commit_files(
 class CheapTransaction(Transaction):
     """pyiceberg's own looks at the metadata some twenty times in a commit, and copies all of it at each look.
 
-    That is nine tenths of the CPU of a commit to a table with a thousand snapshots.
+    That is nine tenths of the CPU of a commit to a table with a thousand snapshots. What a commit that failed wrote
+    stays, for `mesh maintain` to remove.
     """
 
     _looked: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
@@ -81,6 +83,12 @@ class CheapTransaction(Transaction):
         if self._looked is None or self._looked[0] is not base or self._looked[1] is not updates:
             self._looked = base, updates, super().table_metadata
         return self._looked[2]
+
+    def _register_snapshot_producer(self, producer: _SnapshotProducer[Any]) -> None:
+        # pyiceberg deletes the manifests of a commit that was refused. A refusal can be wrong: where something on the
+        # way sent the request twice, the second meets the first's success, and the table would lose its head.
+        super()._register_snapshot_producer(producer)
+        producer._clean_all_uncommitted = lambda: None  # type: ignore[method-assign]
 
 
 def note(table: Table, properties: Mapping[str, str]) -> None:
@@ -101,15 +109,18 @@ def first_to_commit(table: Table) -> Iterator[None]:
 def built_from(table: Table, snapshot_id: int | None) -> tuple[int, Mapping[str, str]] | None:
     """What the build noted that made the state at a snapshot: the id and summary of the nearest with `mesh.inputs`.
 
-    A property that `note` set for that very snapshot stands for its `mesh.model` and `mesh.rules`. None where no
-    build noted anything.
+    A property that `note` set for that very snapshot stands for its `mesh.model` and `mesh.rules`, another for its
+    `mesh.inputs`. None where no build noted anything.
     """
     snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
     noted, *made_by = table.properties.get("mesh.model", "").split(" ")
+    moved, _, inputs = table.properties.get("mesh.inputs", "").partition(" ")
     for ancestor in ancestors_of(snapshot, table.metadata):
         summary = ancestor.summary.additional_properties if ancestor.summary else {}
         if "mesh.inputs" in summary:
             own = zip(("mesh.model", "mesh.rules"), made_by, strict=False)
             noted_here = dict(own) if noted == str(ancestor.snapshot_id) else {}
+            if moved == str(ancestor.snapshot_id):
+                noted_here["mesh.inputs"] = inputs
             return ancestor.snapshot_id, summary | noted_here
     return None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan, _determine_partitions
+from pyiceberg.manifest import ManifestEntryStatus
+from pyiceberg.table import FileScanTask
+from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.typedef import Record
 
 if TYPE_CHECKING:
-    from pyiceberg.table import FileScanTask, Table
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+# In the summary of a snapshot by which this platform replaced files by others with the same rows.
+COMPACTION = "mesh.compaction"
+_ADDED = ManifestEntryStatus.ADDED
 
 _FileKey = tuple[str, frozenset[str]]
 
@@ -31,9 +39,11 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
     """The files that left and the files that came between snapshot `since` and the head.
 
     Neither needs to be an ancestor of the other, so a rollback is a change like any other. A file whose deleted
-    rows changed both left and came.
+    rows changed both left and came. What compaction merged in between is taken apart again where every snapshot
+    since is still there; else its files left and came, with the same rows.
     """
     before, after = _files_at(table, since), _files_at(table, head(table))
+    after = _taken_apart(table, since, after)
     return [t for key, t in before.items() if key not in after], [t for k, t in after.items() if k not in before]
 
 
@@ -70,6 +80,56 @@ def all_files(table: Table) -> list[FileScanTask]:
 def files_at(table: Table, snapshot_id: int | None) -> list[FileScanTask]:
     """The files of a snapshot, none at None."""
     return list(_files_at(table, snapshot_id).values())
+
+
+def maintained_since(table: Table, since: int | None) -> bool:
+    """Whether somebody replaced files by others with the same rows since a snapshot, or it cannot be told.
+
+    Before files are taken for orphans, a table gets such a snapshot: what was written before it and is in no
+    snapshot may then be gone.
+    """
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        if snapshot.snapshot_id == since:
+            return False
+        if not snapshot.summary or snapshot.summary.operation == Operation.REPLACE:
+            return True
+        if since is None and snapshot.sequence_number == 1:
+            return False
+    return head(table) != since
+
+
+def _taken_apart(
+    table: Table, since: int | None, files: dict[_FileKey, FileScanTask]
+) -> dict[_FileKey, FileScanTask]:
+    """The head's files, those that compaction wrote since a snapshot replaced by what it merged.
+
+    As they are where a snapshot in between has expired, or a merged file was changed later: what became of the rows
+    of one file in it cannot be told.
+    """
+    apart = dict(files)
+    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+        if snapshot.snapshot_id == since:
+            return apart
+        if snapshot.summary and snapshot.summary.operation == Operation.REPLACE:
+            entries = list(_entries(table, snapshot))
+            added = {(file.file_path, frozenset[str]()) for status, file in entries if status == _ADDED}
+            if COMPACTION not in snapshot.summary.additional_properties or not added <= apart.keys():
+                return files
+            for key in added:
+                del apart[key]
+            apart |= {
+                (file.file_path, frozenset[str]()): FileScanTask(file) for status, file in entries if status != _ADDED
+            }
+    return files
+
+
+def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntryStatus, DataFile]]:
+    """The files that a snapshot added or deleted itself."""
+    for manifest in snapshot.manifests(table.io):
+        if manifest.added_snapshot_id == snapshot.snapshot_id:
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+                if entry.status != ManifestEntryStatus.EXISTING and entry.snapshot_id == snapshot.snapshot_id:
+                    yield entry.status, entry.data_file
 
 
 def _files_at(table: Table, snapshot_id: int | None) -> dict[_FileKey, FileScanTask]:

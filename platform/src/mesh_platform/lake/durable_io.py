@@ -12,6 +12,11 @@ from pathlib import Path
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
+from mesh_platform import faults
+
+# The fault point that is passed when a file of this kind is complete.
+_COMPLETE = {".parquet": "commit.written", ".avro": "commit.listed", ".metadata.json": "commit.described"}
+
 
 class _SyncedFile(BufferedWriter):
     """A file that is flushed to disk on close, together with the folder that names it."""
@@ -48,17 +53,66 @@ class _DurableOutput(PyArrowFile):
         return _SyncedFile(Path(self._path), overwrite)
 
 
+class _PassingOutput(PyArrowFile):
+    """An output whose file passes the fault points; made only where `MESH_FAULT` names one of them."""
+
+    def __init__(self, output: PyArrowFile) -> None:
+        super().__init__(output.location, output._path, output._filesystem, output._buffer_size)
+        self._output = output
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        return _PassingFile(self._output.create(overwrite), self.location)
+
+
+class _PassingFile:
+    def __init__(self, file: OutputStream, location: str) -> None:
+        self._file = file
+        self._location = location
+        self._writes = 0
+        self.closed = False
+
+    def write(self, b: bytes) -> int:
+        written = self._file.write(b)
+        self._writes += 1
+        # The first two are Parquet's magic word and the header of a page, which hold no data.
+        if self._writes == 3 and self._location.endswith(".parquet"):
+            self.flush()
+            faults.point("commit.writing")
+        return written
+
+    def flush(self) -> None:
+        self._file.flush()  # type: ignore[attr-defined]
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._file.close()
+            for ending, point in _COMPLETE.items():
+                if self._location.endswith(ending):
+                    faults.point(point)
+
+    def __enter__(self) -> OutputStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
 class DurableFileIO(PyArrowFileIO):
     """pyiceberg's own FileIO, but for local files, which are synced before the commit that names them."""
 
     def new_output(self, location: str) -> PyArrowFile:
         """The output at `location`, a `file:` URL or a path."""
         scheme, _host, path = self.parse_location(location, self.properties)
-        if scheme != "file":
-            return super().new_output(location)
-        return _DurableOutput(
-            location=location,
-            path=path,
-            fs=self.fs_by_scheme("file", ""),
-            buffer_size=1024 * 1024,
-        )
+        output = super().new_output(location)
+        if scheme == "file":
+            output = _DurableOutput(
+                location=location,
+                path=path,
+                fs=self.fs_by_scheme("file", ""),
+                buffer_size=1024 * 1024,
+            )
+        return _PassingOutput(output) if faults.armed("commit.") else output

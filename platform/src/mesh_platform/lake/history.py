@@ -14,6 +14,7 @@ from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageErr
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.delta import head
+from mesh_platform.lake.expiry import expired_before
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name, removed_shape
 
 if TYPE_CHECKING:
@@ -69,9 +70,15 @@ def _existing(catalog: Catalog, identifier: str) -> Table:
 
 
 def snapshots_on_main(table: Table) -> list[Snapshot]:
-    """The snapshots that led to the current one, newest first."""
+    """The snapshots that led to the current one, newest first; of before one that has expired, all that are kept."""
     current = table.current_snapshot()
-    return list(ancestors_of(current, table.metadata)) if current else []
+    led = list(ancestors_of(current, table.metadata)) if current else []
+    expired = expired_before(table)
+    if not led or expired is None:
+        return led
+    number = led[-1].sequence_number or 0
+    older = [snapshot for snapshot in table.metadata.snapshots if (snapshot.sequence_number or 0) < number]
+    return led + sorted(older, key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
 
 
 def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -> RolledBack:
@@ -94,7 +101,9 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
         table = _existing(catalog, identifier)
         if table.metadata.snapshot_by_id(snapshot_id) is None:
             known = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
-            raise UsageError(f"{identifier}: no snapshot {snapshot_id}; the newest are {known}.")
+            expired = expired_before(table)
+            gone = f", or no more: of before {expired.isoformat()} only some are kept" if expired else ""
+            raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {known}.")
         left = head(table)
         removed = 0
         try:

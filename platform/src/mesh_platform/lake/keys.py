@@ -7,7 +7,7 @@ which files count.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +34,10 @@ class Keys(NamedTuple):
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
+
+    def select(self, which: _Mask) -> Keys:
+        """Those that `which` marks."""
+        return Keys(self.high[which], self.low[which])
 
     def sort(self) -> Keys:
         """The same keys, ascending by `high`."""
@@ -72,15 +76,18 @@ class KnownKeys:
         unsorted[order] = found
         return unsorted
 
-    def remember(self, table: Table, files: Iterable[DataFile], rows: pa.Table, column: str) -> None:
-        """Spare a later look into `files`, which hold just `rows`."""
+    def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Keys) -> None:
+        """Spare a later look into `files`, which hold just `rows`, whose keys are `keys`."""
+        if len(files) == 1:
+            self._keep(files[0].file_path, keys.sort())
+            return
         by_partition: dict[Record, list[DataFile]] = {}
         for file in files:
             by_partition.setdefault(file.partition, []).append(file)
-        for partition, keys in _by_partition(table, rows, column):
+        for partition, its_keys in _by_partition(table, rows, keys):
             # Nobody knows which rows of a partition went to which of several files.
             if len(in_partition := by_partition.get(partition, [])) == 1:
-                self._keep(in_partition[0].file_path, keys.sort())
+                self._keep(in_partition[0].file_path, its_keys.sort())
 
     def _read(self, table: Table, task: FileScanTask, column: str) -> Keys:
         path = task.file.file_path
@@ -133,13 +140,15 @@ def _look_up(wanted: Keys, there: Keys, found: _Mask) -> None:
         rows = rows[there.high[at[rows]] == high[rows]]
 
 
-def _by_partition(table: Table, rows: pa.Table, column: str) -> Iterable[tuple[Record, Keys]]:
+def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Record, Keys]]:
     spec, schema = table.spec(), table.schema()
     if spec.is_unpartitioned():
-        return [(Record(), to_keys(rows[column]))]
-    columns = {column, *(schema.find_column_name(field.source_id) for field in spec.fields)}
-    parts = _determine_partitions(spec, schema, rows.select(sorted(name for name in columns if name)))
-    return [(part.partition_key.partition, to_keys(part.arrow_table_partition[column])) for part in parts]
+        return
+    columns = {schema.find_field(field.source_id).name for field in spec.fields}
+    numbered = rows.select(sorted(columns)).append_column("mesh_row", pa.array(np.arange(rows.num_rows)))
+    for part in _determine_partitions(spec, schema, numbered):
+        at = part.arrow_table_partition["mesh_row"].to_numpy()
+        yield part.partition_key.partition, Keys(keys.high[at], keys.low[at])
 
 
 def _size(keys: Keys) -> int:

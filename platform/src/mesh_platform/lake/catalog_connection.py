@@ -1,0 +1,95 @@
+"""The connection to the catalog: pyiceberg's properties arrive, a catalog leaves that neither hangs nor forgets.
+
+A REST catalog or an S3 store that stalls is given up after a time, and a commit into SQLite outlives a power loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.catalog import Catalog, CatalogType, infer_catalog_type, load_catalog
+from pyiceberg.utils.config import Config
+
+from mesh_platform.errors import Unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+# Seconds. By itself the REST client waits for ever; the S3 client for one and three seconds, and tries three times.
+TIMEOUTS = {
+    "rest.connect-timeout": "5",
+    "rest.request-timeout": "30",
+    "s3.connect-timeout": "5",
+    "s3.request-timeout": "20",
+}
+
+
+def connect_catalog(name: str, **properties: str) -> Catalog:
+    """The catalog `name` by `properties`, by pyiceberg's own settings where these say nothing, then by `TIMEOUTS`.
+
+    `rest.connect-timeout` and `rest.request-timeout` (seconds without a byte) are this function's. Raises what
+    pyiceberg raises.
+    """
+    # Read now: pyiceberg's own copy is from its import.
+    found: dict[str, Any] = {**TIMEOUTS, **(Config().get_catalog_config(name) or {}), **properties}
+    kind = CatalogType(str(found["type"]).lower()) if found.get("type") else infer_catalog_type(name, found)
+    if kind is CatalogType.REST and found.get("uri"):
+        return _connect_rest(name, found)
+    catalog = load_catalog(name, **found)
+    engine: Engine | None = getattr(catalog, "engine", None)
+    if engine is not None and engine.dialect.name == "sqlite":
+        _outlive_power_loss(engine)
+    return catalog
+
+
+def _connect_rest(name: str, properties: dict[str, Any]) -> Catalog:
+    from pyiceberg.catalog.rest import RestCatalog
+    from requests import Session
+
+    timeout = float(properties["rest.connect-timeout"]), float(properties["rest.request-timeout"])
+
+    class TimedRestCatalog(RestCatalog):
+        def _create_session(self) -> Session:
+            session = super()._create_session()
+            session.request = partial(session.request, timeout=timeout)  # type: ignore[method-assign]
+            return session
+
+    return TimedRestCatalog(name, **properties)
+
+
+def _outlive_power_loss(engine: Engine) -> None:
+    """Sync the folder too when a commit removes its journal, which else comes back and undoes the commit.
+
+    https://sqlite.org/pragma.html#pragma_synchronous: EXTRA does so, FULL, the default, does not.
+    """
+    from sqlalchemy import event
+
+    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous = EXTRA"))
+    # What was opened to look for the catalog's own tables was opened without.
+    engine.dispose()
+
+
+@contextmanager
+def answering(message: str) -> Iterator[None]:
+    """What disk, catalog and store raise in the block when they fail, raised as Unavailable with `message`.
+
+    Other errors pass: no second try would mend them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_outage(error):
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Unavailable(f"{message} ({reason})") from error
+
+
+def _is_outage(error: Exception) -> bool:
+    from pyiceberg.exceptions import RESTError
+    from sqlalchemy.exc import OperationalError
+
+    # What requests raises is an OSError, too.
+    return isinstance(error, OSError | RESTError | OperationalError)
