@@ -1,6 +1,7 @@
-"""Where the time of `make run` goes: stage by stage, and in ingest by what each of its threads does.
+"""Where the time of `make run` goes: by its stages, and in ingest by what each of its two threads does.
 
-A process of its own runs the command with a clock around the functions below; the platform knows nothing of it.
+The stages are what `mesh run` itself tells. For ingest a process of its own runs the command with a clock around the
+functions below; the platform knows nothing of it.
 """
 
 from __future__ import annotations
@@ -12,35 +13,32 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import wraps
+from importlib import import_module
+from io import StringIO
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Bench, show
 from benchmarks.place import ROOT, Place
 
-# What each stage is called, and the function that is all of it.
-_STAGES = {
-    "produce": ("acme_world.commands", "_publish"),
-    "ingest": ("mesh_platform.ingest", "ingest"),
-    "build": ("mesh_platform.build", "build"),
-    "check": ("acme_world.commands", "_check"),
-}
-# What ingest does; the thread that validates, and the one that writes.
+# A part of ingest, and the function that does it. Of one that calls another of these, its own time counts.
 _PARTS = {
     "receive": ("mesh_platform.ingest", "_Lane.receive"),
+    "ask whether it is empty": ("mesh_platform.broker.embedded_consumer", "EmbeddedConsumer.is_empty"),
     "parse and check": ("mesh_platform.ingest", "validate"),
-    "wait for the writer": ("mesh_platform.ingest", "_Writer.wait"),
+    "wait for the other thread": ("mesh_platform.ingest", "_Writer.wait"),
     "pause": ("time", "sleep"),
-    "ask whether it is empty": ("BROKER", "is_empty"),
+    "load and make tables": ("mesh_platform.ingest", "ensure_table"),
     "deduplicate": ("mesh_platform.lake.keys", "KnownKeys.held"),
     "write files": ("mesh_platform.lake.append", "write_files"),
     "commit": ("mesh_platform.lake.append", "commit_files"),
-    "load tables": ("mesh_platform.ingest", "ensure_table"),
-    "acknowledge": ("BROKER", "ack"),
-    "all of it": ("mesh_platform.ingest", "_Writer._write"),
+    "acknowledge": ("mesh_platform.broker.embedded_consumer", "EmbeddedConsumer.ack"),
+    "write, the rest": ("mesh_platform.ingest", "_Writer._write"),
 }
+_IDLE = ("wait for the other thread", "pause")
 
 
 def measure(bench: Bench) -> None:
@@ -49,113 +47,85 @@ def measure(bench: Bench) -> None:
         place, report = Place(folder / "state"), folder / "report.json"
         days = str(bench.size(28))
         command = [sys.executable, "-m", "benchmarks.stages", str(report), "--days", days]
-        environment = dict(place.environment)
-        subprocess.run(command, env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        begin = time.perf_counter()
+        subprocess.run(command, env=dict(place.environment), cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        whole = time.perf_counter() - begin
         found = json.loads(report.read_text())
-    stages, threads = found["stages"], found["threads"]
-    whole = found["seconds"]
-    rows = [
-        {"stage": name, "seconds": spent[0], "share": spent[0] / whole, "cores busy": spent[1] / spent[0]}
-        for name, spent in stages.items()
-    ]
-    rest = whole - sum(spent[0] for spent in stages.values())
-    show(
-        f"make run, {days} days",
-        [*rows, {"stage": "rest", "seconds": rest, "share": rest / whole, "cores busy": 0.0}],
-    )
-    wall = stages["ingest"][0]
+    stages, threads = found["seconds"], found["threads"]
+    rows = [{"stage": name, "seconds": spent, "share": spent / whole} for name, spent in stages.items()]
+    show(f"make run, {days} days: {whole:.1f} s in all", rows)
+    wall = stages["ingest"]
     lines = []
     for thread, parts in threads.items():
+        accounted = sum(parts.values())
+        parts["nothing" if thread == "writes" else "the rest"] = wall - accounted
         lines += [
-            {"thread": thread, "does": part, "seconds": spent, "share": spent / wall} for part, spent in parts.items()
+            {"thread that": thread, "does": part, "seconds": spent, "share": spent / wall}
+            for part, spent in sorted(parts.items(), key=lambda item: -item[1])
         ]
     show("In ingest", lines)
-    for name, (seconds, _) in stages.items():
+    for name, seconds in stages.items():
         bench.add(f"make run: {name}", seconds, "s")
+    waits = sum(seconds for name, seconds in stages.items() if name.startswith("wait"))
+    bench.ratio("make run: the mesh waits for the company", waits / whole, "the whole run")
     for thread, parts in threads.items():
-        bench.add(f"make run: ingest, idle share of the {thread}", parts["idle"] / wall, "share")
+        idle = sum(parts.get(part, 0.0) for part in (*_IDLE, "nothing"))
+        bench.ratio(f"make run: the thread that {thread} is idle", idle / wall, "ingest's part of it")
 
 
 class _Clock:
-    """Seconds spent in functions, by thread; of what one calls of the others only the inner counts."""
+    """Seconds spent in functions, by thread."""
 
     def __init__(self) -> None:
         self.spent: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        self._inner = threading.local()
         self.on = False
+        self._inner = threading.local()
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
             if not self.on:
                 return function(*arguments, **named)
-            outer = getattr(self._inner, "seconds", 0.0)
-            self._inner.seconds = 0.0
+            outer, self._inner.seconds = getattr(self._inner, "seconds", 0.0), 0.0
             begin = time.perf_counter()
             try:
                 return function(*arguments, **named)
             finally:
                 took = time.perf_counter() - begin
-                self.spent[threading.current_thread().name][name] += took - self._inner.seconds
+                validates = threading.current_thread() is threading.main_thread()
+                self.spent["validates" if validates else "writes"][name] += took - self._inner.seconds
                 self._inner.seconds = outer + took
 
         return timed
 
-
-def _run(report: Path, words: list[str]) -> None:
-    from acme_world import commands
-    from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
-    from mesh_platform.broker.rabbit_consumer import RabbitConsumer
-
-    stages: dict[str, tuple[float, float]] = {}
-    clock = _Clock()
-
-    def stage(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def only_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def timed(*arguments: Any, **named: Any) -> Any:
-            clock.on = name == "ingest"
-            begin, cpu = time.perf_counter(), time.process_time()
+        def switched(*arguments: Any, **named: Any) -> Any:
+            self.on = True
             try:
                 return function(*arguments, **named)
             finally:
-                stages[name] = time.perf_counter() - begin, time.process_time() - cpu
-                clock.on = False
+                self.on = False
 
-        return timed
+        return switched
 
+
+def _run(report: Path, words: list[str]) -> None:
+    from acme_world import commands
+
+    clock = _Clock()
     for name, (module, attribute) in _PARTS.items():
-        owners: list[Any] = [EmbeddedConsumer, RabbitConsumer]
-        if module != "BROKER":
-            owners = [__import__(module, fromlist=["_"])]
-        *path, last = attribute.split(".")
-        for owner in owners:
-            for step in path:
-                owner = getattr(owner, step)
-            setattr(owner, last, clock.wrap(name, getattr(owner, last)))
-    for name, (module, attribute) in _STAGES.items():
-        owner = __import__(module, fromlist=["_"])
-        setattr(owner, attribute, stage(name, getattr(owner, attribute)))
-    begin = time.perf_counter()
-    with suppress(SystemExit):
-        commands.run.main(words, standalone_mode=False)
-    seconds = time.perf_counter() - begin
-    threads = {}
-    for thread, parts in clock.spent.items():
-        named = "thread that validates" if thread == "MainThread" else "thread that writes"
-        whole = stages["ingest"][0]
-        parts = dict(parts)
-        if "all of it" in parts:
-            parts["other"] = parts.pop("all of it")
-        busy = sum(each for part, each in parts.items() if part not in ("pause", "wait for the writer"))
-        threads[named] = (
-            {**parts, "idle": whole - busy} if named == "thread that writes" else _with_rest(parts, whole)
-        )
-    report.write_text(json.dumps({"stages": stages, "threads": threads, "seconds": seconds}))
-
-
-def _with_rest(parts: dict[str, float], whole: float) -> dict[str, float]:
-    idle = sum(parts.get(part, 0.0) for part in ("pause", "wait for the writer"))
-    return {**parts, "other": whole - sum(parts.values()), "idle": idle}
+        path, _, last = attribute.rpartition(".")
+        owner: Any = import_module(module)
+        owner = attrgetter(path)(owner) if path else owner
+        setattr(owner, last, clock.wrap(name, getattr(owner, last)))
+    ingesting: Any = import_module("mesh_platform.ingest")
+    ingesting.ingest = clock.only_in(ingesting.ingest)
+    out = StringIO()
+    with redirect_stdout(out), suppress(SystemExit):
+        commands.run.main([*words, "--format", "json"], standalone_mode=False)
+    seconds = json.loads(out.getvalue())["seconds"]
+    report.write_text(json.dumps({"seconds": seconds, "threads": clock.spent}))
 
 
 if __name__ == "__main__":
