@@ -76,8 +76,11 @@ class State:
 
     def start(self, *words: object, **environment: str) -> subprocess.Popen[str]:
         """`mesh` as a process that the test goes on beside."""
+        # Tests of the tests set MUTATION, and see with tests/mutations.py whether anybody notices.
+        mutated = [sys.executable, str(ROOT / "tests" / "mutations.py"), os.environ.get("MUTATION", ""), "--"]
+        command = mutated if "MUTATION" in os.environ else [str(Path(sys.executable).with_name("mesh"))]
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name("mesh")), *map(str, words)],
+            [*command, *map(str, words)],
             cwd=self.root,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,

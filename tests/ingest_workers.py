@@ -27,6 +27,7 @@ from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.settings import Settings
+from mutations import mutate
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "start"
@@ -233,4 +234,6 @@ def _warm_up() -> None:
 
 if __name__ == "__main__":
     _warm_up()
+    if "MUTATION" in os.environ:
+        mutate(os.environ["MUTATION"])
     serve(Path(sys.argv[1]))

@@ -132,9 +132,8 @@ class Product(RuleBasedStateMachine):
                     raise Died
 
         armed = patch.object(faults, "armed", lambda prefix: True)
-        with armed, patch.object(faults, "point", die_here):
-            with suppress(Died):
-                self.take_in()
+        with armed, patch.object(faults, "point", die_here), suppress(Died):
+            self.take_in()
         self.catalog = open_catalog(self.state.settings)
         self.note()
 

@@ -18,6 +18,7 @@ from mesh_platform.lake.commit import replace_files
 from mesh_platform.lake.compaction import MANIFESTS, compact, plan, replace_same_rows
 from mesh_platform.lake.delta import all_files, changed_files, read_files
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.table import Table
 
 from .tended import ARROW, PARTITIONS, evolve, files_of, in_order, make_table, open_lake, put, rows_of
@@ -176,6 +177,23 @@ def test_a_refusal_that_is_wrong_loses_nothing(lake: Catalog, monkeypatch: pytes
     monkeypatch.setattr(compaction, "replace_same_rows", refused_though_done)
     assert compact(load).files == 2
     assert sorted(row[0] for row in rows_of(load())) == list(range(12))
+
+
+def test_an_answer_that_is_lost_loses_nothing_else(lake: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = make_table(lake)
+    put(load(), 0)
+    put(load(), 4)
+    real = lake.commit_table
+
+    def answer_lost(*arguments: Any) -> None:
+        real(*arguments)
+        raise CommitStateUnknownException("504")
+
+    monkeypatch.setattr(lake, "commit_table", answer_lost)
+    with pytest.raises(CommitStateUnknownException):
+        compact(load)
+    assert sorted(row[0] for row in rows_of(load())) == list(range(8))
+    assert len(files_of(load())) == 1
 
 
 def test_manifests_are_merged_where_there_are_many(lake: Catalog) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from mesh_platform.errors import ConflictError
+from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.compaction import compact
 from mesh_platform.lake.expiry import expire
@@ -113,6 +114,33 @@ def test_a_commit_that_slept_for_longer_than_that_fails_instead_of_naming_what_i
     with pytest.raises(ConflictError):
         append_rows(sleeper, pa.Table.from_pylist([{"number": 9}], schema=ARROW))
     assert sorted(row[0] for row in rows_of(load())) == [0, 1, 2, 3]
+
+
+def test_an_append_that_tries_again_after_that_writes_its_files_anew(lake: Catalog) -> None:
+    load = make_table(lake)
+    append_rows(load(), named(1))
+    looks: list[Table] = []
+
+    def load_late() -> Table:
+        if looks:
+            # Somebody was first; before the second look what nothing names is removed, as if it had slept.
+            age(on_disk(load()), 100)
+            assert remove(load(), hours_ago(2)) >= 1
+        looks.append(load())
+        return looks[-1]
+
+    def refused(new: pa.Table) -> pa.Array:
+        if len(looks) == 1:
+            append_rows(load(), named(2))
+        return nothing_refused(new)
+
+    assert append_new(load_late, named(3), "kind", None, refused).appended == 1
+    assert len(looks) == 2
+    assert [row[0] for row in rows_of(load())] == [1, 2, 3]
+
+
+def named(number: int) -> pa.Table:
+    return pa.Table.from_pylist([{"number": number, "kind": f"number {number}"}], schema=ARROW)
 
 
 def test_the_first_commit_of_a_table_is_left_alone(lake: Catalog) -> None:

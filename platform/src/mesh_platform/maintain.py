@@ -18,6 +18,7 @@ from mesh_platform.contract import TIME_TRAVEL, Contract
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
 from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.compaction import Compacted, compact, plan
 from mesh_platform.lake.delta import head
@@ -54,6 +55,7 @@ class Tended:
     failed: bool = False
 
 
+@answering("the lake fails. Mend the catalog or the storage, then tend again; nothing is lost.")
 def maintain(
     mesh: Mesh,
     catalog: Catalog,

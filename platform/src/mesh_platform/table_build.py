@@ -231,6 +231,9 @@ class Builder:
     def _apply_changes(self, job: _Job, model: Model, driving: Mapping[str, Table]) -> Built:
         """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
         left, came = self._changed_rows(job, driving)
+        if job.was_rules == job.rules and not any(rows.num_rows for rows in (*left.values(), *came.values())):
+            self._note(job)
+            return job.built("noop")
         rows = {name: pa.concat_tables([left[name], came[name]]) for name in driving}
         touched_rows = self._run_over(job, model, driving, rows)
         touched = partitions_of(job.output, touched_rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -103,7 +102,8 @@ def append_new(
 class _Written:
     """The files of one append. Another attempt takes them too, as long as it is to append the same rows.
 
-    Not after the table was maintained: files that no snapshot named may have been removed then.
+    Not after the table was maintained: files that no snapshot named may have been removed then. What is written in
+    vain stays for `mesh maintain`: a commit that nobody heard of may still name it.
     """
 
     def __init__(self) -> None:
@@ -117,10 +117,6 @@ class _Written:
         same = self._fresh is not None and np.array_equal(fresh, self._fresh)
         if same and not maintained_since(table, self._since):
             return
-        # No commit can still bring these: each asserted a snapshot that is no longer the newest.
-        for file in self.files:
-            with suppress(OSError):
-                table.io.delete(file.file_path)
         self._fresh = None
         self.rows = rows if fresh.all() else rows.filter(pa.array(fresh))
         self.files = write_files(table, self.rows)
