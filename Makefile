@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos guarantees check real-orders clean-state lock
+.PHONY: help run test test-slow chaos guarantees check bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder]"
@@ -43,6 +43,9 @@ check: .venv/test ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+bench: .venv/bench ## Measure how fast all is, with what it is held against beside; writes build/bench.json and .svg
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
@@ -52,7 +55,7 @@ clean-state: ## Forget broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the requirements anew
-	@for name in run test; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run test bench; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -71,4 +74,8 @@ lock: .venv/test ## Pin the requirements anew
 
 .venv/test: .venv/run requirements/test.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
+	@touch $@
+
+.venv/bench: .venv/run requirements/bench.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/bench.txt
 	@touch $@

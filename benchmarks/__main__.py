@@ -8,11 +8,18 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import incremental_build, star_queries
+from benchmarks import commits, dedupe, incremental_build, latency, memory, stages, star_queries, throughput
 from benchmarks.figures import Bench, console, show_figures, write_json, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
+    "batches": throughput.measure_batches,
+    "singles": throughput.measure_singles,
+    "dedupe": dedupe.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+    "commits": commits.measure,
+    "stages": stages.measure,
     "incremental_build": incremental_build.measure,
     "star_queries": star_queries.measure,
 }

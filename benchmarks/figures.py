@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+# A pipe has no width of its own.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. Of a ratio `against` says what it is held against; the platform promises `at_least` or `at_most`."""
+    """One figure. Of a ratio `against` says what it is held against. `at_least` or `at_most` is what is promised."""
 
     name: str
     value: float

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Transaction
-from pyiceberg.table.snapshots import ancestors_of
+from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry, ancestors_of
 
 from mesh_platform.errors import ConflictError, NeedsAttention
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableUpdate
     from pyiceberg.table.update.snapshot import _SnapshotProducer
+
+# Nobody changes these once they are made. So the copies of the metadata that are still made may share them, and a
+# commit does not slow down with every snapshot that there is.
+for _entry in (MetadataLogEntry, Snapshot, SnapshotLogEntry):
+    _entry.__deepcopy__ = lambda self, memo=None: self  # type: ignore[method-assign]
 
 
 def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None = None) -> int:

@@ -1,13 +1,14 @@
 """Which keys a table holds: a table and rows arrive, the rows whose key is there already leave.
 
-A data file never changes. So its keys are read once, whoever wrote it, and the snapshot that one looks at says
-which files count.
+A data file never changes, nor does a manifest, which lists some. So each is read once, whoever wrote it, and the
+snapshot that one looks at says which count.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,14 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import _determine_partitions
+from pyiceberg.manifest import ManifestContent
+from pyiceberg.table import ManifestGroupPlanner
 from pyiceberg.typedef import Record
 
 from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.delta import read_files
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
-    from pyiceberg.table import FileScanTask, Table
+    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.table import Table
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -56,10 +59,12 @@ class Keys(NamedTuple):
 
 
 class KnownKeys:
-    """Remembers the keys of data files, those looked at last, up to `max_bytes`."""
+    """Remembers the keys of data files, those looked at last, up to `max_bytes`; and what manifests list."""
 
-    def __init__(self, max_bytes: int = 192 * 1024 * 1024) -> None:
+    def __init__(self, max_bytes: int = 192 * 1024 * 1024, max_listed: int = 20_000) -> None:
         self._max_bytes = max_bytes
+        self._max_listed = max_listed
+        self._listed: OrderedDict[str, list[DataFile]] = OrderedDict()
         self._bytes = 0
         self._of_file: OrderedDict[str, Keys] = OrderedDict()
 
@@ -70,8 +75,8 @@ class KnownKeys:
             return found
         order = np.argsort(keys.high, kind="stable")
         ascending = Keys(keys.high[order], keys.low[order])
-        for task in table.scan(row_filter=where or AlwaysTrue()).plan_files():
-            _look_up(ascending, self._read(table, task, column), found)
+        for there in self._find(table, column, where or AlwaysTrue()):
+            _look_up(ascending, there, found)
         unsorted = np.empty_like(found)
         unsorted[order] = found
         return unsorted
@@ -89,11 +94,37 @@ class KnownKeys:
             if len(in_partition := by_partition.get(partition, [])) == 1:
                 self._keep(in_partition[0].file_path, its_keys.sort())
 
-    def _read(self, table: Table, task: FileScanTask, column: str) -> Keys:
-        path = task.file.file_path
-        if task.delete_files:
-            # Which rows are left is no matter of the data file alone.
-            return to_keys(read_files(table, [task], [column])[column]).sort()
+    def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[Keys]:
+        """The keys of the files that may have rows of `where`, and of some others that are known anyway."""
+        snapshot = table.current_snapshot()
+        manifests = snapshot.manifests(table.io) if snapshot else []
+        if any(manifest.content != ManifestContent.DATA for manifest in manifests):
+            for task in table.scan(row_filter=where).plan_files():
+                if task.delete_files:
+                    # Which rows are left is no matter of the data file alone.
+                    yield to_keys(read_files(table, [task], [column])[column]).sort()
+                else:
+                    yield self._read(table, task.file.file_path, column)
+            return
+        planner = ManifestGroupPlanner(table.metadata, table.io, where)
+        may_list = cache(planner._build_manifest_evaluator)
+        may_hold = _by_partition_once(planner)
+        for manifest in manifests:
+            if may_list(manifest.partition_spec_id)(manifest):
+                for file in self._list(table, manifest):
+                    if file.file_path in self._of_file or may_hold(manifest.partition_spec_id, file):
+                        yield self._read(table, file.file_path, column)
+
+    def _list(self, table: Table, manifest: ManifestFile) -> list[DataFile]:
+        path = manifest.manifest_path
+        if path not in self._listed:
+            self._listed[path] = [entry.data_file for entry in manifest.fetch_manifest_entry(table.io)]
+            while len(self._listed) > 1 and sum(map(len, self._listed.values())) > self._max_listed:
+                self._listed.popitem(last=False)
+        self._listed.move_to_end(path)
+        return self._listed[path]
+
+    def _read(self, table: Table, path: str, column: str) -> Keys:
         if path in self._of_file:
             self._of_file.move_to_end(path)
             return self._of_file[path]
@@ -129,6 +160,8 @@ def _look_up(wanted: Keys, there: Keys, found: _Mask) -> None:
         return
     begin = int(np.searchsorted(wanted.high, there.high[0], "left"))
     end = int(np.searchsorted(wanted.high, there.high[-1], "right"))
+    if begin == end:
+        return
     high, low = wanted.high[begin:end], wanted.low[begin:end]
     at = np.searchsorted(there.high, high)
     rows = np.flatnonzero(there.high[at] == high)
@@ -138,6 +171,21 @@ def _look_up(wanted: Keys, there: Keys, found: _Mask) -> None:
         at[rows] += 1
         rows = rows[at[rows] < len(there.high)]
         rows = rows[there.high[at[rows]] == high[rows]]
+
+
+def _by_partition_once(planner: ManifestGroupPlanner) -> Callable[[int, DataFile], bool]:
+    """Whether a file of a partition spec may have rows that are wanted; each partition is looked at once."""
+    of_spec = cache(planner._build_partition_evaluator)
+    of_values = planner._build_metrics_evaluator()
+    of_partition: dict[tuple[int, Record], bool] = {}
+
+    def may_hold(spec_id: int, file: DataFile) -> bool:
+        partition = spec_id, file.partition
+        if partition not in of_partition:
+            of_partition[partition] = of_spec(spec_id)(file)
+        return of_partition[partition] and of_values(file)
+
+    return may_hold
 
 
 def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Record, Keys]]:

@@ -1,0 +1,115 @@
+"""Whether a commit stays as cheap, and its table as quick, as commits pile up with tending on."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from mesh_platform.domain import Mesh
+from mesh_platform.lake.append import append_new, nothing_refused
+from mesh_platform.lake.catalog import ensure_table
+from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.keys import KnownKeys
+from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.view import open_session
+from pyiceberg.catalog import Catalog
+
+from benchmarks.events import draw
+from benchmarks.figures import Bench, console, show
+from benchmarks.place import Place
+
+ROWS = 1000
+TEND_EVERY = 50
+# The CPU of a commit is the median of so many up to it. Commits 100, 1000 and 10,000 are the last before a tending.
+_UP_TO = 9
+_QUERY = "select currency, count(*), sum(amount), min(event_time), count(distinct product_id) from {} group by all"
+_PROMISES = {1000: 1.25, 10_000: 1.5}
+
+# Tends one table: what `mesh maintain` does to it.
+Tend = Callable[[Mesh, Catalog, str], object]
+
+
+def measure(bench: Bench) -> None:
+    """Append a thousand times, ten thousand with `long`; then query."""
+    tend = find_tend()
+    if tend is None:
+        console.print("There is no table tending here yet: measured without.")
+    last = bench.size(10_000 if bench.long else 1000, 30)
+    with bench.scratch() as folder:
+        place = Place(folder / "many")
+        spent, tending = _append(place, last, tend)
+        looked = {number: _commit_cost(spent, number) for number in (10, 100, 1000, 10_000) if number <= last}
+        show("CPU of a commit", [{"commit": number, "ms": 1000 * cost} for number, cost in looked.items()])
+        for number, cost in looked.items():
+            bench.add(f"CPU of commit {number}", 1000 * cost, "ms")
+        bench.add("CPU of tending, for each commit", 1000 * tending / last, "ms")
+        for number, most in _PROMISES.items():
+            if number in looked:
+                bench.ratio(f"CPU of commit {number} by 10", looked[number] / looked[10], "commit 10", at_most=most)
+        fresh = Place(folder / "fresh")
+        _compacted(place, fresh)
+        seconds = {name: _query(there) for name, there in (("tended", place), ("fresh", fresh))}
+        for name, each in seconds.items():
+            bench.add(f"query after {last} commits: {name}", 1000 * each, "ms")
+        against = "the same rows freshly compacted"
+        bench.ratio(f"query after {last} commits", seconds["tended"] / seconds["fresh"], against, at_most=1.5)
+
+
+def find_tend() -> Tend | None:
+    """The platform's tending, where it is there."""
+    try:
+        from mesh_platform.maintain import maintain
+    except ImportError:
+        return None
+
+    def tend(mesh: Mesh, catalog: Catalog, table: str) -> object:
+        return maintain(mesh, catalog, [table])
+
+    return tend
+
+
+def _append(place: Place, count: int, tend: Tend | None) -> tuple[list[float], float]:
+    """Seconds of CPU of each commit, and of all tending."""
+    contract, known, spent, tending = place.contract, KnownKeys(), [], 0.0
+    name = landing_name(contract)
+
+    def load():  # type: ignore[no-untyped-def]
+        return ensure_table(place.catalog, name, landing_shape(contract))
+
+    # A hundred commits a day: as ingest would make them on a quiet table.
+    rows = draw(contract, count * ROWS, 1, per_day=100 * ROWS, late=0)
+    for number in range(count):
+        some = rows.slice(number * ROWS, ROWS)
+        begin = time.process_time()
+        append_new(load, some, "event_id", "event_time", nothing_refused, known)
+        spent.append(time.process_time() - begin)
+        if tend and number % TEND_EVERY == TEND_EVERY - 1:
+            begin = time.process_time()
+            tend(place.mesh, place.catalog, name)
+            tending += time.process_time() - begin
+    return spent, tending
+
+
+def _commit_cost(spent: list[float], number: int) -> float:
+    return statistics.median(spent[max(0, number - _UP_TO) : number])
+
+
+def _compacted(place: Place, fresh: Place) -> None:
+    """Write what is in the table into a new one, in one commit."""
+    name = landing_name(place.contract)
+    table = ensure_table(fresh.catalog, name, landing_shape(place.contract))
+    append_rows(table, place.catalog.load_table(name).scan().to_arrow())
+
+
+def _query(place: Place) -> float:
+    """Seconds that a query through the view takes in a session of its own, the median of seven."""
+
+    def ask() -> float:
+        view = landing_name(place.contract)
+        with open_session(place.mesh, place.catalog, only=[view]) as session:
+            begin = time.perf_counter()
+            session.execute(_QUERY.format(view)).fetchall()
+            return time.perf_counter() - begin
+
+    return statistics.median(ask() for _ in range(7))
