@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 import yaml
 from mesh_platform.build import build
+from mesh_platform.build_job import Built
 from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
 from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.landing import landing_name, landing_shape
 from mesh_platform.settings import Settings
-from mesh_platform.table_build import Built
 from pyiceberg.catalog import Catalog, load_catalog
 
 START = datetime(2025, 10, 1, tzinfo=UTC)

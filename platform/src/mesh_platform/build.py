@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
+from mesh_platform.build_job import Built
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
 from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.releases import Release, make_release
 from mesh_platform.sql_model import build_order, check_types, read_models, upstream
-from mesh_platform.table_build import Builder, Built
+from mesh_platform.table_build import Builder
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

@@ -14,14 +14,15 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
 from mesh_platform import faults
+from mesh_platform.build_job import Built, Inputs, Job, Mode
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
@@ -39,7 +40,7 @@ from mesh_platform.lake.delta import (
     read_files,
     read_keys,
 )
-from mesh_platform.quality import Audited, Check, audit_rows, table_checks
+from mesh_platform.quality import Audited, audit_rows, table_checks
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (
     SITES,
@@ -63,52 +64,6 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _ATTEMPTS = 5
-Inputs = dict[str, int | str | None]
-Mode = Literal["noop", "incremental", "rebuild"]
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a build did to one table. `partitions` and `rows` were written; `inputs` are what it is built from.
-
-    `held` counts the rows that rules kept out of it, `warnings` say which rules that only warn are broken.
-    """
-
-    table: str
-    mode: Mode
-    partitions: int
-    rows: int
-    snapshot_id: int | None
-    inputs: Mapping[str, int | str | None]
-    held: int = 0
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One table at one attempt: its state, what it would be built from, and what it was built from.
-
-    `recorded_at` is the snapshot that says the latter, `was_held` that of the rows held back which belongs to it.
-    """
-
-    contract: Contract
-    output: Table
-    inputs: Inputs
-    model: str
-    rules: str
-    checks: tuple[Check, ...]
-    was_inputs: Inputs | None = None
-    was_model: str | None = None
-    was_rules: str | None = None
-    was_held: int | None = None
-    recorded_at: int | None = None
-    began: float = field(default_factory=time.monotonic)
-
-    def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
-        rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
-        warnings = audited.warnings if audited else ()
-        name, counted = self.contract.identifier, held.num_rows if held else 0
-        return Built(name, mode, partitions, rows, head(self.output), self.inputs, counted, warnings)
 
 
 class Builder:
@@ -144,7 +99,7 @@ class Builder:
         path = self.mesh.domain(contract.domain).reference_path(contract)
         label = shown(path, self.mesh.root)
         job = self._job(contract, {label: content_hash(path.read_bytes())}, "")
-        if self._is_current(job) and not full:
+        if job.is_current() and not full:
             return job.built("noop")
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
@@ -161,10 +116,10 @@ class Builder:
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
         job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
-        if self._is_current(job) and not full:
+        if job.is_current() and not full:
             return job.built("noop")
-        changed = _changed_inputs(job)
-        if changed is not None and not full and job.was_rules == job.rules and _have_same_rows(job, tables, changed):
+        changed = job.changed_inputs()
+        if changed is not None and not full and job.was_rules == job.rules and job.has_same_rows(tables, changed):
             self._note(job)
             return job.built("noop")
         driving = driving_inputs(model)
@@ -173,13 +128,13 @@ class Builder:
         lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
         mapped = {name: tables[name] for relation in driving for name in behind[relation]}
         moved = changed <= mapped.keys() - lookups
-        if not moved or not all(has_snapshot(tables[name], _recorded(job, name)) for name in changed):
+        if not moved or not all(has_snapshot(tables[name], job.recorded(name)) for name in changed):
             return self._replace_all(job, self._run(job, model, tables), full)
         if not is_kept(self.catalog, job.contract, job.was_held):
             return self._replace_all(job, self._run(job, model, tables), full)
         return self._apply_changes(job, model, tables, mapped)
 
-    def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> _Job:
+    def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> Job:
         output = output or ensure_table(self.catalog, contract.identifier, contract.table)
         shape = contract.table
         columns = [(field.name, field.type.name, field.required) for field in shape.fields]
@@ -187,7 +142,7 @@ class Builder:
         # What holds rows back is of what makes the table; what blocks or warns only looks at it.
         holding = [check for check in checks if check.on_failure == "quarantine"]
         model = content_hash(repr((query, columns, shape.key, shape.partition, holding)).encode())
-        job = _Job(contract, output, inputs, model, content_hash(repr(checks).encode()), checks)
+        job = Job(contract, output, inputs, model, content_hash(repr(checks).encode()), checks)
         noted = built_from(output, head(output))
         if noted is None:
             return job
@@ -202,9 +157,6 @@ class Builder:
             recorded_at=snapshot,
         )
 
-    def _is_current(self, job: _Job) -> bool:
-        return (job.was_inputs, job.was_model, job.was_rules) == (job.inputs, job.model, job.rules)
-
     def _show(self, relation: str, source: str) -> None:
         columns = ", ".join(quoted(field.name) for field in self.shapes[relation].fields)
         self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
@@ -217,7 +169,7 @@ class Builder:
 
     def _run(
         self,
-        job: _Job,
+        job: Job,
         model: Model,
         tables: Mapping[str, Table],
         instead: Mapping[str, pa.Table] | None = None,
@@ -252,7 +204,7 @@ class Builder:
         return rows.cast(_optional(arrow_schema(shape)))
 
     def _apply_changes(
-        self, job: _Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
+        self, job: Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
     ) -> Built:
         """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
         left, came = self._changed_rows(job, driving)
@@ -293,13 +245,13 @@ class Builder:
         return job.built("rebuild", len(touched), audited)
 
     def _changed_rows(
-        self, job: _Job, driving: Mapping[str, Table]
+        self, job: Job, driving: Mapping[str, Table]
     ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
         left: dict[str, pa.Table] = {}
         came: dict[str, pa.Table] = {}
         for name, table in driving.items():
             columns = [field.name for field in self.shapes[name].fields]
-            gone, new = changed_files(table, _recorded(job, name))
+            gone, new = changed_files(table, job.recorded(name))
             left[name], came[name] = read_files(table, gone, columns), read_files(table, new, columns)
             if gone:
                 # Rows that were only moved to another file, by compaction, have not changed.
@@ -314,7 +266,7 @@ class Builder:
             query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
             return self.connection.execute(query).to_arrow_table().cast(rows.schema)
 
-    def _replace_all(self, job: _Job, rows: pa.Table, always: bool) -> Built:
+    def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
         """Replace the whole content.
 
         Where it is the same already, only the inputs are noted (in a snapshot without files, or beside the snapshot
@@ -336,10 +288,10 @@ class Builder:
         self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
         return job.built("rebuild", self._count_partitions(job, audited.rows), audited)
 
-    def _replace_held(self, job: _Job, audited: Audited, touched: str | None = None) -> int | None:
+    def _replace_held(self, job: Job, audited: Audited, touched: str | None = None) -> int | None:
         return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
 
-    def _is_content(self, job: _Job, audited: Audited) -> bool:
+    def _is_content(self, job: Job, audited: Audited) -> bool:
         """Whether the output and what is held back are these very rows, in any order."""
         columns = ", ".join(quoted(name) for name in audited.rows.column_names)
         present = f"SELECT {columns} FROM {_scan(job.output)}"
@@ -358,7 +310,7 @@ class Builder:
             # Of two equally long lists, one has nothing that the other lacks only where they are the same.
             return self._count(f"SELECT count(*) FROM ({made} EXCEPT ALL {present})") == 0
 
-    def _count_partitions(self, job: _Job, rows: pa.Table) -> int:
+    def _count_partitions(self, job: Job, rows: pa.Table) -> int:
         values = ", ".join(partition_values(job.contract.table, "mesh_rows")) or "true"
         with registered(self.connection, "mesh_rows", rows):
             return self._count(f"SELECT count(*) FROM (SELECT DISTINCT {values} FROM mesh_rows)")
@@ -368,7 +320,7 @@ class Builder:
         assert found is not None
         return int(found[0])
 
-    def _note(self, job: _Job) -> None:
+    def _note(self, job: Job) -> None:
         """Say that the published state is what the model and the rules of now make of inputs with the same rows."""
         notes = {"mesh.model": f"{job.recorded_at} {job.model} {job.rules}"}
         if job.was_inputs != job.inputs:
@@ -376,7 +328,7 @@ class Builder:
             notes["mesh.inputs"] = f"{job.recorded_at} {json.dumps(job.inputs, sort_keys=True)}"
         note(job.output, notes)
 
-    def _commit(self, job: _Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
+    def _commit(self, job: Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
         """Publish; `held` is the snapshot of what is held back that belongs to it."""
         self._assert_inputs_are_kept(job)
         inputs = json.dumps(job.inputs, sort_keys=True)
@@ -385,7 +337,7 @@ class Builder:
             summary["mesh.held"] = str(held)
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
 
-    def _assert_inputs_are_kept(self, job: _Job) -> None:
+    def _assert_inputs_are_kept(self, job: Job) -> None:
         """Raises ConflictError where a state that was read has expired: the next build could not go on from it.
 
         A table keeps its newest snapshots, so that it takes a busy one longer than a second to lose one.
@@ -396,31 +348,6 @@ class Builder:
             table = find_table(self.catalog, name) if isinstance(snapshot, int) else None
             if table is not None and not has_snapshot(table, int(str(snapshot))):
                 raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
-
-
-def _have_same_rows(job: _Job, tables: Mapping[str, Table], changed: set[str]) -> bool:
-    """Whether the inputs that moved on have the rows that they had: they were compacted, or only noted inputs."""
-    return all(
-        name in tables
-        and has_snapshot(tables[name], _recorded(job, name))
-        and changed_files(tables[name], _recorded(job, name)) == ([], [])
-        for name in changed
-    )
-
-
-def _changed_inputs(job: _Job) -> set[str] | None:
-    """The inputs that have moved since the last build, or None where more than the inputs is another."""
-    was = job.was_inputs
-    if was is None or was.keys() != job.inputs.keys() or job.was_model != job.model:
-        return None
-    return {name for name, now in job.inputs.items() if was[name] != now}
-
-
-def _recorded(job: _Job, name: str) -> int | None:
-    """The snapshot of the table `name` that the output was last built from."""
-    recorded = (job.was_inputs or {})[name]
-    assert not isinstance(recorded, str), f"{name} is no table"
-    return recorded
 
 
 def _scan(table: Table) -> str:

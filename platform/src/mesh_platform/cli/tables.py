@@ -27,9 +27,9 @@ from mesh_platform.settings import Settings
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.build_job import Built
     from mesh_platform.lake.releases import Release
     from mesh_platform.status import TableStatus
-    from mesh_platform.table_build import Built
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")

@@ -42,7 +42,7 @@ PROPERTIES = {
     # A reader may hold an older metadata.json than the last hundred, which busy tables write in minutes: `orphans`
     # removes them when no reader can.
     "write.metadata.delete-after-commit.enabled": "false",
-    "write.metadata.previous-versions-max": "100",
+    "write.metadata.previous-versions-max": "20",
 }
 _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
