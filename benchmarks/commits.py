@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from mesh_platform.domain import Mesh
+from mesh_platform.ingest import TEND_EVERY
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.commit import append_rows
@@ -20,7 +21,6 @@ from benchmarks.figures import Bench, console, show
 from benchmarks.place import Place
 
 ROWS = 1000
-TEND_EVERY = 50
 # The CPU of a commit is the median of so many up to it. Commits 100, 1000 and 10,000 are the last before a tending.
 _UP_TO = 9
 _QUERY = "select currency, count(*), sum(amount), min(event_time), count(distinct product_id) from {} group by all"

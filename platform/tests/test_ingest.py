@@ -181,6 +181,21 @@ def test_a_live_run_flushes_what_it_has_when_its_time_is_over(
     assert (waiting(state), violations(state.folder, PRODUCT, confirmed)) == (0, [])
 
 
+def test_a_table_that_is_written_to_often_is_tended_in_between(
+    state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "_RECEIVE", 1)
+    monkeypatch.setattr(ingesting, "TEND_EVERY", 4)
+    tended: list[tuple[str, int]] = []
+
+    def tend(table: str) -> None:
+        tended.append((table, len(landed_ids(state.folder, PRODUCT))))
+
+    send(state, mesh, in_batches(lines(range(10)), 1))
+    run(limits=Limits(lines=1), tend=tend)
+    assert tended == [(RAW, 4), (RAW, 8)]
+
+
 def test_a_lost_acknowledgement_makes_duplicates_and_nothing_else(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:

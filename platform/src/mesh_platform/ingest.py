@@ -7,6 +7,7 @@ quarantine. Whatever ends this process before that, the broker delivers again an
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -39,8 +40,13 @@ _RECEIVE = 2_000
 _PREFETCH = 65_535
 _PAUSE = 0.01
 
+# A commit costs with each snapshot of its table, so a table that is written to all day is tended all day.
+TEND_EVERY = 25
+
 # Hears how many records were written, after each flush.
 Progress = Callable[[int], None]
+# Tends the table of that name.
+Tend = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,9 @@ class _Lane:
 class _Writer:
     """Writes one flush on a thread of its own, while the next is received and validated."""
 
-    def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress) -> None:
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress, tend: Tend) -> None:
+        self._tend = tend
+        self._untended: Counter[str] = Counter()
         self._catalog = catalog
         self._now = now
         self._progress = progress
@@ -150,6 +158,11 @@ class _Writer:
         lane.consumer.ack(deliveries[:half])
         faults.point("ingest.acknowledged")
         lane.consumer.ack(deliveries[half:])
+        table = landing_name(lane.contract)
+        self._untended[table] += 1
+        if self._untended[table] >= TEND_EVERY:
+            self._tend(table)
+            self._untended[table] = 0
         return validated.lines
 
     def __enter__(self) -> Self:
@@ -172,12 +185,14 @@ def ingest(
     stopped: Callable[[], bool] = lambda: False,
     progress: Progress = lambda records: None,
     limits: Limits | None = None,
+    tend: Tend = lambda table: None,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
-    `now` is the clock that event times are held against. With `dead_letters` the dead-letter queues are consumed
-    instead. Raises Unavailable where broker or lake stay away, NeedsAttention where a table does not match its
-    contract; nothing unwritten is acknowledged then.
+    After every `TEND_EVERY` flushes of a product its landing table is handed to `tend`. `now` is the clock that event
+    times are held against. With `dead_letters` the dead-letter queues are consumed instead. Raises Unavailable where
+    broker or lake stay away, NeedsAttention where a table does not match its contract; nothing unwritten is
+    acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
     broker.declare(queues)
@@ -194,7 +209,7 @@ def ingest(
     shared = max(1, limits.bytes // (1 if until_empty else len(contracts)))
 
     # Left in this order: what is being written can still be acknowledged.
-    with ExitStack() as consumers, _Writer(catalog, now, progress) as writer:
+    with ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
 
         def open_lane(contract: Contract, queue: Queue) -> _Lane:
             name = queue.dead_letter if dead_letters else queue.name
