@@ -55,7 +55,7 @@ def run(
     """
     from mesh_platform.build import build
     from mesh_platform.cli.tables import show_warnings
-    from mesh_platform.ingest import ingest
+    from mesh_platform.ingest import ensure_tables, ingest
     from mesh_platform.lake.catalog import open_catalog
 
     settings = read_settings()
@@ -74,6 +74,9 @@ def run(
         published = 0
         with Beside(settings, only, world, target) as company:
             with progress_bar("produce and ingest", None, "events") as advance:
+                with seconds.spent("make tables"):
+                    for contract in products.values():
+                        ensure_tables(catalog, contract)
                 news = company.published(len(products))
                 while True:
                     with seconds.spent("wait for producers"):

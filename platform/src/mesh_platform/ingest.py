@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
 # Receive no more at a time, so that the first messages of a long queue are looked at soon.
 _RECEIVE = 2_000
-# The most that AMQP can say; `Limits.bytes` is what holds.
-_PREFETCH = 65_535
+# `Limits.bytes` is what holds; RabbitMQ needs the longer to begin, the more it may send at once.
+_PREFETCH = 30_000
 _PAUSE = 0.01
+# Nothing came for so long, though the queue is not empty: another process may hold the rest.
+_QUIET = 0.5
 
 # A commit costs with each snapshot of its table, so a table that is written to all day is tended all day.
 TEND_EVERY = 25
@@ -57,7 +59,7 @@ class Limits:
     """
 
     lines: int = 100_000
-    bytes: int = 32 * 1024 * 1024
+    bytes: int = 48 * 1024 * 1024
     seconds: float = 2.0
 
 
@@ -93,12 +95,14 @@ class _Lane:
     lines: int = 0
     size: int = 0
     since: float = 0.0
+    last: float = 0.0
 
     def receive(self, timeout: float) -> int:
         """Take what is there; how many messages that was."""
         deliveries = self.consumer.receive(_RECEIVE, timeout)
-        if deliveries and not self.waiting:
-            self.since = time.monotonic()
+        if deliveries:
+            self.last = time.monotonic()
+            self.since = self.since if self.waiting else self.last
         self.waiting += deliveries
         self.lines += sum(delivery.body.count(b"\n") + 1 for delivery in deliveries)
         self.size += sum(len(delivery.body) for delivery in deliveries)
@@ -201,8 +205,6 @@ def ingest(
     def over() -> bool:
         return stopped() or (end is not None and time.monotonic() >= end)
 
-    for contract in contracts:
-        _ensure(catalog, contract)
     given_up = [broker.depth(queue.dead_letter) for queue in queues]
     limits = limits or Limits()
     # Drained one after the other, a queue has the memory for itself.
@@ -212,6 +214,7 @@ def ingest(
     with ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
 
         def open_lane(contract: Contract, queue: Queue) -> _Lane:
+            ensure_tables(catalog, contract)
             name = queue.dead_letter if dead_letters else queue.name
             consumer = consumers.enter_context(broker.consume(name, _PREFETCH, shared))
             return _Lane(contract, consumer, limits, Ingested(landing_name(contract)))
@@ -253,8 +256,8 @@ def _empty(lane: _Lane, writer: _Writer, over: Callable[[], bool]) -> None:
             writer.hand_over(lane)
         elif not came and lane.consumer.is_empty():
             break
-        elif not came and lane.waiting and not writer.busy():
-            # Another process may hold the rest, and wait for what this one holds.
+        elif not came and time.monotonic() - lane.last >= _QUIET and not writer.busy():
+            # It may also wait for what this one holds.
             writer.hand_over(lane)
         elif came < _RECEIVE:
             time.sleep(_PAUSE)
@@ -284,7 +287,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     results = []
     known = KnownKeys()
     for contract in contracts:
-        _ensure(catalog, contract)
+        ensure_tables(catalog, contract)
         result = Ingested(landing_name(contract))
         table = ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
         columns = ("raw", "message_id", "raw_bytes")
@@ -337,6 +340,7 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: Kno
     )
 
 
-def _ensure(catalog: Catalog, contract: Contract) -> None:
+def ensure_tables(catalog: Catalog, contract: Contract) -> None:
+    """Make the tables that a product's events go to, where they are missing. Raises as `ensure_table` does."""
     ensure_table(catalog, landing_name(contract), landing_shape(contract))
     ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
