@@ -26,6 +26,7 @@ from mesh_platform.build_job import Built, Inputs, Job, Mode
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
+from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, shown
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
@@ -256,15 +257,10 @@ class Builder:
             if gone:
                 # Rows that were only moved to another file, by compaction, have not changed.
                 left[name], came[name] = (
-                    self._without(left[name], came[name]),
-                    self._without(came[name], left[name]),
+                    without(self.connection, left[name], came[name]),
+                    without(self.connection, came[name], left[name]),
                 )
         return left, came
-
-    def _without(self, rows: pa.Table, others: pa.Table) -> pa.Table:
-        with registered(self.connection, "mesh_rows", rows), registered(self.connection, "mesh_others", others):
-            query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
-            return self.connection.execute(query).to_arrow_table().cast(rows.schema)
 
     def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
         """Replace the whole content.
@@ -295,30 +291,17 @@ class Builder:
         """Whether the output and what is held back are these very rows, in any order."""
         columns = ", ".join(quoted(name) for name in audited.rows.column_names)
         present = f"SELECT {columns} FROM {_scan(job.output)}"
-        if not self._are_rows(audited.rows, present):
+        if not are_rows(self.connection, audited.rows, present):
             return False
         was_held = read_held(self.catalog, job.contract, job.was_held)
         with registered(self.connection, "mesh_was_held", was_held):
             held = as_held(job.contract, audited.held)
-            return was_held is not None and self._are_rows(held, "SELECT * FROM mesh_was_held")
-
-    def _are_rows(self, rows: pa.Table, present: str) -> bool:
-        with registered(self.connection, "mesh_rows", rows):
-            made = f"SELECT {', '.join(quoted(name) for name in rows.column_names)} FROM mesh_rows"
-            if self._count(f"SELECT count(*) FROM ({present})") != rows.num_rows:
-                return False
-            # Of two equally long lists, one has nothing that the other lacks only where they are the same.
-            return self._count(f"SELECT count(*) FROM ({made} EXCEPT ALL {present})") == 0
+            return was_held is not None and are_rows(self.connection, held, "SELECT * FROM mesh_was_held")
 
     def _count_partitions(self, job: Job, rows: pa.Table) -> int:
         values = ", ".join(partition_values(job.contract.table, "mesh_rows")) or "true"
         with registered(self.connection, "mesh_rows", rows):
-            return self._count(f"SELECT count(*) FROM (SELECT DISTINCT {values} FROM mesh_rows)")
-
-    def _count(self, query: str) -> int:
-        found = self.connection.execute(query).fetchone()
-        assert found is not None
-        return int(found[0])
+            return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
 
     def _note(self, job: Job) -> None:
         """Say that the published state is what the model and the rules of now make of inputs with the same rows."""
