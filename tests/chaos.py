@@ -126,6 +126,9 @@ def _kill(
             elif code == 0:
                 tally.ended += 1
                 reports.append(workers.report(slot.worker))
+            elif code == Unavailable.exit_code:
+                # It had slept for longer than the broker waits, and says so: what it held is another's now.
+                tally.ended += 1
             else:
                 problems.append(f"a process ended with {code}: {workers.said(slot.worker)[-2000:]}")
             if tally.kills >= KILLS_A_ROUND or problems:
