@@ -349,7 +349,10 @@ def _structural_faults(
             faults.append(f"{column.name} is required and missing, as in {_shown(connection, sample)}")
     if key:
         columns = ", ".join(key)
-        kept = f" UNION ALL SELECT {columns} FROM mesh_existing" if existing is not None else ""
+        same = " AND ".join(f"{OBJECT}.{name} IS NOT DISTINCT FROM mesh_existing.{name}" for name in key)
+        # Of the keys that stay only those matter that are written again: most are none of these.
+        again = f" UNION ALL SELECT {columns} FROM mesh_existing SEMI JOIN {OBJECT} ON {same}"
+        kept = again if existing is not None else ""
         groups = f"FROM (SELECT {columns} FROM {OBJECT}{kept}) GROUP BY {columns} HAVING count(*) > 1"
         found = _shown(connection, f"SELECT {columns}, count(*) AS times {groups}")
         if found:
