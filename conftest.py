@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,16 @@ ROOT = Path(__file__).resolve().parent
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: one file to a worker, and all tests of the mesh's own RabbitMQ queues to one."""
-    for item in items:
-        group = "rabbitmq" if item.get_closest_marker("rabbitmq") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.fixture(autouse=True)
+def alone_with_rabbitmq(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test of RabbitMQ waits until no other one, of whatever process, uses the same broker: they share queues."""
+    if not request.node.get_closest_marker("rabbitmq"):
+        yield
+        return
+    name = f"mesh-tests-{sha256(AMQP_URL.encode()).hexdigest()[:12]}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
