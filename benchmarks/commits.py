@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 
-from mesh_platform.domain import Mesh
 from mesh_platform.ingest import TEND_EVERY
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.keys import KnownKeys
 from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.maintain import maintain
 from mesh_platform.view import open_session
-from pyiceberg.catalog import Catalog
 
 from benchmarks.events import draw
-from benchmarks.figures import Bench, console, show
+from benchmarks.figures import Bench, show
 from benchmarks.place import Place
 
 ROWS = 1000
@@ -26,19 +24,13 @@ _UP_TO = 9
 _QUERY = "select currency, count(*), sum(amount), min(event_time), count(distinct product_id) from {} group by all"
 _PROMISES = {1000: 1.25, 10_000: 1.5}
 
-# Tends one table: what `mesh maintain` does to it.
-Tend = Callable[[Mesh, Catalog, str], object]
-
 
 def measure(bench: Bench) -> None:
     """Append a thousand times, ten thousand with `long`; then query."""
-    tend = find_tend()
-    if tend is None:
-        console.print("There is no table tending here yet: measured without.")
     last = bench.size(10_000 if bench.long else 1000, 30)
     with bench.scratch() as folder:
         place = Place(folder / "many")
-        spent, tending = _append(place, last, tend)
+        spent, tending = _append(place, last)
         looked = {number: _commit_cost(spent, number) for number in (10, 100, 1000, 10_000) if number <= last}
         show("CPU of a commit", [{"commit": number, "ms": 1000 * cost} for number, cost in looked.items()])
         for number, cost in looked.items():
@@ -56,20 +48,7 @@ def measure(bench: Bench) -> None:
         bench.ratio(f"query after {last} commits", seconds["tended"] / seconds["fresh"], against, at_most=1.5)
 
 
-def find_tend() -> Tend | None:
-    """The platform's tending, where it is there."""
-    try:
-        from mesh_platform.maintain import maintain
-    except ImportError:
-        return None
-
-    def tend(mesh: Mesh, catalog: Catalog, table: str) -> object:
-        return maintain(mesh, catalog, [table])
-
-    return tend
-
-
-def _append(place: Place, count: int, tend: Tend | None) -> tuple[list[float], float]:
+def _append(place: Place, count: int) -> tuple[list[float], float]:
     """Seconds of CPU of each commit, and of all tending."""
     contract, known, spent, tending = place.contract, KnownKeys(), [], 0.0
     name = landing_name(contract)
@@ -84,9 +63,9 @@ def _append(place: Place, count: int, tend: Tend | None) -> tuple[list[float], f
         begin = time.process_time()
         append_new(load, some, "event_id", "event_time", nothing_refused, known)
         spent.append(time.process_time() - begin)
-        if tend and number % TEND_EVERY == TEND_EVERY - 1:
+        if number % TEND_EVERY == TEND_EVERY - 1:
             begin = time.process_time()
-            tend(place.mesh, place.catalog, name)
+            maintain(place.mesh, place.catalog, [name])
             tending += time.process_time() - begin
     return spent, tending
 

@@ -133,6 +133,7 @@ class Product(RuleBasedStateMachine):
 
         armed = patch.object(faults, "armed", lambda prefix: True)
         with armed, patch.object(faults, "point", die_here), suppress(Died):
+            self.catalog = open_catalog(self.state.settings)
             self.take_in()
         self.catalog = open_catalog(self.state.settings)
         self.note()

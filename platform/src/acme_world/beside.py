@@ -18,7 +18,7 @@ from typing import Any, Self
 from mesh_platform.broker import Broker, connect
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import UsageError
+from mesh_platform.errors import Unavailable, UsageError
 from mesh_platform.producer import batch, find_producer, publish, sites_of
 from mesh_platform.settings import Settings
 
@@ -77,7 +77,10 @@ class Beside:
             news = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise RuntimeError(f"the simulation ended with exit code {self._process.exitcode}") from None
+            raise Unavailable(
+                f"the simulation ended with exit code {self._process.exitcode}. Run again: what it has published is "
+                "recognised."
+            ) from None
         if isinstance(news, BaseException):
             raise news
         return news

@@ -57,6 +57,10 @@ class ContractError(MeshError):
         self.problems = sorted(set(problems))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[ContractError], tuple[list[Problem]]]:
+        # Made anew from its problems, where it goes from one process to another.
+        return type(self), (self.problems,)
+
 
 def shown(path: Path, root: Path) -> str:
     """`path` as people read it: relative to the repository where it lies inside."""

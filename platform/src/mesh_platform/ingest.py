@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -39,6 +39,8 @@ _RECEIVE = 2_000
 # `Limits.bytes` is what holds; RabbitMQ needs the longer to begin, the more it may send at once.
 _PREFETCH = 30_000
 _PAUSE = 0.01
+# However many queues there are, each has room for so much.
+_LEAST_BYTES = 4 * 1024 * 1024
 # Nothing came for so long, though the queue is not empty: another process may hold the rest.
 _QUIET = 0.5
 
@@ -110,7 +112,9 @@ class _Lane:
 
     def full(self) -> bool:
         """Whether nothing more should be received before what waits is handed over."""
-        return self.lines >= self.limits.lines or self.size >= self.limits.bytes
+        is_long = self.lines >= self.limits.lines or self.size >= self.limits.bytes
+        # The broker sends no more than it may before something is acknowledged.
+        return is_long or len(self.waiting) >= _PREFETCH // 2
 
     def old(self) -> bool:
         """Whether something has waited for long enough."""
@@ -157,16 +161,20 @@ class _Writer:
             self._progress(pending.result())
 
     def _write(self, lane: _Lane, deliveries: list[Delivery], validated: Validated) -> int:
+        before = lane.result.quarantined
         write(self._catalog, lane.contract, validated, lane.result, self._known)
         half = len(deliveries) // 2
         lane.consumer.ack(deliveries[:half])
         faults.point("ingest.acknowledged")
         lane.consumer.ack(deliveries[half:])
-        table = landing_name(lane.contract)
-        self._untended[table] += 1
-        if self._untended[table] >= TEND_EVERY:
-            self._tend(table)
-            self._untended[table] = 0
+        written = [landing_name(lane.contract)]
+        if lane.result.quarantined > before:
+            written.append(rejected_name(lane.contract))
+        for table in written:
+            self._untended[table] += 1
+            if self._untended[table] >= TEND_EVERY:
+                self._tend(table)
+                self._untended[table] = 0
         return validated.lines
 
     def __enter__(self) -> Self:
@@ -193,10 +201,10 @@ def ingest(
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
-    After every `TEND_EVERY` flushes of a product its landing table is handed to `tend`. `now` is the clock that event
-    times are held against. With `dead_letters` the dead-letter queues are consumed instead. Raises Unavailable where
-    broker or lake stay away, NeedsAttention where a table does not match its contract; nothing unwritten is
-    acknowledged then.
+    After every `TEND_EVERY` flushes to a table its name is given to `tend`, which must not take long. `now` is the
+    clock that event times are held against. With `dead_letters` the dead-letter queues are consumed instead. Raises
+    Unavailable where broker or lake stay away, NeedsAttention where a table does not match its contract; nothing
+    unwritten is acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
     broker.declare(queues)
@@ -208,7 +216,7 @@ def ingest(
     given_up = [broker.depth(queue.dead_letter) for queue in queues]
     limits = limits or Limits()
     # Drained one after the other, a queue has the memory for itself.
-    shared = max(1, limits.bytes // (1 if until_empty else len(contracts)))
+    shared = limits.bytes if until_empty else max(min(limits.bytes, _LEAST_BYTES), limits.bytes // len(contracts))
 
     # Left in this order: what is being written can still be acknowledged.
     with ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
@@ -217,7 +225,7 @@ def ingest(
             ensure_tables(catalog, contract)
             name = queue.dead_letter if dead_letters else queue.name
             consumer = consumers.enter_context(broker.consume(name, _PREFETCH, shared))
-            return _Lane(contract, consumer, limits, Ingested(landing_name(contract)))
+            return _Lane(contract, consumer, replace(limits, bytes=shared), Ingested(landing_name(contract)))
 
         opened = map(open_lane, contracts, queues)
         lanes = _drain(opened, writer, over) if until_empty else _follow(list(opened), writer, over)
@@ -272,9 +280,6 @@ def _follow(lanes: list[_Lane], writer: _Writer, over: Callable[[], bool]) -> li
                 pass
             if lane.full() or (lane.old() and not writer.busy()):
                 writer.hand_over(lane)
-        largest = max(lanes, key=lambda lane: lane.size)
-        if sum(lane.size for lane in lanes) >= largest.limits.bytes:
-            writer.hand_over(largest)
         time.sleep(_PAUSE)
     return lanes
 

@@ -97,11 +97,13 @@ def table_names(mesh: Mesh) -> dict[str, Contract | None]:
 
 def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, Contract | None]:
     names = table_names(mesh)
+    if not tables:
+        return names
     chosen: dict[str, Contract | None] = {}
-    for wanted in tables or names:
+    for wanted in tables:
         found = {n: c for n, c in names.items() if n == wanted or (c and c.domain == wanted)}
         is_there = wanted in mesh.domains or find_table(catalog, wanted) is not None
-        if not found or (tables and not is_there):
+        if not found or not is_there:
             raise UsageError(f"{wanted}: no such table. {offer(wanted, names)}")
         chosen |= found
     return chosen
@@ -207,7 +209,8 @@ class _Job:
             skipped.append(f"no orphans removed: {error}")
         except Exception as error:
             failed = True
-            skipped.append(str(error) if isinstance(error, MeshError) else f"{type(error).__name__}: {error}")
+            reason = str(error) if isinstance(error, MeshError) else f"{type(error).__name__}: {error}."
+            skipped.append(f"{reason} Its rows are as they were. Mend the storage, then tend it again.")
         return Tended(
             table=self.name,
             compacted=compacted.files,

@@ -1,6 +1,6 @@
-"""Numbers once counted for states of tables: a name and a state arrive; the number leaves, counted only if new.
+"""What was once found in states of tables: a name and a state arrive; it leaves, looked for only if new.
 
-A state (the ids of snapshots) never changes, so what was counted for it holds for good.
+A state (the ids of snapshots, or a query of one) never changes, so what was found in it holds for good.
 """
 
 from __future__ import annotations

@@ -153,6 +153,7 @@ class RabbitConsumer:
         with self._changed:
             self._generation += 1
             self._restarting = self._asking = False
+            self._asked_for = 0
             self._clear()
             generation = self._generation
         return Link(self._parameters, partial(self._on_channel, generation), partial(self._on_lost, generation))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -26,7 +27,7 @@ from mesh_platform.cli.output import (
 )
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import MeshError, Problem, UsageError
+from mesh_platform.errors import Problem, UsageError
 from mesh_platform.event import Event
 from mesh_platform.producer import (
     batch,
@@ -206,14 +207,17 @@ def ingest(
         raise UsageError("--replay-rejected and --dead-letters are two runs. Give one of them.")
     from mesh_platform import ingest as ingesting
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.maintain import maintain
 
     catalog = open_catalog(settings)
 
+    tending: list[subprocess.Popen[bytes]] = []
+
     def tend(table: str) -> None:
-        # What cannot be tended now is tended the next time; ingest does not stop for it.
-        with suppress(MeshError):
-            maintain(mesh, catalog, [table], orphan_age=timedelta(seconds=settings.orphan_age_s))
+        # In a process of its own: to merge files takes more memory and time than ingest may.
+        if not tending or tending[-1].poll() is not None:
+            command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
+            quiet = subprocess.DEVNULL
+            tending[:] = [subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)]
 
     if replay_rejected:
         results = ingesting.replay_rejected(catalog, contracts, settings.now)
@@ -238,6 +242,8 @@ def ingest(
                 limits=ingesting.Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
                 tend=tend,
             )
+            for process in tending:
+                process.wait()
             for queue in map(queue_of, contracts):
                 if not dead_letters and (waiting := broker.depth(queue.dead_letter)):
                     again = f"mesh ingest {queue.name} --dead-letters"

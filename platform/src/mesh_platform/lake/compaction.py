@@ -60,13 +60,12 @@ def plan(table: Table) -> list[Bin]:
     return [bin_ for tasks in partitions.values() for full in _filled(tasks, target) if (bin_ := _worthwhile(full))]
 
 
-def compact(load: Callable[[], Table], on_written: Callable[[int], object] = lambda _bytes: None) -> Compacted:
+def compact(load: Callable[[], Table]) -> Compacted:
     """Merge what `plan` says, the rows unchanged; the table's `mesh.*` notes are those of before.
 
     Files are written first; then they replace the others on top of the newest snapshot, where all of them are still
-    there. Where somebody always commits first, or another maintainer was here, it gives way. `on_written` is told
-    the bytes that were read. Errors other than those of `errors` mean that the outcome is unknown: what was written
-    and not committed is an orphan.
+    there. Where somebody always commits first, or another maintainer was here, it gives way. Errors other than those
+    of `errors` mean that the outcome is unknown: what was written and not committed is an orphan.
     """
     table = load()
     files = size = 0
@@ -74,7 +73,6 @@ def compact(load: Callable[[], Table], on_written: Callable[[int], object] = lam
         written: list[DataFile] = []
         for bin_ in bins:
             written += _write(table, bin_)
-            on_written(sum(task.file.file_size_in_bytes for task in bin_))
         faults.point("maintain.written")
         replaced = [task for bin_ in bins for task in bin_]
         committed = _commit(load, table, replaced, written)
@@ -132,19 +130,23 @@ class _Replace(_OverwriteFiles):
 
 def _filled(tasks: Iterable[FileScanTask], target: int) -> Iterator[Bin]:
     bin_: Bin = []
+    size = 0
     for task in sorted(tasks, key=lambda task: task.file.record_count):
-        if bin_ and sum(each.file.file_size_in_bytes for each in bin_) + task.file.file_size_in_bytes > target:
+        size += task.file.file_size_in_bytes
+        if bin_ and size > target:
             yield bin_
-            bin_ = []
+            bin_, size = [], task.file.file_size_in_bytes
         bin_.append(task)
     yield bin_
 
 
 def _worthwhile(bin_: Bin) -> Bin:
     """As much of a bin, smallest first, as makes its biggest file no bigger than the others together; or nothing."""
-    while bin_ and (len(bin_) == 1 or 2 * bin_[-1].file.record_count > _rows(bin_)):
-        bin_ = bin_[:-1]
-    return bin_
+    rows, count = _rows(bin_), len(bin_)
+    while count and (count == 1 or 2 * bin_[count - 1].file.record_count > rows):
+        count -= 1
+        rows -= bin_[count].file.record_count
+    return bin_[:count]
 
 
 def _batches(bins: Iterable[Bin]) -> Iterator[list[Bin]]:

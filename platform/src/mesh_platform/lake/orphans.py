@@ -22,6 +22,7 @@ from pyiceberg.serializers import FromInputFile
 from mesh_platform.errors import ConflictError
 from mesh_platform.lake.compaction import replace_same_rows
 from mesh_platform.lake.delta import head
+from mesh_platform.lake.expiry import NEWEST
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -38,10 +39,13 @@ _ATTEMPTS = 8
 def find_orphans(table: Table, before: datetime) -> dict[str, int]:
     """The files of the table that were written before a time and are of no use since: path in its storage -> bytes.
 
-    Raises OSError where the folder cannot be read; then nothing is known.
+    Raises OSError where the folder cannot be read, or not by the names that the table uses; then nothing is known.
     """
     old = _list_files(table, before)
     named = _named(table, before) if old else set()
+    own = _as_listed(table, [table.metadata_location])
+    if old and not any(path in own for path, *_ in _listed(table)):
+        raise OSError(f"{table.location()}: its files are listed by other names than the table gives them")
     return {path: size for path, size in old.items() if path not in named}
 
 
@@ -153,7 +157,8 @@ def _former(table: Table, at: int) -> list[TableMetadata]:
     """
     metadata, found = table.metadata, []
     while metadata.last_updated_ms > at and metadata.metadata_log:
-        log = metadata.metadata_log
+        # Between two entries further apart a state could come and go, and none that is read would name it.
+        log = metadata.metadata_log[-NEWEST:]
         entry = next((entry for entry in reversed(log) if entry.timestamp_ms <= at), log[0])
         try:
             metadata = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
