@@ -188,12 +188,14 @@ def test_a_table_that_is_written_to_often_is_tended_in_between(
     monkeypatch.setattr(ingesting, "TEND_EVERY", 4)
     tended: list[tuple[str, int]] = []
 
-    def tend(table: str) -> None:
+    def tend(table: str) -> bool:
         tended.append((table, len(landed_ids(state.folder, PRODUCT))))
+        # The first time another one is under way.
+        return len(tended) > 1
 
     send(state, mesh, in_batches(lines(range(10)), 1))
     run(limits=Limits(lines=1), tend=tend)
-    assert tended == [(RAW, 4), (RAW, 8)]
+    assert tended == [(RAW, 4), (RAW, 5), (RAW, 9)]
 
 
 def test_a_lost_acknowledgement_makes_duplicates_and_nothing_else(

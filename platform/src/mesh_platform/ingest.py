@@ -49,8 +49,8 @@ TEND_EVERY = 25
 
 # Hears how many records were written, after each flush.
 Progress = Callable[[int], None]
-# Tends the table of that name.
-Tend = Callable[[str], object]
+# Has the table of that name tended; whether it could begin.
+Tend = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Lane:
 
     def receive(self, timeout: float) -> int:
         """Take what is there; how many messages that was."""
-        deliveries = self.consumer.receive(_RECEIVE, timeout)
+        deliveries = self.consumer.receive(max(1, min(_RECEIVE, self.limits.lines - self.lines)), timeout)
         if deliveries:
             self.last = time.monotonic()
             self.since = self.since if self.waiting else self.last
@@ -172,8 +172,7 @@ class _Writer:
             written.append(rejected_name(lane.contract))
         for table in written:
             self._untended[table] += 1
-            if self._untended[table] >= TEND_EVERY:
-                self._tend(table)
+            if self._untended[table] >= TEND_EVERY and self._tend(table):
                 self._untended[table] = 0
         return validated.lines
 
@@ -197,7 +196,7 @@ def ingest(
     stopped: Callable[[], bool] = lambda: False,
     progress: Progress = lambda records: None,
     limits: Limits | None = None,
-    tend: Tend = lambda table: None,
+    tend: Tend = lambda table: True,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 

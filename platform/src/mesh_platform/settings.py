@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     orphan_age_s: int = Field(
         default=7200,
         ge=0,
+        le=10**9,
         description="Seconds until a file that no state of its table names is removed; no reader lasts so long.",
     )
     require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")

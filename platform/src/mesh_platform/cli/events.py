@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -212,12 +213,17 @@ def ingest(
 
     tending: list[subprocess.Popen[bytes]] = []
 
-    def tend(table: str) -> None:
+    def tend(table: str) -> bool:
         # In a process of its own: to merge files takes more memory and time than ingest may.
-        if not tending or tending[-1].poll() is not None:
-            command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
-            quiet = subprocess.DEVNULL
-            tending[:] = [subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)]
+        if tending and tending[-1].poll() is None:
+            return False
+        if tending and tending[-1].returncode:
+            errors.print("Tables could not be tended. 'mesh maintain' says why.")
+        command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
+        environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
+        quiet = subprocess.DEVNULL
+        tending[:] = [subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)]
+        return True
 
     if replay_rejected:
         results = ingesting.replay_rejected(catalog, contracts, settings.now)
@@ -243,6 +249,8 @@ def ingest(
                 tend=tend,
             )
             for process in tending:
+                # What it leaves undone, the next one does.
+                process.terminate()
                 process.wait()
             for queue in map(queue_of, contracts):
                 if not dead_letters and (waiting := broker.depth(queue.dead_letter)):

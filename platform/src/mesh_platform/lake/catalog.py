@@ -63,6 +63,8 @@ def open_catalog(settings: Settings) -> Catalog:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"{state}: not a folder. Name one with MESH_STATE.") from error
+        if "?" in str(state):
+            raise UsageError(f"{state}: a catalog's URL ends at a '?'. Name a folder without one with MESH_STATE.")
         file = state / "catalog.db"
         if (state / "warehouse").exists() and not (file.exists() and file.stat().st_size):
             # A new catalog would be empty, and what was acknowledged into it would be gone with the old one's return.
