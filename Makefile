@@ -26,10 +26,10 @@ run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; ea
 	@$(BIN)/mesh run $(ARGS)
 
 test: .venv/test ## Install what the tests need and run those that everybody runs before a push
-	@$(BIN)/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
-	@$(BIN)/pytest -n auto --dist loadfile -m slow $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
 
 chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); goes on where it stopped, keeps count
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
