@@ -39,7 +39,10 @@ from conftest import ROOT, State, new_state
 
 RAW = f"{PRODUCT}__raw"
 MESH = load_mesh(ROOT)
-POINTS = [name for name in faults.POINTS if name.startswith(("ingest.", "append.", "commit."))]
+# Within the catalog's transaction only a process can die: what is raised there leaves SQLite's lock behind.
+POINTS = [
+    name for name in faults.POINTS if name.startswith(("ingest.", "append.", "commit.")) and name != "commit.pointing"
+]
 NUMBERS = st.lists(st.integers(0, 60), min_size=1, max_size=12)
 
 
@@ -133,7 +136,6 @@ class Product(RuleBasedStateMachine):
 
         armed = patch.object(faults, "armed", lambda prefix: True)
         with armed, patch.object(faults, "point", die_here), suppress(Died):
-            self.catalog = open_catalog(self.state.settings)
             self.take_in()
         self.catalog = open_catalog(self.state.settings)
         self.note()
