@@ -150,7 +150,9 @@ def test_restarts_of_the_broker_lose_nothing(node: Callable[..., str], own_url: 
             assert ids(again[:5]) == ids(before)
         with broker.consume(queue.name, prefetch=5000) as consumer:
             seen: set[str | None] = set()
-            while deliveries := consumer.receive(1000, timeout=1):
+            while len(seen) < 3020:
+                deliveries = consumer.receive(1000, timeout=PATIENCE)
+                assert deliveries
                 seen.update(ids(deliveries))
                 consumer.ack(deliveries)
         assert seen == {message.message_id for message in [*numbered(20), *confirmed]}
