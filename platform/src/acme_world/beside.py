@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from mesh_platform.broker import Broker, connect
 from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.domain import Mesh, Site, load_mesh
 from mesh_platform.errors import Unavailable, UsageError
 from mesh_platform.producer import batch, find_producer, publish, sites_of
 from mesh_platform.settings import Settings
@@ -41,9 +41,9 @@ class Published:
 
 @dataclass(frozen=True)
 class Keys:
-    """What the tables must hold, for each group of domains that have come as far, and the seconds that it took."""
+    """What the tables must hold, a key for each group of domains that have come as far, and the seconds it took."""
 
-    groups: list[tuple[set[str], dict[str, dict[str, Any]]]]
+    groups: list[dict[str, dict[str, Any]]]
     seconds: float
 
 
@@ -117,11 +117,11 @@ def compute_keys(settings: Settings, mesh: Mesh, world: Progress) -> Keys:
     # What is made of several domains' events is compared where all have come as far.
     tables = list(mesh.contracts) if whole else []
     groups = [({*lengths}, min(lengths.values()))] if whole else [({d}, n) for d, n in lengths.items() if n]
-    keys = []
+    keys, sites = [], sites_of(mesh)
     for domains, length in groups:
         feeds = {c.identifier: source.line.event for c, source in sellers if c.domain in domains}
         history = (world.seed, world.start, length, world.rates)
-        keys.append((domains, answer_key(settings.root, sites_of(mesh), feeds, tables, *history)))
+        keys.append(answer_key(settings.root, sites, feeds, tables, *history))
     return Keys(keys, time.perf_counter() - begin)
 
 
@@ -132,12 +132,12 @@ def _work(pipe: Connection, settings: Settings, only: str | None, world: Progres
     with suppress(BrokenPipeError):
         try:
             mesh = load_mesh(settings.root)
-            sellers = find_sellers(mesh, only)
+            sellers, sites = find_sellers(mesh, only), sites_of(mesh)
             with connect(settings.broker) as broker:
                 for contract, source in sellers:
                     begin = time.perf_counter()
                     events = sum(
-                        _publish_day(settings, mesh, broker, contract, source, world, day)
+                        _publish_day(settings, sites, broker, contract, source, world, day)
                         for day in range(world.done(contract.domain), target)
                     )
                     pipe.send(Published(contract.identifier, events, time.perf_counter() - begin))
@@ -149,12 +149,18 @@ def _work(pipe: Connection, settings: Settings, only: str | None, world: Progres
 
 
 def _publish_day(
-    settings: Settings, mesh: Mesh, broker: Broker, contract: Contract, source: Source, world: Progress, day: int
+    settings: Settings,
+    sites: Mapping[str, Site],
+    broker: Broker,
+    contract: Contract,
+    source: Source,
+    world: Progress,
+    day: int,
 ) -> int:
     assert contract.event is not None
     lines = source.arrivals(
         contract.domain,
-        sites_of(mesh),
+        sites,
         root=settings.root,
         seed=world.seed,
         start=world.start,

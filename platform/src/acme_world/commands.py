@@ -133,7 +133,7 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     mesh = load_mesh(settings.root)
     domains = [contract.domain for contract, _ in find_sellers(mesh, None)]
     world = Progress(seed, start.date(), parse_rates(rates), dict.fromkeys(domains, days), {})
-    ((_, key),) = compute_keys(settings, mesh, world).groups
+    (key,) = compute_keys(settings, mesh, world).groups
     if output_format == "json":
         write_json(key)
         return
@@ -171,7 +171,7 @@ def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Differ
 
     figures, differences = 0, []
     with open_session(mesh, catalog, locked=False) as session:
-        for _, key in keys.groups:
+        for key in keys.groups:
             compared, found = compare(mesh, session, key)
             figures += compared
             differences += found
