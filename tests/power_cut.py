@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from random import Random
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ class Disk:
     # Bytes of each file, and names in each folder, at their last sync.
     content: dict[Path, int] = field(default_factory=dict)
     names: dict[Path, set[str]] = field(default_factory=dict)
+    syncing: Lock = field(default_factory=Lock)
 
     def before(self) -> None:
         """An operation begins; it does not where the power is off."""
@@ -58,10 +60,12 @@ class Disk:
     def sync(self, handle: int) -> None:
         """What fsync promises: of a file its bytes, of a folder its names (fsync(2))."""
         path = Path(os.readlink(f"/proc/self/fd/{handle}"))
-        if path.is_dir():
-            self.names[path] = {entry.name for entry in path.iterdir()}
-        else:
-            self.content[path] = path.stat().st_size
+        # Of two that sync a folder at once, the one that looked first must not have the last word.
+        with self.syncing:
+            if path.is_dir():
+                self.names[path] = {entry.name for entry in path.iterdir()}
+            else:
+                self.content[path] = path.stat().st_size
 
     def forget(self) -> int:
         """Drop or tear what was not synced; how many files and folders were harmed."""

@@ -81,6 +81,23 @@ def test_files_and_their_folders_are_synced_before_each_commit(
     assert not faults
     assert kinds[-1] == {".parquet", ".avro", ".json"}
     assert len(kinds) >= 4
+    # The state folder's own name is kept as well.
+    assert tmp_path in synced
+
+
+def test_a_folder_whose_maker_died_is_synced_by_who_comes_next(
+    tmp_path: Path, mesh: Mesh, synced: list[Path]
+) -> None:
+    catalog = open_catalog(Settings(root=tmp_path, state=Path("state")))
+    append(catalog, mesh, "a", day=1)
+    (data,) = (path for path in tmp_path.rglob("data") if path.is_dir())
+    (partition,) = data.iterdir()
+    made = data / partition.name.replace("-01", "-02")
+    made.mkdir()
+    synced.clear()
+    append(catalog, mesh, "b", day=2)
+    assert any(made.iterdir())
+    assert data in synced
 
 
 def test_a_sync_that_fails_is_no_commit(tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

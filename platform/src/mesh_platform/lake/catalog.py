@@ -20,7 +20,6 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform import faults
 from mesh_platform.compare import HARMLESS, compare, identifying
 from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
@@ -30,7 +29,6 @@ from mesh_platform.lake.catalog_connection import connect_catalog
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.types import IcebergType
-    from sqlalchemy import Connection, Engine
 
     from mesh_platform.settings import Settings
 
@@ -58,7 +56,7 @@ def open_catalog(settings: Settings) -> Catalog:
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return _with_fault_point(connect_catalog(CATALOG, **_FILE_IO))
+            return connect_catalog(CATALOG, **_FILE_IO)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -74,28 +72,9 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(Exception):
-            return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
+            return connect_catalog(CATALOG, **properties, **_FILE_IO)
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return _with_fault_point(connect_catalog(CATALOG, **properties, **_FILE_IO))
-
-
-def _with_fault_point(catalog: Catalog) -> Catalog:
-    """A catalog whose table commits pass `commit.pointing`, where it is a database that this process writes to."""
-    engine: Engine | None = getattr(catalog, "engine", None)
-    if engine is None or not faults.armed("commit."):
-        return catalog
-    from sqlalchemy import event
-
-    @event.listens_for(engine, "after_cursor_execute")
-    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        connection.info["pointing"] = statement.startswith("UPDATE iceberg_tables SET metadata_location")
-
-    @event.listens_for(engine, "commit")
-    def pass_point(connection: Connection) -> None:
-        if connection.info.pop("pointing", False):
-            faults.point("commit.pointing")
-
-    return catalog
+        return connect_catalog(CATALOG, **properties, **_FILE_IO)
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:

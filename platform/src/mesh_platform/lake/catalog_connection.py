@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pyiceberg.catalog import Catalog, CatalogType, infer_catalog_type, load_catalog
 from pyiceberg.utils.config import Config
 
+from mesh_platform import faults
 from mesh_platform.errors import Unavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 # Seconds. By itself the REST client waits for ever; the S3 client for one and three seconds, and tries three times.
 TIMEOUTS = {
@@ -42,6 +43,8 @@ def connect_catalog(name: str, **properties: str) -> Catalog:
     engine: Engine | None = getattr(catalog, "engine", None)
     if engine is not None and engine.dialect.name == "sqlite":
         _outlive_power_loss(engine)
+    if engine is not None and faults.armed("commit."):
+        _pass_fault_point(engine)
     return catalog
 
 
@@ -70,6 +73,20 @@ def _outlive_power_loss(engine: Engine) -> None:
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous = EXTRA"))
     # What was opened to look for the catalog's own tables was opened without.
     engine.dispose()
+
+
+def _pass_fault_point(engine: Engine) -> None:
+    """Pass `commit.pointing` in each transaction that makes a table's new metadata the current one."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        connection.info["pointing"] = statement.startswith("UPDATE iceberg_tables SET metadata_location")
+
+    @event.listens_for(engine, "commit")
+    def pass_point(connection: Connection) -> None:
+        if connection.info.pop("pointing", False):
+            faults.point("commit.pointing")
 
 
 @contextmanager

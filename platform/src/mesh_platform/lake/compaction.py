@@ -14,24 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
-from pyiceberg.manifest import ManifestContent
-from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention
-from mesh_platform.lake.commit import CheapTransaction, built_from, first_to_commit
-from mesh_platform.lake.delta import COMPACTION, all_files, head, maintained_since, read_files
+from mesh_platform.lake.delta import all_files, changed_files, head, maintained_since, read_files
+from mesh_platform.lake.replace import MANIFESTS, ManifestReader, data_manifests, replace_same_rows
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask, Table
 
 # On disk. `write.target-file-size-bytes` of a table goes before it.
 TARGET_BYTES = 64 * 1024 * 1024
-MANIFEST_BYTES = 8 * 1024 * 1024
-# More manifests than these are merged: each is a file that every reader opens.
-MANIFESTS = 8
 # What is written before it is committed: what a crash can cost.
 _BATCH_BYTES = 512 * 1024 * 1024
 _ATTEMPTS = 8
@@ -83,49 +77,10 @@ def compact(load: Callable[[], Table]) -> Compacted:
         table = committed
         files += len(replaced)
         size += sum(task.file.file_size_in_bytes for task in replaced)
-    if len(_data_manifests(table)) > MANIFESTS:
+    if len(data_manifests(table)) > MANIFESTS:
         with suppress(ConflictError):
-            replace_same_rows(load(), (), ())
+            replace_same_rows(load())
     return Compacted(files, size)
-
-
-def replace_same_rows(table: Table, removed: Iterable[DataFile], added: Iterable[DataFile]) -> None:
-    """Commit files for others with the same rows, as `replace`, on top of the snapshot that `table` was loaded at.
-
-    Manifests are merged where there are many. With no files, all that happens is that the table moves on: a commit
-    that somebody has under way then fails. Raises ConflictError where the table has moved on already.
-    """
-    noted = built_from(table, head(table))
-    notes = {name: value for name, value in noted[1].items() if name.startswith("mesh.")} if noted else {}
-    with first_to_commit(table), CheapTransaction(table) as transaction:
-        update = _Replace(
-            Operation.OVERWRITE, transaction, table.io, snapshot_properties={**notes, COMPACTION: "same rows"}
-        )
-        with update as snapshot:
-            for file in removed:
-                snapshot.delete_data_file(file)
-            for file in added:
-                snapshot.append_data_file(file)
-
-
-class _Replace(_OverwriteFiles):
-    """pyiceberg's commit of files for others, but called `replace`, which says that the rows are the same."""
-
-    def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006
-        # pyiceberg counts for an overwrite alone, and takes a snapshot's operation from here alone.
-        summary = super()._summary(snapshot_properties)
-        return Summary(Operation.REPLACE, **summary.additional_properties)
-
-    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
-        deletes = [manifest for manifest in manifests if manifest.content != ManifestContent.DATA]
-        merger = _ManifestMergeManager(
-            target_size_bytes=MANIFEST_BYTES,
-            min_count_to_merge=2,
-            merge_enabled=len(data) > MANIFESTS,
-            snapshot_producer=self,
-        )
-        return merger.merge_manifests(data) + deletes
 
 
 def _filled(tasks: Iterable[FileScanTask], target: int) -> Iterator[Bin]:
@@ -180,18 +135,19 @@ def _commit(
     load: Callable[[], Table], planned: Table, replaced: list[FileScanTask], written: list[DataFile]
 ) -> Table | str:
     """Commit the written files on the newest snapshot; why not, where it gave way: then the files are orphans."""
+    reader = ManifestReader(planned.io)
     table = load()
     for _ in range(_ATTEMPTS):
         left = _in_the_way(planned, table, replaced)
         if left:
             return f"not all compacted: {left}"
         try:
-            replace_same_rows(table, [task.file for task in replaced], written)
+            replace_same_rows(table, [task.file for task in replaced], written, reader)
             return table
         except ConflictError:
             table = load()
             # Where a request was sent twice on its way, the second is refused because the first was not.
-            if {file.file_path for file in written} <= {task.file.file_path for task in all_files(table)}:
+            if {file.file_path for file in written} <= reader.files(table):
                 return table
     return f"not all compacted: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
 
@@ -200,15 +156,9 @@ def _in_the_way(planned: Table, table: Table, replaced: list[FileScanTask]) -> s
     """Why files that were written on the state `planned` may not be committed on `table`; empty where they may."""
     if maintained_since(table, head(planned)):
         return "another maintainer was at work, or the table was set back or moved far on; the next run tries again"
-    live = {task.file.file_path for task in all_files(table) if not task.delete_files}
-    is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path not in live for task in replaced)
+    gone = {task.file.file_path for task in changed_files(table, head(planned))[0]}
+    is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path in gone for task in replaced)
     return "others rewrote the same files; the next run tries again" if is_stale else ""
-
-
-def _data_manifests(table: Table) -> list[ManifestFile]:
-    snapshot = table.current_snapshot()
-    found = snapshot.manifests(table.io) if snapshot else []
-    return [manifest for manifest in found if manifest.content == ManifestContent.DATA]
 
 
 def _rows(bin_: Bin) -> int:

@@ -6,6 +6,7 @@ Iceberg's commit is a pointer to files; without this the catalog's own fsync can
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
 
@@ -17,16 +18,16 @@ from mesh_platform import faults
 # The fault point that is passed when a file of this kind is complete.
 _COMPLETE = {".parquet": "commit.written", ".avro": "commit.listed", ".metadata.json": "commit.described"}
 
+# Folders that this process has synced the parents of.
+_SETTLED: set[Path] = set()
+
 
 class _SyncedFile(BufferedWriter):
     """A file that is flushed to disk on close, together with the folder that names it."""
 
     def __init__(self, path: Path, overwrite: bool) -> None:
-        new_folders = [folder for folder in path.parents if not folder.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for folder in new_folders:
-            _sync_folder(folder.parent)
-        self._folder = path.parent
+        self._folder = path.parent.absolute()
+        _settle(self._folder)
         super().__init__(FileIO(path, "wb" if overwrite else "xb"), buffer_size=1024 * 1024)
 
     def close(self) -> None:
@@ -38,6 +39,18 @@ class _SyncedFile(BufferedWriter):
         finally:
             super().close()
         _sync_folder(self._folder)
+
+
+def _settle(folder: Path) -> None:
+    """Make a folder, and those above it, such that it is on disk that they are there."""
+    if folder.is_mount() or (folder in _SETTLED and folder.is_dir()):
+        return
+    _settle(folder.parent)
+    folder.mkdir(exist_ok=True)
+    # Who made a folder that was there already may have died before this.
+    with suppress(PermissionError):
+        _sync_folder(folder.parent)
+    _SETTLED.add(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -20,9 +20,9 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.serializers import FromInputFile
 
 from mesh_platform.errors import ConflictError
-from mesh_platform.lake.compaction import replace_same_rows
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.expiry import NEWEST
+from mesh_platform.lake.replace import replace_same_rows
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -60,7 +60,7 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
         return
     for _ in range(_ATTEMPTS):
         with suppress(ConflictError):
-            replace_same_rows(load(), (), ())
+            replace_same_rows(load())
             break
     else:
         raise ConflictError(f"others committed first, {_ATTEMPTS} times in a row; the next run tries again")
