@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 TARGET_BYTES = 64 * 1024 * 1024
 # What is written before it is committed: what a crash can cost.
 _BATCH_BYTES = 512 * 1024 * 1024
-_ATTEMPTS = 8
+# An attempt costs little beside what was rewritten for it.
+_ATTEMPTS = 32
 
 Bin = list["FileScanTask"]
 
