@@ -13,6 +13,7 @@ from mesh_platform.lake.keys import KnownKeys
 from mesh_platform.lake.landing import landing_name, landing_shape
 from mesh_platform.maintain import maintain
 from mesh_platform.view import open_session
+from pyiceberg.table import Table
 
 from benchmarks.events import draw
 from benchmarks.figures import Bench, show
@@ -53,7 +54,7 @@ def _append(place: Place, count: int) -> tuple[list[float], float]:
     contract, known, spent, tending = place.contract, KnownKeys(), [], 0.0
     name = landing_name(contract)
 
-    def load():  # type: ignore[no-untyped-def]
+    def load() -> Table:
         return ensure_table(place.catalog, name, landing_shape(contract))
 
     # A hundred commits a day: as ingest would make them on a quiet table.

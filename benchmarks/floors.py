@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pika
 import pyarrow as pa
@@ -26,7 +27,7 @@ def consume(url: str, queue: str, messages: int, in_flush: int) -> float:
     begin = time.perf_counter()
     got = 0
 
-    def on_message(channel, method, _properties, _body) -> None:  # type: ignore[no-untyped-def]
+    def on_message(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
         nonlocal got
         got += 1
         if got % in_flush == 0 or got == messages:
@@ -34,7 +35,7 @@ def consume(url: str, queue: str, messages: int, in_flush: int) -> float:
         if got == messages:
             channel.connection.close()
 
-    def on_channel(channel) -> None:  # type: ignore[no-untyped-def]
+    def on_channel(channel: Any) -> None:
         channel.basic_qos(prefetch_count=min(65_535, 4 * in_flush))
         channel.basic_consume(queue, on_message)
 

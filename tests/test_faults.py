@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -20,8 +18,9 @@ from invariants import landed_ids, violations
 from mesh_platform.domain import Mesh
 from orders import PRODUCT, emptied, ids, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
+from rabbit_node import Node, rabbit_node
 
-from conftest import ROOT, State
+from conftest import State
 
 INGEST = ("ingest", PRODUCT)
 DRAIN = (*INGEST, "--until-empty", "--format", "json")
@@ -153,42 +152,24 @@ def test_the_lake_goes_away_and_comes_back(state: State, mesh: Mesh) -> None:
 
 
 @pytest.fixture
-def own_node(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """scripts/rabbitmq for a node of this test alone, started."""
-    port = next(port for port in range(6200, 12000) if all(map(is_free, (port, port + 15000, port + 20000))))
-    environment = {**os.environ, "MESH_STATE": str(tmp_path / "node"), "MESH_RABBITMQ_PORT": str(port)}
-
-    def run(command: str) -> str:
-        done = subprocess.run(
-            [ROOT / "scripts" / "rabbitmq", command], env=environment, capture_output=True, text=True, timeout=120
-        )
-        if done.returncode == 3 and not os.environ.get("MESH_REQUIRE_SERVICES"):
-            pytest.skip(done.stderr)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    yield run
-    run("stop")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+def node(tmp_path: Path) -> Iterator[Node]:
+    with rabbit_node(tmp_path / "node") as node:
+        yield node
 
 
 @pytest.mark.slow
 @pytest.mark.rabbitmq
 def test_rabbitmq_goes_away_and_comes_back(
-    own_node: Callable[[str], str], tmp_path: Path, make_state: Callable[..., State], mesh: Mesh
+    node: Node, tmp_path: Path, make_state: Callable[..., State], mesh: Mesh
 ) -> None:
-    state = make_state(tmp_path / "state", broker_url=own_node("start"))
+    state = make_state(tmp_path / "state", broker_url=node.start())
     confirmed = send(state, mesh, in_batches(lines(range(30)), 5))
     live = state.start(*INGEST, "--format", "json")
     try:
         wait_until(lambda: len(landed_ids(state.folder, PRODUCT)) == 30)
-        own_node("stop")
+        node.stop()
         fails_with_3(state, "127.0.0.1", INGEST, ("produce", PRODUCT, "burst"))
-        own_node("start")
+        node.start()
         confirmed += send(state, mesh, in_batches(lines(range(60)), 5))
         wait_until(lambda: len(landed_ids(state.folder, PRODUCT)) == 60)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -36,7 +37,7 @@ def test_of_many_commits_only_what_came_since_is_looked_at(place: Place, monkeyp
     read: list[int] = []
 
     class Counted(ManifestGroupPlanner):
-        def plan_files(self, manifests, *more):  # type: ignore[no-untyped-def]
+        def plan_files(self, manifests: list[Any], *more: Any) -> Any:
             read.append(len(manifests))
             return super().plan_files(manifests, *more)
 
@@ -63,7 +64,7 @@ def test_keys_are_read_from_where_they_can_be(place: Place, monkeypatch: pytest.
     table = load(place)
     opened: list[int] = []
 
-    def counted(table, tasks, *more):  # type: ignore[no-untyped-def]
+    def counted(table: Table, tasks: list[Any], *more: Any) -> pa.Table:
         opened.append(len(tasks))
         return read_files(table, tasks, *more)
 
