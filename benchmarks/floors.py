@@ -36,7 +36,7 @@ def consume(url: str, queue: str, messages: int, in_flush: int) -> float:
             channel.connection.close()
 
     def on_channel(channel: Any) -> None:
-        channel.basic_qos(prefetch_count=min(65_535, 4 * in_flush))
+        channel.basic_qos(prefetch_count=4 * in_flush)
         channel.basic_consume(queue, on_message)
 
     connection = pika.SelectConnection(

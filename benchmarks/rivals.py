@@ -16,7 +16,6 @@ from mesh_platform.lake.landing import landing_name, landing_shape
 from pydantic import BaseModel, ConfigDict, Field
 from pyiceberg.catalog import load_catalog
 
-from benchmarks.floors import FLUSH
 from benchmarks.place import Place
 
 _Price = Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)]
@@ -48,9 +47,9 @@ class _Event(BaseModel):
     payload: _Payload
 
 
-def row_by_row(place: Place, queue: str, messages: int) -> float:
+def row_by_row(place: Place, queue: str, messages: int, in_flush: int) -> float:
     """Seconds from the queue to committed snapshots: pika's blocking connection, pydantic for each line, one append
-    for each flush, then the acknowledgement. Nothing is deduplicated, nothing synced to disk.
+    for each flush of `in_flush` messages, then the acknowledgement. Nothing is deduplicated, nothing synced to disk.
     """
     shape = landing_shape(place.contract)
     ensure_table(place.catalog, landing_name(place.contract), shape)
@@ -61,7 +60,7 @@ def row_by_row(place: Place, queue: str, messages: int) -> float:
     begin = time.perf_counter()
     connection = pika.BlockingConnection(pika.URLParameters(place.broker))
     channel = connection.channel()
-    channel.basic_qos(prefetch_count=min(65_535, 4 * FLUSH))
+    channel.basic_qos(prefetch_count=4 * in_flush)
     waiting: list[dict[str, object]] = []
     for got, (method, _properties, body) in enumerate(channel.consume(queue), start=1):
         for line in body.splitlines():
@@ -69,7 +68,7 @@ def row_by_row(place: Place, queue: str, messages: int) -> float:
             row = event.payload.model_dump()
             row |= {"event_id": event.event_id, "event_time": event.event_time, "ingested_at": datetime.now(UTC)}
             waiting.append(row | {"producer": event.producer, "schema_version": event.schema_version})
-        if len(waiting) >= FLUSH or got == messages:
+        if got % in_flush == 0 or got == messages:
             plain.load_table(landing_name(place.contract)).append(pa.Table.from_pylist(waiting, schema=schema))
             channel.basic_ack(method.delivery_tag, multiple=True)
             waiting.clear()
@@ -79,8 +78,8 @@ def row_by_row(place: Place, queue: str, messages: int) -> float:
     return time.perf_counter() - begin
 
 
-def dlt(folder: Path, tables: Sequence[pa.Table]) -> float:
-    """Seconds that dlt takes to load Arrow tables into an Iceberg table on this disk, as one load."""
+def dlt(folder: Path, loads: Sequence[Sequence[pa.Table]]) -> float:
+    """Seconds that dlt takes to load Arrow tables into an Iceberg table on this disk, in so many loads."""
     # Slow to import; and it looks for its settings in the folder where it is called.
     import os
 
@@ -95,9 +94,11 @@ def dlt(folder: Path, tables: Sequence[pa.Table]) -> float:
         dataset_name="benchmark",
         pipelines_dir=str(folder / "pipelines"),
     )
-    begin = time.perf_counter()
-    pipeline.run(iter(tables), table_name="orders", table_format="iceberg", write_disposition="append")
-    seconds = time.perf_counter() - begin
-    loaded = pipeline.last_trace.last_normalize_info.row_counts["orders"]
-    assert loaded == sum(table.num_rows for table in tables), f"dlt loaded {loaded} rows"
+    seconds = 0.0
+    for tables in loads:
+        begin = time.perf_counter()
+        pipeline.run(iter(tables), table_name="orders", table_format="iceberg", write_disposition="append")
+        seconds += time.perf_counter() - begin
+        loaded = pipeline.last_trace.last_normalize_info.row_counts["orders"]
+        assert loaded == sum(table.num_rows for table in tables), f"dlt loaded {loaded} rows"
     return seconds
