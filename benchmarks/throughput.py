@@ -68,7 +68,9 @@ def measure_batches(bench: Bench) -> None:
             some = write_messages(contract, rows.slice(0, few))
             rounds.add("row by row", few, _row_by_row(Place(folder / f"rows-{number}", url), some, in_flush))
             tables = [pa.table(rows.slice(start, floors.FLUSH)) for start in range(0, count, floors.FLUSH)]
-            rounds.add("dlt, a load a flush", count, rivals.dlt(folder / f"dlt-{number}", [[table] for table in tables]))
+            rounds.add(
+                "dlt, a load a flush", count, rivals.dlt(folder / f"dlt-{number}", [[table] for table in tables])
+            )
             rounds.add("dlt, one load", count, rivals.dlt(folder / f"dlt-one-{number}", [tables]))
             worst = write_messages(contract, rows.slice(0, few), bad=0.01)
             rounds.add("ingest, 1 % bad lines", few, _ingest(Place(folder / f"bad-{number}", url), worst))
@@ -103,7 +105,9 @@ def measure_singles(bench: Bench) -> None:
             place = Place(folder / f"singles-{number}", url)
             rounds.add("consume only", count, _consume(place, messages, _SINGLES_IN_FLUSH))
             rounds.add("ingest", count, _ingest(place, messages, count))
-            rounds.add("row by row", count, _row_by_row(Place(folder / f"rows-{number}", url), messages, _SINGLES_IN_FLUSH))
+            rounds.add(
+                "row by row", count, _row_by_row(Place(folder / f"rows-{number}", url), messages, _SINGLES_IN_FLUSH)
+            )
     show("Events a second, round by round", [{"way": name, **_numbered(of)} for name, of in rounds.rates.items()])
     for name in rounds.rates:
         bench.add(f"singles: {name}", rounds.rate(name), "events/s")

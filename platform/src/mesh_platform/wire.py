@@ -7,8 +7,10 @@ lines that a pattern finds odd are read one by one, and the others in one go aga
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +37,8 @@ _UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 # The first and the last day that Python's dates can hold, from 1970.
 _DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 _SPACES = b" \t\r"
+# Arrow works beside the interpreter, whose lock it does not hold.
+_READERS = ThreadPoolExecutor(2, "reader")
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,12 @@ def read_bodies(contract: Contract, bodies: Sequence[bytes]) -> Records:
     tables, numbers, counts = [_no_rows(contract)], [], []
     refused: dict[int, Fault] = {}
     before = 0
-    for piece in _pieces(bodies):
-        lines = _find_lines(piece)
-        table, places, faults = _read_lines(contract, lines)
+    for table, places, faults, in_bodies in _READERS.map(partial(_read_piece, contract), _pieces(bodies)):
         tables.append(table)
         numbers.append(places + before)
-        counts.append(lines.counts)
+        counts.append(in_bodies)
         refused.update({place + before: fault for place, fault in faults.items()})
-        before += len(lines.starts)
+        before += int(in_bodies.sum())
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]) if counts else np.zeros(1, np.int64)
     of_rows = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
     return Records(pa.concat_tables(tables), of_rows, refused, starts)
@@ -139,6 +141,14 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
         ends = np.insert(ends, firsts[empty], bounds[empty] + sizes[empty])
         odd = np.insert(odd, firsts[empty], True)
     return _Lines(data, starts, ends, odd, np.diff(np.searchsorted(starts, bounds)))
+
+
+def _read_piece(
+    contract: Contract, bodies: Sequence[bytes]
+) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault], NDArray[np.int64]]:
+    """As `_read_lines`, with how many records each body has."""
+    lines = _find_lines(bodies)
+    return *_read_lines(contract, lines), lines.counts
 
 
 def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault]]:

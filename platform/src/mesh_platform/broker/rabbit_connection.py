@@ -21,6 +21,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from mesh_platform.broker.rabbit_frames import Connection
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 
 # Each failure reaches the caller as an error that says what to do; pika would also print a stack for each attempt.
@@ -143,7 +144,7 @@ class Link:
     def _run(self) -> None:
         connection: Any = None
         try:
-            connection = pika.SelectConnection(
+            connection = Connection(
                 self._parameters,
                 on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
                 on_open_error_callback=self._on_connection_end,

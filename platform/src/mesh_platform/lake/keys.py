@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,17 @@ if TYPE_CHECKING:
 _Mask = npt.NDArray[np.bool_]
 
 
-class Keys(NamedTuple):
+@dataclass(frozen=True)
+class Keys:
     """Keys as numbers of 128 bits: `high` and `low` are their halves, both unsigned 64-bit and of one length."""
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The places of the keys, ascending by `high`; of equal ones as they came."""
+        return np.argsort(self.high, kind="stable")
 
     def select(self, which: _Mask) -> Keys:
         """Those that `which` marks."""
@@ -44,18 +51,23 @@ class Keys(NamedTuple):
 
     def sort(self) -> Keys:
         """The same keys, ascending by `high`."""
-        order = np.argsort(self.high, kind="stable")
-        return Keys(self.high[order], self.low[order])
+        return Keys(self.high[self.order], self.low[self.order])
 
     def firsts(self) -> _Mask:
         """Which keys are the first of their kind."""
-        order = np.lexsort((self.low, self.high))
-        high, low = self.high[order], self.low[order]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-        mask = np.zeros(len(order), dtype=bool)
-        mask[order[first]] = True
-        return mask
+        first = np.ones(len(self.high), dtype=bool)
+        high = self.high[self.order]
+        alike = high[1:] == high[:-1]
+        shared = np.zeros(len(high), dtype=bool)
+        shared[1:] = alike
+        shared[:-1] |= alike
+        # Few have a high half in common, and only these are looked at whole.
+        places = self.order[shared]
+        if len(places):
+            order = places[np.lexsort((self.low[places], self.high[places]))]
+            high, low = self.high[order], self.low[order]
+            first[order[1:]] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+        return first
 
 
 class KnownKeys:
@@ -73,12 +85,11 @@ class KnownKeys:
         found = np.zeros(len(keys.high), dtype=bool)
         if not len(found) or table.current_snapshot() is None:
             return found
-        order = np.argsort(keys.high, kind="stable")
-        ascending = Keys(keys.high[order], keys.low[order])
+        ascending = keys.sort()
         for there in self._find(table, column, where or AlwaysTrue()):
             _look_up(ascending, there, found)
         unsorted = np.empty_like(found)
-        unsorted[order] = found
+        unsorted[keys.order] = found
         return unsorted
 
     def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Keys) -> None:
