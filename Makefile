@@ -43,7 +43,7 @@ check: .venv/test ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: .venv/bench ## Measure how fast all is, with what it is held against beside; writes build/bench.json and .svg
+bench: .venv/bench ## Measure how fast all is, with what it is held against beside; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -133,6 +135,21 @@ def write_json(figures: Sequence[Figure], path: Path) -> None:
     rows = [{name: value for name, value in vars(figure).items() if value is not None} for figure in figures]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def write_page(figures: Sequence[Figure], path: Path) -> None:
+    """Write the figures as a page for people to read, with when and on how many cores they were measured."""
+    rows = [" | ".join(("", *_row(figure), "")).strip() for figure in figures]
+    page = f"""# How fast it is
+
+`make bench` writes this page. It was measured in one run, {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores.
+The broker was on the same machine. Rates depend on the machine, and on a shared one on the minute; ratios are of what
+was measured side by side. What each figure is, `benchmarks/` says; what limits it, `docs/decisions/`.
+
+| figure | value | unit | against | promise | |
+|---|---:|---|---|---|---|
+"""
+    path.write_text(page + "\n".join(rows) + "\n", encoding="utf-8")
 
 
 def write_plot(figures: Sequence[Figure], path: Path) -> None:
