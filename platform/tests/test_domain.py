@@ -252,6 +252,8 @@ def test_near_names_are_offered(place: Place) -> None:
     with pytest.raises(UsageError, match=r"zzz: no such domain\. There is alpha, beta, core\."):
         mesh.domain("zzz")
     assert offer("x", {}) == "There is none."
+    many = dict.fromkeys(f"name{number}" for number in range(40))
+    assert offer("zzz", many) == f"There is {', '.join([*many][:12])} and 28 more."
 
 
 def test_products_to_ingest_are_chosen_by_domain_or_name(place: Place) -> None:

@@ -154,10 +154,17 @@ def interface_view(domain: str, interface: str) -> str:
     return f"{domain}.{interface.replace('.', '_')}"
 
 
+# So many names are read, more are not.
+_OFFERED = 12
+
+
 def offer(wrong: str, known: Mapping[str, object]) -> str:
-    """A sentence that offers the names in `known` nearest to `wrong`."""
+    """A sentence that offers the names in `known` nearest to `wrong`, else all, or the first of many."""
     near = difflib.get_close_matches(wrong, known, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(near)}?" if near else f"There is {', '.join(known) or 'none'}."
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    more = f" and {len(known) - _OFFERED} more" if len(known) > _OFFERED else ""
+    return f"There is {', '.join([*known][:_OFFERED]) or 'none'}{more}."
 
 
 def load_mesh(root: Path) -> Mesh:

@@ -74,9 +74,9 @@ def maintain(
     folders = table_folders(catalog)
     done = []
     for name, contract in chosen.items():
-        load = _loader(catalog, name)
-        if find_table(catalog, name) is None:
+        if name not in folders:
             continue
+        load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
         job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age)
         tended = job.plan() if dry_run else job.run()

@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")
 
     flush_lines: int = Field(default=100_000, ge=1, description="Ingest writes at the latest at so many records.")
-    flush_seconds: float = Field(default=2.0, ge=0, description="Ingest writes at the latest after so many seconds.")
+    # RabbitMQ closes a channel that leaves a message unacknowledged for half an hour.
+    flush_seconds: float = Field(
+        default=2.0, ge=0, le=600, description="Ingest writes at the latest after so many seconds."
+    )
 
     @property
     def state_dir(self) -> Path:
