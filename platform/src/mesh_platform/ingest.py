@@ -48,7 +48,7 @@ _LEAST_BYTES = 4 * 1024 * 1024
 _QUIET = 0.5
 
 # A commit costs with each snapshot of its table, so a table that is written to all day is tended all day.
-TEND_EVERY = 25
+TEND_EVERY = 20
 
 # Hears how many records were written, after each flush.
 Progress = Callable[[int], None]

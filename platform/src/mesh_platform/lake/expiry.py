@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 # Also what a commit or a build that is under way has read is among these.
-NEWEST = 20
+NEWEST = 16
 _HOURLY = timedelta(days=1)
 _ATTEMPTS = 8
 _PROPERTY = "mesh.expired"
