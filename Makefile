@@ -1,6 +1,6 @@
 # Everything that people run. `make` alone lists the targets; each takes STATE=folder.
 
-STATE ?= .mesh
+STATE ?= $(or $(MESH_STATE),.mesh)
 BROKER ?=
 ARGS ?=
 # The first of these that is Python 3.11 or 3.12.
@@ -19,7 +19,7 @@ endif
 .PHONY: help run test test-slow chaos guarantees check bench real-orders clean-state lock
 
 help: ## List the targets
-	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder]"
+	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
@@ -52,6 +52,7 @@ real-orders: .venv/run ## Send 69,659 real purchases through the producers and c
 
 clean-state: ## Forget broker, catalog, warehouse and simulated history
 	@test ! -e "$(STATE)/.git" -a ! -e "$(STATE)/Makefile" || { echo "$(STATE) is no state folder."; exit 1; }
+	@test ! -d "$(STATE)/rabbitmq" || scripts/rabbitmq stop
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the requirements anew

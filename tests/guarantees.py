@@ -17,7 +17,7 @@ _PROMISE = """\
 # What ingest promises, and what was tried against it
 
 `make guarantees` writes this page from what the tests and `make chaos` recorded below `build/`. Its figures are those
-of runs; none is typed.
+of runs; none is typed. The last column names the commit that a run was of; `+` means that it had changes on top.
 
 ## The promise
 

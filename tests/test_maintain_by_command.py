@@ -46,7 +46,7 @@ def test_maintain_says_what_it_did_and_what_it_would_do(state: State, mesh: Mesh
 
 def test_wrong_use_and_a_lake_that_is_not_there(state: State) -> None:
     assert (
-        "south_warehouse.order_south: no such table. Did you mean"
+        "south_warehouse.order_south: no such table or domain. Did you mean"
         in state.mesh("maintain", "south_warehouse.order_south", check=2).err
     )
     assert "MESH_ORPHAN_AGE_S" in state.mesh("maintain", check=2, MESH_ORPHAN_AGE_S="-1").err

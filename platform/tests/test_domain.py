@@ -251,6 +251,7 @@ def test_near_names_are_offered(place: Place) -> None:
         mesh.domain("alpa")
     with pytest.raises(UsageError, match=r"zzz: no such domain\. There is alpha, beta, core\."):
         mesh.domain("zzz")
+    assert offer("sales_alpha", mesh.contracts) == "Did you mean alpha.sales_alpha?"
     assert offer("x", {}) == "There is none."
     many = dict.fromkeys(f"name{number}" for number in range(40))
     assert offer("zzz", many) == f"There is {', '.join([*many][:12])} and 28 more."

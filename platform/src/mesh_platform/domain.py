@@ -160,7 +160,8 @@ _OFFERED = 12
 
 def offer(wrong: str, known: Mapping[str, object]) -> str:
     """A sentence that offers the names in `known` nearest to `wrong`, else all, or the first of many."""
-    near = difflib.get_close_matches(wrong, known, n=3, cutoff=0.6)
+    whole = [name for name in known if name.endswith(f".{wrong}")]
+    near = whole or difflib.get_close_matches(wrong, known, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     more = f" and {len(known) - _OFFERED} more" if len(known) > _OFFERED else ""

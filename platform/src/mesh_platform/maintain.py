@@ -104,7 +104,7 @@ def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, Co
         found = {n: c for n, c in names.items() if n == wanted or (c and c.domain == wanted)}
         is_there = wanted in mesh.domains or find_table(catalog, wanted) is not None
         if not found or not is_there:
-            raise UsageError(f"{wanted}: no such table. {offer(wanted, names)}")
+            raise UsageError(f"{wanted}: no such table or domain. {offer(wanted, {**mesh.domains, **names})}")
         chosen |= found
     return chosen
 
