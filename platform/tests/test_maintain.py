@@ -290,6 +290,6 @@ def test_an_expired_state_is_told_and_a_rollback_to_a_kept_one_works(place: Plac
 
 def test_an_unknown_table_is_wrong_use(place: Place) -> None:
     place.land("alpha", [Sale(1)])
-    with pytest.raises(UsageError, match=r"alpha\.sales: no such table\. Did you mean alpha\.sales_alpha"):
+    with pytest.raises(UsageError, match=r"alpha\.sales: no such table or domain\. Did you mean alpha\.sales_alpha"):
         maintain(place.mesh, place.catalog, ["alpha.sales"])
     assert [tended.table for tended in maintain(place.mesh, place.catalog, ["alpha"])] == [RAW]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from mesh_platform.contract import Contract
 from mesh_platform.errors import UsageError
@@ -54,8 +54,7 @@ def check_size(queue: Queue, message: Message) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message as a consumer got it. `tag` is good for this consumer alone. `redelivered` is a metric only."""
 
     body: bytes

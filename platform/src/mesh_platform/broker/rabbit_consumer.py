@@ -222,11 +222,13 @@ class RabbitConsumer:
                 self._changed.wait()
             if generation == self._generation:
                 self._unsettled[tag] = None
+                was_empty = not self._buffer
                 self._buffer.append(
                     Delivery(body, properties.message_id, generation << _TAG_BITS | tag, method.redelivered)
                 )
                 self._buffered_bytes += len(body)
-                self._changed.notify_all()
+                if was_empty:
+                    self._changed.notify_all()
         self._sizes.append(len(body))
         if len(self._sizes) >= min(self._prefetch, _SAMPLE):
             fitting = self._fitting_prefetch(sum(self._sizes) / len(self._sizes))
