@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos guarantees check bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow chaos guarantees check bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -24,6 +24,12 @@ help: ## List the targets
 
 run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
 	@$(BIN)/mesh run $(ARGS)
+
+airflow: .venv/airflow ## Start Airflow on loopback, which ingests and builds as messages come (BROKER=amqp://...)
+	@scripts/airflow start
+
+airflow-stop: ## Stop it, with all that it started
+	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need and run those that everybody runs before a push
 	@$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
@@ -52,11 +58,12 @@ real-orders: .venv/run ## Send 69,659 real purchases through the producers and c
 
 clean-state: ## Forget broker, catalog, warehouse and simulated history
 	@test ! -e "$(STATE)/.git" -a ! -e "$(STATE)/Makefile" || { echo "$(STATE) is no state folder."; exit 1; }
+	@test ! -d "$(STATE)/airflow" || scripts/airflow stop
 	@test ! -d "$(STATE)/rabbitmq" || scripts/rabbitmq stop
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the requirements anew
-	@for name in run test bench; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow test bench; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -73,7 +80,12 @@ lock: .venv/test ## Pin the requirements anew
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e platform
 	@touch $@
 
-.venv/test: .venv/run requirements/test.txt
+.venv/airflow: .venv/run requirements/airflow.txt
+	@echo "Installing Airflow, once: some 400 MB."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/airflow.txt
+	@touch $@
+
+.venv/test: .venv/airflow requirements/test.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
 	@touch $@
 

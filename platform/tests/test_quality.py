@@ -10,7 +10,7 @@ import pytest
 import yaml
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, NeedsAttention
-from mesh_platform.sql_model import check_types
+from mesh_platform.type_check import check_types
 
 from .small_mesh import Place, Sale, small_mesh
 

@@ -16,7 +16,7 @@ from mesh_platform.scaffold import (
     sync_template,
     template_drift,
 )
-from mesh_platform.sql_model import check_types
+from mesh_platform.type_check import check_types
 
 ROOT = Path(__file__).parents[2]
 # The events that have a template, each with the interface that its product implements.
@@ -275,4 +275,4 @@ def test_managed_files_are_the_same_for_each_kind(root: Path) -> None:
         for kind in ("source-aligned", "aggregate", "consumer-aligned")
     ]
     for name in MANAGED[1:]:
-        assert len({(folder / name).read_bytes() for folder in made}) == 1
+        assert len({(folder / name.format(domain=folder.name)).read_bytes() for folder in made}) == 1

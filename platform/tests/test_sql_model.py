@@ -8,7 +8,8 @@ import pytest
 import sqlglot
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError
-from mesh_platform.sql_model import Model, build_order, check_types, driving_inputs, lineage, read_models
+from mesh_platform.sql_model import Model, build_order, driving_inputs, lineage, read_models
+from mesh_platform.type_check import check_types
 
 from .small_mesh import FACT_SQL, Place, small_mesh
 

@@ -39,6 +39,7 @@ _day = click.DateTime(["%Y-%m-%d"])
 @click.option("--days", type=click.IntRange(1, 10_000), help="Days in all.  [default: 28, and one more each time]")
 @click.option("--rates", help="late=0.02,duplicate=0.01,malformed=0.005 are the defaults.")
 @click.option("--domain", "only", help="Produce for this domain alone.")
+@click.option("--publish-only", is_flag=True, help="Leave ingest and build to others, such as Airflow.")
 @format_option
 def run(
     seed: int | None,
@@ -46,6 +47,7 @@ def run(
     days: int | None,
     rates: str | None,
     only: str | None,
+    publish_only: bool,
     output_format: str,
 ) -> None:
     """Produce, ingest and build; then compare every total with the answer key.
@@ -60,16 +62,20 @@ def run(
 
     settings = read_settings()
     mesh = load_mesh(settings.root)
+    start_date, drawn = start.date() if start else None, parse_rates(rates) if rates else None
     products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
     domains = [contract.domain for contract in products.values()]
-    catalog = open_catalog(settings)
     seconds = _Seconds()
     with alone_in(settings), connect(settings.broker) as broker:
-        world = read_progress(settings, seed, start.date() if start else None, parse_rates(rates) if rates else None)
+        world = read_progress(settings, seed, start_date, drawn)
         target = _target(world, domains, days)
         world = note_begun(settings, world, domains, target)
         _set_clock(settings, world)
         broker.declare([queue_of(contract) for contract in products.values()])
+        if publish_only:
+            _publish(settings, only, world, domains, target, output_format)
+            return
+        catalog = open_catalog(settings)
         results: list[Ingested] = []
         published = 0
         with Beside(settings, only, world, target) as company:
@@ -157,6 +163,23 @@ def _target(world: Progress, domains: list[str], days: int | None) -> int:
     ):
         return max(days or 0, unfinished)
     return days or (max(world.days.values()) + 1 if world.days else DEFAULT_DAYS)
+
+
+def _publish(
+    settings: Settings, only: str | None, world: Progress, domains: list[str], target: int, output_format: str
+) -> None:
+    """Publish the days that the domains lack, and say how many events the broker confirmed."""
+    products = len(find_sellers(load_mesh(settings.root), only))
+    published = 0
+    with Beside(settings, only, world, target) as company, progress_bar("produce", None, "events") as advance:
+        for new in company.published(products):
+            published += sum(each.events for each in new)
+            advance(sum(each.events for each in new))
+    note_done(settings, world, domains, target)
+    if output_format == "json":
+        write_json({"published": published})
+    else:
+        write_table([{"published": published}])
 
 
 def _set_clock(settings: Settings, world: Progress) -> None:

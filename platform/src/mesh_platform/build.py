@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
@@ -11,8 +12,9 @@ from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
 from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.releases import Release, make_release
-from mesh_platform.sql_model import build_order, check_types, read_models, upstream
+from mesh_platform.sql_model import build_order, read_models, upstream
 from mesh_platform.table_build import Builder
+from mesh_platform.type_check import check_types
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -26,29 +28,40 @@ def build(
     catalog: Catalog,
     tables: Sequence[str] = (),
     full: bool = False,
+    between: tuple[date, date] | None = None,
+    alone: bool = False,
     on_progress: Callable[[Built], None] | None = None,
     on_release: Callable[[Release], None] | None = None,
 ) -> list[Built]:
     """Bring `tables` and what they are built from, by default all, up to date with their inputs; `full` rebuilds all.
 
-    Of all tables it makes a release, where they are not as in the newest one. A table that another builder moved
-    meanwhile is brought up to date again, and then stands twice in the result.
+    With `between`, the partitions of `tables` that reach into these days (the first and the last, UTC) are then built
+    anew. With `alone`, what `tables` are built from is left as it is. Of all tables it makes a release, where they
+    are not as in the newest one. A table that another builder moved meanwhile is brought up to date again, and then
+    stands twice in the result.
 
-    Raises UsageError for an unknown table and ContractError for faulty SQL, both before anything is built. Raises
-    NeedsAttention at the end, with all failures: a table that failed is as it was, and so is what depends on it; and
-    Unavailable where the lake fails.
+    Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
+    for faulty SQL, both before anything is built. Raises NeedsAttention at the end, with all failures: a table that
+    failed is as it was, and so is what depends on it; and Unavailable where the lake fails.
     """
     problems = check_types(mesh)
     if problems:
         raise ContractError(problems)
     builder = Builder(mesh, catalog, read_models(mesh))
-    done = _build_each(builder, _chosen(builder, tables), full, on_progress)
+    chosen = _chosen(builder, tables, alone)
+    if between:
+        _check_days(builder, tables, between)
+
+    def build_one(name: str) -> Built:
+        return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
+
+    done = _build_each(builder, chosen, build_one, on_progress)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _together(newest))
         except ConflictError:
-            again = _build_each(builder, _chosen(builder, ()), False, None)
+            again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
             continue
@@ -58,8 +71,49 @@ def build(
     return done
 
 
+@answering("the lake fails. Mend the catalog or the storage, then look again.")
+def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[str]:
+    """Those of `tables` that a build would change, or may: by their own inputs, or because one they read is stale.
+
+    Raises ContractError for SQL that cannot be read, NeedsAttention for a table that does not match its contract, and
+    Unavailable.
+    """
+    builder = Builder(mesh, catalog, read_models(mesh))
+    stale: list[str] = []
+    for name in build_order(mesh, builder.models):
+        if name in tables and (
+            any(other in stale for other in upstream(mesh, builder.models, name)) or builder.standing(name) is None
+        ):
+            stale.append(name)
+    return stale
+
+
+@answering("the lake fails. Mend the catalog or the storage; the next build makes the release.")
+def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
+    """Make a release of all tables as they stand, where each is up to date with what it is built from.
+
+    None where one is not, where another builder is at work, or where the newest release is of just this. Raises
+    ContractError for SQL that cannot be read, NeedsAttention for a table that does not match its contract, and
+    Unavailable.
+    """
+    builder = Builder(mesh, catalog, read_models(mesh))
+    standing: dict[str, Built] = {}
+    for name in mesh.contracts:
+        built = builder.standing(name)
+        if built is None:
+            return None
+        standing[name] = built
+    try:
+        return make_release(catalog, _together(standing))
+    except ConflictError:
+        return None
+
+
 def _build_each(
-    builder: Builder, names: Iterable[str], full: bool, on_progress: Callable[[Built], None] | None
+    builder: Builder,
+    names: Iterable[str],
+    build_one: Callable[[str], Built],
+    on_progress: Callable[[Built], None] | None,
 ) -> list[Built]:
     done: list[Built] = []
     failed: dict[str, str] = {}
@@ -69,7 +123,7 @@ def _build_each(
             failed[name] = f"{name}: not built, because {', '.join(blocked)} failed."
             continue
         try:
-            built = builder.build(name, full)
+            built = build_one(name)
         except (NeedsAttention, ContractError, ConflictError) as error:
             failed[name] = str(error)
             continue
@@ -91,7 +145,19 @@ def _together(built: Mapping[str, Built]) -> dict[str, int]:
     return {name: each.snapshot_id for name, each in built.items() if each.snapshot_id is not None}
 
 
-def _chosen(builder: Builder, tables: Sequence[str]) -> list[str]:
+def _check_days(builder: Builder, tables: Sequence[str], between: tuple[date, date]) -> None:
+    first, last = between
+    if first > last:
+        raise UsageError(f"{first} to {last}: the first day comes after the last. Turn them round.")
+    by_time = {name: None for name in builder.models if builder.has_days(name)}
+    for name in tables or ["all tables"]:
+        if name not in by_time:
+            raise UsageError(
+                f"{name}: no table with partitions by time, which alone has days. {offer(name, by_time)}"
+            )
+
+
+def _chosen(builder: Builder, tables: Sequence[str], alone: bool = False) -> list[str]:
     wanted: set[str] = set()
     waiting = list(tables) or list(builder.mesh.contracts)
     while waiting:
@@ -103,5 +169,5 @@ def _chosen(builder: Builder, tables: Sequence[str]) -> list[str]:
             raise UsageError(f"{name}: no such table. {offer(name, builder.mesh.contracts)}")
         if name not in wanted:
             wanted.add(name)
-            waiting += upstream(builder.mesh, builder.models, name)
+            waiting += () if alone else upstream(builder.mesh, builder.models, name)
     return [name for name in build_order(builder.mesh, builder.models) if name in wanted]

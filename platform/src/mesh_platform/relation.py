@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract import Contract, Field, Shape
@@ -15,6 +16,7 @@ from mesh_platform.lake.landing import landing_name, landing_shape
 if TYPE_CHECKING:
     import duckdb
 
+_SPANS = ("day", "month", "year")
 SITES = "mesh.sites"
 _PARTITION_VALUE = {
     "day": "CAST({} AS DATE)",
@@ -87,6 +89,20 @@ def partition_values(shape: Shape, relation: str) -> list[str]:
     return [
         _PARTITION_VALUE[transform].format(f"{relation}.{quoted(column)}") for transform, column in shape.partition
     ]
+
+
+def time_partition(shape: Shape, relation: str) -> str | None:
+    """The SQL of the first partition value of a row of `relation` that is a day, a month or a year, if any."""
+    values = zip(shape.partition, partition_values(shape, relation), strict=True)
+    return next((value for (transform, _), value in values if transform in _SPANS), None)
+
+
+def days_between(shape: Shape, relation: str, first: date, last: date) -> str:
+    """The SQL condition that a row of `relation` lies in a partition by time that reaches into these days."""
+    value = time_partition(shape, relation)
+    span = next(transform for transform, _ in shape.partition if transform in _SPANS)
+    begin, end = (f"date_trunc('{span}', DATE '{day.isoformat()}')" for day in (first, last))
+    return f"{value} BETWEEN {begin} AND {end}"
 
 
 def in_partitions(shape: Shape, relation: str, touched: str) -> str:

@@ -18,7 +18,7 @@ from mesh_platform.domain import Domain, Mesh, load_mesh
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
 
 # The files of a domain's folder that the template owns: the same in each domain but for its name.
-MANAGED = ("__init__.py", "tests/__init__.py", "tests/test_domain.py")
+MANAGED = ("__init__.py", "dags/{domain}_pipelines.py", "tests/__init__.py", "tests/test_domain.py")
 
 
 def propose_answers(root: Path, name: str, given: Mapping[str, str | None]) -> dict[str, str]:
@@ -125,7 +125,8 @@ def _managed_files(mesh: Mesh, domain: Domain) -> dict[Path, str]:
     answers = _defaults(mesh.root) | {"domain": domain.name, "kind": domain.kind, "events": "none"}
     with tempfile.TemporaryDirectory() as folder:
         rendered: Path = template.render_domain(answers, Path(folder))
-        return {domain.folder / name: (rendered / name).read_text(encoding="utf-8") for name in MANAGED}
+        names = [name.format(domain=domain.name) for name in MANAGED]
+        return {domain.folder / name: (rendered / name).read_text(encoding="utf-8") for name in names}
 
 
 def _first_difference(found: str, wanted: str) -> int:

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         le=10**9,
         description="Seconds until a file that no state of its table names is removed; no reader lasts so long.",
     )
+    alerts: str = Field(
+        default="log",
+        description="Who Airflow tells of failures and stale products: log, file:PATH, URLs of Apprise; by spaces.",
+    )
     require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")
 
     flush_lines: int = Field(default=100_000, ge=1, description="Ingest writes at the latest at so many records.")

@@ -1,31 +1,22 @@
-"""SQL models: a contract and its SQL file arrive; inputs, types, lineage and build order leave, or all faults."""
+"""SQL models: a contract and its SQL file arrive; inputs, lineage and build order leave, or all faults."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 
-import duckdb
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import lineage as trace
 
-from mesh_platform.contract import Contract, Field
+from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ContractError, Problem, shown
-from mesh_platform.quality import find_problems
-from mesh_platform.relation import (
-    SITES,
-    create_schemas,
-    relation_shapes,
-    table_definition,
-    tables_behind,
-)
+from mesh_platform.relation import relation_shapes, tables_behind
 from mesh_platform.sql_tree import line_of, name_of, relations, unstable_calls, works_row_by_row
 
 
@@ -49,39 +40,10 @@ def read_models(mesh: Mesh) -> dict[str, Model]:
 
     Raises ContractError with all faults of all files: what keeps a query from being read, and unknown inputs.
     """
-    models, problems = _read_all(mesh)
+    models, problems = find_models(mesh)
     if problems:
         raise ContractError(problems)
     return models
-
-
-def check_types(mesh: Mesh) -> list[Problem]:
-    """Everything wrong with the SQL of the mesh; no data is needed.
-
-    That is what cannot be read, unknown inputs, cycles, and columns that are not those of the contract in name and
-    type. Their order does not matter: a build selects by name. And what is wrong with the SQL of contracts' rules.
-    """
-    models, problems = _read_all(mesh)
-    try:
-        build_order(mesh, models)
-    except ContractError as error:
-        problems += error.problems
-    faulty = {problem.path for problem in problems}
-    with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
-        create_schemas(connection, mesh)
-        for relation, shape in relation_shapes(mesh).items():
-            if relation != SITES:
-                connection.execute(table_definition(relation, shape))
-        connection.execute("SET enable_external_access = false")
-        # There are no rows: to plan well takes longer than to run badly.
-        connection.execute("PRAGMA disable_optimizer")
-        for model in models.values():
-            if model.path not in faulty:
-                problems += _type_problems(model, connection)
-        for contract in (*mesh.contracts.values(), *mesh.interfaces.values()):
-            if contract.table.rules:
-                problems += find_problems(contract, connection)
-    return problems
 
 
 def build_order(mesh: Mesh, models: Mapping[str, Model]) -> list[str]:
@@ -154,7 +116,8 @@ def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def _read_all(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
+def find_models(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
+    """Every model that can be read, by its output's identifier; and all faults that show without running a query."""
     models: dict[str, Model] = {}
     problems: list[Problem] = []
     known = relation_shapes(mesh)
@@ -201,41 +164,3 @@ def _unstable_calls(label: str, tree: exp.Query) -> Iterable[Problem]:
     for call in unstable_calls(tree):
         message = f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build."
         yield Problem(label, line_of(call), message, "Take the time or id from an input's column.")
-
-
-def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[Problem]:
-    try:
-        described = connection.execute(f"DESCRIBE {model.sql}").fetchall()
-    except duckdb.Error as error:
-        text, _, where = str(error).partition("\n\nLINE ")
-        line = re.match(r"\d+", where)
-        message = f"DuckDB says: {' '.join(text.split())}."
-        return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.")]
-    actual = [(row[0], row[1]) for row in described]
-    problems = []
-    lines = {column.alias_or_name: line_of(column) for column in model.tree.selects}
-    wanted = model.contract.table.by_name
-    for name, found in actual:
-        fault = _column_fault(model, wanted.get(name), found)
-        if [other for other, _ in actual].count(name) > 1:
-            fault = ("stands twice in the select.", "Name each column once.")
-        if fault:
-            problems.append(Problem(model.path, lines.get(name, 1), f"column '{name}' {fault[0]}", fault[1]))
-    for name, field in wanted.items():
-        if name not in dict(actual):
-            message = f"column '{name}' ({field.type.duckdb}) of the contract is not selected."
-            fix = f"Select it, or drop it from {model.contract.path}:{field.line}."
-            problems.append(Problem(model.path, line_of(model.tree), message, fix))
-    return problems
-
-
-def _column_fault(model: Model, field: Field | None, found: str) -> tuple[str, str] | None:
-    if field is None:
-        return "is not in the contract.", f"Drop it, or add it to {model.contract.path}:{model.contract.table.line}."
-    if found != field.type.duckdb:
-        where = f"{model.contract.path}:{field.line}"
-        return (
-            f"is {found}; the contract ({where}) says {field.type.name}.",
-            f"Write cast(... as {field.type.duckdb.lower()}) as {field.name}.",
-        )
-    return None

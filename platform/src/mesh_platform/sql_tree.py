@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-import duckdb
 from sqlglot import exp
 
 # What gives another answer for the same rows: a model with it would not be rebuilt to what it was.
@@ -79,6 +78,9 @@ def line_of(node: exp.Expr) -> int:
 
 @cache
 def _duckdb_aggregates() -> frozenset[str]:
+    # Not at the top: who only wants inputs and an order, such as the parser of DAGs, does without.
+    import duckdb
+
     query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
     with duckdb.connect() as connection:
         return frozenset(name for (name,) in connection.execute(query).fetchall())

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ from mesh_platform.relation import (
     SITES,
     content_hash,
     create_schemas,
+    days_between,
     in_partitions,
     interface_unions,
     partition_values,
@@ -54,6 +56,7 @@ from mesh_platform.relation import (
     sites_hash,
     table_shapes,
     tables_behind,
+    time_partition,
     typed,
     union_select,
 )
@@ -62,7 +65,7 @@ from mesh_platform.sql_model import Model, driving_inputs
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import Table
+    from pyiceberg.table import FileScanTask, Table
 
 _ATTEMPTS = 5
 
@@ -96,19 +99,45 @@ class Builder:
                 continue
         return attempt(contract, full)
 
-    def _build_reference(self, contract: Contract, full: bool) -> Built:
+    def build_between(self, name: str, first: date, last: date) -> Built:
+        """Bring one table up to date, then build anew those of its partitions by time that reach into the days from
+        `first` to `last`, both included, UTC. It `has_days`. Raises as `build`.
+        """
+        contract = self.mesh.contracts[name]
+        for _ in range(_ATTEMPTS):
+            self.build(name, False)
+            job, tables = self._model_job(contract)
+            if job.is_current():
+                with suppress(ConflictError):
+                    return self._redo_between(job, tables, first, last)
+        raise ConflictError(f"{name}: others keep building it. Build again.")
+
+    def has_days(self, name: str) -> bool:
+        """Whether the table comes of a model and has partitions by time."""
+        return name in self.models and time_partition(self.mesh.contracts[name].table, "made") is not None
+
+    def standing(self, name: str) -> Built | None:
+        """What the table is built from, where a build of it would do nothing; None where there is something to do."""
+        contract = self.mesh.contracts[name]
+        job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
+        return job.built("noop") if job.is_current() else None
+
+    def _reference_job(self, contract: Contract) -> Job:
         path = self.mesh.domain(contract.domain).reference_path(contract)
-        label = shown(path, self.mesh.root)
-        job = self._job(contract, {label: content_hash(path.read_bytes())}, "")
+        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "")
+
+    def _build_reference(self, contract: Contract, full: bool) -> Built:
+        job = self._reference_job(contract)
         if job.is_current() and not full:
             return job.built("noop")
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
-    def _build_model(self, contract: Contract, full: bool) -> Built:
+    def _model_job(self, contract: Contract) -> tuple[Job, dict[str, Table]]:
+        """The job of a model and the tables that it reads, as they are now."""
         model = self.models[contract.identifier]
         # The output is loaded before its inputs: a commit of somebody else in between then shows as a conflict.
         output = ensure_table(self.catalog, contract.identifier, contract.table)
-        behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+        behind = self._behind(model)
         tables = {
             name: ensure_table(self.catalog, name, self.shapes[name])
             for name in sorted({name for names in behind.values() for name in names})
@@ -116,7 +145,13 @@ class Builder:
         inputs: Inputs = {name: head(table) for name, table in tables.items()}
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
-        job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
+        return self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output), tables
+
+    def _behind(self, model: Model) -> dict[str, tuple[str, ...]]:
+        return {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+
+    def _build_model(self, contract: Contract, full: bool) -> Built:
+        model, (job, tables) = self.models[contract.identifier], self._model_job(contract)
         if job.is_current() and not full:
             return job.built("noop")
         changed = job.changed_inputs()
@@ -126,6 +161,7 @@ class Builder:
         driving = driving_inputs(model)
         if not driving or changed is None or full:
             return self._replace_all(job, self._run(job, model, tables), full)
+        behind = self._behind(model)
         lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
         mapped = {name: tables[name] for relation in driving for name in behind[relation]}
         moved = changed <= mapped.keys() - lookups
@@ -235,15 +271,37 @@ class Builder:
                 self._commit(job, [], audited.rows, held)
             mode: Mode = "incremental" if touched_rows.num_rows else "noop"
             return job.built(mode, len(touched), audited)
-        with registered(self.connection, "mesh_touched", touched_rows):
-            redone_where = in_partitions(job.contract.table, "made", "mesh_touched")
+        return self._redo(job, tables, touched_rows, files, recheck)
+
+    def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
+        shape, model = job.contract.table, self.models[job.contract.identifier]
+        there, made = (days_between(shape, relation, first, last) for relation in ("kept", "made"))
+        columns = ", ".join(quoted(field.name) for field in shape.fields)
+        rows = self.connection.execute(f"SELECT {columns} FROM {_scan(job.output)} AS kept WHERE {there}")
+        # Partitions that lost all their rows are touched too.
+        found = rows.to_arrow_table().cast(_optional(arrow_schema(shape)))
+        touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
+        files = files_in(job.output, partitions_of(job.output, touched_rows))
+        if files is None:
+            return self._replace_all(job, self._run(job, model, tables), True)
+        return self._redo(job, tables, touched_rows, files, recheck=False)
+
+    def _redo(
+        self, job: Job, tables: Mapping[str, Table], rows: pa.Table, files: Iterable[FileScanTask], recheck: bool
+    ) -> Built:
+        """Build the partitions anew that `rows` lie in; `files` are those that lie there now."""
+        shape, model = job.contract.table, self.models[job.contract.identifier]
+        columns = ", ".join(quoted(field.name) for field in shape.fields)
+        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
+        with registered(self.connection, "mesh_touched", rows):
+            redone_where = in_partitions(shape, "made", "mesh_touched")
             redone = self._run(job, model, tables, condition=redone_where)
-            kept += f" WHERE NOT {in_partitions(job.contract.table, 'kept', 'mesh_touched')}"
+            kept += f" WHERE NOT {in_partitions(shape, 'kept', 'mesh_touched')}"
             audited = audit_rows(self.connection, job.contract, job.checks, redone, None, kept, recheck)
             faults.point("build.computed")
             held = self._replace_held(job, audited, "mesh_touched")
         self._commit(job, [task.file for task in files], audited.rows, held)
-        return job.built("rebuild", len(touched), audited)
+        return job.built("rebuild", len(partitions_of(job.output, rows)), audited)
 
     def _changed_rows(
         self, job: Job, driving: Mapping[str, Table]

@@ -35,7 +35,8 @@ from mesh_platform.model_case import Case, read_cases, run_case
 from mesh_platform.producer import batch, find_producer, name_sender, publish, read_csv, sites_of, wrap
 from mesh_platform.relation import quoted, tables_behind
 from mesh_platform.settings import Settings, find_root
-from mesh_platform.sql_model import check_types, read_models
+from mesh_platform.sql_model import read_models
+from mesh_platform.type_check import check_types
 from mesh_platform.validator import validate
 from mesh_platform.view import open_session
 

@@ -5,7 +5,7 @@ Messages arrive at `publish`; deliveries leave through a `Consumer` until each i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -118,6 +118,10 @@ class Broker(Protocol):
 
     def depth(self, queue_name: str) -> int:
         """Messages that wait, or are delivered and not acknowledged where the broker counts these."""
+        ...
+
+    def depths(self, queue_names: Collection[str]) -> dict[str, int]:
+        """The depth of each of these queues that exists, by one look at the broker."""
         ...
 
     def purge(self, queue_name: str) -> int:

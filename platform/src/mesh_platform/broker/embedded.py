@@ -6,7 +6,7 @@ Messages arrive and are confirmed by commit; deliveries leave under a lease of t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -115,6 +115,14 @@ class EmbeddedBroker:
         if not known:
             raise self._unknown(queue_name)
         return int(count)
+
+    def depths(self, queue_names: Collection[str]) -> dict[str, int]:
+        """Messages that wait or are leased, in those of the queues that exist."""
+        with self._file.read() as connection:
+            known = connection.execute("SELECT name FROM queue").fetchall()
+            counted = connection.execute("SELECT queue, count(*) FROM message GROUP BY queue").fetchall()
+        depths = dict.fromkeys((name for (name,) in known), 0) | dict(counted)
+        return {name: depths[name] for name in queue_names if name in depths}
 
     def purge(self, queue_name: str) -> int:
         """Drop what waits in the queue; how many. Raises MeshError for an unknown queue."""

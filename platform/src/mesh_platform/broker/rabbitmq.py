@@ -6,7 +6,7 @@ their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -72,6 +72,20 @@ class RabbitBroker:
         with self._channel() as channel:
             return int(channel.queue_declare(queue_name, passive=True).method.message_count)
 
+    def depths(self, queue_names: Collection[str]) -> dict[str, int]:
+        """The depth of each of these queues that exists, over one connection."""
+        found: dict[str, int] = {}
+        with self._connection() as connection:
+            channel = connection.channel()
+            for name in queue_names:
+                try:
+                    found[name] = int(channel.queue_declare(name, passive=True).method.message_count)
+                except ChannelClosedByBroker as error:
+                    if error.reply_code != 404:
+                        raise
+                    channel = connection.channel()
+        return found
+
     def purge(self, queue_name: str) -> int:
         """Drop what waits in the queue; how many. Raises MeshError for an unknown queue."""
         with self._channel() as channel:
@@ -79,13 +93,18 @@ class RabbitBroker:
 
     @contextmanager
     def _channel(self) -> Iterator[Any]:
+        with self._connection() as connection:
+            yield connection.channel()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
         # Short-lived: a blocking connection that nobody serves would miss its heartbeats.
         try:
             connection = pika.BlockingConnection(self._parameters)
         except (AMQPError, OSError) as error:
             raise explain(error, self._parameters) from error
         try:
-            yield connection.channel()
+            yield connection
         except AMQPError as error:
             raise explain(error, self._parameters) from error
         finally:

@@ -25,7 +25,7 @@ def evolve(product: str, plan: bool, output_format: str) -> None:
     """
     from mesh_platform.lake import evolution
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.sql_model import check_types
+    from mesh_platform.type_check import check_types
 
     settings = read_settings()
     mesh = load_mesh(settings.root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,21 +32,31 @@ if TYPE_CHECKING:
     from mesh_platform.status import TableStatus
 
 
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
 @click.command(short_help="Bring tables up to date with what they are built from.")
 @click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
 @click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
+@click.option("--from", "first", type=_DAY, help="Build partitions of the named tables anew, from this day, UTC.")
+@click.option("--to", "last", type=_DAY, help="The last of these days; by default the first one.")
 @format_option
-def build(tables: tuple[str, ...], full: bool, output_format: str) -> None:
+def build(
+    tables: tuple[str, ...], full: bool, first: datetime | None, last: datetime | None, output_format: str
+) -> None:
     """Build all tables, or those named and what they need. With nothing new it commits nothing.
 
     All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
     """
     from mesh_platform.build import build as build_tables
 
+    if last and not first:
+        raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
+    between = (first.date(), (last or first).date()) if first else None
     _settings, mesh, catalog = _open()
     with progress_bar("build", None, "tables") as advance:
         built = build_tables(
-            mesh, catalog, tables, full, on_progress=lambda _built: advance(1), on_release=show_release
+            mesh, catalog, tables, full, between, on_progress=lambda _built: advance(1), on_release=show_release
         )
     rows = [asdict(each) for each in built]
     if output_format == "json":

@@ -1,0 +1,25 @@
+"""Airflow's DAGs from contracts: the entry file of a domain arrives, its DAGs leave. Nobody else imports airflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mesh_platform.domain import load_mesh
+from mesh_platform.settings import find_root
+from mesh_platform.sql_model import read_models
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+
+def domain_dags(entry_file: str) -> dict[str, DAG]:
+    """The DAGs of the domain whose folder has `entry_file`, domains/<domain>/dags/<file>.py, by their ids.
+
+    Raises ContractError with all faults of the mesh, which Airflow shows as the import error of the file.
+    """
+    from mesh_platform.dags.pipelines import Pipelines
+
+    path = Path(entry_file).resolve()
+    mesh = load_mesh(find_root(path.parent))
+    return Pipelines(mesh, read_models(mesh), mesh.domain(path.parents[1].name)).all()

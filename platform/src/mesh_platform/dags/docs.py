@@ -1,0 +1,69 @@
+"""What people read of a DAG or a task in Airflow's UI: contracts arrive, Markdown leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from mesh_platform.contract import Contract, Shape
+from mesh_platform.domain import Domain, Mesh
+from mesh_platform.errors import shown
+
+
+def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], beside: Sequence[str]) -> str:
+    """The page of a DAG: what it does, whose it is, its products, and the DAGs `beside` it."""
+    owners = domain.owners
+    products = "".join(f"| `{c.identifier}` | {_cell(c.description)} | `{c.path}` |\n" for c in contracts)
+    links = ", ".join(f"[{name}](/dags/{name})" for name in beside)
+    return (
+        f"{what}\n\n**{domain.name}**, {domain.kind}: {domain.description}\n\n"
+        f"{owners.team}; data steward {owners.steward}. "
+        f"Reach them at {owners.contact}, at night at {owners.on_call}.\n\n"
+        f"| product | what it is | contract |\n|---|---|---|\n{products}\nBeside it: {links}.\n"
+    )
+
+
+def event_page(mesh: Mesh, contract: Contract) -> str:
+    """The page of the task that lands a product's events."""
+    assert contract.event is not None, f"{contract.identifier} has no event"
+    head = (
+        f"Lands the events of `{contract.identifier}`: what is valid goes to `{contract.identifier}__raw`, the rest"
+    )
+    return f"{head} to `{contract.identifier}__rejected`.\n\n{_body(mesh, contract, contract.event)}"
+
+
+def table_page(mesh: Mesh, contract: Contract) -> str:
+    """The page of the task that builds a product's table."""
+    domain = mesh.domains[contract.domain]
+    made = domain.product_kind(contract) == "model"
+    source = domain.model_path(contract) if made else domain.reference_path(contract)
+    return (
+        f"Builds `{contract.identifier}` by `{shown(source, mesh.root)}`.\n\n{_body(mesh, contract, contract.table)}"
+    )
+
+
+def _body(mesh: Mesh, contract: Contract, shape: Shape) -> str:
+    promise = f", fresh within {words(contract.freshness)}" if contract.freshness else ""
+    columns = "".join(_column(shape, number) for number in range(len(shape.fields)))
+    return (
+        f"{contract.description}\n\nContract `{contract.path}`, version {contract.version}{promise}.\n\n"
+        f"| column | type | meaning |\n|---|---|---|\n{columns}"
+    )
+
+
+def _column(shape: Shape, number: int) -> str:
+    field = shape.fields[number]
+    marks = [mark for mark, holds in (("key", field.key), ("personal", field.classification == "pii")) if holds]
+    marks += [f"points to `{'.'.join(field.references)}`"] if field.references else []
+    meaning = _cell(field.description) + (f" ({', '.join(marks)})" if marks else "")
+    return f"| `{field.name}` | {field.type.name} | {meaning} |\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def words(span: timedelta) -> str:
+    """A span in whole hours where it is shorter than two days, else in days: `26 hours`, `30 days`."""
+    hours = round(span.total_seconds() / 3600)
+    return f"{hours} hours" if hours % 24 or hours < 48 else f"{hours // 24} days"

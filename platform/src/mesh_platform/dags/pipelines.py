@@ -1,0 +1,240 @@
+"""The five DAGs of a domain: its contracts arrive; ingest, build, maintain, freshness and backfill leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAny,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    SyncCallback,
+    get_current_context,
+    task,
+)
+
+from mesh_platform.contract import Contract
+from mesh_platform.dags import docs, tasks
+from mesh_platform.dags.alert import tell_of_failure, tell_of_stale_product
+from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
+from mesh_platform.dags.newest_event import NewestEvent
+from mesh_platform.domain import Domain, Mesh
+from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.relation import tables_behind, time_partition
+from mesh_platform.sql_model import Model, build_order, upstream
+
+KINDS = ("ingest", "build", "maintain", "freshness", "backfill")
+# When each looks by itself; ingest and build are woken before that by what arrives.
+_NET = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
+_INGEST_SECONDS = 900.0
+_TIMEOUTS = {
+    "ingest": timedelta(seconds=2 * _INGEST_SECONDS),
+    "build": timedelta(hours=2),
+    "maintain": timedelta(hours=2),
+    "freshness": timedelta(minutes=10),
+    "backfill": timedelta(hours=6),
+}
+# No second try mends a contract, its SQL, a table that does not match it, or a wrong name.
+_NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
+
+
+class Pipelines:
+    """Makes the DAGs of one domain of a mesh."""
+
+    def __init__(self, mesh: Mesh, models: dict[str, Model], domain: Domain) -> None:
+        self.mesh, self.models, self.domain = mesh, models, domain
+        self.contracts = [mesh.contracts[n] for n in build_order(mesh, models) if n.startswith(f"{domain.name}.")]
+        self.sent = [contract for contract in domain.contracts.values() if contract.event]
+
+    def all(self) -> dict[str, DAG]:
+        """Every DAG that the domain has a use for, by its id."""
+        makers: dict[Callable[[], DAG], Iterable[object]] = {
+            self.ingest: self.sent,
+            self.build: self.contracts,
+            self.maintain: self.contracts,
+            self.freshness: self.promising(),
+            self.backfill: self.dated(),
+        }
+        made = [make() for make, wanted in makers.items() if wanted]
+        return {dag.dag_id: dag for dag in made}
+
+    def promising(self) -> list[Contract]:
+        """The products whose contracts promise a freshness."""
+        return [contract for contract in self.contracts if contract.freshness and contract.freshness_column]
+
+    def dated(self) -> list[Contract]:
+        """The products that are built by a model into partitions by time."""
+        return [
+            contract
+            for contract in self.contracts
+            if contract.identifier in self.models and time_partition(contract.table, "it") is not None
+        ]
+
+    def ingest(self) -> DAG:
+        """A task for each queue; woken by what waits in any of them."""
+        what = "Lands the events of every queue of the domain, each as soon as messages wait in it."
+        with self._dag("ingest", what, self.sent, AssetAny(*map(queue_asset, self.sent))) as dag:
+            for contract in self.sent:
+                landing = landing_asset(self.mesh, contract)
+                self._task(
+                    contract.table.name,
+                    partial(tasks.ingest_queue, self.mesh, contract, _INGEST_SECONDS),
+                    landing,
+                    inlets=[queue_asset(contract)],
+                    doc_md=docs.event_page(self.mesh, contract),
+                )
+        return dag
+
+    def build(self) -> DAG:
+        """A task for each table, after those of the domain that it reads; woken by the tables of other DAGs."""
+        own = {contract.identifier for contract in self.contracts}
+        read = {name for model in self.models.values() if model.contract.identifier in own for name in model.inputs}
+        tables = {table for relation in read for table in tables_behind(self.mesh, relation)} - own
+        assets = [table_asset(self.mesh, name) for name in sorted(tables)]
+        what = "Builds the tables of the domain, each when what its SQL reads has changed in the lake."
+        with self._dag("build", what, self.contracts, AssetAny(*assets) if assets else None) as dag:
+            choose = self._choice("what_changed", partial(tasks.stale_tables, self.mesh, sorted(own)))
+            release = self._task(
+                "release",
+                partial(tasks.make_release, self.mesh),
+                None,
+                trigger_rule="none_failed_min_one_success",
+            )
+            made = {contract.identifier: self._build_task(contract) for contract in self.contracts}
+            for name, operator in made.items():
+                before = [made[other] for other in upstream(self.mesh, self.models, name) if other in own]
+                [choose, *before] >> operator >> release
+        return dag
+
+    def maintain(self) -> DAG:
+        """Two tasks for a product that events are sent for, else one: each tends what one pool guards."""
+        with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans.", self.contracts) as dag:
+            for contract in self.contracts:
+                groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
+                if contract.event:
+                    landed = [name(contract) for name in (landing_name, rejected_name, removed_name)]
+                    groups.append((landing_name(contract), landed))
+                for pool, names in groups:
+                    self._task(
+                        pool.partition(".")[2],
+                        partial(tasks.tend_tables, self.mesh, names),
+                        None,
+                        pool=pool,
+                        doc_md=f"Tends {', '.join(f'`{name}`' for name in names)}.",
+                    )
+        return dag
+
+    def freshness(self) -> DAG:
+        """A look at the age of each product, and a deadline for each: its newest event and its contract's promise."""
+        promising, owners = self.promising(), self.domain.owners.model_dump()
+        alerts = [
+            DeadlineAlert(
+                name=contract.identifier,
+                reference=NewestEvent(contract.identifier),
+                interval=contract.freshness,
+                callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier, "owners": owners}),
+            )
+            for contract in promising
+        ]
+        what = "Tells the owner of a product whose newest event is older than its contract promises."
+        with self._dag("freshness", what, promising, deadline=alerts) as dag:
+            self._task("ages", partial(tasks.read_ages, self.mesh, promising), None, doc_md=what)
+        return dag
+
+    def backfill(self) -> DAG:
+        """One table's days built anew, as asked for in the UI."""
+        dated = self.dated()
+        params = {
+            "table": Param(
+                dated[0].table.name, enum=[c.table.name for c in dated], description="What to build anew."
+            ),
+            "first_day": Param(type="string", format="date", description="From this day on, UTC."),
+            "last_day": Param(type="string", format="date", description="Up to this day and with it, UTC."),
+        }
+        what = "Builds the partitions of one table anew that reach into a range of days. Trigger it, and say which."
+        with self._dag("backfill", what, dated, params=params) as dag:
+            choose = self._choice("which_table", lambda: [_wanted("table")])
+            for contract in dated:
+                choose >> self._build_task(contract, days=True)
+        return dag
+
+    def _build_task(self, contract: Contract, days: bool = False) -> Any:
+        name = contract.identifier
+
+        def run() -> dict[str, Any]:
+            asked = [date.fromisoformat(_wanted(day)) for day in ("first_day", "last_day")] if days else []
+            return tasks.build_table(self.mesh, name, (asked[0], asked[1]) if asked else None)
+
+        read = upstream(self.mesh, self.models, name)
+        if name in self.models:
+            read = [t for relation in self.models[name].inputs for t in tables_behind(self.mesh, relation)]
+        return self._task(
+            contract.table.name,
+            run,
+            table_asset(self.mesh, name),
+            inlets=[table_asset(self.mesh, other) for other in read],
+            doc_md=docs.table_page(self.mesh, contract),
+            trigger_rule="none_failed",
+        )
+
+    def _dag(
+        self, kind: str, what: str, contracts: Sequence[Contract], wakes: AssetAny | None = None, **more: Any
+    ) -> DAG:
+        name, owners = self.domain.name, self.domain.owners
+        net = CronTriggerTimetable(_NET[kind], timezone="UTC") if kind in _NET else None
+        beside = [f"{name}__{other}" for other in KINDS if other != kind]
+        return DAG(
+            f"{name}__{kind}",
+            description=what,
+            doc_md=docs.dag_page(self.domain, what, contracts, beside),
+            schedule=AssetOrTimeSchedule(timetable=net, assets=wakes) if wakes and net else net,
+            catchup=False,
+            max_active_runs=1,
+            tags={name, self.domain.kind, kind},
+            owner_links={owners.team: f"mailto:{owners.contact}"},
+            default_args={
+                "owner": owners.team,
+                "retries": 4,
+                "retry_delay": timedelta(seconds=30),
+                "retry_exponential_backoff": 2.0,
+                "max_retry_delay": timedelta(minutes=15),
+                "retry_policy": ExceptionRetryPolicy([RetryRule(_NO_USE, RetryAction.FAIL)]),
+                "execution_timeout": _TIMEOUTS[kind],
+                "on_failure_callback": tell_of_failure,
+            },
+            **more,
+        )
+
+    def _task(self, name: str, run: Callable[[], Any], outlet: Asset | None, **more: Any) -> Any:
+        """A task that writes the table of `outlet`, if any: alone at it, and telling what it did to it."""
+
+        def call() -> Any:
+            result = run()
+            if outlet:
+                get_current_context()["outlet_events"][outlet].extra = tasks.asset_facts(result)
+            return result
+
+        pool = {"pool": outlet.name, "outlets": [outlet]} if outlet else {}
+        return task(task_id=name, multiple_outputs=False, **pool, **more)(call)()
+
+    def _choice(self, name: str, choose: Callable[[], list[str]]) -> Any:
+        """A task that lets those tasks after it run whose tables it finds, and skips the others."""
+
+        def call() -> list[str]:
+            return [table.partition(".")[2] or table for table in choose()]
+
+        return task.branch(task_id=name)(call)()
+
+
+def _wanted(name: str) -> str:
+    return str(get_current_context()["params"][name])

@@ -1,0 +1,157 @@
+"""What the tasks of the DAGs do: a mesh and a name arrive; the lake is brought on, and what was done leaves.
+
+Each is the same call that the command line makes. The lake is imported where it is used, so that reading the DAGs
+takes none of it. Whatever ends a task half-way, the next run takes up: ingest acknowledges only what is committed,
+and what is to be built is read from the lake, not from Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from mesh_platform.broker import connect, queue_of
+from mesh_platform.contract import Contract
+from mesh_platform.domain import Mesh
+from mesh_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+log = logging.getLogger(__name__)
+# It tells of each file that it opens.
+logging.getLogger("pyiceberg").setLevel(logging.WARNING)
+
+
+def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str, Any]:
+    """Land what waits in the product's queue, at most for so long; what was done, as `mesh ingest` says it.
+
+    Skips where nothing waits. Raises as `mesh_platform.ingest.ingest`.
+    """
+    settings = Settings(root=mesh.root)
+    queue = queue_of(contract)
+    with connect(settings.broker) as broker:
+        broker.declare([queue])
+        if not broker.depth(queue.name):
+            raise AirflowSkipException(f"{queue.name}: nothing waits.")
+        from mesh_platform.ingest import Limits, ingest
+        from mesh_platform.lake.catalog import open_catalog
+
+        (result,) = ingest(
+            open_catalog(settings),
+            broker,
+            [contract],
+            settings.now,
+            until_empty=True,
+            max_seconds=max_seconds,
+            progress=lambda written: log.info("%s: %s records written.", queue.name, written),
+            limits=Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
+        )
+    if not result.deliveries:
+        raise AirflowSkipException(f"{queue.name}: others took what waited.")
+    if result.dead_lettered:
+        log.warning(
+            "%s: %s messages were given up on. mesh ingest %s --dead-letters",
+            queue.name,
+            result.dead_lettered,
+            queue.name,
+        )
+    return asdict(result)
+
+
+def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
+    """Those of the tables that a build would change, by the lake alone. Skips where there is none."""
+    from mesh_platform.build import stale_tables as find_stale
+
+    found = find_stale(mesh, _catalog(mesh), names)
+    log.info("To be built: %s.", ", ".join(found) or "nothing; all is up to date")
+    return found
+
+
+def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None) -> dict[str, Any]:
+    """Bring one table up to date with its inputs as they are, and with `between` build these days of it anew.
+
+    Skips where nothing is new. Raises as `mesh_platform.build.build`.
+    """
+    from mesh_platform.build import build
+
+    catalog = _catalog(mesh)
+    (built,) = build(mesh, catalog, [name], between=between, alone=True)
+    for words in built.warnings:
+        log.warning("%s: %s", name, words)
+    if built.held:
+        log.warning("%s: %s rows held back in %s__held; held_reason says why.", name, built.held, name)
+    if built.mode == "noop":
+        raise AirflowSkipException(f"{name}: up to date already.")
+    return {**asdict(built), "newest_event": _newest_event(catalog, mesh.contracts[name])}
+
+
+def make_release(mesh: Mesh) -> str | None:
+    """Make a release of all tables where all are up to date; its name. Skips where there is none to make."""
+    from mesh_platform.build import release_standing
+
+    release = release_standing(mesh, _catalog(mesh))
+    if release is None:
+        raise AirflowSkipException("No release: a table waits to be built, or the newest release is of just this.")
+    return release.name
+
+
+def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Tend those of the tables that are there, as `mesh maintain` does. Raises NeedsAttention for what failed."""
+    from mesh_platform.errors import NeedsAttention
+    from mesh_platform.lake.catalog import find_table
+    from mesh_platform.maintain import maintain
+
+    settings, catalog = Settings(root=mesh.root), _catalog(mesh)
+    there = [name for name in names if find_table(catalog, name) is not None]
+    if not there:
+        raise AirflowSkipException(f"{', '.join(names)}: not there yet.")
+    done = maintain(mesh, catalog, there, orphan_age=timedelta(seconds=settings.orphan_age_s))
+    failed = [f"{each.table}: {each.skipped}" for each in done if each.failed]
+    if failed:
+        raise NeedsAttention("\n".join(failed))
+    return [asdict(each) for each in done]
+
+
+def read_ages(mesh: Mesh, contracts: Sequence[Contract]) -> list[dict[str, Any]]:
+    """How old the newest event of each product is, beside what its contract promises, in seconds."""
+    now, catalog = Settings(root=mesh.root).now(), _catalog(mesh)
+    rows = []
+    for contract in contracts:
+        assert contract.freshness, f"{contract.identifier} promises no freshness"
+        at = _newest_event(catalog, contract)
+        promise = int(contract.freshness.total_seconds())
+        age = int((now - datetime.fromisoformat(at)).total_seconds()) if at else None
+        rows.append({"table": contract.identifier, "newest_event": at, "age_s": age})
+        rows[-1] |= {"promise_s": promise, "fresh": age is not None and age <= promise}
+        log.info("%s: newest event %s, %s s old; promised: %s s.", contract.identifier, at, age, promise)
+    return rows
+
+
+def asset_facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what ingest or a build did, what the event of the table's asset carries."""
+    names = ["snapshot_id", "deliveries", "quarantined", "duplicates", "dead_lettered"]
+    names += ["mode", "partitions", "held", "newest_event"]
+    rows = result["appended"] if "appended" in result else result["rows"]
+    return {"rows": rows, **{name: result[name] for name in names if name in result}}
+
+
+def _newest_event(catalog: Catalog, contract: Contract) -> str | None:
+    """The time of the newest event in a product's table, ISO in UTC; None where it has none."""
+    from mesh_platform.lake.bounds import newest
+    from mesh_platform.lake.catalog import find_table
+
+    table = find_table(catalog, contract.identifier) if contract.freshness_column else None
+    at = newest(table, str(contract.freshness_column)) if table else None
+    return at.isoformat() if at else None
+
+
+def _catalog(mesh: Mesh) -> Catalog:
+    from mesh_platform.lake.catalog import open_catalog
+
+    return open_catalog(Settings(root=mesh.root))
