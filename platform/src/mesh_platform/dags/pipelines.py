@@ -84,15 +84,7 @@ class Pipelines:
         """A task for each queue; woken by what waits in any of them."""
         what = "Lands the events of every queue of the domain, each as soon as messages wait in it."
         with self._dag("ingest", what, self.sent, AssetAny(*map(queue_asset, self.sent))) as dag:
-            for contract in self.sent:
-                landing = landing_asset(self.mesh, contract)
-                self._task(
-                    contract.table.name,
-                    partial(tasks.ingest_queue, self.mesh, contract, _INGEST_SECONDS),
-                    landing,
-                    inlets=[queue_asset(contract)],
-                    doc_md=docs.event_page(self.mesh, contract),
-                )
+            self._register([self._ingest_task(contract) for contract in self.sent])
         return dag
 
     def build(self) -> DAG:
@@ -104,16 +96,11 @@ class Pipelines:
         what = "Builds the tables of the domain, each when what its SQL reads has changed in the lake."
         with self._dag("build", what, self.contracts, AssetAny(*assets) if assets else None) as dag:
             choose = self._choice("what_changed", partial(tasks.stale_tables, self.mesh, sorted(own)))
-            release = self._task(
-                "release",
-                partial(tasks.make_release, self.mesh),
-                None,
-                trigger_rule="none_failed_min_one_success",
-            )
             made = {contract.identifier: self._build_task(contract) for contract in self.contracts}
             for name, operator in made.items():
                 before = [made[other] for other in upstream(self.mesh, self.models, name) if other in own]
-                [choose, *before] >> operator >> release
+                [choose, *before] >> operator
+            self._register([*made.values()], builds=True)
         return dag
 
     def maintain(self) -> DAG:
@@ -167,6 +154,31 @@ class Pipelines:
             for contract in dated:
                 choose >> self._build_task(contract, days=True)
         return dag
+
+    def _ingest_task(self, contract: Contract) -> Any:
+        return self._task(
+            contract.table.name,
+            partial(tasks.ingest_queue, self.mesh, contract, _INGEST_SECONDS),
+            landing_asset(self.mesh, contract),
+            inlets=[queue_asset(contract)],
+            doc_md=docs.event_page(self.mesh, contract),
+        )
+
+    def _register(self, operators: list[Any], builds: bool = False) -> None:
+        """A task after all of them, whatever became of them, that tells what they wrote; none waits for it.
+
+        As a teardown it does not count for the state of the run, which is that of the work.
+        """
+
+        def run() -> dict[str, Any]:
+            pull = get_current_context()["ti"].xcom_pull
+            results = [(operator.operator, pull(task_ids=operator.operator.task_id)) for operator in operators]
+            facts = {made.outlets[0].name: tasks.asset_facts(result) for made, result in results if result}
+            written = {table: fact["rows"] for table, fact in facts.items()}
+            return tasks.register(self.mesh, self.models, written, builds)
+
+        what = "Tells of the tables that were written and what they come of."
+        operators >> self._task("register", run, None, doc_md=what, retries=1).as_teardown()
 
     def _build_task(self, contract: Contract, days: bool = False) -> Any:
         name = contract.identifier

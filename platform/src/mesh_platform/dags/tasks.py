@@ -23,6 +23,8 @@ from mesh_platform.settings import Settings
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.sql_model import Model
+
 log = logging.getLogger(__name__)
 # It tells of each file that it opens.
 logging.getLogger("pyiceberg").setLevel(logging.WARNING)
@@ -91,14 +93,24 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
     return {**asdict(built), "newest_event": _newest_event(catalog, mesh.contracts[name])}
 
 
-def make_release(mesh: Mesh) -> str | None:
-    """Make a release of all tables where all are up to date; its name. Skips where there is none to make."""
-    from mesh_platform.build import release_standing
+def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
+    """Tell of the datasets that were written (rows by table) and what they come of, by OpenLineage.
 
-    release = release_standing(mesh, _catalog(mesh))
-    if release is None:
-        raise AirflowSkipException("No release: a table waits to be built, or the newest release is of just this.")
-    return release.name
+    After `builds` it also makes a release of all tables, where all are up to date. Skips where nothing was written.
+    """
+    if not written:
+        raise AirflowSkipException("Nothing was written.")
+    from mesh_platform.metadata.openlineage import tell
+
+    release = None
+    if builds:
+        from mesh_platform.build import release_standing
+
+        made = release_standing(mesh, _catalog(mesh))
+        release = made.name if made else None
+        log.info("Release: %s.", release or "none; a table waits to be built, or the newest one is of just this")
+    tell(Settings(root=mesh.root), mesh, models, written)
+    return {"release": release, "datasets": [*written]}
 
 
 def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:

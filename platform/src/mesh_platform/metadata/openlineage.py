@@ -1,0 +1,124 @@
+"""Datasets and lineage as OpenLineage has them: what was written to tables arrives, one event for each leaves.
+
+Where they go is OpenLineage's own setting (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, openlineage.yml; see
+https://openlineage.io/docs/client/python), and without one the file lineage.jsonl of the state folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from openlineage.client import OpenLineageClient
+from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import (
+    column_lineage_dataset,
+    documentation_dataset,
+    output_statistics_output_dataset,
+    ownership_dataset,
+    schema_dataset,
+)
+from openlineage.client.uuid import generate_new_uuid
+
+from mesh_platform.broker import queue_of
+from mesh_platform.contract import Contract, Shape
+from mesh_platform.domain import Mesh
+from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.relation import SITES, tables_behind
+from mesh_platform.settings import Settings
+from mesh_platform.sql_model import Model, lineage
+
+NAMESPACE = "mesh"
+
+
+def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]) -> list[RunEvent]:
+    """Send an event for each table in `written` (rows by table: a product's or its landing table); the events.
+
+    Raises what the transport raises.
+    """
+    sent = {landing_name(c): c for c in mesh.contracts.values() if c.event}
+    made = []
+    for table, rows in written.items():
+        if table in sent:
+            queue = InputDataset(_namespace(settings.broker), queue_of(sent[table]).name)
+            made.append(_event(mesh, sent[table], landing_shape(sent[table]), table, rows, [queue], {}))
+        else:
+            contract = mesh.contracts[table]
+            read = models[table].inputs if table in models else ()
+            tables = sorted({name for relation in read for name in tables_behind(mesh, relation)})
+            inputs = [InputDataset(NAMESPACE, name) for name in tables]
+            columns = _columns(mesh, models[table]) if table in models else {}
+            made.append(_event(mesh, contract, contract.table, table, rows, inputs, columns))
+    client = _client(settings.state_dir)
+    for event in made:
+        client.emit(event)
+    client.close()
+    return made
+
+
+def _event(
+    mesh: Mesh,
+    contract: Contract,
+    shape: Shape,
+    table: str,
+    rows: int,
+    inputs: list[InputDataset],
+    columns: dict[str, column_lineage_dataset.Fields],
+) -> RunEvent:
+    owners = mesh.domains[contract.domain].owners
+    facets = {
+        "schema": schema_dataset.SchemaDatasetFacet(
+            [schema_dataset.SchemaDatasetFacetFields(f.name, f.type.name, f.description) for f in shape.fields]
+        ),
+        "documentation": documentation_dataset.DocumentationDatasetFacet(shape.description),
+        "ownership": ownership_dataset.OwnershipDatasetFacet(
+            [ownership_dataset.Owner(owners.team, "team"), ownership_dataset.Owner(owners.steward, "steward")]
+        ),
+    }
+    if columns:
+        facets["columnLineage"] = column_lineage_dataset.ColumnLineageDatasetFacet(columns)
+    counted = {"outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows)}
+    return RunEvent(
+        eventTime=datetime.now(UTC).isoformat(),
+        producer=f"urn:{NAMESPACE}",
+        run=Run(str(generate_new_uuid())),
+        job=Job(NAMESPACE, table),
+        eventType=RunState.COMPLETE,
+        inputs=inputs,
+        outputs=[OutputDataset(NAMESPACE, table, counted, facets=facets)],
+    )
+
+
+def _columns(mesh: Mesh, model: Model) -> dict[str, column_lineage_dataset.Fields]:
+    """The columns that each column comes of; of an interface, those of every table behind it."""
+    return {
+        column: column_lineage_dataset.Fields(
+            [
+                column_lineage_dataset.InputField(NAMESPACE, table, source)
+                for relation, source in sources
+                if relation != SITES
+                for table in tables_behind(mesh, relation)
+            ]
+        )
+        for column, sources in lineage(model, mesh).items()
+    }
+
+
+def _namespace(url: str) -> str:
+    """The broker's address without user and password."""
+    parts = urlsplit(url)
+    return (
+        f"{parts.scheme}://{parts.hostname}:{parts.port or 5672}"
+        if parts.hostname
+        else f"{parts.scheme}://{parts.path}"
+    )
+
+
+def _client(folder: Path) -> OpenLineageClient:
+    if any(name.startswith("OPENLINEAGE") for name in os.environ) or Path("openlineage.yml").exists():
+        return OpenLineageClient()
+    file = {"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True}
+    return OpenLineageClient(config={"transport": file})

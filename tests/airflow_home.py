@@ -1,0 +1,71 @@
+"""An Airflow of a test's own: a state folder arrives; what its DAGs are, and what a run of one did, leaves.
+
+Airflow is imported in processes of its own, which read the settings that they begin with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conftest import State
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class AirflowHome:
+    """Airflow's home in the folder of a state, on the mesh of that state."""
+
+    state: State
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to run Airflow here."""
+        kept = {name: value for name, value in self.state.environment.items() if not name.startswith("AIRFLOW")}
+        return {
+            **kept,
+            "AIRFLOW_HOME": str(self.state.folder / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(self._ask("deployment", "bundles", {})),
+            "PYTHONPATH": os.pathsep.join([str(_HERE), os.environ.get("PYTHONPATH", "")]),
+        }
+
+    def graph(self) -> Any:
+        """The DAGs of all bundles, and what reading them took; see dag_graph.py."""
+        return self._call([sys.executable, "-m", "dag_graph"])
+
+    def run(self, *runs: dict[str, Any]) -> list[Any]:
+        """Run DAGs, one after the other, by `dag.test()`; see dag_runs.py for what a run is and what comes of it."""
+        return list(self._call([sys.executable, "-m", "dag_runs"], json.dumps(runs)))
+
+    def copy_database(self, migrated: Path) -> None:
+        """Begin with a database that is migrated already."""
+        folder = self.state.folder / "airflow"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(migrated, folder / "airflow.db")
+
+    def migrate(self) -> Path:
+        """Make the database; its file."""
+        self._call([str(Path(sys.executable).with_name("airflow")), "db", "migrate"], reads=False)
+        return self.state.folder / "airflow" / "airflow.db"
+
+    def _ask(self, module: str, word: str, more: dict[str, str]) -> Any:
+        command = [sys.executable, "-m", f"mesh_platform.dags.{module}", word]
+        environment = {**self.state.environment, **more}
+        return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+
+    def _call(self, command: list[str], given: str = "", reads: bool = True) -> Any:
+        done = subprocess.run(command, env=self.environment, input=given, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, (
+            f"{command}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        )
+        # Airflow logs to stdout, too.
+        return json.loads(done.stdout.rpartition("\n===\n")[2]) if reads else None

@@ -1,0 +1,201 @@
+"""The DAGs of the repository's own mesh: what they are, and what their tasks do to a real lake, without a server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_home import AirflowHome
+from mesh_platform.broker import connect
+
+from conftest import ROOT, State, new_state
+
+SNAPSHOT = ROOT / "tests" / "dag_graph.txt"
+DAYS = 2
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as Airflow begins with it."""
+    return AirflowHome(new_state(tmp_path_factory.mktemp("migrated"))).migrate()
+
+
+@pytest.fixture(scope="module")
+def home(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
+    """An Airflow beside a broker with events of some days, of which a part is malformed."""
+    home = AirflowHome(new_state(tmp_path_factory.mktemp("home")))
+    home.copy_database(migrated)
+    home.state.mesh("run", "--days", DAYS, "--rates", "malformed=0.01", "--publish-only")
+    return home
+
+
+@pytest.fixture(scope="module")
+def runs(home: AirflowHome) -> dict[str, Any]:
+    """What runs of the DAGs of one domain did, in this order."""
+    days = {"table": "orders_north", "first_day": "2025-10-01", "last_day": "2025-10-01"}
+    wanted = {
+        "early": {"dag": "north_warehouse__freshness"},
+        "ingest": {"dag": "north_warehouse__ingest"},
+        "build": {"dag": "north_warehouse__build"},
+        "ingest again": {"dag": "north_warehouse__ingest"},
+        "build again": {"dag": "north_warehouse__build"},
+        "maintain": {"dag": "north_warehouse__maintain"},
+        "backfill": {"dag": "north_warehouse__backfill", "conf": days},
+        "freshness": {"dag": "north_warehouse__freshness"},
+    }
+    return dict(zip(wanted, home.run(*wanted.values()), strict=True))
+
+
+def test_the_graph_is_the_reviewed_one_and_reading_it_loads_nothing_of_the_lake(
+    tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    found = AirflowHome(make_state(tmp_path)).graph()
+    assert found["errors"] == {}
+    assert found["loaded"] == []
+    assert found["text"] == SNAPSHOT.read_text(encoding="utf-8"), "see tests/dag_graph.py on how to write it anew"
+
+
+def test_a_broken_contract_is_the_import_error_of_every_bundle(
+    mesh_copy: Path, make_state: Callable[..., State]
+) -> None:
+    contract = mesh_copy / "domains/east_warehouse/contracts/orders_east.odcs.yaml"
+    contract.write_text(contract.read_text().replace("name: orders_east", "nam: orders_east", 1))
+    found = subprocess.run(
+        [sys.executable, "-m", "mesh_platform.dags.deployment", "bundles"],
+        env=make_state(mesh_copy / "state", mesh_copy).environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1
+    assert "domains/east_warehouse/contracts/orders_east.odcs.yaml:" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_ingest_lands_each_queue_and_counts_what_is_malformed(home: AirflowHome, runs: dict[str, Any]) -> None:
+    run = runs["ingest"]
+    assert run["state"] == "success", run["raised"]
+    status = {row["table"]: row for row in home.state.json("status")}
+    landed = {name: event for name, event in run["events"].items() if name.endswith("__raw")}
+    assert "north_warehouse.orders_north__raw" in landed
+    for name, event in landed.items():
+        table = status[name]
+        assert (event["snapshot_id"], event["rows"]) == (table["snapshot_id"], table["rows"])
+        assert event["deliveries"] == event["rows"] + event["quarantined"] + event["duplicates"]
+        assert event["quarantined"] == status[name.replace("__raw", "__rejected")]["rows"]
+    assert sum(event["quarantined"] for event in landed.values()) > 0
+    assert sum(event["duplicates"] for event in landed.values()) > 0
+
+
+def test_an_empty_queue_skips_and_wakes_nobody(runs: dict[str, Any]) -> None:
+    run = runs["ingest again"]
+    assert run["state"] == "success"
+    assert {state for task, state in run["tasks"].items()} == {"skipped"}
+    assert run["events"] == {}
+
+
+def test_build_makes_what_the_command_line_would_make_and_nothing_twice(
+    home: AirflowHome, runs: dict[str, Any]
+) -> None:
+    run = runs["build"]
+    assert run["state"] == "success", run["raised"]
+    assert run["tasks"]["orders_north"] == "success"
+    assert run["events"]["north_warehouse.orders_north"]["rows"] == status_of(home, "orders_north")["rows"] > 0
+    # Nobody told of new events: what there is to do, the lake says.
+    again = runs["build again"]
+    assert {state for task, state in again["tasks"].items() if task != "what_changed"} == {"skipped"}
+    assert again["events"] == {}
+    modes = {row["table"]: row["mode"] for row in home.state.json("build", "north_warehouse.orders_north")}
+    assert modes["north_warehouse.orders_north"] == "noop"
+
+
+def test_a_backfill_builds_the_days_of_one_table_anew(home: AirflowHome, runs: dict[str, Any]) -> None:
+    run = runs["backfill"]
+    assert run["state"] == "success", run["raised"]
+    assert {task for task, state in run["tasks"].items() if state == "success"} == {"which_table", "orders_north"}
+    event = run["events"]["north_warehouse.orders_north"]
+    assert (event["mode"], event["partitions"]) == ("rebuild", 1)
+    assert event["snapshot_id"] != runs["build"]["events"]["north_warehouse.orders_north"]["snapshot_id"]
+    rows = home.state.json("query", "select count(*) as n from north_warehouse.orders_north")
+    assert rows[0]["n"] == runs["build"]["events"]["north_warehouse.orders_north"]["rows"]
+
+
+def test_maintain_tends_each_table_once(runs: dict[str, Any]) -> None:
+    run = runs["maintain"]
+    assert run["state"] == "success", run["raised"]
+    tended = [row["table"] for rows in run["returned"].values() for row in rows]
+    assert len(tended) == len(set(tended))
+    assert {"north_warehouse.orders_north", "north_warehouse.orders_north__raw"} <= set(tended)
+    assert "north_warehouse.orders_north__rejected" in tended
+
+
+def test_a_deadline_counts_from_the_newest_event_that_was_built(home: AirflowHome, runs: dict[str, Any]) -> None:
+    promise = timedelta(days=1)
+    row = status_of(home, "orders_north")
+    left = datetime.fromisoformat(runs["freshness"]["deadlines"]["north_warehouse.orders_north"]) - datetime.now(UTC)
+    # The state's clock stands still, the machine's does not.
+    assert timedelta(0) <= promise - timedelta(seconds=row["lag_s"]) - left < timedelta(minutes=10)
+    # What nobody has built yet has the promised time from when Airflow came to know it.
+    begun = datetime.fromisoformat(runs["early"]["deadlines"]["north_warehouse.orders_north"]) - datetime.now(UTC)
+    assert timedelta(0) <= promise - begun < timedelta(minutes=10)
+    (age,) = [row for row in runs["freshness"]["returned"]["ages"] if row["table"] == "north_warehouse.orders_north"]
+    assert (age["fresh"], age["age_s"]) == (True, row["lag_s"])
+
+
+def test_what_was_written_is_told_by_openlineage(home: AirflowHome, runs: dict[str, Any]) -> None:
+    assert "north_warehouse.orders_north__raw" in runs["ingest"]["returned"]["register"]["datasets"]
+    events = [json.loads(line) for line in (home.state.folder / "lineage.jsonl").read_text().splitlines()]
+    of_table = {event["outputs"][0]["name"]: event for event in events}
+    landing, product = (of_table[f"north_warehouse.orders_north{part}"] for part in ("__raw", ""))
+    assert [(found["name"], found["namespace"][:6]) for found in landing["inputs"]] == [
+        ("north_warehouse.orders_north", "sqlite")
+    ]
+    assert [found["name"] for found in product["inputs"]] == [
+        "north_warehouse.exchange_rates",
+        "north_warehouse.orders_north__raw",
+    ]
+    facets = product["outputs"][0]["facets"]
+    assert [owner["name"] for owner in facets["ownership"]["owners"]] == ["North Ops", "Ada Okafor"]
+    sources = {
+        (found["name"], found["field"]) for found in facets["columnLineage"]["fields"]["amount_usd"]["inputFields"]
+    }
+    assert ("north_warehouse.orders_north__raw", "amount") in sources
+
+
+def status_of(home: AirflowHome, table: str) -> dict[str, Any]:
+    """The row of `mesh status` of a table of the domain."""
+    return next(row for row in home.state.json("status") if row["table"] == f"north_warehouse.{table}")
+
+
+def test_a_table_that_does_not_match_its_contract_is_red_and_acknowledges_nothing(
+    migrated: Path, mesh_copy: Path, make_state: Callable[..., State]
+) -> None:
+    state = make_state(mesh_copy / ".mesh", mesh_copy)
+    home = AirflowHome(state)
+    home.copy_database(migrated)
+    for days in (1, 2):
+        state.mesh("run", "--days", days, "--domain", "south_warehouse", "--publish-only")
+        if days == 1:
+            state.mesh("ingest", "south_warehouse.orders_south", "--until-empty")
+    contract = mesh_copy / "domains/south_warehouse/contracts/orders_south.odcs.yaml"
+    note = "- {name: note, logicalType: string, physicalType: string, required: true, description: X., examples: [x]}"
+    contract.write_text(contract.read_text().replace("    properties:\n", f"    properties:\n      {note}\n", 1))
+    waiting = depth(state, "south_warehouse.orders_south")
+    (run,) = home.run({"dag": "south_warehouse__ingest"})
+    assert run["state"] == "failed"
+    assert (run["tasks"]["orders_south"], run["tasks"]["inventory_south"]) == ("failed", "success")
+    assert "orders_south__raw: the table lacks note (string), which is required" in run["raised"]["orders_south"]
+    assert "Put the contract back as it was, or publish the change as version 2" in run["raised"]["orders_south"]
+    assert depth(state, "south_warehouse.orders_south") == waiting > 0
+
+
+def depth(state: State, queue: str) -> int:
+    """How many messages wait in a queue."""
+    with connect(state.settings.broker) as broker:
+        return broker.depth(queue)
