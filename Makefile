@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow chaos guarantees check bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees check bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -32,10 +32,13 @@ airflow-stop: ## Stop it, with all that it started
 	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need and run those that everybody runs before a push
-	@$(BIN)/pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal -m "not slow and not e2e" $(ARGS)
 
 test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
 	@$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
+
+test-e2e: .venv/test ## Run those that start Airflow with its scheduler: a burst, a kill, a look at its pages
+	@$(BIN)/pytest -m e2e $(ARGS)
 
 chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); goes on where it stopped, keeps count
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
@@ -89,6 +92,6 @@ lock: .venv/test ## Pin the requirements anew
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
 	@touch $@
 
-.venv/bench: .venv/run requirements/bench.txt
+.venv/bench: .venv/airflow requirements/bench.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/bench.txt
 	@touch $@

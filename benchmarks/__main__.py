@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import commits, dedupe, incremental_build, latency, memory, stages, star_queries, throughput
+from benchmarks import commits, dag_parsing, dedupe, incremental_build, latency, memory, stages, star_queries, throughput
 from benchmarks.figures import Bench, console, show_figures, write_json, write_page, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "stages": stages.measure,
     "incremental_build": incremental_build.measure,
     "star_queries": star_queries.measure,
+    "dag_parsing": dag_parsing.measure,
 }
 
 # Rewritten where all is measured at its whole size.

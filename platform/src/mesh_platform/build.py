@@ -44,11 +44,13 @@ def build(
     for faulty SQL, both before anything is built. Raises NeedsAttention at the end, with all failures: a table that
     failed is as it was, and so is what depends on it; and Unavailable where the lake fails.
     """
-    problems = check_types(mesh)
-    if problems:
+    # Where only some are wanted, what is wrong with the others keeps nobody waiting.
+    if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
     builder = Builder(mesh, catalog, read_models(mesh))
     chosen = _chosen(builder, tables, alone)
+    if tables and (problems := check_types(mesh, chosen)):
+        raise ContractError(problems)
     if between:
         _check_days(builder, tables, between)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import duckdb
 
-from mesh_platform.contract import Field
+from mesh_platform.contract import Contract, Field
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.quality import find_problems
@@ -15,12 +16,14 @@ from mesh_platform.sql_model import Model, build_order, find_models
 from mesh_platform.sql_tree import line_of
 
 
-def check_types(mesh: Mesh) -> list[Problem]:
-    """Everything wrong with the SQL of the mesh; no data is needed.
+def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Problem]:
+    """Everything wrong with the SQL of the mesh, or with that of some `tables`; no data is needed.
 
-    That is what cannot be read, unknown inputs, cycles, and columns that are not those of the contract in name and
-    type. Their order does not matter: a build selects by name. And what is wrong with the SQL of contracts' rules.
+    That is what cannot be read, unknown inputs and cycles, of all SQL; and columns that are not those of the contract
+    in name and type, and rules that cannot be run, of these tables. The order of columns does not matter: a build
+    selects by name.
     """
+    checked = [c for c in (*mesh.contracts.values(), *mesh.interfaces.values()) if _is_in(c, tables)]
     models, problems = find_models(mesh)
     try:
         build_order(mesh, models)
@@ -29,19 +32,24 @@ def check_types(mesh: Mesh) -> list[Problem]:
     faulty = {problem.path for problem in problems}
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         create_schemas(connection, mesh)
+        chosen = [model for model in models.values() if _is_in(model.contract, tables) and model.path not in faulty]
+        read = {relation for model in chosen for relation in model.inputs}
         for relation, shape in relation_shapes(mesh).items():
-            if relation != SITES:
+            if relation in read and relation != SITES:
                 connection.execute(table_definition(relation, shape))
         connection.execute("SET enable_external_access = false")
         # There are no rows: to plan well takes longer than to run badly.
         connection.execute("PRAGMA disable_optimizer")
-        for model in models.values():
-            if model.path not in faulty:
-                problems += _type_problems(model, connection)
-        for contract in (*mesh.contracts.values(), *mesh.interfaces.values()):
+        for model in chosen:
+            problems += _type_problems(model, connection)
+        for contract in checked:
             if contract.table.rules:
                 problems += find_problems(contract, connection)
     return problems
+
+
+def _is_in(contract: Contract, tables: Collection[str] | None) -> bool:
+    return tables is None or contract.identifier in tables
 
 
 def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[Problem]:

@@ -1,0 +1,137 @@
+"""Airflow with a scheduler of its own: messages arrive at the broker, facts are there, and nobody lent a hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acme_world.beside import compute_keys
+from acme_world.key_check import compare
+from acme_world.progress_file import read_progress
+from airflow_server import Server, airflow_server, wait_until
+from mesh_platform.broker import connect, queue_of
+from mesh_platform.domain import load_mesh
+from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.view import open_session
+from rabbit_node import rabbit_node
+
+from conftest import ROOT, State, new_state
+
+pytestmark = pytest.mark.e2e
+
+# Long enough for a machine that is busy with others.
+PATIENCE = 600.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Airflow beside a RabbitMQ."""
+    with rabbit_node(tmp_path_factory.mktemp("rabbitmq")) as node:
+        state = new_state(tmp_path_factory.mktemp("airflow"), broker_url=node.start())
+        with airflow_server(state, MESH_ALERTS="log file:alerts.jsonl") as server:
+            yield server
+
+
+def test_a_burst_over_all_queues_becomes_facts(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    published = server.state.json("run", "--days", 3, "--rates", "malformed=0.01", "--publish-only")["published"]
+    last_publish = datetime.now(UTC)
+    settle(server)
+    assert differences(server.state) == []
+    ended = [task["end_date"] for task in server.tasks("logistics_core__build", "success") if is_fact(task)]
+    seconds = (max(map(datetime.fromisoformat, ended)) - last_publish).total_seconds()
+    with capsys.disabled():
+        print(f"\n{published} events over 30 queues: {seconds:.0f} s from the last publish to the last fact")
+    for domain in load_mesh(ROOT).domains:
+        for dag in (f"{domain}__ingest", f"{domain}__build"):
+            assert {run["state"] for run in server.runs(dag)} == {"success"}, dag
+            # Woken by what came, not by the clock.
+            assert "asset_triggered" in {run["run_type"] for run in server.runs(dag)}, dag
+
+
+def test_a_poisoned_queue_is_green_and_counted(server: Server) -> None:
+    asset = server.get("assets?name_pattern=north_warehouse.orders_north__raw")["assets"][0]
+    (event, *_) = server.get(f"assets/events?asset_id={asset['id']}&source_task_id=orders_north")["asset_events"]
+    rejected = "select count(*) as n from north_warehouse.orders_north__rejected"
+    assert event["extra"]["quarantined"] == server.state.json("query", rejected)[0]["n"] > 0
+
+
+def test_a_scheduler_that_is_killed_loses_and_doubles_nothing(server: Server) -> None:
+    server.state.mesh("run", "--days", 4, "--publish-only")
+    wait_until("a build runs", lambda: bool(server.tasks("~", "running")), PATIENCE)
+    server.kill_scheduler()
+    wait_until("it is told", lambda: server.get("monitor/health")["scheduler"]["status"] == "healthy", PATIENCE)
+    settle(server)
+    assert differences(server.state) == []
+
+
+def test_the_owner_of_a_product_that_grew_old_is_told(server: Server) -> None:
+    alerts = server.state.folder / "alerts.jsonl"
+    assert not alerts.exists() or "orders_north" not in alerts.read_text()
+    clock = server.state.folder / "clock"
+    stands = clock.read_text()
+    clock.write_text((datetime.fromisoformat(stands) + timedelta(days=3)).isoformat())
+    server.trigger("north_warehouse__freshness")
+    try:
+        wait_until("an alert", lambda: alerts.exists() and "orders_north" in alerts.read_text(), PATIENCE)
+    finally:
+        clock.write_text(stands)
+    told = [json.loads(line) for line in alerts.read_text().splitlines()]
+    (alert, *_) = [each for each in told if each["subject"] == "north_warehouse.orders_north"]
+    assert (alert["owner"], alert["contact"]) == ("North Ops", "north-ops@acme.example")
+    assert "its contract promises 24 hours" in alert["message"]
+
+
+def test_without_a_broker_of_its_own_and_stopped_whole(tmp_path: Path, make_state: Callable[..., State]) -> None:
+    state = make_state(tmp_path / "state")
+    with airflow_server(state) as server:
+        state.mesh("produce", "east_warehouse.orders_east", "burst", "--rate", 100, "--count", 50)
+        table = "east_warehouse.orders_east"
+        wait_until("the product is built", lambda: rows_of(state, table) > 0, PATIENCE)
+        settle(server)
+        members = server.members()
+        assert members
+    assert [pid for pid in members if Path(f"/proc/{pid}").exists()] == []
+
+
+def settle(server: Server) -> None:
+    """Wait until the queues are empty and no run is under way, and stays so."""
+    mesh = load_mesh(ROOT)
+    queues = [queue_of(contract).name for contract in mesh.ingested()]
+    quiet = 0
+
+    def is_settled() -> bool:
+        nonlocal quiet
+        with connect(server.state.settings.broker) as broker:
+            waiting = sum(broker.depths(queues).values())
+        quiet = quiet + 1 if waiting == 0 and server.is_idle() else 0
+        # What woke nobody yet does so within some seconds.
+        return quiet >= 8
+
+    time.sleep(5)
+    wait_until("all is built", is_settled, PATIENCE)
+
+
+def differences(state: State) -> list[dict[str, Any]]:
+    """What the tables hold otherwise than the answer key has it."""
+    settings = state.settings
+    mesh = load_mesh(settings.root)
+    keys = compute_keys(settings, mesh, read_progress(settings, None, None, None))
+    assert "logistics_core.fact_orders" in keys.groups[0]
+    with open_session(mesh, open_catalog(settings), locked=False) as session:
+        return [asdict(found) for key in keys.groups for found in compare(mesh, session, key)[1]]
+
+
+def rows_of(state: State, table: str) -> int:
+    """How many rows a table has, 0 where it is not there."""
+    return next((int(row["rows"]) for row in state.json("status") if row["table"] == table), 0)
+
+
+def is_fact(task: dict[str, Any]) -> bool:
+    """Whether a task instance builds a fact."""
+    return str(task["task_id"]).startswith("fact_")
