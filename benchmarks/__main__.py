@@ -8,7 +8,17 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from benchmarks import commits, dag_parsing, dedupe, incremental_build, latency, memory, stages, star_queries, throughput
+from benchmarks import (
+    commits,
+    dag_parsing,
+    dedupe,
+    incremental_build,
+    latency,
+    memory,
+    stages,
+    star_queries,
+    throughput,
+)
 from benchmarks.figures import Bench, console, show_figures, write_json, write_page, write_plot
 
 # In the order in which they run. A later one may look up what an earlier one measured.

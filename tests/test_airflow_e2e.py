@@ -17,6 +17,7 @@ from acme_world.progress_file import read_progress
 from airflow_server import Server, airflow_server, wait_until
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.domain import load_mesh
+from mesh_platform.ingest import ensure_tables
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.view import open_session
 from rabbit_node import rabbit_node
@@ -123,7 +124,11 @@ def differences(state: State) -> list[dict[str, Any]]:
     mesh = load_mesh(settings.root)
     keys = compute_keys(settings, mesh, read_progress(settings, None, None, None))
     assert "logistics_core.fact_orders" in keys.groups[0]
-    with open_session(mesh, open_catalog(settings), locked=False) as session:
+    catalog = open_catalog(settings)
+    for contract in mesh.ingested():
+        # A queue in which nothing came has no tables yet.
+        ensure_tables(catalog, contract)
+    with open_session(mesh, catalog, locked=False) as session:
         return [asdict(found) for key in keys.groups for found in compare(mesh, session, key)[1]]
 
 
