@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -33,7 +33,6 @@ from mesh_platform.lake.landing import held_name, landing_name, rejected_name, r
 from mesh_platform.relation import tables_behind, time_partition
 from mesh_platform.sql_model import Model, build_order, upstream
 
-KINDS = ("ingest", "build", "maintain", "freshness", "backfill")
 # When each looks by itself; ingest and build are woken before that by what arrives.
 _NET = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
 _INGEST_SECONDS = 900.0
@@ -54,37 +53,34 @@ class Pipelines:
     def __init__(self, mesh: Mesh, models: dict[str, Model], domain: Domain) -> None:
         self.mesh, self.models, self.domain = mesh, models, domain
         self.contracts = [mesh.contracts[n] for n in build_order(mesh, models) if n.startswith(f"{domain.name}.")]
-        self.sent = [contract for contract in domain.contracts.values() if contract.event]
+        promising = [contract for contract in self.contracts if contract.freshness and contract.freshness_column]
+        modelled = [contract for contract in self.contracts if contract.identifier in models]
+        # For each kind the products that it has tasks for.
+        self.products: dict[str, Sequence[Contract]] = {
+            "ingest": [contract for contract in domain.contracts.values() if contract.event],
+            "build": self.contracts,
+            "maintain": self.contracts,
+            "freshness": promising,
+            "backfill": [contract for contract in modelled if time_partition(contract.table, "it")],
+        }
 
     def all(self) -> dict[str, DAG]:
         """Every DAG that the domain has a use for, by its id."""
-        makers: dict[Callable[[], DAG], Iterable[object]] = {
-            self.ingest: self.sent,
-            self.build: self.contracts,
-            self.maintain: self.contracts,
-            self.freshness: self.promising(),
-            self.backfill: self.dated(),
+        makers: dict[str, Callable[[], DAG]] = {
+            "ingest": self.ingest,
+            "build": self.build,
+            "maintain": self.maintain,
+            "freshness": self.freshness,
+            "backfill": self.backfill,
         }
-        made = [make() for make, wanted in makers.items() if wanted]
-        return {dag.dag_id: dag for dag in made}
-
-    def promising(self) -> list[Contract]:
-        """The products whose contracts promise a freshness."""
-        return [contract for contract in self.contracts if contract.freshness and contract.freshness_column]
-
-    def dated(self) -> list[Contract]:
-        """The products that are built by a model into partitions by time."""
-        return [
-            contract
-            for contract in self.contracts
-            if contract.identifier in self.models and time_partition(contract.table, "it") is not None
-        ]
+        return {self._id(kind): make() for kind, make in makers.items() if self.products[kind]}
 
     def ingest(self) -> DAG:
         """A task for each queue; woken by what waits in any of them."""
         what = "Lands the events of every queue of the domain, each as soon as messages wait in it."
-        with self._dag("ingest", what, self.sent, AssetAny(*map(queue_asset, self.sent))) as dag:
-            self._register([self._ingest_task(contract) for contract in self.sent])
+        sent = self.products["ingest"]
+        with self._dag("ingest", what, AssetAny(*map(queue_asset, sent))) as dag:
+            self._register([self._ingest_task(contract) for contract in sent])
         return dag
 
     def build(self) -> DAG:
@@ -94,7 +90,7 @@ class Pipelines:
         tables = {table for relation in read for table in tables_behind(self.mesh, relation)} - own
         assets = [table_asset(self.mesh, name) for name in sorted(tables)]
         what = "Builds the tables of the domain, each when what its SQL reads has changed in the lake."
-        with self._dag("build", what, self.contracts, AssetAny(*assets) if assets else None) as dag:
+        with self._dag("build", what, AssetAny(*assets) if assets else None) as dag:
             choose = self._choice("what_changed", partial(tasks.stale_tables, self.mesh, sorted(own)))
             made = {contract.identifier: self._build_task(contract) for contract in self.contracts}
             for name, operator in made.items():
@@ -105,7 +101,7 @@ class Pipelines:
 
     def maintain(self) -> DAG:
         """Two tasks for a product that events are sent for, else one: each tends what one pool guards."""
-        with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans.", self.contracts) as dag:
+        with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans.") as dag:
             for contract in self.contracts:
                 groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
                 if contract.event:
@@ -123,7 +119,7 @@ class Pipelines:
 
     def freshness(self) -> DAG:
         """A look at the age of each product, and a deadline for each: its newest event and its contract's promise."""
-        promising, owners = self.promising(), self.domain.owners.model_dump()
+        promising, owners = self.products["freshness"], self.domain.owners.model_dump()
         alerts = [
             DeadlineAlert(
                 name=contract.identifier,
@@ -134,13 +130,13 @@ class Pipelines:
             for contract in promising
         ]
         what = "Tells the owner of a product whose newest event is older than its contract promises."
-        with self._dag("freshness", what, promising, deadline=alerts) as dag:
+        with self._dag("freshness", what, deadline=alerts) as dag:
             self._task("ages", partial(tasks.read_ages, self.mesh, promising), None, doc_md=what)
         return dag
 
     def backfill(self) -> DAG:
         """One table's days built anew, as asked for in the UI."""
-        dated = self.dated()
+        dated = self.products["backfill"]
         params = {
             "table": Param(
                 dated[0].table.name, enum=[c.table.name for c in dated], description="What to build anew."
@@ -149,7 +145,7 @@ class Pipelines:
             "last_day": Param(type="string", format="date", description="Up to this day and with it, UTC."),
         }
         what = "Builds the partitions of one table anew that reach into a range of days. Trigger it, and say which."
-        with self._dag("backfill", what, dated, params=params) as dag:
+        with self._dag("backfill", what, params=params) as dag:
             choose = self._choice("which_table", lambda: [_wanted("table")])
             for contract in dated:
                 choose >> self._build_task(contract, days=True)
@@ -199,16 +195,17 @@ class Pipelines:
             trigger_rule="none_failed",
         )
 
-    def _dag(
-        self, kind: str, what: str, contracts: Sequence[Contract], wakes: AssetAny | None = None, **more: Any
-    ) -> DAG:
+    def _id(self, kind: str) -> str:
+        return f"{self.domain.name}__{kind}"
+
+    def _dag(self, kind: str, what: str, wakes: AssetAny | None = None, **more: Any) -> DAG:
         name, owners = self.domain.name, self.domain.owners
         net = CronTriggerTimetable(_NET[kind], timezone="UTC") if kind in _NET else None
-        beside = [f"{name}__{other}" for other in KINDS if other != kind]
+        beside = [self._id(other) for other, products in self.products.items() if products and other != kind]
         return DAG(
-            f"{name}__{kind}",
+            self._id(kind),
             description=what,
-            doc_md=docs.dag_page(self.domain, what, contracts, beside),
+            doc_md=docs.dag_page(self.domain, what, self.products[kind], beside),
             schedule=AssetOrTimeSchedule(timetable=net, assets=wakes) if wakes and net else net,
             catchup=False,
             max_active_runs=1,
