@@ -11,21 +11,27 @@ from mesh_platform.domain import Mesh
 from mesh_platform.lake.landing import landing_name
 
 
-def queue_asset(contract: Contract) -> Asset:
+def queue_asset(mesh: Mesh, contract: Contract) -> Asset:
     """The queue of a product. Its watcher wakes what is scheduled on it when messages wait."""
     name = f"queue/{queue_of(contract).name}"
     watcher = AssetWatcher(name=name, trigger=QueueTrigger(queue_of(contract).name))
-    return Asset(name, uri=f"mesh://{name}", group=contract.domain, watchers=[watcher])
+    uri, extra = f"mesh://{name}", _extra(mesh, contract)
+    return Asset(name, uri=uri, group=contract.domain, watchers=[watcher], extra=extra)
 
 
 def table_asset(mesh: Mesh, name: str) -> Asset:
-    """A table of the lake, `<domain>.<table>`; a landing table `<domain>.<table>__raw`."""
-    domain, _, table = name.partition(".")
-    return Asset(
-        name, uri=f"mesh://{domain}/{table}", group=domain, extra={"owner": mesh.domains[domain].owners.team}
-    )
+    """A table of the lake: a product's, or its landing table `<domain>.<table>__raw`, also of a retired one."""
+    contract = {**mesh.contracts, **mesh.retired}[name.removesuffix("__raw")]
+    uri = f"mesh://{name.replace('.', '/')}"
+    return Asset(name, uri=uri, group=contract.domain, extra=_extra(mesh, contract))
 
 
 def landing_asset(mesh: Mesh, contract: Contract) -> Asset:
     """The table that a product's events land in."""
     return table_asset(mesh, landing_name(contract))
+
+
+def _extra(mesh: Mesh, contract: Contract) -> dict[str, str]:
+    """What people read beside the asset."""
+    owner = mesh.domains[contract.domain].owners.team
+    return {"owner": owner, "product": contract.description, "contract": contract.path}

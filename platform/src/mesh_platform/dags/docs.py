@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from mesh_platform.contract import Contract, Shape
+from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import shown
 
@@ -13,13 +13,13 @@ from mesh_platform.errors import shown
 def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], beside: Sequence[str]) -> str:
     """The page of a DAG: what it does, whose it is, its products, and the DAGs `beside` it."""
     owners = domain.owners
-    products = "".join(f"| `{c.identifier}` | {_cell(c.description)} | `{c.path}` |\n" for c in contracts)
+    products = "".join(f"- **{c.table.name}**: {_line(c.description)}\n" for c in contracts)
     links = ", ".join(f"[{name}](/dags/{name})" for name in beside)
     return (
-        f"{what}\n\n**{domain.name}**, {domain.kind}: {domain.description}\n\n"
-        f"{owners.team}; data steward {owners.steward}. "
-        f"Reach them at {owners.contact}, at night at {owners.on_call}.\n\n"
-        f"| product | what it is | contract |\n|---|---|---|\n{products}\nBeside it: {links}.\n"
+        f"{what}\n\n### {domain.name}\n\n{domain.description}\n\n"
+        f"- Owner: {owners.team}, {owners.contact}\n- At night: {owners.on_call}\n"
+        f"- Data steward: {owners.steward}\n\n"
+        f"### Products\n\n{products}\n### Beside it\n\n{links}\n"
     )
 
 
@@ -43,24 +43,24 @@ def table_page(mesh: Mesh, contract: Contract) -> str:
 
 
 def _body(mesh: Mesh, contract: Contract, shape: Shape) -> str:
-    promise = f", fresh within {words(contract.freshness)}" if contract.freshness else ""
-    columns = "".join(_column(shape, number) for number in range(len(shape.fields)))
+    promise = f"\n- Fresh within {words(contract.freshness)}" if contract.freshness else ""
+    columns = "".join(map(_column, shape.fields))
     return (
-        f"{contract.description}\n\nContract `{contract.path}`, version {contract.version}{promise}.\n\n"
-        f"| column | type | meaning |\n|---|---|---|\n{columns}"
+        f"{contract.description}\n\n- Contract: `{contract.path}`, version {contract.version}{promise}\n\n"
+        f"### Columns\n\n{columns}"
     )
 
 
-def _column(shape: Shape, number: int) -> str:
-    field = shape.fields[number]
-    marks = [mark for mark, holds in (("key", field.key), ("personal", field.classification == "pii")) if holds]
-    marks += [f"points to `{'.'.join(field.references)}`"] if field.references else []
-    meaning = _cell(field.description) + (f" ({', '.join(marks)})" if marks else "")
-    return f"| `{field.name}` | {field.type.name} | {meaning} |\n"
+def _column(field: Field) -> str:
+    marks = [
+        mark for mark, holds in (("primary key", field.key), ("personal", field.classification == "pii")) if holds
+    ]
+    marks += [f"points to {'.'.join(field.references)}"] if field.references else []
+    return f"- **{field.name}** ({', '.join([field.type.name, *marks])}): {_line(field.description)}\n"
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def words(span: timedelta) -> str:

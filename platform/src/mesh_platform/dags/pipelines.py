@@ -47,6 +47,9 @@ _TIMEOUTS = {
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
 
 
+_WHAT_CHANGED = "Asks the lake which tables a build would change; the others are skipped."
+
+
 class Pipelines:
     """Makes the DAGs of one domain of a mesh."""
 
@@ -77,9 +80,9 @@ class Pipelines:
 
     def ingest(self) -> DAG:
         """A task for each queue; woken by what waits in any of them."""
-        what = "Lands the events of every queue of the domain, each as soon as messages wait in it."
+        what = "Lands the events of every queue of the domain. Woken by messages in any of them, and every hour."
         sent = self.products["ingest"]
-        with self._dag("ingest", what, AssetAny(*map(queue_asset, sent))) as dag:
+        with self._dag("ingest", what, AssetAny(*(queue_asset(self.mesh, contract) for contract in sent))) as dag:
             self._register([self._ingest_task(contract) for contract in sent])
         return dag
 
@@ -89,9 +92,9 @@ class Pipelines:
         read = {name for model in self.models.values() if model.contract.identifier in own for name in model.inputs}
         tables = {table for relation in read for table in tables_behind(self.mesh, relation)} - own
         assets = [table_asset(self.mesh, name) for name in sorted(tables)]
-        what = "Builds the tables of the domain, each when what its SQL reads has changed in the lake."
+        what = "Builds what has changed inputs, table by table. Woken by any table that they read, and every hour."
         with self._dag("build", what, AssetAny(*assets) if assets else None) as dag:
-            choose = self._choice("what_changed", partial(tasks.stale_tables, self.mesh, sorted(own)))
+            choose = self._choice("what_changed", _WHAT_CHANGED, partial(tasks.stale_tables, self.mesh, sorted(own)))
             made = {contract.identifier: self._build_task(contract) for contract in self.contracts}
             for name, operator in made.items():
                 before = [made[other] for other in upstream(self.mesh, self.models, name) if other in own]
@@ -101,7 +104,7 @@ class Pipelines:
 
     def maintain(self) -> DAG:
         """Two tasks for a product that events are sent for, else one: each tends what one pool guards."""
-        with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans.") as dag:
+        with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans, every night.") as dag:
             for contract in self.contracts:
                 groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
                 if contract.event:
@@ -129,9 +132,9 @@ class Pipelines:
             )
             for contract in promising
         ]
-        what = "Tells the owner of a product whose newest event is older than its contract promises."
+        what = "Looks every 15 minutes, and tells the owner of a product that is older than its contract promises."
         with self._dag("freshness", what, deadline=alerts) as dag:
-            self._task("ages", partial(tasks.read_ages, self.mesh, promising), None, doc_md=what)
+            self._task("read_ages", partial(tasks.read_ages, self.mesh, promising), None, doc_md=what)
         return dag
 
     def backfill(self) -> DAG:
@@ -144,9 +147,11 @@ class Pipelines:
             "first_day": Param(type="string", format="date", description="From this day on, UTC."),
             "last_day": Param(type="string", format="date", description="Up to this day and with it, UTC."),
         }
-        what = "Builds the partitions of one table anew that reach into a range of days. Trigger it, and say which."
+        what = "Builds some days of one table anew. Runs only when you trigger it and say which."
         with self._dag("backfill", what, params=params) as dag:
-            choose = self._choice("which_table", lambda: [_wanted("table")])
+            choose = self._choice(
+                "which_table", "Takes the table that the run was asked for.", lambda: [_wanted("table")]
+            )
             for contract in dated:
                 choose >> self._build_task(contract, days=True)
         return dag
@@ -156,7 +161,7 @@ class Pipelines:
             contract.table.name,
             partial(tasks.ingest_queue, self.mesh, contract, _INGEST_SECONDS),
             landing_asset(self.mesh, contract),
-            inlets=[queue_asset(contract)],
+            inlets=[queue_asset(self.mesh, contract)],
             doc_md=docs.event_page(self.mesh, contract),
         )
 
@@ -190,7 +195,8 @@ class Pipelines:
             contract.table.name,
             run,
             table_asset(self.mesh, name),
-            inlets=[table_asset(self.mesh, other) for other in read],
+            # With days it is no part of the way from a queue to a fact, which the graph of assets shows.
+            inlets=[] if days else [table_asset(self.mesh, other) for other in read],
             doc_md=docs.table_page(self.mesh, contract),
             trigger_rule="none_failed",
         )
@@ -236,13 +242,13 @@ class Pipelines:
         pool = {"pool": outlet.name, "outlets": [outlet]} if outlet else {}
         return task(task_id=name, multiple_outputs=False, **pool, **more)(call)()
 
-    def _choice(self, name: str, choose: Callable[[], list[str]]) -> Any:
+    def _choice(self, name: str, what: str, choose: Callable[[], list[str]]) -> Any:
         """A task that lets those tasks after it run whose tables it finds, and skips the others."""
 
         def call() -> list[str]:
             return [table.partition(".")[2] or table for table in choose()]
 
-        return task.branch(task_id=name)(call)()
+        return task.branch(task_id=name, doc_md=what)(call)()
 
 
 def _wanted(name: str) -> str:

@@ -96,10 +96,11 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
 def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
     """Tell of the datasets that were written (rows by table) and what they come of, by OpenLineage.
 
-    After `builds` it also makes a release of all tables, where all are up to date. Skips where nothing was written.
+    After `builds` it also makes a release of all tables, where all are up to date.
     """
     if not written:
-        raise AirflowSkipException("Nothing was written.")
+        log.info("Nothing was written.")
+        return {"release": None, "datasets": []}
     from mesh_platform.metadata.openlineage import tell
 
     release = None
