@@ -37,6 +37,22 @@ def test_totals_equal_the_key_for_any_seed(state: State, seed: int) -> None:
 
 
 @pytest.mark.slow
+def test_days_that_were_only_published_are_landed_and_built_by_the_next_run(state: State, mesh: Mesh) -> None:
+    days = ("--days", 1, "--start", "2025-10-26", "--domain", "east_warehouse")
+    outcome = state.json("run", *days, "--publish-only")
+    assert outcome.keys() == {"published"}
+    queues = [queue_of(contract).name for contract in mesh.ingested() if contract.domain == "east_warehouse"]
+    with connect(state.settings.broker) as broker:
+        waiting = broker.depths(queues)
+    assert waiting.keys() == {*queues}
+    assert sum(waiting.values()) > 0
+    assert not list(state.folder.rglob("*.parquet"))
+    then = state.json("run", *days)
+    assert (then["published"], then["key_ok"]) == (0, True)
+    assert then["appended"] + then["quarantined"] + then["duplicates"] == outcome["published"] > 0
+
+
+@pytest.mark.slow
 def test_a_second_run_adds_the_next_day_and_equals_the_key_of_the_longer_world(state: State) -> None:
     first = state.json("run", *DAYS)
     before, landed = _totals(state), _landed(state)

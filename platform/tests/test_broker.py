@@ -236,6 +236,14 @@ def test_depth_and_purge(broker: Broker, queue: Queue) -> None:
     assert broker.depth(queue.name) == broker.purge(queue.name) == 0
 
 
+def test_depths_of_many_queues_leave_out_those_that_are_not_there(broker: Broker, queue: Queue) -> None:
+    send(broker, queue, numbered(4))
+    gone = [f"gone.{number}" for number in range(3)]
+    found = broker.depths([*gone, queue.name, *gone, queue.dead_letter, *gone])
+    assert found == {queue.name: 4, queue.dead_letter: 0}
+    assert broker.depths(gone) == broker.depths([]) == {}
+
+
 def test_declaring_again_changes_nothing(broker: Broker, queue: Queue) -> None:
     send(broker, queue, numbered(2))
     broker.declare([queue, queue])

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 from mesh_platform.contract import Contract
-from mesh_platform.contract_reader import read_contract
+from mesh_platform.contract_reader import _PLAIN_PATTERN, read_contract
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, Problem
 from open_data_contract_standard.model import OpenDataContractStandard
@@ -359,3 +362,26 @@ def test_any_value_anywhere_never_raises(tmp_path_factory: pytest.TempPathFactor
 def test_keys_and_values_that_json_does_not_have_are_told_of(tmp_path: Path, extra: str) -> None:
     _, problems = read(tmp_path, GOOD + extra)
     assert [re.search(r"\('.*' was unexpected\)", problem.message) is not None for problem in problems] == [True]
+
+
+_PLAIN_PARTS = [*"-a0Z_^$|.,:@#/ []?*+", r"\d", r"\w", r"\s", r"\.", "[^", "[:", ":]", "{0}", "{2,}", "{07}", "{999}"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from(_PLAIN_PARTS), max_size=12).map("".join))
+@example("[[:x:]]")
+@example(".{999}" * 60)
+@example(".{999}" * 21)
+def test_a_plain_pattern_that_python_takes_is_one_that_re2_takes(pattern: str) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            re.compile(pattern)
+        except re.error:
+            return
+    if _PLAIN_PATTERN.fullmatch(pattern):
+        pc.match_substring_regex(pa.array([""]), pattern)
+
+
+@pytest.mark.parametrize("pattern", ["^[A-Z]{3}-[0-9]{2,4}$", r"[\w.]+@\w+\.\w+?", "^a|b, c#/: ?$"])
+def test_what_people_write_is_plain(pattern: str) -> None:
+    assert _PLAIN_PATTERN.fullmatch(pattern)

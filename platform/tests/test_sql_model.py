@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,19 @@ def test_lineage_names_the_column_that_each_value_comes_of(place: Place):
     }
     assert lineage(models["alpha.sales_alpha"], place.mesh)["site_id"] == [("mesh.sites", "warehouse_id")]
     assert lineage(models["core.fact_sales"], place.mesh)["amount"] == [("core.sale_v1", "amount")]
+
+
+READ = """
+import sys
+from pathlib import Path
+from mesh_platform.domain import load_mesh
+from mesh_platform.sql_model import build_order, read_models
+mesh = load_mesh(Path(sys.argv[1]))
+assert build_order(mesh, read_models(mesh))
+print({"pyarrow", "duckdb", "pyiceberg"} & sys.modules.keys())
+"""
+
+
+def test_a_mesh_and_its_models_are_read_without_the_lake():
+    command = [sys.executable, "-c", READ, str(Path(__file__).parents[2])]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"

@@ -75,7 +75,7 @@ def build(
 
 @answering("the lake fails. Mend the catalog or the storage, then look again.")
 def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[str]:
-    """Those of `tables` that a build would change, or may: by their own inputs, or because one they read is stale.
+    """Those of `tables` that a build would change, or may: by their own inputs, or because they read one of those.
 
     Raises ContractError for SQL that cannot be read, NeedsAttention for a table that does not match its contract, and
     Unavailable.

@@ -27,7 +27,10 @@ TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
 # Of these alone, a pattern that Python takes is one that RE2 takes; asking RE2 needs Arrow, which is slow to import.
-_PLAIN_PATTERN = re.compile(r"([-\w^$|.,:@#/ \[\]]|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII)
+# To RE2 `[:` may begin the name of a class, and what is long and repeats much may be too large.
+_PLAIN_PATTERN = re.compile(
+    r"(?!.{128})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII
+)
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
 
 _T = TypeVar("_T")
