@@ -15,6 +15,7 @@ from acme_world.beside import compute_keys
 from acme_world.key_check import compare
 from acme_world.progress_file import read_progress
 from airflow_server import Server, airflow_server, wait_until
+from airflow_ui import DRIVER, look
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.domain import load_mesh
 from mesh_platform.ingest import ensure_tables
@@ -60,6 +61,14 @@ def test_a_poisoned_queue_is_green_and_counted(server: Server) -> None:
     (event, *_) = server.get(f"assets/events?asset_id={asset['id']}&source_task_id=orders_north")["asset_events"]
     rejected = "select count(*) as n from north_warehouse.orders_north__rejected"
     assert event["extra"]["quarantined"] == server.state.json("query", rejected)[0]["n"] > 0
+
+
+def test_its_pages_show_dags_a_graph_and_the_way_from_a_queue_to_a_fact(server: Server) -> None:
+    if not Path(DRIVER).exists():
+        message = f"no browser at {DRIVER}: install Debian's chromium and chromium-driver."
+        pytest.fail(message) if server.state.settings.require_services else pytest.skip(message)
+    pictures = look(server.url, "admin", server.password, ROOT / "build" / "airflow")
+    assert [picture.stat().st_size > 10_000 for picture in pictures] == [True, True, True]
 
 
 def test_a_scheduler_that_is_killed_loses_and_doubles_nothing(server: Server) -> None:
