@@ -20,7 +20,7 @@ endif
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
 	@$(BIN)/mesh run $(ARGS)

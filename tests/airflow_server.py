@@ -54,21 +54,21 @@ class Server:
 
     def kill_scheduler(self) -> None:
         """End the scheduler as a crash would; its executor's processes are left to notice."""
-        group = int((self.state.folder / "airflow" / "pid").read_text())
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                if os.getpgid(int(folder.name)) == group and b"scheduler" in words and b"-B" not in words:
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    return
-            except ProcessLookupError:
-                continue
+        for pid in self.members():
+            # Its forkserver has the same words before others.
+            if b"\0scheduler\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+                return
         raise AssertionError("no scheduler runs")
 
+    def heartbeat(self) -> str:
+        """When the scheduler was last heard of, ISO."""
+        return str(self.get("monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
+
     def members(self) -> list[int]:
-        """The processes that belong to it."""
-        group = int((self.state.folder / "airflow" / "pid").read_text())
-        found = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True, check=False)
+        """The processes that belong to it: those of its session, of tasks too."""
+        leader = (self.state.folder / "airflow" / "pid").read_text().strip()
+        found = subprocess.run(["pgrep", "-s", leader], capture_output=True, text=True, check=False)
         return [int(word) for word in found.stdout.split()]
 
 

@@ -71,7 +71,7 @@ def _graph(ui: _Ui, mesh: Mesh, picture: Path) -> Path:
     ui.open(f"/dags/{DAG}")
     ui.expect(f"the page of {DAG}", [DAG, owners.team, *tasks])
     ui.click("button[aria-label='Dag Docs']")
-    ui.expect(f"the docs of {DAG}", [owners.steward, owners.contact, FACT], "[role=dialog]")
+    ui.expect(f"the docs of {DAG}", [owners.steward, owners.contact, FACT.partition(".")[2]], "[role=dialog]")
 
     done = ui.get(f"/api/v2/dags/{DAG}/dagRuns/~/taskInstances?state=success&limit=1000")["task_instances"]
     runs = [each["dag_run_id"] for each in done]

@@ -1,6 +1,6 @@
 """The whole graph of DAGs: bundles are read as Airflow reads them; ids, tasks, schedules and assets leave as JSON.
 
-python -m dag_graph    prints after a line of '===' an object: text, errors, seconds, loaded
+python -m dag_graph    prints after a line of '===' an object: text, pools, errors, seconds, loaded
 python -m dag_graph write    writes the graph to dag_graph.txt, which a reviewer reads and a test compares
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule
-from mesh_platform.domain import load_mesh
 from mesh_platform.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("dag_graph.txt")
@@ -76,17 +75,19 @@ def main() -> None:
     begin = time.perf_counter()
     dags: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for domain in load_mesh(Settings().root).domains.values():
-        bag = BundleDagBag(
-            dag_folder=domain.folder / "dags", bundle_path=Path(domain.folder / "dags"), bundle_name=domain.name
-        )
+    for folder in sorted((Settings().root / "domains").glob("*/dags")):
+        bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=folder.parent.name)
         errors |= bag.import_errors
         dags |= {name: describe(bag.dags[name]) for name in sorted(bag.dags)}
     seconds = time.perf_counter() - begin
     if sys.argv[1:] == ["write"]:
         SNAPSHOT.write_text(render(dags), encoding="utf-8")
+    pools = sorted({task["pool"] for dag in dags.values() for task in dag["tasks"].values() if "pool" in task})
     loaded = [name for name in HEAVY if name in sys.modules]
-    print("\n===\n" + json.dumps({"errors": errors, "text": render(dags), "seconds": seconds, "loaded": loaded}))
+    print(
+        "\n===\n"
+        + json.dumps({"errors": errors, "text": render(dags), "pools": pools, "seconds": seconds, "loaded": loaded})
+    )
 
 
 if __name__ == "__main__":

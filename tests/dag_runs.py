@@ -17,11 +17,13 @@ from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
+from airflow.serialization.definitions.deadline import SerializedReferenceModels
 from airflow.utils.session import create_session
 from mesh_platform.domain import load_mesh
 from mesh_platform.settings import Settings
 from sqlalchemy import select
 
+SerializedCustomReference = SerializedReferenceModels.SerializedCustomReference
 _raised: dict[str, str] = {}
 
 
@@ -56,16 +58,18 @@ def run(wanted: dict[str, Any]) -> dict[str, Any]:
         }
         query = select(AssetModel.name, AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
         events = dict(session.execute(query.where(AssetEvent.source_run_id == done.run_id)).tuples().all())
-        times = {alert.name: alert.reference._evaluate_with(session=session) for alert in deadlines}
+        asked = {"session": session, "dag_id": dag.dag_id, "run_id": done.run_id}
+        times = {
+            each.name: SerializedCustomReference(each.reference).evaluate_with(interval=each.interval, **asked)
+            for each in deadlines
+        }
     return {
         "state": str(done.state),
         "tasks": {instance.task_id: str(instance.state) for instance in done.get_task_instances()},
         "returned": results,
         "raised": dict(_raised),
         "events": events,
-        "deadlines": {
-            alert.name: (times[alert.name] + alert.interval).isoformat() for alert in deadlines if times[alert.name]
-        },
+        "deadlines": {name: time.isoformat() for name, time in times.items() if time},
     }
 
 

@@ -65,6 +65,7 @@ def test_cookiecutter_alone_makes_a_valid_warehouse(root: Path) -> None:
         "README.md",
         "__init__.py",
         "contracts/orders_central.odcs.yaml",
+        "dags/central_warehouse_pipelines.py",
         "domain.yaml",
         "models/orders_central.sql",
         "owners.yaml",

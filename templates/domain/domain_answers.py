@@ -112,7 +112,8 @@ class Answers(Extension):
 
         cookiecutter renders answers given on the command line as it renders its own defaults.
         """
-        own = ("{{cookiecutter.domain}}", "{{ check(cookiecutter) }}", HOOK.read_text(encoding="utf-8"))
+        folder = "{{cookiecutter.domain}}"
+        own = (folder, f"dags/{folder}_pipelines.py", "{{ check(cookiecutter) }}", HOOK.read_text(encoding="utf-8"))
         if name is not None or source in own or "{" not in source:
             return source
         literal = source.encode("unicode-escape").decode("ascii").replace("'", "\\'")

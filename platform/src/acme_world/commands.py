@@ -73,7 +73,7 @@ def run(
         _set_clock(settings, world)
         broker.declare([queue_of(contract) for contract in products.values()])
         if publish_only:
-            _publish(settings, only, world, domains, target, output_format)
+            _publish(settings, only, world, domains, target, len(products), output_format)
             return
         catalog = open_catalog(settings)
         results: list[Ingested] = []
@@ -166,10 +166,15 @@ def _target(world: Progress, domains: list[str], days: int | None) -> int:
 
 
 def _publish(
-    settings: Settings, only: str | None, world: Progress, domains: list[str], target: int, output_format: str
+    settings: Settings,
+    only: str | None,
+    world: Progress,
+    domains: list[str],
+    target: int,
+    products: int,
+    output_format: str,
 ) -> None:
     """Publish the days that the domains lack, and say how many events the broker confirmed."""
-    products = len(find_sellers(load_mesh(settings.root), only))
     published = 0
     with Beside(settings, only, world, target) as company, progress_bar("produce", None, "events") as advance:
         for new in company.published(products):

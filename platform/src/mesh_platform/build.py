@@ -42,9 +42,10 @@ def build(
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
     for faulty SQL, both before anything is built. Raises NeedsAttention at the end, with all failures: a table that
-    failed is as it was, and so is what depends on it; and Unavailable where the lake fails.
+    failed is as it was, and so is what depends on it; ConflictError where others only kept committing;
+    and Unavailable where the lake fails.
     """
-    # Where only some are wanted, what is wrong with the others keeps nobody waiting.
+    # Where only some are wanted, wrong types of the others keep nobody waiting.
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
     builder = Builder(mesh, catalog, read_models(mesh))
@@ -77,14 +78,14 @@ def build(
 def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[str]:
     """Those of `tables` that a build would change, or may: by their own inputs, or because they read one of those.
 
-    Raises ContractError for SQL that cannot be read, NeedsAttention for a table that does not match its contract, and
-    Unavailable.
+    A table that does not match its contract is one of them: its build says what is wrong. Raises ContractError for
+    SQL that cannot be read, and Unavailable.
     """
     builder = Builder(mesh, catalog, read_models(mesh))
     stale: list[str] = []
     for name in build_order(mesh, builder.models):
         if name in tables and (
-            any(other in stale for other in upstream(mesh, builder.models, name)) or builder.standing(name) is None
+            any(other in stale for other in upstream(mesh, builder.models, name)) or _standing(builder, name) is None
         ):
             stale.append(name)
     return stale
@@ -95,19 +96,25 @@ def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
     """Make a release of all tables as they stand, where each is up to date with what it is built from.
 
     None where one is not, where another builder is at work, or where the newest release is of just this. Raises
-    ContractError for SQL that cannot be read, NeedsAttention for a table that does not match its contract, and
-    Unavailable.
+    ContractError for SQL that cannot be read, and Unavailable.
     """
     builder = Builder(mesh, catalog, read_models(mesh))
     standing: dict[str, Built] = {}
     for name in mesh.contracts:
-        built = builder.standing(name)
+        built = _standing(builder, name)
         if built is None:
             return None
         standing[name] = built
     try:
         return make_release(catalog, _together(standing))
     except ConflictError:
+        return None
+
+
+def _standing(builder: Builder, name: str) -> Built | None:
+    try:
+        return builder.standing(name)
+    except NeedsAttention:
         return None
 
 
@@ -119,6 +126,7 @@ def _build_each(
 ) -> list[Built]:
     done: list[Built] = []
     failed: dict[str, str] = {}
+    conflicts = []
     for name in names:
         blocked = [other for other in upstream(builder.mesh, builder.models, name) if other in failed]
         if blocked:
@@ -128,11 +136,14 @@ def _build_each(
             built = build_one(name)
         except (NeedsAttention, ContractError, ConflictError) as error:
             failed[name] = str(error)
+            conflicts += [name] if isinstance(error, ConflictError) else []
             continue
         faults.point("build.committed")
         done.append(built)
         if on_progress:
             on_progress(built)
+    if failed and list(failed) == conflicts:
+        raise ConflictError("\n".join(failed.values()))
     if failed:
         raise NeedsAttention("\n".join(failed.values()))
     return done
@@ -152,7 +163,9 @@ def _check_days(builder: Builder, tables: Sequence[str], between: tuple[date, da
     if first > last:
         raise UsageError(f"{first} to {last}: the first day comes after the last. Turn them round.")
     by_time = {name: None for name in builder.models if builder.has_days(name)}
-    for name in tables or ["all tables"]:
+    if not tables:
+        raise UsageError(f"{first} to {last}: of which table? Name it. {offer('', by_time)}")
+    for name in tables:
         if name not in by_time:
             raise UsageError(
                 f"{name}: no table with partitions by time, which alone has days. {offer(name, by_time)}"

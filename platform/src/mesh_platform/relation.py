@@ -91,16 +91,18 @@ def partition_values(shape: Shape, relation: str) -> list[str]:
     ]
 
 
-def time_partition(shape: Shape, relation: str) -> str | None:
-    """The SQL of the first partition value of a row of `relation` that is a day, a month or a year, if any."""
-    values = zip(shape.partition, partition_values(shape, relation), strict=True)
-    return next((value for (transform, _), value in values if transform in _SPANS), None)
+def has_days(shape: Shape) -> bool:
+    """Whether a table of this shape has partitions by time: days, months or years."""
+    return any(transform in _SPANS for transform, _ in shape.partition)
 
 
 def days_between(shape: Shape, relation: str, first: date, last: date) -> str:
-    """The SQL condition that a row of `relation` lies in a partition by time that reaches into these days."""
-    value = time_partition(shape, relation)
-    span = next(transform for transform, _ in shape.partition if transform in _SPANS)
+    """The SQL condition that a row of `relation` lies in a partition by time that reaches into these days.
+
+    The shape `has_days`; of several partitions by time the first counts.
+    """
+    partitions = zip(shape.partition, partition_values(shape, relation), strict=True)
+    span, value = next((transform, value) for (transform, _), value in partitions if transform in _SPANS)
     begin, end = (f"date_trunc('{span}', DATE '{day.isoformat()}')" for day in (first, last))
     return f"{value} BETWEEN {begin} AND {end}"
 

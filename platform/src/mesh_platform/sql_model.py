@@ -59,8 +59,13 @@ def build_order(mesh: Mesh, models: Mapping[str, Model]) -> list[str]:
 
 def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
     """The products that the model of `name` reads; none for reference data."""
+    return [table for table in tables_read(mesh, models, name) if table in mesh.contracts]
+
+
+def tables_read(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
+    """The tables of the catalog that the model of `name` reads, landing tables too; none for reference data."""
     inputs = models[name].inputs if name in models else ()
-    return [table for relation in inputs for table in tables_behind(mesh, relation) if table in mesh.contracts]
+    return [table for relation in inputs for table in tables_behind(mesh, relation)]
 
 
 def driving_inputs(model: Model) -> tuple[str, ...]:

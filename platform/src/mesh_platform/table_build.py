@@ -49,6 +49,7 @@ from mesh_platform.relation import (
     content_hash,
     create_schemas,
     days_between,
+    has_days,
     in_partitions,
     interface_unions,
     partition_values,
@@ -56,7 +57,6 @@ from mesh_platform.relation import (
     sites_hash,
     table_shapes,
     tables_behind,
-    time_partition,
     typed,
     union_select,
 )
@@ -114,11 +114,13 @@ class Builder:
 
     def has_days(self, name: str) -> bool:
         """Whether the table comes of a model and has partitions by time."""
-        return name in self.models and time_partition(self.mesh.contracts[name].table, "made") is not None
+        return name in self.models and has_days(self.mesh.contracts[name].table)
 
     def standing(self, name: str) -> Built | None:
         """What the table is built from, where a build of it would do nothing; None where there is something to do."""
         contract = self.mesh.contracts[name]
+        if find_table(self.catalog, name) is None:
+            return None
         job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
         return job.built("noop") if job.is_current() else None
 

@@ -11,11 +11,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from mesh_platform.dags.docs import words
-from mesh_platform.domain import load_mesh
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.domain import Owners, load_mesh
+from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,35 +39,35 @@ class Alert:
 
 
 def send(alert: Alert, settings: Settings) -> None:
-    """Send an alert to every target of `settings.alerts`.
-
-    Raises NeedsAttention at the end, for all targets that did not take it, and UsageError for one that is none.
-    """
+    """Send an alert to every target of `settings.alerts`. Raises NeedsAttention at the end, for all that failed."""
     failed = []
     for target in settings.alerts.split():
-        scheme, _, rest = target.partition(":")
-        if target == "log":
-            log.error("%s", alert.text())
-        elif scheme == "file":
-            line = json.dumps({"at": datetime.now(UTC).isoformat(), **asdict(alert)})
-            with (settings.state_dir / rest).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        else:
-            failed += [] if _notify(target, alert) else [f"{scheme}://..."]
+        # The rest of a URL may hold a password.
+        name = target if target == "log" else f"{target.partition(':')[0]}:..."
+        try:
+            _send(alert, target, settings.state_dir)
+        except Exception as error:
+            failed.append(f"{name} ({error if isinstance(error, MeshError) else type(error).__name__})")
     if failed:
-        raise NeedsAttention(f"{', '.join(failed)}: did not take the alert '{alert.message}'. Look at MESH_ALERTS.")
+        raise NeedsAttention(f"'{alert.message}' was not told to {', '.join(failed)}. Look at MESH_ALERTS.")
 
 
-def _notify(url: str, alert: Alert) -> bool:
-    import apprise
+def _send(alert: Alert, target: str, folder: Path) -> None:
+    scheme, _, rest = target.partition(":")
+    if target == "log":
+        log.error("%s", alert.text())
+    elif scheme == "file":
+        line = json.dumps({"at": datetime.now(UTC).isoformat(), **asdict(alert)})
+        with (folder / rest).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    else:
+        import apprise
 
-    notifier = apprise.Apprise()
-    if not notifier.add(url):
-        # The URL may hold a password.
-        raise UsageError(
-            f"MESH_ALERTS: {url.partition(':')[0]}:... is no target. It has log, file:PATH and Apprise's URLs."
-        )
-    return bool(notifier.notify(title=alert.subject, body=alert.text()))
+        notifier = apprise.Apprise()
+        if not notifier.add(target):
+            raise UsageError("no target: there is log, file:PATH, and the URLs of Apprise")
+        if not notifier.notify(title=alert.subject, body=alert.text()):
+            raise Unavailable("it did not take it")
 
 
 def tell_of_failure(context: Mapping[str, Any]) -> None:
@@ -75,30 +76,36 @@ def tell_of_failure(context: Mapping[str, Any]) -> None:
     instance = context["task_instance"]
     domain = load_mesh(settings.root).domain(instance.dag_id.partition("__")[0])
     subject = f"{instance.dag_id}.{instance.task_id}"
-    message = f"{subject} failed in {instance.run_id}: {context.get('exception')}"
-    send(_alert(subject, message, domain.owners.model_dump()), settings)
+    # Of what was ended from outside there is no exception.
+    reason = context.get("exception") or "it was ended, or lost. Its log may tell."
+    send(_alert(subject, f"{subject} failed in {instance.run_id}: {reason}", domain.owners), settings)
 
 
-def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mapping[str, Any] | None = None) -> None:
+def tell_of_stale_product(table: str, context: Mapping[str, Any] | None = None) -> None:
     """Tell the owner of a product that its newest event is older than promised. Airflow calls it past a deadline.
 
-    The lake has the last word: Airflow does not hear of what the command line ingests and builds.
+    The lake has the last word: Airflow does not hear of what the command line ingests and builds. For each newest
+    event it is told once.
     """
     from mesh_platform.dags.tasks import read_ages
 
     settings = Settings()
     mesh = load_mesh(settings.root)
     (found,) = read_ages(mesh, [mesh.contract(table)])
-    if found["fresh"]:
-        log.info("%s: fresh by now.", table)
+    told = settings.state_dir / "told" / table
+    newest = str(found["newest_event"])
+    if found["fresh"] or (told.exists() and told.read_text() == newest):
+        log.info("%s: fresh by now, or told already.", table)
         return
     promise = words(timedelta(seconds=found["promise_s"]))
     age = words(timedelta(seconds=found["age_s"])) + " old" if found["age_s"] is not None else "not there at all"
+    domain = table.partition(".")[0]
     message = f"{table}: the newest event is {age}; its contract promises {promise}."
-    send(
-        _alert(table, f"{message} Look at its producers and at {table.partition('.')[0]}__ingest.", owners), settings
-    )
+    message += f" Look at its producers and at {domain}__ingest."
+    send(_alert(table, message, mesh.domain(domain).owners), settings)
+    told.parent.mkdir(exist_ok=True)
+    told.write_text(newest)
 
 
-def _alert(subject: str, message: str, owners: Mapping[str, str]) -> Alert:
-    return Alert(subject, message, owners["team"], owners["steward"], owners["contact"], owners["on_call"])
+def _alert(subject: str, message: str, owners: Owners) -> Alert:
+    return Alert(subject, message, owners.team, owners.steward, owners.contact, owners.on_call)

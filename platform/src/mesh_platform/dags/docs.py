@@ -64,6 +64,8 @@ def _line(text: str) -> str:
 
 
 def words(span: timedelta) -> str:
-    """A span in whole hours where it is shorter than two days, else in days: `26 hours`, `30 days`."""
-    hours = round(span.total_seconds() / 3600)
-    return f"{hours} hours" if hours % 24 or hours < 48 else f"{hours // 24} days"
+    """A span as people say it: `45 minutes` below two hours, `24.2 hours` below two days, else `30 days`."""
+    for unit, seconds, enough in (("minutes", 60, 120), ("hours", 3600, 48)):
+        if span.total_seconds() < enough * seconds:
+            return f"{span.total_seconds() / seconds:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{span.total_seconds() / 86400:.1f}".removesuffix(".0") + " days"

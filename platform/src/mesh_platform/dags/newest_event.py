@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+# Of so many events one tells of a newest event; all of a long history would take the scheduler's time.
+_LOOK_BACK = 50
+
+
 @dataclass(eq=False)
 class NewestEvent(BaseDeadlineReference):
     """The time of the newest event in a table, as the newest event of its asset tells; `table` is `<domain>.<table>`.
@@ -43,7 +47,8 @@ class NewestEvent(BaseDeadlineReference):
         asset = session.scalar(select(AssetModel).where(AssetModel.name == self.table))
         if asset is None:
             return None
-        told = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.timestamp.desc())
+        told = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.id.desc())
+        told = told.limit(_LOOK_BACK)
         newest = next((extra["newest_event"] for extra in session.scalars(told) if extra.get("newest_event")), None)
         if newest is None:
             known_since: datetime = asset.created_at

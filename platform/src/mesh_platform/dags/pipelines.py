@@ -30,8 +30,8 @@ from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
-from mesh_platform.relation import tables_behind, time_partition
-from mesh_platform.sql_model import Model, build_order, upstream
+from mesh_platform.relation import has_days
+from mesh_platform.sql_model import Model, build_order, tables_read, upstream
 
 # When each looks by itself; ingest and build are woken before that by what arrives.
 _NET = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
@@ -64,7 +64,7 @@ class Pipelines:
             "build": self.contracts,
             "maintain": self.contracts,
             "freshness": promising,
-            "backfill": [contract for contract in modelled if time_partition(contract.table, "it")],
+            "backfill": [contract for contract in modelled if has_days(contract.table)],
         }
 
     def all(self) -> dict[str, DAG]:
@@ -87,11 +87,10 @@ class Pipelines:
         return dag
 
     def build(self) -> DAG:
-        """A task for each table, after those of the domain that it reads; woken by the tables of other DAGs."""
+        """A task for each table, after those of the domain that it reads; woken by what others write."""
         own = {contract.identifier for contract in self.contracts}
-        read = {name for model in self.models.values() if model.contract.identifier in own for name in model.inputs}
-        tables = {table for relation in read for table in tables_behind(self.mesh, relation)} - own
-        assets = [table_asset(self.mesh, name) for name in sorted(tables)]
+        tables = {table for name in own for table in tables_read(self.mesh, self.models, name)}
+        assets = [table_asset(self.mesh, name) for name in sorted(tables - own)]
         what = "Builds what has changed inputs, table by table. Woken by any table that they read, and every hour."
         with self._dag("build", what, AssetAny(*assets) if assets else None) as dag:
             choose = self._choice("what_changed", _WHAT_CHANGED, partial(tasks.stale_tables, self.mesh, sorted(own)))
@@ -122,13 +121,13 @@ class Pipelines:
 
     def freshness(self) -> DAG:
         """A look at the age of each product, and a deadline for each: its newest event and its contract's promise."""
-        promising, owners = self.products["freshness"], self.domain.owners.model_dump()
+        promising = self.products["freshness"]
         alerts = [
             DeadlineAlert(
                 name=contract.identifier,
                 reference=NewestEvent(contract.identifier),
                 interval=contract.freshness,
-                callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier, "owners": owners}),
+                callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier}),
             )
             for contract in promising
         ]
@@ -166,7 +165,7 @@ class Pipelines:
         )
 
     def _register(self, operators: list[Any], builds: bool = False) -> None:
-        """A task after all of them, whatever became of them, that tells what they wrote; none waits for it.
+        """A task after all of them, whatever became of them, that tells what they wrote.
 
         As a teardown it does not count for the state of the run, which is that of the work.
         """
@@ -188,9 +187,7 @@ class Pipelines:
             asked = [date.fromisoformat(_wanted(day)) for day in ("first_day", "last_day")] if days else []
             return tasks.build_table(self.mesh, name, (asked[0], asked[1]) if asked else None)
 
-        read = upstream(self.mesh, self.models, name)
-        if name in self.models:
-            read = [t for relation in self.models[name].inputs for t in tables_behind(self.mesh, relation)]
+        read = tables_read(self.mesh, self.models, name)
         return self._task(
             contract.table.name,
             run,

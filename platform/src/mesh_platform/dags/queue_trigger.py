@@ -21,9 +21,11 @@ from mesh_platform.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the broker, and before a broker that does not answer is tried again.
+# Seconds between two looks at the broker; until messages that still wait wake again; until a broker that does not
+# answer is tried again.
 LOOK_EVERY = 2.0
 AGAIN_AFTER = 30.0
+AWAY_FOR = 10.0
 
 
 class QueueTrigger(BaseEventTrigger):
@@ -56,7 +58,7 @@ class QueueTrigger(BaseEventTrigger):
                 if str(error) != complained:
                     log.warning("Nobody is woken by queues: %s", error)
                 complained = str(error)
-                await asyncio.sleep(AGAIN_AFTER)
+                await asyncio.sleep(AWAY_FOR)
             await asyncio.sleep(LOOK_EVERY)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:

@@ -67,7 +67,7 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
 
 
 def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
-    """Those of the tables that a build would change, by the lake alone. Skips where there is none."""
+    """Those of the tables that a build would change, by the lake alone."""
     from mesh_platform.build import stale_tables as find_stale
 
     found = find_stale(mesh, _catalog(mesh), names)
@@ -98,11 +98,10 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
 
     After `builds` it also makes a release of all tables, where all are up to date.
     """
-    if not written:
-        log.info("Nothing was written.")
-        return {"release": None, "datasets": []}
-    from mesh_platform.metadata.openlineage import tell
+    if written:
+        from mesh_platform.metadata.openlineage import tell
 
+        tell(Settings(root=mesh.root), mesh, models, written)
     release = None
     if builds:
         from mesh_platform.build import release_standing
@@ -110,13 +109,12 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
         made = release_standing(mesh, _catalog(mesh))
         release = made.name if made else None
         log.info("Release: %s.", release or "none; a table waits to be built, or the newest one is of just this")
-    tell(Settings(root=mesh.root), mesh, models, written)
     return {"release": release, "datasets": [*written]}
 
 
 def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Tend those of the tables that are there, as `mesh maintain` does. Raises NeedsAttention for what failed."""
-    from mesh_platform.errors import NeedsAttention
+    """Tend those of the tables that are there, as `mesh maintain` does. Raises Unavailable for what failed."""
+    from mesh_platform.errors import Unavailable
     from mesh_platform.lake.catalog import find_table
     from mesh_platform.maintain import maintain
 
@@ -127,7 +125,7 @@ def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
     done = maintain(mesh, catalog, there, orphan_age=timedelta(seconds=settings.orphan_age_s))
     failed = [f"{each.table}: {each.skipped}" for each in done if each.failed]
     if failed:
-        raise NeedsAttention("\n".join(failed))
+        raise Unavailable("\n".join(failed))
     return [asdict(each) for each in done]
 
 

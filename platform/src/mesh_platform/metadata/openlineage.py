@@ -29,13 +29,13 @@ from mesh_platform.domain import Mesh
 from mesh_platform.lake.landing import landing_name, landing_shape
 from mesh_platform.relation import SITES, tables_behind
 from mesh_platform.settings import Settings
-from mesh_platform.sql_model import Model, lineage
+from mesh_platform.sql_model import Model, lineage, tables_read
 
 NAMESPACE = "mesh"
 
 
-def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]) -> list[RunEvent]:
-    """Send an event for each table in `written` (rows by table: a product's or its landing table); the events.
+def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]) -> None:
+    """Send an event for each table in `written` (rows by table: a product's or its landing table).
 
     Raises what the transport raises.
     """
@@ -47,16 +47,15 @@ def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: M
             made.append(_event(mesh, sent[table], landing_shape(sent[table]), table, rows, [queue], {}))
         else:
             contract = mesh.contracts[table]
-            read = models[table].inputs if table in models else ()
-            tables = sorted({name for relation in read for name in tables_behind(mesh, relation)})
-            inputs = [InputDataset(NAMESPACE, name) for name in tables]
+            inputs = [InputDataset(NAMESPACE, name) for name in sorted({*tables_read(mesh, models, table)})]
             columns = _columns(mesh, models[table]) if table in models else {}
             made.append(_event(mesh, contract, contract.table, table, rows, inputs, columns))
     client = _client(settings.state_dir)
-    for event in made:
-        client.emit(event)
-    client.close()
-    return made
+    try:
+        for event in made:
+            client.emit(event)
+    finally:
+        client.close()
 
 
 def _event(
@@ -110,15 +109,14 @@ def _columns(mesh: Mesh, model: Model) -> dict[str, column_lineage_dataset.Field
 def _namespace(url: str) -> str:
     """The broker's address without user and password."""
     parts = urlsplit(url)
-    return (
-        f"{parts.scheme}://{parts.hostname}:{parts.port or 5672}"
-        if parts.hostname
-        else f"{parts.scheme}://{parts.path}"
-    )
+    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname else f"{parts.scheme}://{parts.path}"
 
 
 def _client(folder: Path) -> OpenLineageClient:
-    if any(name.startswith("OPENLINEAGE") for name in os.environ) or Path("openlineage.yml").exists():
+    names = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT")
+    files = (Path("openlineage.yml"), Path.home() / ".openlineage" / "openlineage.yml")
+    if any(name.startswith(names) for name in os.environ) or any(file.exists() for file in files):
         return OpenLineageClient()
     file = {"type": "file", "log_file_path": str(folder / "lineage.jsonl"), "append": True}
     return OpenLineageClient(config={"transport": file})
