@@ -173,7 +173,7 @@ def test_days_by_command(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: 
     for words, said in (
         ([FACT, "--to", f"{day(1)}"], "--to 2025-10-02: from which day on? Give --from too."),
         ([FACT, "--full", "--from", f"{day(1)}"], "--full builds everything anew, --from some days"),
-        (["--from", f"{day(0)}"], "all tables: no table with partitions by time, which alone has days. There is"),
+        (["--from", f"{day(0)}"], "2025-10-01 to 2025-10-01: of which table? Name it. There is"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(["build", *words])
