@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow_home import AirflowHome
 from mesh_platform.broker import connect
+from mesh_platform.domain import load_mesh
 
 from conftest import ROOT, State, new_state
 
@@ -154,8 +155,9 @@ def test_an_owner_is_told_of_a_stale_product_once_and_not_of_one_that_is_fresh(
 ) -> None:
     alerts = home.state.folder / "stale.jsonl"
     now = datetime.fromisoformat((home.state.folder / "clock").read_text())
-    code = "from mesh_platform.dags.alert import tell_of_stale_product; tell_of_stale_product('{}')"
-    tell = code.format("north_warehouse.orders_north")
+    owners = load_mesh(ROOT).domain("north_warehouse").owners.model_dump()
+    code = "from mesh_platform.dags.alert import tell_of_stale_product; tell_of_stale_product({!r}, {!r})"
+    tell = code.format("north_warehouse.orders_north", owners)
     told = {"MESH_ALERTS": f"file:{alerts}"}
     home.python(tell, **told)
     assert not alerts.exists()

@@ -283,6 +283,8 @@ class Builder:
         # Partitions that lost all their rows are touched too.
         found = rows.to_arrow_table().cast(_optional(arrow_schema(shape)))
         touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
+        if not touched_rows.num_rows:
+            return job.built("noop")
         files = files_in(job.output, partitions_of(job.output, touched_rows))
         if files is None:
             return self._replace_all(job, self._run(job, model, tables), True)

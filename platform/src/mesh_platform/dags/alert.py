@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_platform.dags.docs import words
-from mesh_platform.domain import Owners, load_mesh
+from mesh_platform.domain import load_mesh
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.settings import Settings
 
@@ -70,28 +70,32 @@ def _send(alert: Alert, target: str, folder: Path) -> None:
             raise Unavailable("it did not take it")
 
 
-def tell_of_failure(context: Mapping[str, Any]) -> None:
-    """Tell the owner of a DAG that one of its tasks failed for good. Airflow calls it."""
-    settings = Settings()
+def tell_of_failure(owners: Mapping[str, str], context: Mapping[str, Any]) -> None:
+    """Tell the owners of a DAG (see `Owners`) that one of its tasks failed for good. Airflow calls it."""
     instance = context["task_instance"]
-    domain = load_mesh(settings.root).domain(instance.dag_id.partition("__")[0])
     subject = f"{instance.dag_id}.{instance.task_id}"
     # Of what was ended from outside there is no exception.
     reason = context.get("exception") or "it was ended, or lost. Its log may tell."
-    send(_alert(subject, f"{subject} failed in {instance.run_id}: {reason}", domain.owners), settings)
+    send(_alert(subject, f"{subject} failed in {instance.run_id}: {reason}", owners), Settings())
 
 
-def tell_of_stale_product(table: str, context: Mapping[str, Any] | None = None) -> None:
-    """Tell the owner of a product that its newest event is older than promised. Airflow calls it past a deadline.
+def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mapping[str, Any] | None = None) -> None:
+    """Tell the owners of a product that its newest event is older than promised. Airflow calls it past a deadline.
 
     The lake has the last word: Airflow does not hear of what the command line ingests and builds. For each newest
-    event it is told once.
+    event it is told once; where the lake cannot be asked, each time.
     """
     from mesh_platform.dags.tasks import read_ages
 
     settings = Settings()
-    mesh = load_mesh(settings.root)
-    (found,) = read_ages(mesh, [mesh.contract(table)])
+    try:
+        mesh = load_mesh(settings.root)
+        (found,) = read_ages(mesh, [mesh.contract(table)])
+    except MeshError as error:
+        send(
+            _alert(table, f"{table}: may be older than promised, and cannot be looked at: {error}", owners), settings
+        )
+        return
     told = settings.state_dir / "told" / table
     newest = str(found["newest_event"])
     if found["fresh"] or (told.exists() and told.read_text() == newest):
@@ -99,13 +103,12 @@ def tell_of_stale_product(table: str, context: Mapping[str, Any] | None = None) 
         return
     promise = words(timedelta(seconds=found["promise_s"]))
     age = words(timedelta(seconds=found["age_s"])) + " old" if found["age_s"] is not None else "not there at all"
-    domain = table.partition(".")[0]
     message = f"{table}: the newest event is {age}; its contract promises {promise}."
-    message += f" Look at its producers and at {domain}__ingest."
-    send(_alert(table, message, mesh.domain(domain).owners), settings)
+    message += f" Look at its producers and at {table.partition('.')[0]}__ingest."
+    send(_alert(table, message, owners), settings)
     told.parent.mkdir(exist_ok=True)
     told.write_text(newest)
 
 
-def _alert(subject: str, message: str, owners: Owners) -> Alert:
-    return Alert(subject, message, owners.team, owners.steward, owners.contact, owners.on_call)
+def _alert(subject: str, message: str, owners: Mapping[str, str]) -> Alert:
+    return Alert(subject, message, owners["team"], owners["steward"], owners["contact"], owners["on_call"])

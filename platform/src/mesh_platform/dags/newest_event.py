@@ -6,12 +6,13 @@ The scheduler asks for it when a run of a freshness DAG begins, so nothing of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
+from mesh_platform.errors import MeshError
 from mesh_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,13 +50,25 @@ class NewestEvent(BaseDeadlineReference):
             return None
         told = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.id.desc())
         told = told.limit(_LOOK_BACK)
-        newest = next((extra["newest_event"] for extra in session.scalars(told) if extra.get("newest_event")), None)
-        if newest is None:
+        times = [time for extra in session.scalars(told) if (time := _time_in(extra))]
+        if not times:
             known_since: datetime = asset.created_at
             return known_since
+        try:
+            now = Settings().now()
+        except MeshError:
+            # Past at once: who is called then says what is wrong.
+            return times[0] - timedelta(days=36500)
         # Deadlines are times of the machine; an event's time may be one of a simulation, with a clock of its own.
-        age = Settings().now() - datetime.fromisoformat(newest)
-        return datetime.now(UTC) - age
+        return datetime.now(UTC) - (now - times[0])
+
+
+def _time_in(extra: Any) -> datetime | None:
+    """The newest event that an asset event tells of; anybody may have sent it, with anything."""
+    try:
+        return datetime.fromisoformat(extra["newest_event"]).astimezone(UTC)
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 class MeshPlugin(AirflowPlugin):

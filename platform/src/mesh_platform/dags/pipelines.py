@@ -29,6 +29,7 @@ from mesh_platform.dags.alert import tell_of_failure, tell_of_stale_product
 from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
 from mesh_platform.domain import Domain, Mesh
+from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.relation import has_days
 from mesh_platform.sql_model import Model, build_order, tables_read, upstream
@@ -47,6 +48,7 @@ _TIMEOUTS = {
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
 
 
+_OWN_TASKS = ("what_changed", "which_table", "register", "read_ages")
 _WHAT_CHANGED = "Asks the lake which tables a build would change; the others are skipped."
 
 
@@ -56,6 +58,10 @@ class Pipelines:
     def __init__(self, mesh: Mesh, models: dict[str, Model], domain: Domain) -> None:
         self.mesh, self.models, self.domain = mesh, models, domain
         self.contracts = [mesh.contracts[n] for n in build_order(mesh, models) if n.startswith(f"{domain.name}.")]
+        if taken := [contract for contract in self.contracts if contract.table.name in _OWN_TASKS]:
+            fix = f"Choose another than {', '.join(_OWN_TASKS)}."
+            message = "the table has the name of a task that every domain's DAGs have."
+            raise ContractError([Problem(each.path, each.table.line, message, fix) for each in taken])
         promising = [contract for contract in self.contracts if contract.freshness and contract.freshness_column]
         modelled = [contract for contract in self.contracts if contract.identifier in models]
         # For each kind the products that it has tasks for.
@@ -121,13 +127,13 @@ class Pipelines:
 
     def freshness(self) -> DAG:
         """A look at the age of each product, and a deadline for each: its newest event and its contract's promise."""
-        promising = self.products["freshness"]
+        promising, owners = self.products["freshness"], self.domain.owners.model_dump()
         alerts = [
             DeadlineAlert(
                 name=contract.identifier,
                 reference=NewestEvent(contract.identifier),
                 interval=contract.freshness,
-                callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier}),
+                callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier, "owners": owners}),
             )
             for contract in promising
         ]
@@ -213,7 +219,7 @@ class Pipelines:
             catchup=False,
             max_active_runs=1,
             tags={name, self.domain.kind, kind},
-            owner_links={owners.team: f"mailto:{owners.contact}"},
+            owner_links={owners.team: f"mailto:{owners.contact}"} if "@" in owners.contact else {},
             default_args={
                 "owner": owners.team,
                 "retries": 4,
@@ -222,7 +228,7 @@ class Pipelines:
                 "max_retry_delay": timedelta(minutes=15),
                 "retry_policy": ExceptionRetryPolicy([RetryRule(_NO_USE, RetryAction.FAIL)]),
                 "execution_timeout": _TIMEOUTS[kind],
-                "on_failure_callback": tell_of_failure,
+                "on_failure_callback": partial(tell_of_failure, owners.model_dump()),
             },
             **more,
         )
