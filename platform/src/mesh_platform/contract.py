@@ -19,6 +19,8 @@ from mesh_platform.rule import Rule
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
 # How far back past states of tables can be read, where a contract says nothing else.
 TIME_TRAVEL = timedelta(days=7)
+# How much of what governance can ask a product keeps to, least first; `governance.rules.level` says what each asks.
+LEVELS = ("bronze", "silver", "gold")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Field:
     """One column. `minimum`, `maximum`, `pattern` and `valid_values` are what each value must keep to.
 
     `references` is (`<domain>.<table>`, column) of the dimension that this column points to. `renamed_from` are the
-    names that the column had before, newest first.
+    names that the column had before, newest first. `term` is the glossary's word for it, `<domain>.<term>`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Field:
     valid_values: tuple[str, ...] = ()
     references: tuple[str, str] | None = None
     renamed_from: tuple[str, ...] = ()
+    term: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ class Contract:
     """What one product promises. `table` is what it publishes; `event` is what its producers send, if any.
 
     `freshness` is the longest allowed age of the newest row by `freshness_column`; None means that the table holds
-    no running events. `time_travel` is how far back past states can be read, at most `retention`.
-    `roles` may read columns classified `pii`. Of a `retired` product the landing table is left, for other models of
-    its domain to read.
+    no running events. `latency` is how long a change of what it is built from may take to show in it. `time_travel`
+    is how far back past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level`
+    is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
+    Of a `retired` product the landing table is left, for other models of its domain to read.
     """
 
     path: str
@@ -98,6 +102,9 @@ class Contract:
     roles: tuple[str, ...]
     retired: bool = False
     time_travel: timedelta = TIME_TRAVEL
+    latency: timedelta | None = None
+    level: str = "bronze"
+    demands: str | None = None
 
     @property
     def identifier(self) -> str:

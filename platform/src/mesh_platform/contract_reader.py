@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mesh_platform.contract import LANDING_COLUMNS, TIME_TRAVEL, Contract, Field, Shape
+from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.field_types import FieldType, parse_type
@@ -26,6 +26,9 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
+_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
+# A link from contracts/ to a term: of the own domain's glossary, or of another's.
+_TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 # Of these alone, a pattern that Python takes is one that RE2 takes; asking RE2 needs Arrow, which is slow to import.
 # To RE2 `[:` may begin the name of a class, and what is long and repeats much may be too large.
 _PLAIN_PATTERN = re.compile(
@@ -86,10 +89,12 @@ class _Reader:
         found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
         tables = [shape for kind, shape in found if kind == "table"]
         events = [shape for kind, shape in found if kind == "event"]
-        custom = self.part(self._custom, self.data, (), {"mesh.implements": str, "mesh.timeTravel": str}) or {}
+        custom = self.part(self._custom, self.data, (), dict.fromkeys(_OF_CONTRACT, str)) or {}
         time_travel = self._time_travel(custom.get("mesh.timeTravel"))
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
+        latency = self.part(self._duration, "latency")
+        level, demands = (self._level(name, custom.get(name)) for name in ("mesh.level", "mesh.demands"))
         if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
             fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
             self._add(("slaProperties",), "promises no freshness.", fix)
@@ -114,6 +119,9 @@ class _Reader:
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
             retired=self.data["status"] == "retired",
             time_travel=time_travel,
+            latency=latency,
+            level=level or LEVELS[0],
+            demands=demands,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -164,6 +172,13 @@ class _Reader:
             fix = f"Write a number and a unit out of {', '.join(_UNITS)} (hours, days, months, years), such as 7d."
             self._add(_custom_place(self.data, (), "mesh.timeTravel"), f"mesh.timeTravel is '{value}'.", fix)
         return timedelta(hours=int(found[1]) * _UNITS[found[2]]) if found else TIME_TRAVEL
+
+    def _level(self, name: str, value: str | None) -> str | None:
+        if value is not None and value not in LEVELS:
+            self._add(
+                _custom_place(self.data, (), name), f"{name} is '{value}'.", f"It is one of {', '.join(LEVELS)}."
+            )
+        return value
 
     def _freshness_column(self, table: Shape) -> str | None:
         for i, item in enumerate(self.data["slaProperties"]):
@@ -309,7 +324,18 @@ class _Reader:
             valid_values=self.part(valid_values, data.get("quality") or [], kind) or (),
             references=self._reference(place, data),
             renamed_from=tuple(str(old) for old in custom.get("mesh.renamedFrom") or ()),
+            term=self.part(self._term, place, data.get("authoritativeDefinitions") or []),
         )
+
+    def _term(self, place: Place, links: list[Mapping[str, Any]]) -> str | None:
+        """The term that a column is linked to as its businessDefinition; whether it is there is another rule."""
+        for i, link in enumerate(links):
+            if link["type"] == "businessDefinition":
+                if found := _TERM.fullmatch(link["url"]):
+                    return f"{found['domain'] or self.domain}.{found['name']}"
+                fix = "Write ../glossary.yaml#<term>, or ../../<domain>/glossary.yaml#<term> of another domain."
+                self._add((*place, "authoritativeDefinitions", i, "url"), f"links to '{link['url']}'.", fix)
+        return None
 
     def _bound(self, place: Place, type_: FieldType, value: Any) -> Decimal | None:
         with suppress(InvalidOperation):

@@ -10,19 +10,19 @@ from dataclasses import field as dataclass_field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, StringConstraints
 
 from mesh_platform.contract import Contract, Field
 from mesh_platform.contract_reader import SUFFIX, read_contract
-from mesh_platform.document import read_document
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
+from mesh_platform.glossary import Glossary, Term
+from mesh_platform.model_file import FileModel, Word, read_model
 
 Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
 ProductKind = Literal["reference", "model"]
-Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 def _known_zone(name: str) -> str:
@@ -31,11 +31,7 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Site(_Strict):
+class Site(FileModel):
     """The one place of a warehouse: what `mesh.sites` and `dim_warehouse` know of it."""
 
     warehouse_id: Annotated[str, StringConstraints(pattern=r"^WH-[A-Z0-9-]+$")]
@@ -53,7 +49,7 @@ class Site(_Strict):
         return ZoneInfo(self.time_zone)
 
 
-class Owners(_Strict):
+class Owners(FileModel):
     """Who answers for a domain, and where to reach them."""
 
     team: Word
@@ -62,7 +58,7 @@ class Owners(_Strict):
     on_call: Word
 
 
-class _DomainFile(_Strict):
+class _DomainFile(FileModel):
     name: Word
     kind: Kind
     description: Word
@@ -74,6 +70,7 @@ class Domain:
     """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have.
 
     `retired` are products that are no longer sent, built or shown; their landing tables are still there to be read.
+    `terms` are the words that its glossary defines.
     """
 
     name: str
@@ -85,6 +82,7 @@ class Domain:
     contracts: Mapping[str, Contract]
     interfaces: Mapping[str, Contract]
     retired: Mapping[str, Contract] = dataclass_field(default_factory=dict)
+    terms: Mapping[str, Term] = dataclass_field(default_factory=dict)
 
     def model_path(self, contract: Contract) -> Path:
         """Where the SQL lies that builds the contract's table."""
@@ -101,10 +99,14 @@ class Domain:
 
 @dataclass(frozen=True)
 class Mesh:
-    """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`."""
+    """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`.
+
+    `unread` are the contract files that could not be read, as `<domain>.<name of the file>`; no loaded mesh has any.
+    """
 
     root: Path
     domains: Mapping[str, Domain]
+    unread: frozenset[str] = frozenset()
 
     @cached_property
     def contracts(self) -> Mapping[str, Contract]:
@@ -173,47 +175,41 @@ def load_mesh(root: Path) -> Mesh:
 
     Raises ContractError with the problems of all files, and UsageError where there is no such folder.
     """
-    if not (root / "domains").is_dir():
-        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
-    problems: list[Problem] = []
-    domains: dict[str, Domain] = {}
-    for folder in sorted((root / "domains").iterdir()):
-        if folder.is_dir() and not folder.name.startswith((".", "_")):
-            domain, found = _read_domain(folder, root)
-            problems += found
-            if domain:
-                domains[domain.name] = domain
-    mesh = Mesh(root, domains)
-    problems += _problems_between(mesh)
+    mesh, problems = read_mesh(root)
     if problems:
         raise ContractError(problems)
     return mesh
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | None, list[Problem]]:
-    document = read_document(path, root)
-    if isinstance(document, Problem):
-        return None, [document]
-    try:
-        return model.model_validate(document.data), []
-    except ValidationError as error:
-        return None, [
-            document.problem(
-                tuple(detail["loc"]),
-                f"{'.'.join(str(part) for part in detail['loc']) or 'the file'}: {detail['msg']}.",
-                f"It has {', '.join((Site if detail['loc'][:1] == ('site',) else model).model_fields)}.",
-            )
-            for detail in error.errors()
-        ]
+def read_mesh(root: Path) -> tuple[Mesh, list[Problem]]:
+    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises as `load_mesh` does."""
+    if not (root / "domains").is_dir():
+        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
+    problems: list[Problem] = []
+    domains: dict[str, Domain] = {}
+    unread: set[str] = set()
+    for folder in sorted((root / "domains").iterdir()):
+        if folder.is_dir() and not folder.name.startswith((".", "_")):
+            domain, found = _read_domain(folder, root)
+            problems += found
+            read: set[str] = set()
+            if domain:
+                domains[domain.name] = domain
+                read = {*domain.contracts, *domain.interfaces, *domain.retired}
+            names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
+            unread |= {f"{folder.name}.{name}" for name in names - read}
+    mesh = Mesh(root, domains, frozenset(unread))
+    return mesh, [*problems, *_problems_between(mesh)]
 
 
 def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]]:
-    described, problems = _read_model(_DomainFile, folder / "domain.yaml", root)
-    owners, found = _read_model(Owners, folder / "owners.yaml", root)
+    described, problems = read_model(_DomainFile, folder / "domain.yaml", root)
+    owners, found = read_model(Owners, folder / "owners.yaml", root)
     problems += found
+    glossary: Glossary | None = None
+    if (folder / "glossary.yaml").exists():
+        glossary, found = read_model(Glossary, folder / "glossary.yaml", root)
+        problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
     retired: dict[str, Contract] = {}
     for place, by_name in contracts.items():
@@ -225,7 +221,9 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
                 of_kind[path.name.removesuffix(SUFFIX)] = contract
     if described and described.name != folder.name:
         message = f"name is '{described.name}' in folder '{folder.name}'."
-        problems.append(Problem(shown(folder / "domain.yaml", root), 1, message, "Make them equal."))
+        problems.append(
+            Problem(shown(folder / "domain.yaml", root), 1, message, "Make them equal.", rule="domain-files")
+        )
     if described is None or owners is None:
         return None, problems
     return (
@@ -239,6 +237,7 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
             contracts=contracts["contracts"],
             interfaces=contracts["interfaces"],
             retired=retired,
+            terms=glossary.terms if glossary else {},
         ),
         problems,
     )
@@ -252,21 +251,22 @@ def _problems_between(mesh: Mesh) -> list[Problem]:
             other = sites.setdefault(domain.site.warehouse_id, domain.name)
             if other != domain.name:
                 message = f"warehouse_id '{domain.site.warehouse_id}' is that of {other}."
-                problems.append(
-                    Problem(shown(domain.folder / "domain.yaml", mesh.root), 1, message, "Choose another.")
-                )
+                label = shown(domain.folder / "domain.yaml", mesh.root)
+                problems.append(Problem(label, 1, message, "Choose another.", rule="one-of-a-name"))
         tables = {contract.table.name: contract.path for contract in domain.retired.values()}
         for contract in domain.contracts.values():
             other = tables.setdefault(contract.table.name, contract.path)
             if other != contract.path:
                 message = f"table '{contract.table.name}' is that of {other}."
-                problems.append(Problem(contract.path, contract.table.line, message, "Choose another name."))
+                line = contract.table.line
+                problems.append(Problem(contract.path, line, message, "Choose another name.", rule="one-of-a-name"))
             problems += _conformance(mesh, contract)
             problems += _references(mesh, contract)
             if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
                 places = [shown(p, mesh.root) for p in (domain.model_path(contract), domain.reference_path(contract))]
                 fix = f"Write one of {' and '.join(places)}."
-                problems.append(Problem(contract.path, contract.table.line, "needs one source of its rows.", fix))
+                line, message = contract.table.line, "needs one source of its rows."
+                problems.append(Problem(contract.path, line, message, fix, rule="one-source"))
     return problems
 
 
@@ -279,7 +279,7 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
         if any(mesh.root.glob(f"domains/*/interfaces/{glob.escape(contract.implements)}{SUFFIX}")):
             return []
         message = f"implements '{contract.implements}', which no domain publishes."
-        return [Problem(contract.path, 1, message, offer(contract.implements, mesh.interfaces))]
+        return [Problem(contract.path, 1, message, offer(contract.implements, mesh.interfaces), rule="interface")]
 
     def fault(wanted: Field) -> str | None:
         own = contract.table.by_name.get(wanted.name)
@@ -292,10 +292,9 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
         return None
 
     fix = "Mend the column, or drop 'mesh.implements'."
+    own = contract.table.by_name
     return [
-        Problem(
-            contract.path, own.line if (own := contract.table.by_name.get(f.name)) else contract.table.line, text, fix
-        )
+        Problem(contract.path, (own.get(f.name) or contract.table).line, text, fix, rule="interface")
         for f in interface.table.fields
         if (text := fault(f))
     ]
@@ -319,5 +318,5 @@ def _references(mesh: Mesh, contract: Contract) -> list[Problem]:
         else:
             near = offer(name, mesh.contracts)
         message = f"'{field.name}' points to '{name}.{column}', which {domain} does not publish."
-        problems.append(Problem(contract.path, field.line, message, near))
+        problems.append(Problem(contract.path, field.line, message, near, rule="reference"))
     return problems

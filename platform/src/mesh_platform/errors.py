@@ -39,12 +39,17 @@ class NeedsAttention(MeshError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One fault in a file: `line` counts from 1; `fix` says what is allowed and how to mend it."""
+    """One fault in a file: `line` counts from 1; `fix` says what is allowed and how to mend it.
+
+    `rule` is the id of the rule that it breaks, one of docs/rules/; `severity` is error, warning, or waived.
+    """
 
     path: str
     line: int
     message: str
     fix: str = ""
+    rule: str = "contract"
+    severity: str = "error"
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}" + (f" {self.fix}" if self.fix else "")

@@ -138,12 +138,13 @@ def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
         return Fault("unknown_field", unknown[0], f"The payload has {', '.join(fields)}.")
     for name, field in fields.items():
         value = payload.get(name)
-        if value is not None and not _fits(field.type, value):
+        if value is not None and not fits(field.type, value):
             return Fault("wrong_type", name, f"It must be {field.type.on_wire}, not {str(value)[:80]!r}.")
     return None
 
 
-def _fits(type_: FieldType, value: object) -> bool:
+def fits(type_: FieldType, value: object) -> bool:
+    """Whether a value of JSON, its numbers read as int or Decimal, is one of a type as `FieldType.on_wire` says."""
     if type_.name == "boolean" or isinstance(value, bool):
         return type_.name == "boolean" and isinstance(value, bool)
     if type_.logical == "integer":

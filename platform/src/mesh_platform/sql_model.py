@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.lineage import lineage as trace
 
 from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh, offer
+from mesh_platform.domain import Mesh, interface_view, offer
 from mesh_platform.errors import ContractError, Problem, shown
 from mesh_platform.relation import relation_shapes, tables_behind
 from mesh_platform.sql_tree import line_of, name_of, relations, unstable_calls, works_row_by_row
@@ -54,7 +54,9 @@ def build_order(mesh: Mesh, models: Mapping[str, Model]) -> list[str]:
     except CycleError as error:
         cycle = list(reversed(error.args[1]))
         message = f"reads itself by way of {' <- '.join(cycle)}."
-        raise ContractError([Problem(models[cycle[0]].path, 1, message, "Break the cycle.")]) from error
+        raise ContractError(
+            [Problem(models[cycle[0]].path, 1, message, "Break the cycle.", rule="no-cycle")]
+        ) from error
 
 
 def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
@@ -139,10 +141,12 @@ def find_models(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
                 problems.append(_unreadable(label, error))
                 continue
             if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-                problems.append(Problem(label, 1, "is not one query.", "A model is one SELECT; drop the rest."))
+                problems.append(
+                    Problem(label, 1, "is not one query.", "A model is one SELECT; drop the rest.", rule="sql")
+                )
                 continue
             models[contract.identifier] = Model(contract, label, sql, trees[0])
-            problems += _unknown_relations(label, trees[0], known)
+            problems += _unknown_relations(mesh, label, trees[0], known)
             problems += _unstable_calls(label, trees[0])
     return models, problems
 
@@ -156,16 +160,20 @@ def _parsed(sql: str) -> list[exp.Expr]:
 def _unreadable(label: str, error: Exception) -> Problem:
     details = getattr(error, "errors", None) or [{}]
     what = details[0].get("description") or str(error).splitlines()[0]
-    return Problem(label, details[0].get("line") or 1, f"cannot be read: {what}.", "Mend the syntax.")
+    return Problem(label, details[0].get("line") or 1, f"cannot be read: {what}.", "Mend the syntax.", rule="sql")
 
 
-def _unknown_relations(label: str, tree: exp.Query, known: Mapping[str, object]) -> Iterable[Problem]:
+def _unknown_relations(mesh: Mesh, label: str, tree: exp.Query, known: Mapping[str, object]) -> Iterable[Problem]:
+    unread = {view for name in mesh.unread for view in (name, f"{name}__raw", interface_view(*name.split(".", 1)))}
     for name, line in relations(tree):
-        if name not in known:
-            yield Problem(label, line, f"reads '{name}', which is no relation of the mesh.", offer(name, known))
+        # What is there and cannot be read is reported as itself.
+        if name not in known and name not in unread:
+            yield Problem(
+                label, line, f"reads '{name}', which is no relation of the mesh.", offer(name, known), rule="sql"
+            )
 
 
 def _unstable_calls(label: str, tree: exp.Query) -> Iterable[Problem]:
     for call in unstable_calls(tree):
         message = f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build."
-        yield Problem(label, line_of(call), message, "Take the time or id from an input's column.")
+        yield Problem(label, line_of(call), message, "Take the time or id from an input's column.", rule="sql")

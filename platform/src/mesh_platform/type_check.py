@@ -32,9 +32,14 @@ def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Probl
     faulty = {problem.path for problem in problems}
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         create_schemas(connection, mesh)
-        chosen = [model for model in models.values() if _is_in(model.contract, tables) and model.path not in faulty]
+        shapes = relation_shapes(mesh)
+        chosen = [
+            model
+            for model in models.values()
+            if _is_in(model.contract, tables) and model.path not in faulty and shapes.keys() >= {*model.inputs}
+        ]
         read = {relation for model in chosen for relation in model.inputs}
-        for relation, shape in relation_shapes(mesh).items():
+        for relation, shape in shapes.items():
             if relation in read and relation != SITES:
                 connection.execute(table_definition(relation, shape))
         connection.execute("SET enable_external_access = false")
@@ -59,7 +64,7 @@ def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[
         text, _, where = str(error).partition("\n\nLINE ")
         line = re.match(r"\d+", where)
         message = f"DuckDB says: {' '.join(text.split())}."
-        return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.")]
+        return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")]
     actual = [(row[0], row[1]) for row in described]
     problems = []
     lines = {column.alias_or_name: line_of(column) for column in model.tree.selects}
@@ -69,12 +74,14 @@ def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[
         if [other for other, _ in actual].count(name) > 1:
             fault = ("stands twice in the select.", "Name each column once.")
         if fault:
-            problems.append(Problem(model.path, lines.get(name, 1), f"column '{name}' {fault[0]}", fault[1]))
+            problems.append(
+                Problem(model.path, lines.get(name, 1), f"column '{name}' {fault[0]}", fault[1], rule="sql")
+            )
     for name, field in wanted.items():
         if name not in dict(actual):
             message = f"column '{name}' ({field.type.duckdb}) of the contract is not selected."
             fix = f"Select it, or drop it from {model.contract.path}:{field.line}."
-            problems.append(Problem(model.path, line_of(model.tree), message, fix))
+            problems.append(Problem(model.path, line_of(model.tree), message, fix, rule="sql"))
     return problems
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
+    "check": "mesh_platform.cli.governance:check",
     "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",

@@ -32,18 +32,9 @@ from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.relation import has_days
+from mesh_platform.schedule import CRON, WITHIN
 from mesh_platform.sql_model import Model, build_order, tables_read, upstream
 
-# When each looks by itself; ingest and build are woken before that by what arrives.
-_NET = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
-_INGEST_SECONDS = 900.0
-_TIMEOUTS = {
-    "ingest": timedelta(seconds=2 * _INGEST_SECONDS),
-    "build": timedelta(hours=2),
-    "maintain": timedelta(hours=2),
-    "freshness": timedelta(minutes=10),
-    "backfill": timedelta(hours=6),
-}
 # No second try mends a contract, its SQL, a table that does not match it, or a wrong name.
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
 
@@ -164,7 +155,7 @@ class Pipelines:
     def _ingest_task(self, contract: Contract) -> Any:
         return self._task(
             contract.table.name,
-            partial(tasks.ingest_queue, self.mesh, contract, _INGEST_SECONDS),
+            partial(tasks.ingest_queue, self.mesh, contract, WITHIN["ingest"].total_seconds() / 2),
             landing_asset(self.mesh, contract),
             inlets=[queue_asset(self.mesh, contract)],
             doc_md=docs.event_page(self.mesh, contract),
@@ -209,7 +200,7 @@ class Pipelines:
 
     def _dag(self, kind: str, what: str, wakes: AssetAny | None = None, **more: Any) -> DAG:
         name, owners = self.domain.name, self.domain.owners
-        net = CronTriggerTimetable(_NET[kind], timezone="UTC") if kind in _NET else None
+        net = CronTriggerTimetable(CRON[kind], timezone="UTC") if kind in CRON else None
         beside = [self._id(other) for other, products in self.products.items() if products and other != kind]
         return DAG(
             self._id(kind),
@@ -227,7 +218,7 @@ class Pipelines:
                 "retry_exponential_backoff": 2.0,
                 "max_retry_delay": timedelta(minutes=15),
                 "retry_policy": ExceptionRetryPolicy([RetryRule(_NO_USE, RetryAction.FAIL)]),
-                "execution_timeout": _TIMEOUTS[kind],
+                "execution_timeout": WITHIN[kind],
                 "on_failure_callback": partial(tell_of_failure, owners.model_dump()),
             },
             **more,

@@ -1,0 +1,65 @@
+"""What a rule of the mesh is: a function from a scope to problems; its name is the id, its docstring the page."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mesh_platform.errors import Problem
+from mesh_platform.governance.scope import Scope
+
+Severity = Literal["error", "warning"]
+Check = Callable[[Scope], Iterable[Problem]]
+# Mends what is mechanical, and gives the files that it changed.
+Mend = Callable[[Scope], list[Path]]
+
+
+@dataclass(frozen=True)
+class GlobalRule:
+    """One rule. Where it is not `waivable`, nothing would run with what breaks it."""
+
+    id: str
+    check: Check
+    severity: Severity
+    waivable: bool
+    mend: Mend | None
+
+    @property
+    def text(self) -> str:
+        """What it asks and why, in Markdown; the first line is a whole sentence."""
+        return inspect.getdoc(self.check) or ""
+
+    @property
+    def title(self) -> str:
+        """The first line of `text`."""
+        return self.text.partition("\n")[0]
+
+    def problems(self, scope: Scope) -> Iterator[Problem]:
+        """What breaks it."""
+        for problem in self.check(scope):
+            yield replace(problem, rule=self.id, severity=self.severity)
+
+
+_RULES: dict[str, GlobalRule] = {}
+
+
+def rule(severity: Severity = "error", waivable: bool = True, mend: Mend | None = None) -> Callable[[Check], Check]:
+    """Make a rule of a function: `one_word` becomes the rule `one-word`."""
+
+    def register(check: Check) -> Check:
+        name = check.__name__.replace("_", "-")
+        assert name not in _RULES, name
+        _RULES[name] = GlobalRule(name, check, severity, waivable, mend)
+        return check
+
+    return register
+
+
+def all_rules() -> dict[str, GlobalRule]:
+    """Every rule by its id, in the order of `rules/`."""
+    import mesh_platform.governance.rules  # noqa: F401
+
+    return _RULES

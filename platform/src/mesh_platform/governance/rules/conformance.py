@@ -1,0 +1,70 @@
+"""Rules of conformance: what is published is what was agreed on, and runs on more than one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mesh_platform.errors import Problem
+from mesh_platform.governance.portable_sql import find_unportable
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+
+
+@rule(waivable=False)
+def interface(scope: Scope) -> Iterable[Problem]:
+    """A product has every column of the interface that it implements, in its type, and required where that is."""
+    return scope.of_rule("interface")
+
+
+@rule(waivable=False)
+def reference(scope: Scope) -> Iterable[Problem]:
+    """A column that points to a dimension points to one that is published, and to a column of it."""
+    return scope.of_rule("reference")
+
+
+@rule(waivable=False)
+def sql(scope: Scope) -> Iterable[Problem]:
+    """A model's SQL gives just the columns that its contract promises, in their types, from relations that are there.
+
+    DuckDB says what the query would give against the contracts of what it reads; no data is needed. What answers
+    otherwise at each build, such as now(), is refused.
+    """
+    return scope.of_rule("sql")
+
+
+@rule()
+def portable_sql(scope: Scope) -> Iterable[Problem]:
+    """A model's SQL says nothing that only DuckDB understands, so that the same file runs on Spark.
+
+    sqlglot turns it into Spark's SQL; what it cannot turn, and what reads files by itself, is told of.
+    """
+    for model in scope.models.values():
+        for line, message, fix in find_unportable(model.tree):
+            yield Problem(model.path, line, message, fix)
+
+
+@rule()
+def conformed_keys(scope: Scope) -> Iterable[Problem]:
+    """A fact points to every dimension whose key it has, and to one at least.
+
+    A column called like the key of a `dim_` table of the mesh has that table in its `relationships`, so that facts
+    join with one set of dimensions and rows without one are found.
+    """
+    keys = {
+        contract.table.key[0]: contract
+        for contract in scope.mesh.contracts.values()
+        if contract.table.name.startswith("dim_") and len(contract.table.key) == 1
+    }
+    for contract in scope.mesh.contracts.values():
+        if not contract.table.name.startswith("fact_"):
+            continue
+        for field in contract.table.fields:
+            dimension = keys.get(field.name)
+            if dimension and field.references != (dimension.identifier, field.name):
+                to = dimension.table.name if dimension.domain == contract.domain else dimension.identifier
+                message = f"'{field.name}' is the key of {dimension.identifier} and does not point to it."
+                fix = f"Add relationships: [{{to: {to}.{field.name}}}]."
+                yield Problem(contract.path, field.line, message, fix)
+        if keys and not any(field.references or field.name in keys for field in contract.table.fields):
+            fix = f"Add one out of {', '.join(sorted(keys))}."
+            yield Problem(contract.path, contract.table.line, "the fact has the key of no dimension.", fix)

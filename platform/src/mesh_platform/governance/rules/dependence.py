@@ -1,0 +1,91 @@
+"""Rules of dependence: who builds on whom, and on what of theirs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mesh_platform.errors import Problem
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+from mesh_platform.relation import SITES, interface_unions
+from mesh_platform.sql_tree import relations
+
+_RANK = {"source-aligned": 0, "aggregate": 1, "consumer-aligned": 2}
+
+
+@rule(waivable=False)
+def no_cycle(scope: Scope) -> Iterable[Problem]:
+    """No product is built of itself, by whatever way: there would be no order to build in."""
+    return scope.of_rule("no-cycle")
+
+
+@rule()
+def published_only(scope: Scope) -> Iterable[Problem]:
+    """A model reads of other domains what they publish: products and interfaces, no landing table.
+
+    What lies before the product is its domain's own affair and changes without notice.
+    """
+    unions = interface_unions(scope.mesh)
+    for model in scope.models.values():
+        for name, line in relations(model.tree):
+            owner, _, table = name.partition(".")
+            foreign = owner != model.contract.domain and owner in scope.mesh.domains
+            if foreign and name not in scope.mesh.contracts and name not in unions and "__" in table:
+                product = f"{owner}.{table.partition('__')[0]}"
+                yield Problem(
+                    model.path, line, f"reads '{name}', which {owner} does not publish.", f"Read {product}."
+                )
+
+
+@rule()
+def direction(scope: Scope) -> Iterable[Problem]:
+    """Data flows from source-aligned domains to aggregate ones to consumer-aligned ones, never back.
+
+    A source-aligned domain reads no other domain's products: it tells what happened, whatever others make of it.
+    """
+    unions = interface_unions(scope.mesh)
+    for model in scope.models.values():
+        own = scope.mesh.domains[model.contract.domain]
+        for name, line in relations(model.tree):
+            owner = scope.mesh.domains.get(name.partition(".")[0])
+            known = name in scope.mesh.contracts or name in unions
+            if owner is None or owner is own or not known or name == SITES:
+                continue
+            if _RANK[owner.kind] > _RANK[own.kind] or own.kind == "source-aligned":
+                message = f"{own.name} is {own.kind} and reads '{name}' of {owner.name}, which is {owner.kind}."
+                fix = "Publish this table in a domain further down: source-aligned, then aggregate, then consumer."
+                yield Problem(model.path, line, message, fix)
+
+
+@rule()
+def own_python(scope: Scope) -> Iterable[Problem]:
+    """A domain's Python imports no other domain's.
+
+    What two domains need belongs into the platform; what one knows of another is in its contracts.
+    """
+    for domain in scope.mesh.domains.values():
+        others = {*scope.mesh.domains} - {domain.name}
+        for path in scope.files(domain, "**/*.py"):
+            label = scope.path(domain, str(path.relative_to(domain.folder)))
+            for module, line in _imports(path):
+                parts = module.removeprefix("domains.").split(".")
+                if parts[0] in others:
+                    fix = "Read its published products, or move what both need into the platform."
+                    yield Problem(label, line, f"imports '{module}' of the domain {parts[0]}.", fix)
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    try:
+        source = path.read_bytes()
+        tree = ast.parse(source) if b"import" in source else ast.Module([], [])
+    except (SyntaxError, ValueError, OSError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module, node.lineno
+            if node.module == "domains":
+                yield from ((f"domains.{alias.name}", node.lineno) for alias in node.names)

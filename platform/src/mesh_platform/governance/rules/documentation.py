@@ -1,0 +1,131 @@
+"""Rules of documentation: who finds a column knows what it means without asking around."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from mesh_platform.contract import Field
+from mesh_platform.domain import offer
+from mesh_platform.errors import Problem
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+from mesh_platform.line_check import fits
+
+
+@rule()
+def described(scope: Scope) -> Iterable[Problem]:
+    """Every product, event, table and column is described, in more than its own name.
+
+    "The order id" says nothing of `order_id`: say what it identifies, where it comes from, or its unit.
+    """
+    for contract in scope.contracts():
+        parts = [(contract.name, contract.description, 1)]
+        for shape in (contract.event, contract.table):
+            if shape:
+                parts.append((shape.name, shape.description, shape.line))
+                parts += [(field.name, field.description, field.line) for field in shape.fields]
+        for name, text, line in dict.fromkeys(parts):
+            if not _says_more(name, text):
+                yield Problem(contract.path, line, f"'{name}' is described as '{text}'.", "Say what it means.")
+
+
+def _says_more(name: str, text: str) -> bool:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return len(words) > 1 and not {*words} <= {*name.lower().split("_"), "the", "a", "an", "of", "column", "field"}
+
+
+@rule()
+def examples(scope: Scope) -> Iterable[Problem]:
+    """Every column has an example, and each example is a value that the column takes.
+
+    An example tells more than a description, and the catalog shows it.
+    """
+    for contract, shape, field in scope.fields():
+        if not field.examples:
+            yield Problem(contract.path, field.line, f"'{field.name}' of {shape.name} has no example.", "Add one.")
+        for example in field.examples:
+            if fault := _example_fault(field, example):
+                message = f"the example {example!r} of '{field.name}' is no value of it."
+                yield Problem(contract.path, field.line, message, fault)
+
+
+def _example_fault(field: Field, example: Any) -> str | None:
+    # YAML makes numbers of numerals and dates of days, which JSON would carry as text.
+    value = Decimal(str(example)) if isinstance(example, float) else example
+    value = value.isoformat() if isinstance(value, date) else value
+    if not fits(field.type, value):
+        return f"{field.type.name} takes {field.type.on_wire}."
+    if field.valid_values and value not in field.valid_values:
+        return f"It is one of {', '.join(field.valid_values)}."
+    if field.pattern and not re.search(field.pattern, str(value)):
+        return f"It matches {field.pattern}."
+    if field.minimum is not None and Decimal(value) < field.minimum:
+        return f"It is at least {field.minimum}."
+    if field.maximum is not None and Decimal(value) > field.maximum:
+        return f"It is at most {field.maximum}."
+    return None
+
+
+@rule()
+def kpi_term(scope: Scope) -> Iterable[Problem]:
+    """Every figure of a `kpi_` table is linked to the glossary's term for it, and so is each column called like a KPI.
+
+    The link is the column's `authoritativeDefinitions`, of type businessDefinition. So there is one definition, and
+    everybody who sees the figure can read it.
+    """
+    figures = {name.partition(".")[2] for name, term in scope.terms.items() if term.kpi}
+    for contract in scope.mesh.contracts.values():
+        for field in contract.table.fields:
+            is_figure = contract.table.name.startswith("kpi_") and not field.key and _is_number(field)
+            if (is_figure or field.name in figures) and field.term is None:
+                fix = (
+                    "Add authoritativeDefinitions: [{type: businessDefinition, "
+                    f"url: ../glossary.yaml#{field.name}" + "}], with the term in the glossary."
+                )
+                yield Problem(contract.path, field.line, f"'{field.name}' is a KPI without a definition.", fix)
+
+
+def _is_number(field: Field) -> bool:
+    return field.type.logical in ("integer", "number")
+
+
+@rule()
+def term_known(scope: Scope) -> Iterable[Problem]:
+    """A column that links to a term links to one that a glossary has."""
+    for contract, _, field in scope.fields():
+        if field.term and field.term not in scope.terms and field.term.partition(".")[0] in scope.mesh.domains:
+            message = f"'{field.name}' links to the term '{field.term}', which is not there."
+            yield Problem(contract.path, field.line, message, offer(field.term, scope.terms))
+        elif field.term and field.term.partition(".")[0] not in scope.mesh.domains:
+            message = f"'{field.name}' links to a term of '{field.term.partition('.')[0]}', which is no domain."
+            yield Problem(contract.path, field.line, message, offer(field.term, scope.terms))
+
+
+@rule()
+def term_once(scope: Scope) -> Iterable[Problem]:
+    """A term is defined once in the whole mesh, and no term is the word that another one is used instead of.
+
+    Whoever needs another meaning needs another word.
+    """
+    homes: dict[str, str] = {}
+    avoided = {other: name for name, term in scope.terms.items() for other in term.instead_of}
+    for full_name in scope.terms:
+        owner, _, name = full_name.partition(".")
+        label = scope.path(scope.mesh.domains[owner], "glossary.yaml")
+        first = homes.setdefault(name, owner)
+        line = _line_of(scope, owner, name)
+        if first != owner:
+            fix = f"Link to ../../{first}/glossary.yaml#{name}, or choose another word."
+            yield Problem(label, line, f"'{name}' is defined by {first}, too.", fix)
+        elif name in avoided:
+            message = f"'{name}' is what '{avoided[name]}' is used instead of."
+            yield Problem(label, line, message, "Drop one of the two.")
+
+
+def _line_of(scope: Scope, domain: str, term: str) -> int:
+    lines = (scope.mesh.domains[domain].folder / "glossary.yaml").read_text(encoding="utf-8").splitlines()
+    return next((i for i, line in enumerate(lines, start=1) if re.match(rf"\s+['\"]?{term}['\"]?\s*:", line)), 1)

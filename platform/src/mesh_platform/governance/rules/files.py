@@ -1,0 +1,84 @@
+"""Rules of files: whether they can be read, and what is derived of them is current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mesh_platform.errors import Problem
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+from mesh_platform.scaffold import template_drift
+
+
+@rule(waivable=False)
+def contract(scope: Scope) -> Iterable[Problem]:
+    """A contract is one of the Open Data Contract Standard, and says what the platform derives everything from.
+
+    docs/contracts.md has what it must say, and the one table of what the platform adds to the standard.
+    """
+    return scope.of_rule("contract")
+
+
+@rule(waivable=False)
+def domain_files(scope: Scope) -> Iterable[Problem]:
+    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml` and `consents.yaml` say what they must, no more."""
+    return scope.of_rule("domain-files")
+
+
+@rule(waivable=False)
+def one_of_a_name(scope: Scope) -> Iterable[Problem]:
+    """No two products of a domain have one table, and no two domains one warehouse.
+
+    What is found by its name must be one thing.
+    """
+    return scope.of_rule("one-of-a-name")
+
+
+@rule(waivable=False)
+def one_source(scope: Scope) -> Iterable[Problem]:
+    """The rows of a product come from one place: its SQL in `models/`, or its CSV in `reference/`."""
+    return scope.of_rule("one-source")
+
+
+@rule()
+def no_stray_file(scope: Scope) -> Iterable[Problem]:
+    """Each file in `contracts/`, `models/`, `reference/` and `producers/` is one that something reads.
+
+    A contract whose ending is misspelt, or SQL that no contract names, would be passed over in silence.
+    """
+    endings = {"contracts": (".odcs.yaml",), "interfaces": (".odcs.yaml",), "models": (".sql",)}
+    endings |= {"reference": (".csv",), "producers": (".py", ".csv")}
+    for domain in scope.mesh.domains.values():
+        tables = {c.table.name for c in (*domain.contracts.values(), *domain.retired.values())}
+        unread = {name.partition(".")[2] for name in scope.mesh.unread if name.startswith(f"{domain.name}.")}
+        for folder, allowed in endings.items():
+            for path in scope.files(domain, f"{folder}/*"):
+                label = scope.path(domain, f"{folder}/{path.name}")
+                if path.name.startswith("."):
+                    continue
+                if not path.name.endswith(allowed):
+                    fix = f"Rename it; what is read here ends in {' or '.join(allowed)}."
+                    yield Problem(label, 1, "nothing reads a file of this name.", fix)
+                elif folder in ("models", "reference") and path.stem not in tables | unread:
+                    fix = f"Write contracts/{path.stem}.odcs.yaml, or remove the file."
+                    yield Problem(label, 1, f"no contract of {domain.name} has a table '{path.stem}'.", fix)
+
+
+@rule()
+def template_current(scope: Scope) -> Iterable[Problem]:
+    """The files of a domain that the template owns are as the template has them.
+
+    So a mend of the template reaches every domain. `mesh template status` tells more, `mesh template sync` mends it.
+    """
+    return template_drift(scope.mesh) if (scope.mesh.root / "templates" / "domain").is_dir() else []
+
+
+@rule(waivable=False)
+def waiver(scope: Scope) -> Iterable[Problem]:
+    """A waiver names a rule that can be waived and is broken there, and ends within a year.
+
+    A domain writes it into `waivers.yaml`: rule, file, reason, owner, until, and `names` for one column of several. A
+    waiver that has ended, or that nothing needs any more, is a problem of its own. All are listed in the report.
+    """
+    # Found where they are applied, because what they let off must be known.
+    return ()

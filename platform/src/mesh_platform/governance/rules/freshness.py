@@ -1,0 +1,107 @@
+"""Rules of freshness: each product says how old it may grow, and the pipelines are able to keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from mesh_platform.contract import Contract
+from mesh_platform.errors import Problem
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+from mesh_platform.relation import tables_behind
+from mesh_platform.schedule import longest
+from mesh_platform.sql_model import driving_inputs, upstream
+
+
+@rule()
+def freshness_promised(scope: Scope) -> Iterable[Problem]:
+    """Every product promises how fresh it is: by the age of its newest row, or by how soon a change shows in it.
+
+    `freshness` is for tables whose rows have an instant that goes on with time, such as facts. `latency` is for the
+    others, such as dimensions and reference data: the longest time until a change of what they are built from shows.
+    """
+    for contract in scope.mesh.contracts.values():
+        if contract.freshness is None and contract.latency is None:
+            fix = (
+                "Add to slaProperties {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}, "
+                "or {property: latency, value: 8, unit: h}."
+            )
+            yield Problem(contract.path, 1, "promises neither freshness nor latency.", fix)
+
+
+@rule()
+def freshness_kept(scope: Scope) -> Iterable[Problem]:
+    """A promise of freshness can be kept: it leaves time for what is upstream, for the next look, and for the build.
+
+    A table is no fresher than the freshest promise of what its rows come from, plus an hour until the pipeline looks
+    by itself should no event wake it, plus the hour that a build may take; an event has half an hour to be ingested
+    once its hourly look has come. The problem shows the chain. What a table merely looks things up in does not count.
+    """
+    proof = _Proof(scope)
+    for contract in scope.mesh.contracts.values():
+        for promised, chain in (
+            (contract.freshness, proof.age_of_inputs(contract)),
+            (contract.latency, proof.delay_of_inputs(contract)),
+        ):
+            needed = sum((step.takes for step in chain), timedelta())
+            if promised is not None and chain and needed > promised:
+                way = " + ".join(f"{step.what} {_hours(step.takes)}" for step in chain)
+                what = "freshness" if promised is contract.freshness else "latency"
+                message = f"promises a {what} of {_hours(promised)}, and {way} are {_hours(needed)}."
+                fix = f"Promise {_hours(needed)} or more, or let what is upstream promise less."
+                yield Problem(contract.path, 1, message, fix)
+
+
+@dataclass(frozen=True)
+class _Step:
+    what: str
+    takes: timedelta
+
+
+class _Proof:
+    """What the tables of a mesh need at the worst, as chains of steps."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._delays: dict[str, Sequence[_Step]] = {}
+
+    def age_of_inputs(self, contract: Contract) -> Sequence[_Step]:
+        """From the oldest promise of what brings its rows to its build; empty where nothing promises freshness."""
+        build = _Step("build", longest("build"))
+        if contract.event:
+            return [_Step("ingest", longest("ingest")), build]
+        promises = [
+            _Step(each.identifier, each.freshness) for each in self._rows_from(contract) if each.freshness is not None
+        ]
+        return [max(promises, key=lambda step: step.takes), build] if promises else []
+
+    def delay_of_inputs(self, contract: Contract) -> Sequence[_Step]:
+        """The longest way of a change to the table: its ingest and builds, one after the other."""
+        name = contract.identifier
+        if name not in self._delays:
+            # A cycle is another rule's: here it ends.
+            self._delays[name] = []
+            build = _Step(f"build of {name}", longest("build"))
+            before = [self.delay_of_inputs(each) for each in self._inputs(contract)]
+            if contract.event:
+                before.append([_Step("ingest", longest("ingest"))])
+            slowest = max(before, key=lambda chain: sum((s.takes for s in chain), timedelta()), default=[])
+            self._delays[name] = [*slowest, build]
+        return self._delays[name]
+
+    def _inputs(self, contract: Contract) -> list[Contract]:
+        mesh = self.scope.mesh
+        return [mesh.contracts[name] for name in upstream(mesh, self.scope.models, contract.identifier)]
+
+    def _rows_from(self, contract: Contract) -> list[Contract]:
+        """The products whose rows it maps, without those that it looks things up in; all where none can be told."""
+        mesh, model = self.scope.mesh, self.scope.models.get(contract.identifier)
+        driving = driving_inputs(model) if model else ()
+        names = [name for relation in driving for name in tables_behind(mesh, relation) if name in mesh.contracts]
+        return [mesh.contracts[name] for name in names] or self._inputs(contract)
+
+
+def _hours(time: timedelta) -> str:
+    return f"{time / timedelta(hours=1):g} h"

@@ -1,0 +1,55 @@
+"""Rules of privacy: what tells of a person is known to do so, before anybody reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mesh_platform.contract import Field
+from mesh_platform.errors import Problem
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+
+_PEOPLE = {"customer", "client", "buyer", "employee", "staff", "driver", "user", "person", "patient", "member"}
+_OF_PEOPLE = {"id", "no", "number", "code", "ref", "name", "key"}
+# A word of a column's name that by itself tells of a person.
+_PERSONAL = {
+    *("email", "mail", "phone", "telephone", "mobile", "fax", "address", "street", "postcode", "zip", "zipcode"),
+    *("lat", "latitude", "lon", "lng", "longitude", "gps", "geo", "geolocation", "ip", "ssn", "iban", "passport"),
+    *("birth", "birthday", "birthdate", "dob", "surname", "firstname", "lastname", "fullname", "gender"),
+}
+_NAME_PARTS = {"first", "last", "middle", "full", "given", "family", "maiden", "contact"}
+_VALUES = (
+    ("an e-mail address", re.compile(r"[^@\s]+@[^@\s]+\.[a-zA-Z]{2,}")),
+    ("a phone number", re.compile(r"\+\d[\d ().-]{6,}\d")),
+    ("an IP address", re.compile(r"(\d{1,3}\.){3}\d{1,3}")),
+)
+
+
+@rule()
+def pii_classified(scope: Scope) -> Iterable[Problem]:
+    """A column that looks like personal data has the classification `pii`, or its domain says in a waiver why not.
+
+    It is told by words in its name (names of people and their numbers, e-mail, phone, address, coordinates, birth)
+    and by examples that are an e-mail address, a phone number or an IP address. Whoever has no role for it then reads
+    a pseudonym.
+    """
+    for contract, shape, field in scope.fields():
+        if field.classification != "pii" and (sign := _sign(field)):
+            message = f"'{field.name}' of {shape.name} looks like personal data: {sign}."
+            fix = "Add classification: pii, or a waiver with the reason."
+            yield Problem(contract.path, field.line, message, fix)
+
+
+def _sign(field: Field) -> str | None:
+    words = field.name.split("_")
+    if found := _PERSONAL & {*words}:
+        return f"'{sorted(found)[0]}' in its name"
+    for first, second in zip(words, words[1:], strict=False):
+        if (first in _PEOPLE and second in _OF_PEOPLE) or (first in _NAME_PARTS and second == "name"):
+            return f"'{first}_{second}' in its name"
+    for example in field.examples:
+        for what, pattern in _VALUES:
+            if field.type.name == "string" and pattern.fullmatch(str(example)):
+                return f"{example} is {what}"
+    return None

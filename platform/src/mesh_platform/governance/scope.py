@@ -1,0 +1,71 @@
+"""What rules look at: the mesh as far as it can be read, and what several of them need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from mesh_platform.contract import Contract, Field, Shape
+from mesh_platform.domain import Domain, Mesh
+from mesh_platform.errors import Problem, shown
+from mesh_platform.glossary import Term
+from mesh_platform.sql_model import Model, find_models
+from mesh_platform.type_check import check_types
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A mesh to check. `faults` are what kept files of it from being read; `base` is what git compares it with."""
+
+    mesh: Mesh
+    faults: tuple[Problem, ...]
+    today: date
+    base: str | None = None
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """Every model that can be read, by its output's identifier."""
+        return find_models(self.mesh)[0]
+
+    @cached_property
+    def sql_faults(self) -> tuple[Problem, ...]:
+        """What is wrong with the SQL of the mesh."""
+        return tuple(check_types(self.mesh))
+
+    @cached_property
+    def terms(self) -> dict[str, Term]:
+        """Every term of every glossary, as `<domain>.<term>`."""
+        return {f"{d.name}.{name}": term for d in self.mesh.domains.values() for name, term in d.terms.items()}
+
+    def of_rule(self, rule: str) -> list[Problem]:
+        """The problems that reading the mesh and its SQL found against one rule."""
+        return [problem for problem in (*self.faults, *self.sql_faults) if problem.rule == rule]
+
+    def contracts(self) -> Iterator[Contract]:
+        """Every contract: of products and of interfaces."""
+        yield from self.mesh.contracts.values()
+        yield from self.mesh.interfaces.values()
+
+    def published_fields(self) -> Iterator[tuple[Contract, Field]]:
+        """Every column that others can read."""
+        for contract in self.contracts():
+            for field in contract.table.fields:
+                yield contract, field
+
+    def fields(self) -> Iterator[tuple[Contract, Shape, Field]]:
+        """Every column of every event and table."""
+        for contract in self.contracts():
+            for shape in (contract.event, contract.table):
+                for field in shape.fields if shape else ():
+                    yield contract, shape or contract.table, field
+
+    def path(self, domain: Domain, name: str) -> str:
+        """A file of a domain's folder as people read it."""
+        return shown(domain.folder / name, self.mesh.root)
+
+    def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
+        """The files of a domain's folder that match, sorted; no caches."""
+        return sorted(path for path in domain.folder.glob(pattern) if path.is_file())

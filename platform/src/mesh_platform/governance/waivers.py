@@ -1,0 +1,119 @@
+"""What a domain is let off for a while: its `waivers.yaml` and the problems arrive; what is left of them leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from pydantic import Field
+
+from mesh_platform.document import Document, read_document
+from mesh_platform.domain import Domain, Mesh, offer
+from mesh_platform.errors import Problem, shown
+from mesh_platform.governance.registry import GlobalRule
+from mesh_platform.model_file import FileModel, Word, read_model
+
+# Whoever needs longer changes the rule.
+LONGEST = timedelta(days=366)
+
+
+class Waiver(FileModel):
+    """One rule is let off in one file of the domain, until a day, for a reason.
+
+    `file` is relative to the domain's folder. Of several problems that the file has with the rule, `names` picks
+    those whose message names it in quotes, such as a column.
+    """
+
+    rule: Word
+    file: Word
+    names: Word | None = None
+    reason: Word = Field(min_length=10)
+    owner: Word
+    until: date
+
+
+class _Waivers(FileModel):
+    waivers: tuple[Waiver, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A waiver where it stands."""
+
+    waiver: Waiver
+    domain: Domain
+    path: str
+    line: int
+
+    def covers(self, problem: Problem, mesh: Mesh) -> bool:
+        """Whether it lets off just this problem, its end aside."""
+        waiver = self.waiver
+        return (
+            problem.rule == waiver.rule
+            and problem.path == shown(self.domain.folder / waiver.file, mesh.root)
+            and (waiver.names is None or f"'{waiver.names}'" in problem.message)
+        )
+
+
+def read_waivers(mesh: Mesh) -> tuple[list[Standing], list[Problem]]:
+    """All waivers of the mesh, and what is wrong with the files that have them."""
+    found: list[Standing] = []
+    problems: list[Problem] = []
+    for domain in mesh.domains.values():
+        path = domain.folder / "waivers.yaml"
+        if not path.exists():
+            continue
+        read, faults = read_model(_Waivers, path, mesh.root)
+        problems += faults
+        document = read_document(path, mesh.root)
+        if read and isinstance(document, Document):
+            lines = (document.line(("waivers", i)) for i in range(len(read.waivers)))
+            found += [
+                Standing(waiver, domain, document.label, line)
+                for waiver, line in zip(read.waivers, lines, strict=True)
+            ]
+    return found, problems
+
+
+def apply_waivers(
+    problems: Iterable[Problem], standing: Iterable[Standing], mesh: Mesh, rules: dict[str, GlobalRule], today: date
+) -> list[Problem]:
+    """The problems, those that are let off with the severity `waived` and the waiver's words; and faults of waivers."""
+    found, standing = [*problems], [*standing]
+    left: list[Problem] = []
+    used: set[int] = set()
+    valid = {i for i, each in enumerate(standing) if not _fault(each, rules, today)}
+    for problem in found:
+        by = next((i for i, each in enumerate(standing) if each.covers(problem, mesh)), None)
+        if by is not None:
+            used.add(by)
+        if by is None or by not in valid:
+            left.append(problem)
+            continue
+        waiver = standing[by].waiver
+        words = f"Waived until {waiver.until} by {waiver.owner}: {waiver.reason}"
+        left.append(replace(problem, severity="waived", fix=words))
+    for i, each in enumerate(standing):
+        fault = _fault(each, rules, today)
+        if fault is None and i not in used:
+            fault = f"nothing breaks '{each.waiver.rule}' there any more.", "Remove it."
+        if fault:
+            left.append(Problem(each.path, each.line, *fault, rule="waiver"))
+    return left
+
+
+def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[str, str] | None:
+    waiver = each.waiver
+    if waiver.rule not in rules:
+        return f"there is no rule '{waiver.rule}'.", offer(waiver.rule, rules)
+    if not rules[waiver.rule].waivable:
+        return f"the rule '{waiver.rule}' cannot be waived.", "Nothing runs with what breaks it; mend that."
+    if waiver.until < today:
+        return (
+            f"the waiver of '{waiver.rule}' ended on {waiver.until}.",
+            "Mend what it waives, or agree on a new end.",
+        )
+    if waiver.until > today + LONGEST:
+        return f"the waiver of '{waiver.rule}' ends on {waiver.until}.", "A year is the longest."
+    return None
