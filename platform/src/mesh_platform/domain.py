@@ -182,7 +182,7 @@ def load_mesh(root: Path) -> Mesh:
 
 
 def read_mesh(root: Path) -> tuple[Mesh, list[Problem]]:
-    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises as `load_mesh` does."""
+    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises UsageError, too."""
     if not (root / "domains").is_dir():
         raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []

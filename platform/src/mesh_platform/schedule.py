@@ -1,4 +1,4 @@
-"""How often pipelines look by themselves, and how long they may take: Airflow and the proof of freshness read it here."""
+"""How often pipelines look by themselves, and how long they may take: Airflow and the proof of freshness ask here."""
 
 from __future__ import annotations
 

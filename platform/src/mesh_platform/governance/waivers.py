@@ -79,7 +79,7 @@ def read_waivers(mesh: Mesh) -> tuple[list[Standing], list[Problem]]:
 def apply_waivers(
     problems: Iterable[Problem], standing: Iterable[Standing], mesh: Mesh, rules: dict[str, GlobalRule], today: date
 ) -> list[Problem]:
-    """The problems, those that are let off with the severity `waived` and the waiver's words; and faults of waivers."""
+    """The problems, those that are let off with the severity `waived` and the waiver's words; faults of waivers."""
     found, standing = [*problems], [*standing]
     left: list[Problem] = []
     used: set[int] = set()

@@ -72,7 +72,7 @@ def _example_fault(field: Field, example: Any) -> str | None:
 
 @rule()
 def kpi_term(scope: Scope) -> Iterable[Problem]:
-    """Every figure of a `kpi_` table is linked to the glossary's term for it, and so is each column called like a KPI.
+    """Every figure of a `kpi_` table is linked to the glossary's term for it; so is each column called like a KPI.
 
     The link is the column's `authoritativeDefinitions`, of type businessDefinition. So there is one definition, and
     everybody who sees the figure can read it.

@@ -21,7 +21,7 @@ def contract(scope: Scope) -> Iterable[Problem]:
 
 @rule(waivable=False)
 def domain_files(scope: Scope) -> Iterable[Problem]:
-    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml` and `consents.yaml` say what they must, no more."""
+    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml`, `consents.yaml` say what they must, no more."""
     return scope.of_rule("domain-files")
 
 
@@ -46,7 +46,11 @@ def no_stray_file(scope: Scope) -> Iterable[Problem]:
 
     A contract whose ending is misspelt, or SQL that no contract names, would be passed over in silence.
     """
-    endings = {"contracts": (".odcs.yaml",), "interfaces": (".odcs.yaml",), "models": (".sql",)}
+    endings: dict[str, tuple[str, ...]] = {
+        "contracts": (".odcs.yaml",),
+        "interfaces": (".odcs.yaml",),
+        "models": (".sql",),
+    }
     endings |= {"reference": (".csv",), "producers": (".py", ".csv")}
     for domain in scope.mesh.domains.values():
         tables = {c.table.name for c in (*domain.contracts.values(), *domain.retired.values())}

@@ -25,8 +25,8 @@ def freshness_promised(scope: Scope) -> Iterable[Problem]:
     for contract in scope.mesh.contracts.values():
         if contract.freshness is None and contract.latency is None:
             fix = (
-                "Add to slaProperties {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}, "
-                "or {property: latency, value: 8, unit: h}."
+                "Add to slaProperties {property: freshness, value: 24, unit: h, element: <table>.<timestamp "
+                "column>}, or {property: latency, value: 8, unit: h}."
             )
             yield Problem(contract.path, 1, "promises neither freshness nor latency.", fix)
 

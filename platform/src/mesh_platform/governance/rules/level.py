@@ -54,7 +54,7 @@ ASKS: Mapping[str, _Asks] = {
     },
     "gold": {
         "is of version 1.0.0 or later": lambda _, contract: not contract.version.startswith("0."),
-        "keeps rows out by a bound, by valid values, by a reference, or by a rule that blocks or quarantines": _blocks,
+        "keeps rows out by bounds, valid values, references, or a rule that blocks or quarantines": _blocks,
         "rests on products of level silver or gold": _rests_on_silver,
     },
 }
@@ -62,7 +62,7 @@ ASKS: Mapping[str, _Asks] = {
 
 @rule()
 def level(scope: Scope) -> Iterable[Problem]:
-    """A product reaches the level that it claims: bronze, silver or gold (`mesh.level`; bronze where it says nothing).
+    """A product reaches the level that it claims: bronze, silver or gold (`mesh.level`; bronze is the least).
 
     - bronze: what all other rules ask for.
     - silver: also a primary key, a promise of freshness or latency, a test case of its SQL, and a role for its

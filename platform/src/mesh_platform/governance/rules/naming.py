@@ -135,9 +135,9 @@ def one_word(scope: Scope) -> Iterable[Problem]:
     words = {other: name for name, term in scope.terms.items() for other in term.instead_of}
     for contract, field in scope.published_fields():
         if term := words.get(field.name):
-            fix = f"Call it {term.partition('.')[2]}."
-            message = f"column '{field.name}' is called '{term.partition('.')[2]}' in the glossary of {term.partition('.')[0]}."
-            yield Problem(contract.path, field.line, message, fix)
+            owner, _, word = term.partition(".")
+            message = f"column '{field.name}' is called '{word}' in the glossary of {owner}."
+            yield Problem(contract.path, field.line, message, f"Call it {word}.")
 
 
 @rule()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from mesh_platform.contract import Field
 from mesh_platform.errors import Problem
@@ -45,7 +46,7 @@ def _sign(field: Field) -> str | None:
     words = field.name.split("_")
     if found := _PERSONAL & {*words}:
         return f"'{sorted(found)[0]}' in its name"
-    for first, second in zip(words, words[1:], strict=False):
+    for first, second in pairwise(words):
         if (first in _PEOPLE and second in _OF_PEOPLE) or (first in _NAME_PARTS and second == "name"):
             return f"'{first}_{second}' in its name"
     for example in field.examples:
