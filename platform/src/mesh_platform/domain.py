@@ -18,7 +18,7 @@ from pydantic import AfterValidator, StringConstraints
 from mesh_platform.contract import Contract, Field
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
-from mesh_platform.glossary import Glossary, Term
+from mesh_platform.glossary import GLOSSARY, Glossary, Term
 from mesh_platform.model_file import FileModel, Word, read_model
 
 Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
@@ -101,7 +101,7 @@ class Domain:
 class Mesh:
     """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`.
 
-    `unread` are the contract files that could not be read, as `<domain>.<name of the file>`; no loaded mesh has any.
+    `unread` are the files that could not be read, contracts as `<domain>.<name>`; no loaded mesh has any.
     """
 
     root: Path
@@ -198,6 +198,8 @@ def read_mesh(root: Path) -> tuple[Mesh, list[Problem]]:
                 read = {*domain.contracts, *domain.interfaces, *domain.retired}
             names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
             unread |= {f"{folder.name}.{name}" for name in names - read}
+            if (folder / GLOSSARY).exists() and not (domain and domain.terms):
+                unread.add(f"{folder.name}/{GLOSSARY}")
     mesh = Mesh(root, domains, frozenset(unread))
     return mesh, [*problems, *_problems_between(mesh)]
 
@@ -207,8 +209,8 @@ def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]
     owners, found = read_model(Owners, folder / "owners.yaml", root)
     problems += found
     glossary: Glossary | None = None
-    if (folder / "glossary.yaml").exists():
-        glossary, found = read_model(Glossary, folder / "glossary.yaml", root)
+    if (folder / GLOSSARY).exists():
+        glossary, found = read_model(Glossary, folder / GLOSSARY, root)
         problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
     retired: dict[str, Contract] = {}

@@ -130,9 +130,10 @@ def find_models(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
     known = relation_shapes(mesh)
     for domain in mesh.domains.values():
         for contract in domain.contracts.values():
-            if domain.product_kind(contract) != "model":
-                continue
             path = domain.model_path(contract)
+            # One that is not there is told of by who needs it.
+            if domain.product_kind(contract) != "model" or not path.exists():
+                continue
             label = shown(path, mesh.root)
             try:
                 sql = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
@@ -164,7 +165,8 @@ def _unreadable(label: str, error: Exception) -> Problem:
 
 
 def _unknown_relations(mesh: Mesh, label: str, tree: exp.Query, known: Mapping[str, object]) -> Iterable[Problem]:
-    unread = {view for name in mesh.unread for view in (name, f"{name}__raw", interface_view(*name.split(".", 1)))}
+    contracts = [name.partition(".") for name in mesh.unread]
+    unread = {view for d, _, n in contracts for view in (f"{d}.{n}", f"{d}.{n}__raw", interface_view(d, n))}
     for name, line in relations(tree):
         # What is there and cannot be read is reported as itself.
         if name not in known and name not in unread:

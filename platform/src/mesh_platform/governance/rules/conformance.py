@@ -60,7 +60,9 @@ def conformed_keys(scope: Scope) -> Iterable[Problem]:
             continue
         for field in contract.table.fields:
             dimension = keys.get(field.name)
-            if dimension and field.references != (dimension.identifier, field.name):
+            # One that points nowhere is told of by `reference`.
+            nowhere = field.references is not None and field.references[0] not in scope.mesh.contracts
+            if dimension and not nowhere and field.references != (dimension.identifier, field.name):
                 to = dimension.table.name if dimension.domain == contract.domain else dimension.identifier
                 message = f"'{field.name}' is the key of {dimension.identifier} and does not point to it."
                 fix = f"Add relationships: [{{to: {to}.{field.name}}}]."
