@@ -117,6 +117,12 @@ def add_empty_domain(name: str, site_of: str | None = None) -> Break:
     return change
 
 
+def change_page(mesh: CleanMesh) -> None:
+    mesh.path("/docs/rules").mkdir(parents=True)
+    mesh.mend()
+    mesh.write("/docs/rules/sql.md", "# sql\n\nWrite nice SQL.\n")
+
+
 def term_of_lab(name: str) -> Break:
     return write("lab/glossary.yaml", f"terms:\n  {name}: {{definition: Another thing.}}\n")
 
@@ -160,6 +166,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("owner-reachable", "lab/owners.yaml", edit("lab/owners.yaml", lambda owners: owners.update(steward="TODO"))),
     ("codeowners", "/.github/CODEOWNERS", lambda mesh: mesh.path("/.github/CODEOWNERS").unlink()),
     ("codeowners", "/.github/CODEOWNERS", write("/.github/CODEOWNERS", "* @everybody\n")),
+    ("rule-pages", "/docs/rules/sql.md", change_page),
     ("described", OUTLOOK, column(OUTLOOK, "product_id", description="The product id.")),
     ("examples", OUTLOOK, column(OUTLOOK, "product_id", examples=None)),
     ("examples", OUTLOOK, column(OUTLOOK, "expected_count", examples=["many"])),

@@ -7,6 +7,7 @@ from mesh_platform.governance.rules import (  # noqa: F401
     documentation,
     files,
     freshness,
+    generated_files,
     level,
     naming,
     ownership,
