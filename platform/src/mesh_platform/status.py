@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mesh_platform.lake.bounds import newest
 from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.delta import head
-from mesh_platform.lake.history import snapshots_on_main
+from mesh_platform.lake.history import changed_since, snapshots_on_main
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.memo import Memo
 from mesh_platform.relation import quoted
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TableStatus:
     """One table. `lag_s` is the age of its newest event and `promise_s` the contract's limit, both in seconds.
+
+    Of a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
 
     `quarantined` counts what was refused and has not got in since, at a landing table. `orphans` counts rows that
     point to a dimension row which is not there.
@@ -75,7 +79,11 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
             snapshots=len(snapshots_on_main(table)),
             files=_total(table, "total-data-files"),
             partition_spec=_partition_spec(table),
-            **_age(table, name, column, contract, now, memo),
+            **(
+                _wait(table, contract.latency, {each: found for each, (*_, found) in tables.items()})
+                if contract.latency and name == contract.identifier
+                else _age(table, name, column, contract, now, memo)
+            ),
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
             orphans=counted.get(("orphans", name)),
         )
@@ -153,6 +161,21 @@ def _age(
     promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
     fresh = lag <= promise if lag is not None and promise is not None else None
     return {"max_event_time": at, "lag_s": lag, "promise_s": promise, "fresh": fresh}
+
+
+def _wait(table: Table, latency: timedelta, tables: Mapping[str, Table]) -> dict[str, Any]:
+    """How long what came to the inputs has waited, by the clock that stamps commits, and what the contract promises.
+
+    Of a reference file nothing says when it changed.
+    """
+    noted = built_from(table, head(table))
+    inputs = json.loads(noted[1]["mesh.inputs"]) if noted else {}
+    seen = {name: state for name, state in inputs.items() if isinstance(state, int) and name in tables}
+    since = [time for name, state in seen.items() if (time := changed_since(tables[name], state))]
+    lag = max((int((datetime.now(UTC) - time).total_seconds()) for time in since), default=0) if seen else None
+    promise = int(latency.total_seconds())
+    fresh = lag <= promise if lag is not None else None
+    return {"max_event_time": None, "lag_s": lag, "promise_s": promise, "fresh": fresh}
 
 
 def _partition_spec(table: Table) -> str:

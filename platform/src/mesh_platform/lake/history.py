@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.table.snapshots import ancestors_of
+from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
 from mesh_platform.lake.append import append_new, nothing_refused
@@ -79,6 +79,22 @@ def snapshots_on_main(table: Table) -> list[Snapshot]:
     number = led[-1].sequence_number or 0
     older = [snapshot for snapshot in table.metadata.snapshots if (snapshot.sequence_number or 0) < number]
     return led + sorted(older, key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
+
+
+def changed_since(table: Table, snapshot_id: int) -> datetime | None:
+    """When the first commit after a snapshot changed rows, UTC; None where none did. Compaction changes none."""
+    later: list[Snapshot] = []
+    for snapshot in snapshots_on_main(table):
+        if snapshot.snapshot_id == snapshot_id:
+            changes = [each for each in later if each.summary is None or each.summary.operation != Operation.REPLACE]
+            return _time(changes[-1]) if changes else None
+        later.append(snapshot)
+    # It was rolled back, or has expired: what stands now is another state.
+    return _time(later[0]) if later else None
+
+
+def _time(snapshot: Snapshot) -> datetime:
+    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
 
 
 def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -> RolledBack:

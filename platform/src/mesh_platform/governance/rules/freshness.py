@@ -37,8 +37,8 @@ def freshness_kept(scope: Scope) -> Iterable[Problem]:
 
     A table may be as old as the oldest of what its rows come from may be, plus an hour until the pipeline looks by
     itself should no event wake it, plus the hour that a build may take. What is sent is ingested within half an hour
-    of its hourly look. A latency is the same sum along the longest way to the table. The problem shows the chain; what
-    a table merely looks things up in does not count for its freshness.
+    of its hourly look. A latency is the same sum along the longest way to the table. The problem shows the chain;
+    what a table merely looks things up in does not count for its freshness.
     """
     proof = _Proof(scope)
     for contract in scope.mesh.contracts.values():
