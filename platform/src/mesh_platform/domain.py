@@ -168,6 +168,12 @@ def offer(wrong: str, known: Mapping[str, object]) -> str:
     return f"There is {', '.join([*known][:_OFFERED]) or 'none'}{more}."
 
 
+def domain_folders(root: Path) -> list[Path]:
+    """The folders of the domains below `root`, whether they are valid or not."""
+    folders = sorted((root / "domains").iterdir())
+    return [folder for folder in folders if folder.is_dir() and not folder.name.startswith((".", "_"))]
+
+
 def load_mesh(root: Path) -> Mesh:
     """The mesh below `root`/domains.
 
@@ -177,12 +183,11 @@ def load_mesh(root: Path) -> Mesh:
         raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []
     domains: dict[str, Domain] = {}
-    for folder in sorted((root / "domains").iterdir()):
-        if folder.is_dir() and not folder.name.startswith((".", "_")):
-            domain, found = _read_domain(folder, root)
-            problems += found
-            if domain:
-                domains[domain.name] = domain
+    for folder in domain_folders(root):
+        domain, found = _read_domain(folder, root)
+        problems += found
+        if domain:
+            domains[domain.name] = domain
     mesh = Mesh(root, domains)
     problems += _problems_between(mesh)
     if problems:
