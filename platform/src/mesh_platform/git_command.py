@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from mesh_platform.errors import NeedsAttention, UsageError
+
+# Set for the hooks of git, relative to the folder that it calls them in; here git finds the repository by itself.
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 class Answer(NamedTuple):
@@ -27,8 +31,9 @@ class Answer(NamedTuple):
 
 def git(folder: Path, *words: str, body: bytes = b"") -> Answer:
     """Call git in a folder, with `body` on its stdin. Raises UsageError where there is no git."""
+    own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     try:
-        done = subprocess.run(["git", *words], cwd=folder, input=body, capture_output=True, check=False)
+        done = subprocess.run(["git", *words], cwd=folder, env=own, input=body, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise UsageError("git is not installed. The template of a domain is looked up and merged with it.") from error
     said = done.stderr.decode(errors="replace").strip().splitlines()
