@@ -147,7 +147,7 @@ def write_record(answers: Mapping[str, str], folder: Path) -> None:
 
 def record_text(answers: Mapping[str, str]) -> str:
     """What stands in a new template.yaml."""
-    given = {"answers": {key: value for key, value in answers.items() if not key.startswith("_")}}
+    given = {"answers": {key: answers[key] for key in propose()}}
     text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)
     # In quotes, as an id may look like a number.
     return f"{RECORD_HEAD}version: '{tree_id(TEMPLATES)}'\n{text}detached: {{}}\n"

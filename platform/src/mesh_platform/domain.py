@@ -169,7 +169,9 @@ def offer(wrong: str, known: Mapping[str, object]) -> str:
 
 
 def domain_folders(root: Path) -> list[Path]:
-    """The folders of the domains below `root`, whether they are valid or not."""
+    """The folders of the domains below `root`, valid or not. Raises UsageError where there is no folder domains/."""
+    if not (root / "domains").is_dir():
+        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     folders = sorted((root / "domains").iterdir())
     return [folder for folder in folders if folder.is_dir() and not folder.name.startswith((".", "_"))]
 
@@ -179,8 +181,6 @@ def load_mesh(root: Path) -> Mesh:
 
     Raises ContractError with the problems of all files, and UsageError where there is no such folder.
     """
-    if not (root / "domains").is_dir():
-        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []
     domains: dict[str, Domain] = {}
     for folder in domain_folders(root):

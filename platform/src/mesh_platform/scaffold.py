@@ -48,9 +48,9 @@ def new_domain(root: Path, answers: Mapping[str, str]) -> Path:
     `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every
     problem of the answers, and ContractError where the mesh has faults already; nothing is left then.
     """
-    check_answers(root, answers)
     target = root / "domains" / answers["domain"]
     with Templates(root) as templates, open_workplace(root) as place:
+        check_answers(root, answers)
         load_mesh(root)
         rendered = templates.today.module.render_domain(answers, _trial(root, place))
         _check_trial(place, f"{shown(target, root)} was not made; with it the mesh has faults")
