@@ -169,3 +169,43 @@ def test_what_is_wrong_with_template_yaml_is_told_with_its_line(
 def test_a_name_that_comes_near_is_offered(root: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean central_warehouse"):
         sync_domains(root, ["central_warehous"])
+
+
+@pytest.mark.parametrize("form", ["flow", "crlf"])
+def test_template_yaml_may_be_written_in_another_form(root: Path, domain: Path, form: str) -> None:
+    path = domain / "template.yaml"
+    held = yaml.safe_load(path.read_text())
+    if form == "flow":
+        path.write_text(yaml.safe_dump(held, default_flow_style=True, width=10000))
+    else:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    before = path.read_bytes()
+    edit(root / TEMPLATE / "README.md", "Run it", "Run all of it")
+    sync(root)
+    assert yaml.safe_load(path.read_text()) == held | {"version": today(root)}
+    if form == "crlf":
+        assert path.read_bytes() == before.replace(held["version"].encode(), today(root).encode())
+
+
+@pytest.mark.parametrize("how", ["shallow", "attributes"])
+def test_what_git_cannot_give_back_as_it_was_is_not_merged_with(root: Path, tmp_path: Path, how: str) -> None:
+    if how == "attributes":
+        (root / ".git/info").mkdir(exist_ok=True)
+        (root / ".git/info/attributes").write_text("*.md export-ignore\n")
+    edit(root / TEMPLATE / "README.md", "Run it", "Run all of it")
+    commit(root)
+    if how == "shallow":
+        git(tmp_path, "clone", "-q", "--depth=1", f"file://{root}", "shallow")
+        root = tmp_path / "shallow"
+    outcome = sync(root)
+    assert ("back changed" if how == "attributes" else "has no template") in outcome.note
+    assert outcome.conflicts == ["README.md"]
+
+
+def test_the_repository_may_lie_in_a_folder_of_a_larger_one(root: Path, tmp_path: Path) -> None:
+    shutil.rmtree(root / ".git")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    edit(root / TEMPLATE / "README.md", "Run it", "Run all of it")
+    outcome = sync(root)
+    assert (outcome.note, outcome.changed, outcome.conflicts) == ("", ["README.md"], [])

@@ -114,8 +114,7 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
             (found.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (rendered / name).replace(found.folder / name)
         if record:
-            text = (found.folder / RECORD).read_text(encoding="utf-8")
-            (place / RECORD).write_text(changed_record(text, events=",".join([*events, line])), encoding="utf-8")
+            (place / RECORD).write_bytes(changed_record(found.folder, events=",".join([*events, line])))
             faults.point("template.writing")
             (place / RECORD).replace(found.folder / RECORD)
     return sorted(found.folder / name for name in names)

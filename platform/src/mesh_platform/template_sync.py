@@ -102,7 +102,8 @@ def _record_anew(templates: Templates, folder: Path, root: Path) -> Record | Pro
         if isinstance(document, Problem):
             return document
         told = document.data if isinstance(document.data, dict) else {}
-        known |= {key: str(value) for key, value in {**told, **(told.get("site") or {})}.items()}
+        site = told["site"] if isinstance(told.get("site"), dict) else {}
+        known |= {key: str(value) for key, value in {**told, **site}.items()}
     today = templates.today
     lines = today.module.list_lines()
     answers = today.module.propose() | {key: known[key] for key in today.module.propose() if key in known}
@@ -229,10 +230,9 @@ def _write(folder: Path, record: Record, outcome: Outcome, templates: Templates,
         faults.point("template.writing")
         (folder / name).unlink()
     if outcome.to and outcome.came_from != outcome.to:
-        text = templates.today.module.record_text(record.answers)
-        if outcome.came_from:
-            text = changed_record((folder / RECORD).read_text(encoding="utf-8"), version=outcome.to)
-        (ready / RECORD).write_text(text, encoding="utf-8")
+        new: str = templates.today.module.record_text(record.answers)
+        body = changed_record(folder, version=outcome.to) if outcome.came_from else new.encode()
+        (ready / RECORD).write_bytes(body)
         faults.point("template.writing")
         os.replace(ready / RECORD, folder / RECORD)
     (folder / JOURNAL).unlink(missing_ok=True)

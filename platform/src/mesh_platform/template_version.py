@@ -62,15 +62,16 @@ def read_record(folder: Path, root: Path) -> Record | Problem | None:
     return record.model_copy(update={"line": document.line(("version",))})
 
 
-def changed_record(text: str, **changes: str) -> str:
-    """A template.yaml with another version or other events; everything else in it stays as it is written."""
+def changed_record(folder: Path, **changes: str) -> bytes:
+    """A domain's template.yaml with another version or other events; all else in it stays as it is written."""
+    text = (folder / RECORD).read_bytes().decode()
     wanted = yaml.safe_load(text)
     for key, value in changes.items():
         (wanted if key in wanted else wanted["answers"])[key] = value
         text = re.sub(rf"^( *){key}:[^\r\n]*", rf"\g<1>{key}: '{value}'", text, count=1, flags=re.MULTILINE)
     # Somebody may have written it in another form.
     same = yaml.safe_load(text) == wanted
-    return text if same else yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=1000)
+    return (text if same else yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=1000)).encode()
 
 
 class File(NamedTuple):
