@@ -80,7 +80,7 @@ def test_the_id_is_that_of_git_whether_it_is_committed_or_not(root: Path, tmp_pa
     assert today(root) == git(root, "rev-parse", "HEAD:templates") == version(root)
     odd = root / TEMPLATE / "odd"
     odd.mkdir()
-    for name in ("a.b", "a", "a-b/c", "a0", "größe 😀"):
+    for name in ("a.b", "a", "a-b/c", "a0", "b/c", "b.c", "größe 😀"):
         (odd / name).parent.mkdir(exist_ok=True)
         (odd / name).write_bytes(b"\r\n\x00\xff")
     (odd / "link").symlink_to("a")
