@@ -164,7 +164,7 @@ def test_what_is_detached_is_left_alone_and_listed(
         "version": today(root),
         "state": "today",
         "drifted": [],
-        "detached": {SUITE: "runs on big machines"},
+        "detached": {f"domains/{NAME}/{SUITE}": "runs on big machines"},
     }
     edit(root / TEMPLATE / SUITE, "DomainSuite):", "DomainSuite):  # new")
     ours = (domain / SUITE).read_bytes()

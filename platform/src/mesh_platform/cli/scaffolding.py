@@ -104,8 +104,14 @@ def template_status(name: str | None, output_format: str) -> None:
     found = find_status(root, find_folders(root, [name] if name else []))
     problems = [problem for status in found for problem in status.problems]
     if output_format == "json":
-        keys = ("domain", "version", "state", "drifted", "detached")
-        write_json([{key: getattr(status, key) for key in keys} for status in found])
+        ends = ("domain", "version", "state")
+        write_json(
+            [
+                {key: getattr(status, key) for key in ends}
+                | {key: _placed(status.domain, getattr(status, key)) for key in ("drifted", "detached")}
+                for status in found
+            ]
+        )
     else:
         rows = [
             {
@@ -150,20 +156,21 @@ def template_sync(name: str | None, output_format: str) -> None:
 
 
 def _plain(outcome: Outcome) -> dict[str, object]:
-    place = f"domains/{outcome.domain}/"
-    lists = {
+    paths: dict[str, list[str] | dict[str, str]] = {
         "changed": outcome.changed,
         "conflicts": outcome.conflicts or outcome.unresolved,
         "kept": outcome.kept,
         "deleted": outcome.deleted,
     }
     ends = {"domain": outcome.domain, "from": outcome.came_from, "to": outcome.to}
-    return ends | {
-        key: {place + name: why for name, why in names.items()}
-        if isinstance(names, dict)
-        else [place + n for n in names]
-        for key, names in lists.items()
-    }
+    return ends | {key: _placed(outcome.domain, names) for key, names in paths.items()}
+
+
+def _placed(domain: str, names: list[str] | dict[str, str]) -> object:
+    """Paths in a domain's folder as those in the repository."""
+    if isinstance(names, dict):
+        return {f"domains/{domain}/{name}": why for name, why in names.items()}
+    return [f"domains/{domain}/{name}" for name in names]
 
 
 def _tell(outcome: Outcome) -> None:
