@@ -94,6 +94,10 @@ def test_both_in_one_place_stand_between_the_marks_of_git_and_the_next_sync_wait
     both = rf"<{{7}} domain\n  purpose: Ours,.*\n={{7}}\n  purpose: Theirs,.*\n>{{7}} template {today(root)[:10]}\n"
     assert re.search(both, marked), marked
 
+    told = mesh.mesh("template", "status", NAME, check=1)
+    line = marked[: marked.index("<<<<<<<")].count("\n") + 1
+    assert f"{place}/{CONTRACT}:{line}: holds a conflict that nobody has resolved." in told.out
+
     # The contract is no YAML now, and yet the command says what matters.
     edit(root / TEMPLATE / "README.md", "Run all", "Do run all")
     held = tree(root)
@@ -104,7 +108,7 @@ def test_both_in_one_place_stand_between_the_marks_of_git_and_the_next_sync_wait
     contract.write_text(re.sub(r"<{7}.*?\n(.*?\n)={7}.*?>{7}.*?\n", r"\1", marked, flags=re.DOTALL))
     assert mesh.json("template", "sync", NAME)[0]["changed"] == [f"{place}/README.md"]
     assert "purpose: Ours," in contract.read_text()
-    mesh.mesh("template", "status")
+    mesh.mesh("template", "status", NAME)
 
 
 def test_files_come_and_go_with_the_template(root: Path, domain: Path) -> None:
@@ -165,6 +169,7 @@ def test_what_is_detached_is_left_alone_and_listed(
         "state": "today",
         "drifted": [],
         "detached": {f"domains/{NAME}/{SUITE}": "runs on big machines"},
+        "conflicts": [],
     }
     edit(root / TEMPLATE / SUITE, "DomainSuite):", "DomainSuite):  # new")
     ours = (domain / SUITE).read_bytes()

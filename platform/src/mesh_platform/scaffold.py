@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh_platform import faults
 from mesh_platform.domain import Mesh, domain_folders, load_mesh
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
-from mesh_platform.template_version import RECORD, Templates, changed_record, read_record, short
+from mesh_platform.template_version import RECORD, Templates, changed_record, conflict_line, read_record, short
 from mesh_platform.workplace import open_workplace
 
 
@@ -145,15 +145,17 @@ class Status:
     """How a domain stands to the template. `version` is None where template.yaml does not tell it.
 
     `drifted` are files that the template owns and the domain has changed, relative to its folder; `detached` those
-    taken over on purpose, each with the reason. `note` says why the recorded version could not be compared with.
+    taken over on purpose, each with the reason, and `conflicts` those with marks of a conflict that nobody resolved.
+    `note` says why the recorded version could not be compared with.
     """
 
     domain: str
     version: str | None
     state: str
-    drifted: list[str]
-    detached: dict[str, str]
     problems: list[Problem]
+    drifted: list[str] = field(default_factory=list)
+    detached: dict[str, str] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
     note: str = ""
 
 
@@ -179,9 +181,9 @@ def _status(templates: Templates, folder: Path, root: Path) -> Status:
     sync = f"Run 'mesh template sync {folder.name}'"
     if record is None:
         problem = Problem(label, 1, "is missing: which template the domain comes from is not known.", f"{sync}.")
-        return Status(folder.name, None, "unknown", [], {}, [problem])
+        return Status(folder.name, None, "unknown", [problem])
     if isinstance(record, Problem):
-        return Status(folder.name, None, "unknown", [], {}, [record])
+        return Status(folder.name, None, "unknown", [record])
     today = templates.today
     problems: list[Problem] = []
     template = templates.find(record.version)
@@ -194,8 +196,21 @@ def _status(templates: Templates, folder: Path, root: Path) -> Status:
         if name not in record.detached and (drift := _drift(folder / name, text, root, sync)):
             drifted.append(name)
             problems.append(drift)
+    conflicts = _conflicts(folder, root)
+    problems += conflicts.values()
     state = "behind" if behind else "today"
-    return Status(folder.name, record.version, state, drifted, dict(record.detached), problems, note)
+    return Status(folder.name, record.version, state, problems, drifted, dict(record.detached), list(conflicts), note)
+
+
+def _conflicts(folder: Path, root: Path) -> dict[str, Problem]:
+    fix = "Choose between its marks (<<<<<<<, =======, >>>>>>>), and remove them."
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        # What people write is small.
+        if path.is_file() and path.stat().st_size < 1_000_000 and (line := conflict_line(path.read_bytes())):
+            problem = Problem(shown(path, root), line, "holds a conflict that nobody has resolved.", fix)
+            found[path.relative_to(folder).as_posix()] = problem
+    return found
 
 
 def _drift(path: Path, wanted: str, root: Path, sync: str) -> Problem | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,12 +18,20 @@ from mesh_platform.document import read_document
 from mesh_platform.domain import domain_folders, offer
 from mesh_platform.errors import ContractError, NeedsAttention, Problem, UsageError
 from mesh_platform.git_command import merge
-from mesh_platform.template_version import RECORD, File, Record, Templates, changed_record, read_record, short
+from mesh_platform.template_version import (
+    RECORD,
+    File,
+    Record,
+    Templates,
+    changed_record,
+    conflict_line,
+    read_record,
+    short,
+)
 from mesh_platform.workplace import open_workplace
 
 # While files are written: which version they are brought to, and the hash that each will have.
 JOURNAL = ".template-sync.json"
-_MARKED = re.compile(rb"^<{7} .*?^={7}\r?$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 
 
 @dataclass
@@ -142,7 +149,7 @@ def _merge_domain(templates: Templates, folder: Path, record: Record, place: Pat
                 outcome.files[name] = theirs[name]
             elif wanted is not None and moves:
                 outcome.kept[name] = "deleted here"
-        elif _MARKED.search(mine) and not (wanted and _MARKED.search(wanted)):
+        elif conflict_line(mine) and not (wanted and conflict_line(wanted)):
             (outcome.conflicts if done and was == wanted else outcome.unresolved).append(name)
         elif was == wanted or mine == wanted:
             continue

@@ -27,6 +27,7 @@ from mesh_platform.git_command import git
 RECORD = "template.yaml"
 ANSWERS = "domain/domain_answers.py"
 _ID = re.compile("[0-9a-f]{40}")
+_MARKED = re.compile(rb"^<{7} .*?^={7}\r?$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 
 
 class Record(BaseModel):
@@ -72,6 +73,12 @@ def changed_record(folder: Path, **changes: str) -> bytes:
     # Somebody may have written it in another form.
     same = yaml.safe_load(text) == wanted
     return (text if same else yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=1000)).encode()
+
+
+def conflict_line(body: bytes) -> int | None:
+    """The line at which git's marks of a conflict begin that nobody has resolved; None where there is none."""
+    found = _MARKED.search(body) if b"<<<<<<< " in body else None
+    return body.count(b"\n", 0, found.start()) + 1 if found else None
 
 
 class File(NamedTuple):

@@ -95,7 +95,8 @@ def template() -> None:
 @format_option
 def template_status(name: str | None, output_format: str) -> None:
     """Which version of the template each domain is at, which files that the template owns it has changed, and which
-    it has taken over on purpose. Exit code 1 where a domain is behind or has changed one of these files."""
+    it has taken over on purpose. Exit code 1 where a domain is behind, has changed one of these files, or holds an
+    unresolved conflict."""
     from mesh_platform.scaffold import template_status as find_status
     from mesh_platform.template_sync import find_folders
     from mesh_platform.template_version import short
@@ -108,7 +109,7 @@ def template_status(name: str | None, output_format: str) -> None:
         write_json(
             [
                 {key: getattr(status, key) for key in ends}
-                | {key: _placed(status.domain, getattr(status, key)) for key in ("drifted", "detached")}
+                | {key: _placed(status.domain, getattr(status, key)) for key in ("drifted", "detached", "conflicts")}
                 for status in found
             ]
         )
@@ -120,6 +121,7 @@ def template_status(name: str | None, output_format: str) -> None:
                 "state": status.state,
                 "drifted": len(status.drifted),
                 "detached": len(status.detached),
+                "conflicts": len(status.conflicts),
             }
             for status in found
         ]
