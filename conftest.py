@@ -82,7 +82,7 @@ class State:
         """What `mesh ... --format json` prints."""
         return self.mesh(*words, "--format", "json", **environment).json
 
-    def start(self, *words: object, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *words: object, stdin: int | None = None, **environment: str) -> subprocess.Popen[str]:
         """`mesh` as a process that the test goes on beside."""
         # Tests of the tests set MUTATION, and see with tests/mutations.py whether anybody notices.
         mutated = [sys.executable, str(ROOT / "tests" / "mutations.py"), os.environ.get("MUTATION", ""), "--"]
@@ -91,6 +91,7 @@ class State:
             [*command, *map(str, words)],
             cwd=self.root,
             env={**self.environment, **environment},
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -27,10 +27,8 @@ def commands(document: str) -> Iterator[tuple[str, list[str]]]:
             yield "\n".join([first, *more]), lines[len(more) :]
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Shell:
-    """Runs a command in a clone in which `make run` has been called."""
-    repository = tmp_path_factory.mktemp("documents") / "repository"
+def clone(repository: Path, make_state: Callable[..., State]) -> Shell:
+    """Runs a command in a copy of what git has of this repository, which is a repository too."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         if (ROOT / name).exists():
@@ -53,6 +51,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., St
         return done.stdout
 
     run("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm t")
+    return run
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Shell:
+    """Runs a command in a clone in which `make run` has been called."""
+    run = clone(tmp_path_factory.mktemp("documents") / "repository", make_state)
     run("mesh run")
     return run
 
@@ -61,6 +66,20 @@ def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., St
 @pytest.mark.slow
 @pytest.mark.parametrize("document", ["docs/answers.md", "README.md"])
 def test_the_commands_of_a_document_print_what_stands_below_them(shell: Shell, document: str) -> None:
+    follow(document, shell)
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_a_new_domain_to_rows_in_a_fact(
+    tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    shell = clone(tmp_path / "repository", make_state)
+    follow("docs/tutorials/new_domain.md", shell)
+    assert shell("git status --porcelain") == "", "it leaves something behind"
+
+
+def follow(document: str, shell: Shell) -> None:
+    """Run the commands of a document in order; asserts that they succeed and print the lines below them."""
     variables = ""
     for command, expected in commands(document):
         # The environment is there; what `make run` adds to `mesh run` is to set it up.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.domain import load_mesh
-from mesh_platform.scaffold import template_drift
+from mesh_platform.scaffold import new_domain, propose_answers, template_drift
 
 ROOT = Path(__file__).parents[1]
 # Lines of SQL that say which columns are read, and from where: what any two models of one interface have in common.
@@ -71,10 +71,15 @@ def test_cookiecutter_alone_makes_a_valid_warehouse(root: Path) -> None:
         "owners.yaml",
         "producers/orders_central.csv",
         "producers/produce_orders_central.py",
+        "template.yaml",
         "tests/__init__.py",
         "tests/cases/orders_central.yaml",
         "tests/test_domain.py",
     }
+    by_cookiecutter = {path.name: path.read_bytes() for path in _files(root, "central_warehouse")}
+    shutil.rmtree(root / "domains/central_warehouse")
+    new_domain(root, propose_answers(root, "central_warehouse", {}))
+    assert {path.name: path.read_bytes() for path in _files(root, "central_warehouse")} == by_cookiecutter
     again = run_cookiecutter(root)
     assert again.returncode == 1
     assert "already exists" in again.stdout + again.stderr

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, UsageError
-from mesh_platform.scaffold import (
-    MANAGED,
-    new_domain,
-    new_product,
-    propose_answers,
-    sync_template,
-    template_drift,
-)
+from mesh_platform.scaffold import new_domain, new_product, propose_answers, template_drift
+from mesh_platform.template_version import Templates
 from mesh_platform.type_check import check_types
+
+from conftest import State
 
 ROOT = Path(__file__).parents[2]
 # The events that have a template, each with the interface that its product implements.
@@ -255,24 +256,102 @@ def test_a_product_is_added_to_a_domain_once(root: Path, line: str) -> None:
     assert tree(root) == before
 
 
-def test_drift_is_found_and_mended(root: Path) -> None:
-    mesh = load_mesh(root)
-    assert template_drift(mesh) == []
-    changed = root / "domains/north_warehouse/tests/test_domain.py"
-    changed.write_text(changed.read_text().replace("(DomainSuite)", "(object)"))
-    gone = root / "domains/south_warehouse/__init__.py"
-    gone.unlink()
-    found = {(problem.path, problem.line) for problem in template_drift(mesh)}
-    assert found == {("domains/north_warehouse/tests/test_domain.py", 6), ("domains/south_warehouse/__init__.py", 1)}
-    assert sync_template(mesh, "north_warehouse") == [changed]
-    assert sync_template(mesh, "south_warehouse") == [gone]
-    assert template_drift(mesh) == []
-
-
-def test_managed_files_are_the_same_for_each_kind(root: Path) -> None:
-    made = [
-        make_domain(root, f"a_{kind.replace('-', '_')}", kind=kind, team="T", steward="S")
-        for kind in ("source-aligned", "aggregate", "consumer-aligned")
+@pytest.mark.parametrize("kind", ["source-aligned", "aggregate", "consumer-aligned"])
+def test_what_domains_are_held_against_is_what_is_written(root: Path, kind: str) -> None:
+    folder = make_domain(root, "new_domain", kind=kind, team="T", steward="S")
+    record = yaml.safe_load((folder / "template.yaml").read_text())
+    with Templates(root) as templates:
+        assert record["version"] == templates.today.version
+        managed = templates.today.managed(record["answers"])
+    assert sorted(managed) == [
+        "__init__.py",
+        "dags/new_domain_pipelines.py",
+        "tests/__init__.py",
+        "tests/test_domain.py",
     ]
-    for name in MANAGED[1:]:
-        assert len({(folder / name.format(domain=folder.name)).read_bytes() for folder in made}) == 1
+    assert {name: (folder / name).read_text() for name in managed} == managed
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 5, 6])
+def test_a_new_product_that_is_killed_is_finished_by_the_next_call(
+    root: Path, tmp_path: Path, make_state: Callable[..., State], killed_at: int
+) -> None:
+    mesh = make_state(tmp_path.parent / f"{tmp_path.name}-state", root)
+    folder = make_domain(root, "central_warehouse", team="T", steward="S", events="none")
+    before = load_mesh(root)
+    fault = f"template.writing:kill:{killed_at}"
+    mesh.mesh("new", "product", "central_warehouse", "order_returned", check=-9, MESH_FAULT=fault)
+    # The contract comes last of the files, and the rest is nothing without it.
+    assert load_mesh(root).contracts.keys() - before.contracts.keys() == (
+        {"central_warehouse.returns_central"} if killed_at == 6 else set()
+    )
+    assert "order_returned" not in (folder / "template.yaml").read_text()
+    mesh.mesh("new", "product", "central_warehouse", "order_returned")
+    done = tree(root)
+    shutil.rmtree(folder)
+    make_domain(root, "central_warehouse", team="T", steward="S", events="none")
+    new_product(root, "central_warehouse", "order_returned")
+    assert tree(root) == done
+
+
+@pytest.mark.parametrize("at", ["keep", "rename"])
+def test_a_new_domain_that_is_killed_leaves_nothing(root: Path, at: str) -> None:
+    before = tree(root)
+    killing = f"""
+import os, signal, sys
+from pathlib import Path
+from mesh_platform import scaffold
+from mesh_platform.template_version import Template, Templates
+
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if {at!r} == "rename":
+    Path.rename = die
+else:
+    Templates.keep = die
+root = Path({str(root)!r})
+scaffold.new_domain(root, scaffold.propose_answers(root, "central_warehouse", dict()))
+"""
+    assert subprocess.run([sys.executable, "-c", killing], check=False, env=dict(os.environ)).returncode == -9
+    left = [path for path in tree(root) if path not in before]
+    assert all(path.startswith("domains/.new-") for path in left), left
+    assert "central_warehouse" not in load_mesh(root).domains
+    make_domain(root, "central_warehouse", team="T", steward="S")
+    assert not list((root / "domains").glob(".*")), "what the killed one left is still there"
+
+
+def test_two_at_once_make_one_domain_and_two_products_are_both_recorded(
+    root: Path, tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    mesh = make_state(tmp_path.parent / f"{tmp_path.name}-state", root)
+    command = ("new", "domain", "central_warehouse", "--events", "none", "--no-input", "--team")
+    both = [mesh.start(*command, team) for team in ("One", "Two")]
+    told = [each.communicate()[1] for each in both]
+    assert sorted(each.returncode for each in both) == [0, 2], told
+    assert any("exists already" in words or "appeared meanwhile" in words for words in told), told
+    events = ["order_created", "order_returned", "inventory_movement"]
+    calls = [mesh.start("new", "product", "central_warehouse", event) for event in events]
+    assert [call.communicate() and call.returncode for call in calls] == [0, 0, 0]
+    record = yaml.safe_load((root / "domains/central_warehouse/template.yaml").read_text())
+    assert sorted(record["answers"]["events"].split(",")) == sorted(events)
+    assert len(load_mesh(root).domains["central_warehouse"].contracts) == 3
+
+
+def test_what_was_not_given_is_asked_for_once_the_rest_is_right(
+    root: Path, tmp_path: Path, make_state: Callable[..., State]
+) -> None:
+    mesh = make_state(tmp_path.parent / f"{tmp_path.name}-state", root)
+    asked = mesh.start("new", "domain", stdin=subprocess.PIPE)
+    out, err = asked.communicate("harbor_warehouse\n\nHarbor Ops\nKim Lee\norder_created\n")
+    assert asked.returncode == 0, err
+    for part in ("Name,", "Kind [source-aligned]", "Team", "Steward", "Events [order_created]"):
+        assert part in out, out
+    for step in ("pytest domains/harbor_warehouse", "mesh template status", "mesh run --domain harbor_warehouse"):
+        assert f"\n  {step}\n" in out, out
+    assert load_mesh(root).domains["harbor_warehouse"].owners.steward == "Kim Lee"
+    refused = mesh.mesh("new", "domain", "Bad Name", "--team", " ", check=2)
+    assert "Kind" not in refused.out, "asked, though what was given is wrong already"
+    assert "domain 'Bad Name' is not a name" in refused.err
+    assert "team is empty" in refused.err
+    assert "mesh new domain NAME" in mesh.mesh("new", "domain", "--no-input", check=2).err
+    offered = mesh.mesh("new", "product", "harbor_warehouse", check=2).err
+    assert all(line in offered for line in LINES)

@@ -8,22 +8,39 @@ installed.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import keyword
+import os
 import re
+import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from fnmatch import fnmatch
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from zoneinfo import available_timezones
 
-from cookiecutter.exceptions import FailedHookException
-from cookiecutter.generate import generate_files
-from jinja2 import Environment
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
 HERE = Path(__file__).resolve().parent
-LINES = HERE.parent / "lines"
+TEMPLATES = HERE.parent
+LINES = TEMPLATES / "lines"
+FOLDER = "{{cookiecutter.domain}}"
+# The files of a domain's folder that the template owns: the same in each domain but for its name.
+MANAGED = ("__init__.py", "dags/{domain}_pipelines.py", "tests/__init__.py", "tests/test_domain.py")
+# What programs leave in folders; it is no part of the template.
+LITTER = ("__pycache__", "*.py[co]", ".*_cache", ".DS_Store", "*.swp", "*~")
+RECORD = "template.yaml"
+RECORD_HEAD = """\
+# The template that this folder comes from, and the answers given when it was made; domain.yaml and owners.yaml say what
+# holds now. `mesh template sync` moves the version on. Name under `detached` a file that the domain has taken over, with
+# the reason; sync leaves it alone.
+"""
 HOOK = HERE / "hooks" / "post_gen_project.py"
 KINDS = ("source-aligned", "aggregate", "consumer-aligned")
 # Events with an amount of money: their templates bill in USD.
@@ -86,18 +103,98 @@ def split_events(text: str) -> list[str]:
 
 
 def render_domain(answers: Mapping[str, str], output: Path) -> Path:
-    """Render the domain and its events into `output`; the folder made. The answers must be free of problems."""
+    """Render the domain, its events and its template.yaml into `output`; the folder made.
+
+    The answers must be free of problems.
+    """
     # Values are put in as they are: this way cookiecutter evaluates no Jinja in them.
-    generate_files(HERE, {"cookiecutter": dict(answers)}, output, accept_hooks=False)
+    _generate(HERE, answers, output, accept_hooks=False)
     for event in split_events(answers["events"]):
         render_line(event, answers["domain"], output)
+    write_record(answers, output / answers["domain"])
     return output / answers["domain"]
 
 
 def render_line(event: str, domain: str, output: Path) -> None:
     """Add what one event needs to the folder `domain` in `output`."""
-    context = {"cookiecutter": {"domain": domain, "region": domain.removesuffix("_warehouse")}}
-    generate_files(LINES / event, context, output, overwrite_if_exists=True)
+    context = {"domain": domain, "region": domain.removesuffix("_warehouse")}
+    _generate(LINES / event, context, output, overwrite_if_exists=True)
+
+
+def render_managed(answers: Mapping[str, str]) -> dict[str, str]:
+    """The managed files as `render_domain` writes them: text by path. No file is written, so that many are quick."""
+    names = {name.format(domain=answers["domain"]): name.format(domain=FOLDER) for name in MANAGED}
+    return {
+        name: _environment().get_template(source).render(cookiecutter=answers) for name, source in names.items()
+    }
+
+
+def propose() -> dict[str, str]:
+    """What the template proposes for each answer."""
+    proposed = json.loads((HERE / "cookiecutter.json").read_text(encoding="utf-8"))
+    # Of a list the first is proposed, as cookiecutter has it.
+    return {
+        key: value[0] if isinstance(value, list) else value
+        for key, value in proposed.items()
+        if not key.startswith("_")
+    }
+
+
+def write_record(answers: Mapping[str, str], folder: Path) -> None:
+    """Write template.yaml into a domain's folder: the version of these templates, and the answers."""
+    (folder / RECORD).write_text(record_text(answers), encoding="utf-8")
+
+
+def record_text(answers: Mapping[str, str]) -> str:
+    """What stands in a new template.yaml."""
+    given = {"answers": {key: answers[key] for key in propose()}}
+    text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)
+    # In quotes, as an id may look like a number.
+    return f"{RECORD_HEAD}version: '{tree_id(TEMPLATES)}'\n{text}detached: {{}}\n"
+
+
+def tree_id(folder: Path, found: Callable[[str, str, bytes], None] = lambda kind, name, body: None) -> str:
+    """The id that git gives to the content of `folder`, with or without a repository.
+
+    `found` is told of each object: its kind, its id, its content; of a folder after what lies in it.
+    """
+    entries = []
+    for path in folder.iterdir():
+        if any(fnmatch(path.name, pattern) for pattern in LITTER):
+            continue
+        name = os.fsencode(path.name)
+        if path.is_symlink():
+            entries.append((name, b"120000", name, _object_id("blob", os.fsencode(os.readlink(path)), found)))
+        elif not path.is_dir():
+            mode = b"100755" if path.stat().st_mode & stat.S_IXUSR else b"100644"
+            entries.append((name, mode, name, _object_id("blob", path.read_bytes(), found)))
+        # git knows no empty folder, and sorts others as if their names ended in a slash.
+        elif (tree := tree_id(path, found)) != EMPTY:
+            entries.append((name + b"/", b"40000", name, tree))
+    body = b"".join(b"%b %b\0%b" % (mode, name, bytes.fromhex(id_)) for _, mode, name, id_ in sorted(entries))
+    return _object_id("tree", body, found if body else lambda kind, name, body: None)
+
+
+def _object_id(kind: str, body: bytes, found: Callable[[str, str, bytes], None]) -> str:
+    name = hashlib.sha1(f"{kind} {len(body)}\0".encode() + body, usedforsecurity=False).hexdigest()
+    found(kind, name, body)
+    return name
+
+
+EMPTY = _object_id("tree", b"", lambda kind, name, body: None)
+
+
+def _generate(template: Path, context: Mapping[str, str], output: Path, **options: bool) -> None:
+    # Imported here: it takes longer than all that can be done without it.
+    from cookiecutter.generate import generate_files
+
+    generate_files(template, {"cookiecutter": dict(context)}, output, **options)
+
+
+@cache
+def _environment() -> Environment:
+    # As cookiecutter has it.
+    return Environment(loader=FileSystemLoader(HERE / FOLDER), undefined=StrictUndefined, keep_trailing_newline=True)
 
 
 class Answers(Extension):
@@ -112,8 +209,7 @@ class Answers(Extension):
 
         cookiecutter renders answers given on the command line as it renders its own defaults.
         """
-        folder = "{{cookiecutter.domain}}"
-        own = (folder, f"dags/{folder}_pipelines.py", "{{ check(cookiecutter) }}", HOOK.read_text(encoding="utf-8"))
+        own = (FOLDER, f"dags/{FOLDER}_pipelines.py", "{{ check(cookiecutter) }}", HOOK.read_text(encoding="utf-8"))
         if name is not None or source in own or "{" not in source:
             return source
         literal = source.encode("unicode-escape").decode("ascii").replace("'", "\\'")
@@ -121,6 +217,8 @@ class Answers(Extension):
 
     @staticmethod
     def _check(answers: Mapping[str, str]) -> str:
+        from cookiecutter.exceptions import FailedHookException
+
         # Before the first folder is made; a hook would run after that.
         problems = find_problems(answers)
         if problems:

@@ -179,6 +179,14 @@ def offer(wrong: str, known: Mapping[str, object]) -> str:
     return f"There is {', '.join([*known][:_OFFERED]) or 'none'}{more}."
 
 
+def domain_folders(root: Path) -> list[Path]:
+    """The folders of the domains below `root`, valid or not. Raises UsageError where there is no folder domains/."""
+    if not (root / "domains").is_dir():
+        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
+    folders = sorted((root / "domains").iterdir())
+    return [folder for folder in folders if folder.is_dir() and not folder.name.startswith((".", "_"))]
+
+
 def load_mesh(root: Path) -> Mesh:
     """The mesh below `root`/domains.
 
@@ -195,23 +203,20 @@ def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, lis
 
     `read` may be one that remembers what `read_contract` gave.
     """
-    if not (root / "domains").is_dir():
-        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []
     domains: dict[str, Domain] = {}
     unread: set[str] = set()
-    for folder in sorted((root / "domains").iterdir()):
-        if folder.is_dir() and not folder.name.startswith((".", "_")):
-            domain, found = _read_domain(folder, root, read)
-            problems += found
-            names: set[str] = set()
-            if domain:
-                domains[domain.name] = domain
-                names = {*domain.contracts, *domain.interfaces, *domain.retired}
-            there = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
-            unread |= {f"{folder.name}.{name}" for name in there - names}
-            if (folder / GLOSSARY).exists() and not (domain and domain.terms):
-                unread.add(f"{folder.name}/{GLOSSARY}")
+    for folder in domain_folders(root):
+        domain, found = _read_domain(folder, root, read)
+        problems += found
+        names: set[str] = set()
+        if domain:
+            domains[domain.name] = domain
+            names = {*domain.contracts, *domain.interfaces, *domain.retired}
+        there = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
+        unread |= {f"{folder.name}.{name}" for name in there - names}
+        if (folder / GLOSSARY).exists() and not (domain and domain.terms):
+            unread.add(f"{folder.name}/{GLOSSARY}")
     mesh = Mesh(root, domains, frozenset(unread))
     return mesh, [*problems, *_problems_between(mesh)]
 

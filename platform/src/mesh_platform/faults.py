@@ -33,6 +33,7 @@ POINTS = {
     "maintain.written": "small files are merged on disk, the table still has the small ones",
     "maintain.committed": "the merged files are the table's, its old snapshots have not expired",
     "maintain.expired": "old snapshots have expired, the files that nothing names any more are still there",
+    "template.writing": "a file from the template is about to be put into its place; others are, or are not",
 }
 _ACTIONS = ("kill", "raise", "stop")
 

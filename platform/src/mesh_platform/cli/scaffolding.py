@@ -1,15 +1,17 @@
-"""`mesh new`, `mesh template`: domains and products from the template, and how far domains have drifted from it."""
+"""`mesh new`, `mesh template`: domains and products from the template, and how domains keep up with it."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json
-from mesh_platform.domain import load_mesh
-from mesh_platform.errors import shown
+from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
+from mesh_platform.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from mesh_platform.template_sync import Outcome
 
 
 @click.group(short_help="A new domain, or a new product in one.")
@@ -18,7 +20,7 @@ def new() -> None:
 
 
 @new.command("domain", short_help="A new domain folder with its products.")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--kind", help="source-aligned, aggregate or consumer-aligned.  [default: source-aligned]")
 @click.option("--team", help="Who owns it.")
 @click.option("--steward", help="Who answers for its data.")
@@ -32,75 +34,171 @@ def new() -> None:
 @click.option("--opened-on", help="First day of business, YYYY-MM-DD.")
 @click.option("--no-input", is_flag=True, help="Ask nothing; what is not given is as the template proposes.")
 @format_option
-def domain(name: str, no_input: bool, output_format: str, **given: str | None) -> None:
+def domain(name: str | None, no_input: bool, output_format: str, **given: str | None) -> None:
     """Render domains/NAME. It is valid and tested as it stands; its contracts are then the team's to change."""
-    from mesh_platform.scaffold import new_domain, propose_answers
+    from mesh_platform.scaffold import check_answers, keep_template, new_domain, propose_answers
 
-    settings = read_settings()
+    root = read_settings().root
+    if not name and no_input:
+        raise UsageError("The domain has no name. Give one: mesh new domain NAME, such as central_warehouse.")
+    name = name or click.prompt("Name, such as central_warehouse")
+    # What is wrong with the answers given is told before others are asked for.
+    check_answers(root, propose_answers(root, name, given))
     for key in () if no_input else ("kind", "team", "steward", "events"):
         # What is proposed for one follows from those before it.
-        proposed = propose_answers(settings.root, name, given)[key]
+        proposed = propose_answers(root, name, given)[key]
         given[key] = given[key] or click.prompt(key.capitalize(), default=proposed)
-    answers = propose_answers(settings.root, name, given)
-    where = shown(new_domain(settings.root, answers), settings.root)
+    answers = propose_answers(root, name, given)
+    where = shown(new_domain(root, answers), root)
+    if note := keep_template(root):
+        click.echo(note, err=True)
     if output_format == "json":
         write_json({"domain": name, "folder": where})
         return
     click.echo(f"{where} is there. Next:")
-    steps = [f"pytest {where}", f"$EDITOR {where}/domain.yaml"]
+    steps = [f"$EDITOR {where}/README.md {where}/domain.yaml", f"pytest {where}", "mesh template status"]
     if answers["events"] != "none":
-        steps += [f"$EDITOR {where}/contracts/*.odcs.yaml", f"mesh run --domain {name}"]
-    for step in steps:
+        steps = [f"$EDITOR {where}/contracts/*.odcs.yaml", *steps, f"mesh run --domain {name}"]
+    for step in [*steps, f"git add {where}"]:
         click.echo(f"  {step}")
 
 
 @new.command("product", short_help="A new product in a domain.")
 @click.argument("domain_name", metavar="DOMAIN")
-@click.argument("line", metavar="EVENT")
+@click.argument("line", metavar="EVENT", required=False)
 @format_option
-def product(domain_name: str, line: str, output_format: str) -> None:
+def product(domain_name: str, line: str | None, output_format: str) -> None:
     """Render the contract, producer, model and tests of EVENT into DOMAIN."""
-    from mesh_platform.scaffold import new_product
+    from mesh_platform.scaffold import list_lines, new_product
 
     settings = read_settings()
+    if not line:
+        raise UsageError(f"Which event? There is a template for {', '.join(list_lines(settings.root))}.")
     files = [shown(path, settings.root) for path in new_product(settings.root, domain_name, line)]
     if output_format == "json":
         write_json({"domain": domain_name, "files": files})
         return
     for path in files:
         click.echo(path)
-    click.echo(f"Next:\n  pytest domains/{domain_name}")
+    (contract,) = (path for path in files if "/contracts/" in path)
+    steps = [f"$EDITOR {contract}", f"pytest domains/{domain_name}", f"mesh run --domain {domain_name}"]
+    click.echo("\n  ".join(["Next:", *steps, f"git add domains/{domain_name}"]))
 
 
-@click.group(short_help="Whether domains are as the template renders them today.")
+@click.group(short_help="How domains keep up with the template.")
 def template() -> None:
-    """The files of a domain that the template owns."""
+    """The template that domains come from, as it is today and as it was when they last took it over."""
 
 
-@template.command("status")
+@template.command("status", short_help="Which version each domain is at, what drifted, what is detached.")
+@click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
-def template_status(output_format: str) -> None:
-    """The managed files that differ from the template; exit code 1 where there are any."""
-    from mesh_platform.scaffold import template_drift
+def template_status(name: str | None, output_format: str) -> None:
+    """Which version of the template each domain is at, which files that the template owns it has changed, and which
+    it has taken over on purpose. Exit code 1 where a domain is behind, has changed one of these files, or holds an
+    unresolved conflict."""
+    from mesh_platform.scaffold import template_status as find_status
+    from mesh_platform.template_sync import find_folders
+    from mesh_platform.template_version import short
 
-    problems = template_drift(load_mesh(read_settings().root))
+    root = read_settings().root
+    found = find_status(root, find_folders(root, [name] if name else []))
+    problems = [problem for status in found for problem in status.problems]
     if output_format == "json":
-        write_json([asdict(problem) for problem in problems])
+        ends = ("domain", "version", "state")
+        write_json(
+            [
+                {key: getattr(status, key) for key in ends}
+                | {key: _placed(status.domain, getattr(status, key)) for key in ("drifted", "detached", "conflicts")}
+                for status in found
+            ]
+        )
     else:
-        click.echo("\n".join(map(str, problems)) or "Every domain is as the template has it.")
+        rows = [
+            {
+                "domain": status.domain,
+                "version": short(status.version) if status.version else None,
+                "state": status.state,
+                "drifted": len(status.drifted),
+                "detached": len(status.detached),
+                "conflicts": len(status.conflicts),
+            }
+            for status in found
+        ]
+        write_table(rows)
+        detached = [
+            f"domains/{status.domain}/{path}: detached: {reason}"
+            for status in found
+            for path, reason in status.detached.items()
+        ]
+        notes = [f"{status.domain}: {status.note} It was compared with today's." for status in found if status.note]
+        for line in [*detached, *notes, *map(str, problems)]:
+            click.echo(line)
     sys.exit(1 if problems else 0)
 
 
-@template.command("sync")
-@click.argument("name", metavar="DOMAIN")
+@template.command("sync", short_help="Bring domains up to the template of today.")
+@click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
-def template_sync(name: str, output_format: str) -> None:
-    """Write a domain's managed files as the template has them."""
-    from mesh_platform.scaffold import sync_template
+def template_sync(name: str | None, output_format: str) -> None:
+    """Merge what the template has changed since a domain last took it over into DOMAIN, or into all. What the domain
+    changed stays; where both changed the same lines, both stand there between marks, as git does it: exit code 1."""
+    from mesh_platform.template_sync import sync_domains
 
-    settings = read_settings()
-    changed = [shown(path, settings.root) for path in sync_template(load_mesh(settings.root), name)]
+    root = read_settings().root
+    outcomes, note = sync_domains(root, [name] if name else [])
     if output_format == "json":
-        write_json({"domain": name, "changed": changed})
+        write_json([_plain(outcome) for outcome in outcomes])
     else:
-        click.echo("\n".join(changed) or f"{name} is as the template has it.")
+        for outcome in outcomes:
+            _tell(outcome)
+    if note:
+        click.echo(note, err=True)
+    sys.exit(1 if any(outcome.conflicts or outcome.unresolved for outcome in outcomes) else 0)
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    paths: dict[str, list[str] | dict[str, str]] = {
+        "changed": outcome.changed,
+        "conflicts": outcome.conflicts or outcome.unresolved,
+        "kept": outcome.kept,
+        "deleted": outcome.deleted,
+    }
+    ends = {"domain": outcome.domain, "from": outcome.came_from, "to": outcome.to}
+    return ends | {key: _placed(outcome.domain, names) for key, names in paths.items()}
+
+
+def _placed(domain: str, names: list[str] | dict[str, str]) -> object:
+    """Paths in a domain's folder as those in the repository."""
+    if isinstance(names, dict):
+        return {f"domains/{domain}/{name}": why for name, why in names.items()}
+    return [f"domains/{domain}/{name}" for name in names]
+
+
+def _tell(outcome: Outcome) -> None:
+    from mesh_platform.template_version import short
+
+    place = f"domains/{outcome.domain}/"
+    if outcome.unresolved:
+        files = ", ".join(place + name for name in outcome.unresolved)
+        click.echo(
+            f"{outcome.domain}: nothing was done. Conflicts from before stand in {files}. Choose between their marks "
+            "(<<<<<<<, =======, >>>>>>>), remove these, and sync again."
+        )
+        return
+    if outcome.came_from == outcome.to:
+        click.echo(f"{outcome.domain} is at today's template.")
+    else:
+        since = short(outcome.came_from) if outcome.came_from else "no template.yaml"
+        click.echo(f"{outcome.domain}: {since} -> {short(outcome.to or '')}")
+    if outcome.note:
+        click.echo(f"  {outcome.note} Every difference is marked as a conflict.")
+    for word, names in (("changed", outcome.changed), ("deleted", outcome.deleted), ("CONFLICT", outcome.conflicts)):
+        for name in names:
+            click.echo(f"  {word:<8}  {place}{name}")
+    for name, why in outcome.kept.items():
+        click.echo(f"  {'kept':<8}  {place}{name}  ({why})")
+    if outcome.conflicts:
+        click.echo(
+            "  Where it says CONFLICT, both versions stand between marks: choose, remove the marks, then commit."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mesh_platform.domain import domain_folders
 from mesh_platform.errors import Problem
 from mesh_platform.governance.generated import CODEOWNERS, PAGES, differing, render_codeowners, render_pages, write
 from mesh_platform.governance.registry import all_rules, rule
@@ -13,8 +14,7 @@ from mesh_platform.governance.scope import Scope
 
 def _codeowners(scope: Scope) -> Mapping[Path, str]:
     # Of a domain that cannot be read nothing is known, its owners neither.
-    folders = (path for path in (scope.mesh.root / "domains").iterdir() if path.is_dir())
-    known = all(path.name in scope.mesh.domains for path in folders if not path.name.startswith((".", "_")))
+    known = all(folder.name in scope.mesh.domains for folder in domain_folders(scope.mesh.root))
     return {CODEOWNERS: render_codeowners(scope.mesh)} if known else {}
 
 

@@ -1,0 +1,58 @@
+"""git as the platform calls it: words arrive, git's answer leaves; three sides of a text arrive, one leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from mesh_platform.errors import NeedsAttention, UsageError
+
+# Set for the hooks of git, relative to the folder that it calls them in; here git finds the repository by itself.
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+
+
+class Answer(NamedTuple):
+    """How a call of git ended: its exit code, its output, and the last line of what it said. True for success."""
+
+    code: int
+    out: bytes
+    words: str
+
+    def __bool__(self) -> bool:
+        return self.code == 0
+
+    @property
+    def line(self) -> str:
+        """The output, where it is one line."""
+        return self.out.decode(errors="replace").strip()
+
+
+def git(folder: Path, *words: str, body: bytes = b"") -> Answer:
+    """Call git in a folder, with `body` on its stdin. Raises UsageError where there is no git."""
+    own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, env=own, input=body, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed. The template of a domain is looked up and merged with it.") from error
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return Answer(done.returncode, done.stdout, said[-1] if said else f"git {words[0]} ended with {done.returncode}.")
+
+
+def merge(place: Path, ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, str]) -> tuple[bytes, bool]:
+    """What `ours` becomes with the changes from `base` to `theirs`, and whether they meet in one place.
+
+    Where they meet, both stand in the text between git's marks. What is not text stays as it is, and counts as met.
+    `place` is a folder to work in. Raises NeedsAttention where git fails.
+    """
+    if any(b"\0" in body for body in (ours, base, theirs)):
+        return ours, True
+    for name, body in (("ours", ours), ("base", base), ("theirs", theirs)):
+        (place / name).write_bytes(body)
+    marks = [word for label in labels for word in ("-L", label)]
+    done = git(place, "merge-file", "-p", *marks, "ours", "base", "theirs")
+    # The exit code is the number of conflicts, 127 at most.
+    if done.code > 127:
+        raise NeedsAttention(f"git merge-file failed: {done.words}")
+    return done.out, done.code > 0
