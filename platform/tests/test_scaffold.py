@@ -345,7 +345,7 @@ def test_what_was_not_given_is_asked_for_once_the_rest_is_right(
     assert asked.returncode == 0, err
     for part in ("Name,", "Kind [source-aligned]", "Team", "Steward", "Events [order_created]"):
         assert part in out, out
-    for step in ("pytest domains/harbor_warehouse", "mesh template status", "mesh run --domain harbor_warehouse"):
+    for step in ("pytest domains/harbor_warehouse", "mesh check --fix", "mesh run --domain harbor_warehouse"):
         assert f"\n  {step}\n" in out, out
     assert load_mesh(root).domains["harbor_warehouse"].owners.steward == "Kim Lee"
     refused = mesh.mesh("new", "domain", "Bad Name", "--team", " ", check=2)

@@ -56,10 +56,10 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
         write_json({"domain": name, "folder": where})
         return
     click.echo(f"{where} is there. Next:")
-    steps = [f"$EDITOR {where}/README.md {where}/domain.yaml", f"pytest {where}", "mesh template status"]
+    steps = [f"$EDITOR {where}/README.md {where}/domain.yaml", f"pytest {where}", "mesh check --fix"]
     if answers["events"] != "none":
         steps = [f"$EDITOR {where}/contracts/*.odcs.yaml", *steps, f"mesh run --domain {name}"]
-    for step in [*steps, f"git add {where}"]:
+    for step in [*steps, f"git add {where} .github"]:
         click.echo(f"  {step}")
 
 
