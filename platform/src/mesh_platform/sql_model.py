@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -159,32 +159,44 @@ def read_query(sql: str) -> QueryText:
     return QueryText(tuple(relations(trees[0])), tuple(faults))
 
 
-def find_models(mesh: Mesh, read: Callable[[str], QueryText] = read_query) -> tuple[dict[str, Model], list[Problem]]:
+def read_queries(texts: Sequence[str]) -> list[QueryText]:
+    """What the text of each model tells by itself."""
+    return [read_query(text) for text in texts]
+
+
+def find_models(
+    mesh: Mesh, read: Callable[[Sequence[str]], Sequence[QueryText]] = read_queries
+) -> tuple[dict[str, Model], list[Problem]]:
     """Every model that can be read, by its output's identifier; and all faults that show without running a query.
 
-    `read` may be one that remembers what `read_query` gave.
+    `read` may be one that remembers what `read_queries` gave.
     """
     models: dict[str, Model] = {}
-    problems: list[Problem] = []
+    texts, problems = _read_texts(mesh)
     known = relation_shapes(mesh)
+    for (contract, label, sql), found in zip(texts, read([sql for _, _, sql in texts]), strict=True):
+        problems += [Problem(label, *fault, rule="sql") for fault in found.faults]
+        if found.is_query:
+            models[contract.identifier] = Model(contract, label, sql, found.mentions)
+            problems += _unknown_relations(mesh, models[contract.identifier], known)
+    return models, problems
+
+
+def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Problem]]:
+    """The contract, path and text of each model, and those that are no text."""
+    texts: list[tuple[Contract, str, str]] = []
+    problems: list[Problem] = []
     for domain in mesh.domains.values():
         for contract in domain.contracts.values():
             path = domain.model_path(contract)
             # One that is not there is told of by who needs it.
-            if domain.product_kind(contract) != "model" or not path.exists():
-                continue
-            label = shown(path, mesh.root)
-            try:
-                sql = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(Problem(label, 1, f"cannot be read: {error}.", "Save it as UTF-8.", rule="sql"))
-                continue
-            found = read(sql)
-            problems += [Problem(label, *fault, rule="sql") for fault in found.faults]
-            if found.is_query:
-                models[contract.identifier] = Model(contract, label, sql, found.mentions)
-                problems += _unknown_relations(mesh, models[contract.identifier], known)
-    return models, problems
+            if domain.product_kind(contract) == "model" and path.exists():
+                label = shown(path, mesh.root)
+                try:
+                    texts.append((contract, label, path.read_text(encoding="utf-8").rstrip().removesuffix(";")))
+                except (OSError, UnicodeDecodeError) as error:
+                    problems.append(Problem(label, 1, f"cannot be read: {error}.", "Save it as UTF-8.", rule="sql"))
+    return texts, problems
 
 
 @cache

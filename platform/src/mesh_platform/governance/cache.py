@@ -10,11 +10,13 @@ import hashlib
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from mesh_platform.governance.spread import spread
 
 _Found = TypeVar("_Found")
 
@@ -44,6 +46,12 @@ class Cache:
             self._used[key] = self._known[key] if key in self._known else look()
         found: _Found = self._used[key]
         return found
+
+    def get_all(self, what: str, looks: Sequence[tuple[bytes, Callable[[], _Found]]]) -> list[_Found]:
+        """What each finds in its source, where much is new looked for on all cores."""
+        new = {_key(what, source): look for source, look in looks if not self.knows(what, source)}
+        self._used.update(zip(new, spread([*new.values()]), strict=True))
+        return [self.get(what, source, look) for source, look in looks]
 
     def save(self) -> None:
         """Keep what was asked for. A folder that takes no files is no fault: it is looked for again."""

@@ -13,9 +13,13 @@ from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
 from mesh_platform.governance.cache import Cache
+from mesh_platform.governance.spread import spread
 from mesh_platform.relation import relation_shapes
-from mesh_platform.sql_model import Model, find_models, read_query
+from mesh_platform.sql_model import Model, QueryText, find_models, read_query
 from mesh_platform.type_check import check_contracts, find_cycles
+
+# Contracts whose SQL is checked in one session of DuckDB.
+_TOGETHER = 400
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,10 @@ class Scope:
 
     @cached_property
     def _found(self) -> tuple[dict[str, Model], list[Problem]]:
-        return find_models(self.mesh, lambda sql: self.cache.get("query", sql.encode(), lambda: read_query(sql)))
+        def read(texts: Sequence[str]) -> list[QueryText]:
+            return self.cache.get_all("query", [(text.encode(), partial(read_query, text)) for text in texts])
+
+        return find_models(self.mesh, read)
 
     @cached_property
     def sql_faults(self) -> tuple[Problem, ...]:
@@ -47,7 +54,10 @@ class Scope:
         contracts = [*self.contracts()]
         sources = {each.path: self._source(each, sound.get(each.identifier)) for each in contracts}
         new = [each for each in contracts if not self.cache.knows("types", sources[each.path])]
-        found = check_contracts(self.mesh, sound, new) if new else {}
+        found: dict[str, list[Problem]] = {}
+        parts = [new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)]
+        for checked in spread([partial(check_contracts, self.mesh, sound, part) for part in parts], few=2):
+            found |= checked
         for path, source in sources.items():
             general += self.cache.get("types", source, partial(found.__getitem__, path))
         return tuple(general)

@@ -40,10 +40,10 @@ def portable_sql(scope: Scope) -> Iterable[Problem]:
 
     sqlglot turns it into Spark's SQL; what it cannot turn, and what reads files by itself, is told of.
     """
-    for model in scope.models.values():
-        look = partial(_unportable, model)
-        for fault in scope.cache.get("portable", model.sql.encode(), look):
-            yield Problem(model.path, *fault)
+    models = [*scope.models.values()]
+    looks = [(model.sql.encode(), partial(_unportable, model)) for model in models]
+    for model, faults in zip(models, scope.cache.get_all("portable", looks), strict=True):
+        yield from (Problem(model.path, *fault) for fault in faults)
 
 
 def _unportable(model: Model) -> list[tuple[int, str, str]]:
