@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mesh_platform.domain import offer, read_mesh
 from mesh_platform.errors import Problem, UsageError
+from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.registry import GlobalRule, all_rules
 from mesh_platform.governance.scope import Scope
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
@@ -27,6 +28,7 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     rules = all_rules()
     chosen = [rules[name] for name in only or rules if name in rules] if _known(only, rules) else []
     standing, faults = read_waivers(scope.mesh)
+    faults += read_consents(scope.mesh)[1]
     found = [problem for rule in chosen for problem in rule.problems(scope)]
     if not only or "domain-files" in only:
         found += faults

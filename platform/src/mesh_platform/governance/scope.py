@@ -12,6 +12,9 @@ from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
+from mesh_platform.governance.assessment import Assessed, assess
+from mesh_platform.governance.changes import Changes, read_changes
+from mesh_platform.governance.consents import read_consents
 from mesh_platform.sql_model import Model, find_models
 from mesh_platform.type_check import check_types
 
@@ -34,6 +37,17 @@ class Scope:
     def sql_faults(self) -> tuple[Problem, ...]:
         """What is wrong with the SQL of the mesh."""
         return tuple(check_types(self.mesh))
+
+    @cached_property
+    def changes(self) -> Changes:
+        """What contracts were at the base. Raises UsageError and NoBase as `read_changes` does."""
+        return read_changes(self.mesh, self.base)
+
+    @cached_property
+    def assessed(self) -> list[Assessed]:
+        """Each change of a contract with what it asks for; raises as `changes` does."""
+        faults = self.sql_faults if self.changes.contracts else ()
+        return assess(self.changes, self.mesh, self.models, faults, read_consents(self.mesh)[0])
 
     @cached_property
     def terms(self) -> dict[str, Term]:
