@@ -1,4 +1,4 @@
-"""The small mesh in a git repository, whose contracts change: `insight` reads `core`, `core` reads the shops by a union."""
+"""The small mesh under git, whose contracts change: `insight` reads `core`, which reads the shops by a union."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Repository:
 
     def commit(self) -> str:
         self.git("add", "-A")
-        self.git("commit", "-q", "-m", "a change")
+        self.git("commit", "-q", "--allow-empty", "-m", "a change")
         return self.git("rev-parse", "HEAD")
 
     def edit(self, path: str, change: Callable[[Any], None]) -> None:

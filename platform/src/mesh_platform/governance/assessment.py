@@ -147,7 +147,7 @@ class _Broken:
     def __init__(self, changes: Changes, mesh: Mesh, consumers: Consumers, faulty: set[str]) -> None:
         self.mesh, self.consumers, self.faulty = mesh, consumers, faulty
         self.changed = [each for each in changes.contracts if each.old and each.new]
-        self._as_they_were: dict[str, bool] = {}
+        self._blamed: dict[str, set[str]] = {}
 
     def by(self, change: ContractChange) -> list[Difference]:
         if change.old is None or change.new is None:
@@ -164,15 +164,16 @@ class _Broken:
         ]
 
     def _mends(self, change: ContractChange, model: Model) -> bool:
-        """Whether the model can be run with the contract as it was, or only with all of them as they were."""
-        if self._runs_with([change], model):
-            return True
-        if any(self._runs_with([other], model) for other in self.changed):
-            return False
-        if model.path not in self._as_they_were:
+        """Whether the model could be run before, and could be with this contract as it was, or all of them."""
+        if model.path not in self._blamed:
             others = [each for each in self.changed if each.contract.identifier != model.contract.identifier]
-            self._as_they_were[model.path] = self._runs_with(others, model)
-        return self._as_they_were[model.path]
+            blamed = [each for each in others if self._runs_with([each], model)]
+            if not blamed and self._runs_with(others, model):
+                blamed = others
+            elif blamed and not self._runs_with(others, model):
+                blamed = []
+            self._blamed[model.path] = {each.relation for each in blamed}
+        return change.relation in self._blamed[model.path]
 
     def _runs_with(self, changes: Iterable[ContractChange], model: Model) -> bool:
         mesh = mesh_with_old(self.mesh, changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -150,7 +151,7 @@ def _counted(effect: Effect) -> str:
 def _plain(text: str) -> str:
     """Words as they are in a line of Markdown: what contracts say is neither markup nor the end of a cell."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{c}" if c in "\\|*_`[]~" else c for c in text)
+    return re.sub(r"[\\|*`\[\]~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def _contract_value(assessed: Assessed) -> dict[str, Any]:

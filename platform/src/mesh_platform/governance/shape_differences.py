@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from mesh_platform.compare import Change, compare, present_name
+from mesh_platform.compare import Change, compare, identifying, present_name
 from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.governance.difference import Difference, Kind, Side
 from mesh_platform.governance.rule_differences import kept_values, rule_differences
@@ -59,11 +59,10 @@ def table_differences(old: Shape, new: Shape, is_interface: bool = False) -> Ite
     for before, after in _pairs(old, new):
         yield from _column_differences(before, after, "readers", kept_values(old, before), kept_values(new, after))
         yield from _labels(before, after)
-    # Iceberg notes no key with a double in it, so that `compare` says nothing of it.
-    key = tuple(after.name for before, after in _pairs(old, new) if before.key)
-    if old.key and set(key) != set(new.key) and not _keys_compared(old, new):
-        text = ", ".join(new.key) or "nothing"
-        reason = _READERS["change_key"][1].format(field=text, was=", ".join(old.key))
+    # Of a key that no table can note, `compare` says nothing.
+    called = {before.name: after.name for before, after in _pairs(old, new)}
+    if not identifying(old) and old.key and {called.get(name, name) for name in old.key} != set(new.key):
+        reason = _READERS["change_key"][1].format(field=", ".join(new.key) or "nothing", was=", ".join(old.key))
         yield Difference("breaking", "readers", reason, new.line)
     if old.history != new.history:
         was, now = (f"by {' and '.join(each)}" if each else "not kept" for each in (old.history, new.history))
@@ -107,7 +106,7 @@ def _shape_differences(
     old: Shape, new: Shape, side: Side, meanings: dict[str, tuple[Kind, str]], tables: tuple[Shape, Shape]
 ) -> Iterator[Difference]:
     """By what `compare` says of the `tables` that have these shapes; and the words."""
-    for change in compare("", *(_wordless(table) for table in tables)):
+    for change in compare("", *(_as_a_table(table) for table in tables)):
         kind, text = meanings.get(change.change, ("breaking", change.reason))
         field, before = new.by_name.get(change.field), old.by_name.get(change.was or "")
         types = {"type": field.type.name if field else "", "old": before.type.name if before else ""}
@@ -125,18 +124,17 @@ def _shape_differences(
             yield Difference("cosmetic", side, f"'{after.name}' has other examples", after.line)
 
 
-def _wordless(shape: Shape) -> Shape:
+def _as_a_table(shape: Shape) -> Shape:
+    """What a table of this shape can have noted: no key that has a double in it."""
     # In a table a description can say that the contract dropped the column. In a contract it is just words.
-    return replace(shape, fields=tuple(replace(field, description="") for field in shape.fields))
+    noted = bool(identifying(shape))
+    fields = tuple(replace(field, description="", key=field.key if noted else 0) for field in shape.fields)
+    return replace(shape, fields=fields)
 
 
 def _column_of(change: Change, old: Shape, new: Shape) -> str | None:
     was = change.was if change.was in old.by_name else None
     return was or (change.field if change.field in new.by_name else None)
-
-
-def _keys_compared(old: Shape, new: Shape) -> bool:
-    return not any(s.by_name[name].type.name == "double" for s in (old, new) for name in s.key)
 
 
 def _column_differences(

@@ -14,7 +14,7 @@ from mesh_platform.governance.consumers import Consumers
 from mesh_platform.governance.difference import Difference
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.governance.version import parse_version
+from mesh_platform.governance.version import Version, parse_version
 
 # So many reasons are read at once; `mesh diff` has all.
 _TOLD = 3
@@ -154,8 +154,18 @@ def _of_consents(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
             by = ", ".join(needed.by[:_TOLD]) + (f" and {len(needed.by) - _TOLD} more" if needed.by[_TOLD:] else "")
             message = f"{relation} breaks for '{needed.domain}', which reads it ({by}): {_reasons(breaking)}."
             how = how_to_give(scope.mesh.domains[needed.domain], relation, version, scope.today)
-            fix = f"Publish it as {contract.table.name}_v{version.major or 2} beside this one, or: {how}."
+            fix = f"{_other_way(assessed, version)}, or: {how}."
             yield Problem(contract.path, max(breaking[0].line, 1), message, fix)
+
+
+def _other_way(assessed: Assessed, version: Version) -> str:
+    change = assessed.change
+    if change.is_gone:
+        return f"Let another product of {change.contract.domain} implement {change.contract.implements}"
+    name = change.contract.name if change.is_interface else change.contract.table.name
+    mark = ".v" if change.is_interface else "_v"
+    # Below 1.0.0 nothing had a number yet: what is there is the first.
+    return f"Publish it as {name.partition(mark)[0]}{mark}{max(version.major, 2)} beside this one"
 
 
 def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
