@@ -72,6 +72,8 @@ def edited(draw: Draw, text: str) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         edit = draw(st.sampled_from(_EDITS))
         edit(draw, data)
+    if draw(st.integers(0, 5)) == 0:
+        _junk(draw, data)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -209,4 +211,4 @@ def _junk(draw: Draw, data: Any) -> None:
         return
 
 
-_EDITS = [_retype, _retype, _set, _set, _rename, _add, _drop, _drop, _reorder, _of_schema, _of_contract, _junk]
+_EDITS = [_retype, _retype, _set, _set, _rename, _add, _drop, _drop, _reorder, _of_schema, _of_contract]

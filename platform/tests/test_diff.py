@@ -202,3 +202,9 @@ def test_it_fails_only_where_it_cannot_run(repository: Repository, tmp_path: Pat
     (repository.root / ".git").rename(tmp_path / "away")
     assert diff(repository) == {"base": None, "contracts": [], "models": [], "not_compared": []}
     assert "nothing to compare with" in call(repository).stdout
+
+
+def test_comments_are_no_change(repository: Repository):
+    path = repository.root / ALPHA
+    path.write_text(f"# A comment.\n{path.read_text()}")
+    assert diff(repository)["contracts"] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mesh_platform.contract import Contract
@@ -44,6 +44,12 @@ class Assessed:
         return worst(self.differences)
 
     @property
+    def is_other(self) -> bool:
+        """Whether anything in it is another than it was, comments and layout aside."""
+        old, new = self.change.old, self.change.new
+        return bool(self.differences) or old is None or new is None or old.version != new.version
+
+    @property
     def least_version(self) -> Version | None:
         """The least version that it must have now; None where it is new, or gone, or was no version."""
         old, new = self.change.old, self.change.new
@@ -66,7 +72,7 @@ class Assessed:
 
 
 def assess(
-    changes: Changes, mesh: Mesh, models: Mapping[str, Model], sql_faults: Sequence[Problem], given: Iterable[Given]
+    changes: Changes, consumers: Consumers, sql_faults: Iterable[Problem], given: Iterable[Given]
 ) -> list[Assessed]:
     """Each change with what it asks for, in the order of their names.
 
@@ -76,32 +82,31 @@ def assess(
     if not changes.contracts:
         return []
     given = [*given]
-    consumers = Consumers(mesh, models)
-    broken = _Broken(changes, mesh, consumers, {problem.path for problem in sql_faults if problem.rule == "sql"})
+    broken = _Broken(changes, consumers, {problem.path for problem in sql_faults if problem.rule == "sql"})
     found = []
     for change in changes.contracts:
         differences = [*change.differences]
         if worst(differences) in ("additive", "cosmetic"):
             differences += broken.by(change)
         each = Assessed(change, tuple(differences))
-        found.append(_with_consents(each, mesh, consumers, given))
+        found.append(_with_consents(each, consumers, given))
     return found
 
 
-def _with_consents(assessed: Assessed, mesh: Mesh, consumers: Consumers, given: list[Given]) -> Assessed:
+def _with_consents(assessed: Assessed, consumers: Consumers, given: list[Given]) -> Assessed:
     change, version = assessed.change, assessed.consent_to
     columns = frozenset(difference.column for difference in assessed.breaks_for_readers)
     if not columns or version is None or change.old is None:
         return assessed
     if change.is_gone:
         # SQL that reads it by name cannot be run any more, whoever consents. A union goes on, and lacks its rows.
-        readers = _readers_of_lost_union(change, mesh, consumers)
-    elif beside := _kept_beside(change.old, mesh):
+        readers = _readers_of_lost_union(change, consumers)
+    elif beside := _kept_beside(change.old, consumers.mesh):
         return replace(assessed, beside=beside.identifier)
     else:
         readers = consumers.domains(change.relation, change.contract.domain, columns)
         # What it implemented it may implement no more, so that the union of now does not show it.
-        for domain, files in _readers_of_lost_union(change, mesh, consumers).items():
+        for domain, files in _readers_of_lost_union(change, consumers).items():
             readers[domain] = sorted({*readers.get(domain, ()), *files})
     consents = (
         Needed(
@@ -114,13 +119,13 @@ def _with_consents(assessed: Assessed, mesh: Mesh, consumers: Consumers, given: 
     return replace(assessed, consents=tuple(consents))
 
 
-def _readers_of_lost_union(change: ContractChange, mesh: Mesh, consumers: Consumers) -> dict[str, list[str]]:
+def _readers_of_lost_union(change: ContractChange, consumers: Consumers) -> dict[str, list[str]]:
     """The other domains that read a union which a product's rows were in and are no more; none where one follows."""
     old, new = change.old, change.new
     if old is None or old.implements is None or change.is_interface:
         return {}
     stays = new is not None and not new.retired and new.implements == old.implements
-    interface = mesh.interfaces.get(old.implements)
+    interface = consumers.mesh.interfaces.get(old.implements)
     if stays or interface is None or change.taken_over:
         return {}
     view = interface_view(interface.domain, old.implements)
@@ -144,8 +149,8 @@ def _kept_beside(old: Contract, mesh: Mesh) -> Contract | None:
 class _Broken:
     """Whose SQL a change breaks that breaks nothing by itself, such as a column that makes another ambiguous."""
 
-    def __init__(self, changes: Changes, mesh: Mesh, consumers: Consumers, faulty: set[str]) -> None:
-        self.mesh, self.consumers, self.faulty = mesh, consumers, faulty
+    def __init__(self, changes: Changes, consumers: Consumers, faulty: set[str]) -> None:
+        self.mesh, self.consumers, self.faulty = consumers.mesh, consumers, faulty
         self.changed = [each for each in changes.contracts if each.old and each.new]
         self._blamed: dict[str, set[str]] = {}
 

@@ -44,7 +44,8 @@ def diff(scope: Scope) -> Diff:
         files = {path for relation, column in shown for _, path in flows[1].consumers.dashboards(relation, column)}
         return Effect(tuple(sorted(reached, key=_order)), tuple(sorted(files)))
 
-    contracts = tuple((each, effect(_starts(each))) for each in scope.assessed)
+    said = [each for each in scope.assessed if each.is_other]
+    contracts = tuple((each, effect(_starts(each))) for each in said)
     models = tuple(
         (each, effect((each.table, name) for name in _moved(each, scope)))
         for each in model_changes(changes, before, scope.mesh, scope.models)

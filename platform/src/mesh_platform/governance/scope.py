@@ -15,6 +15,7 @@ from mesh_platform.glossary import Term
 from mesh_platform.governance.assessment import Assessed, assess
 from mesh_platform.governance.changes import Changes, read_changes
 from mesh_platform.governance.consents import read_consents
+from mesh_platform.governance.consumers import Consumers
 from mesh_platform.sql_model import Model, find_models
 from mesh_platform.type_check import check_types
 
@@ -47,7 +48,12 @@ class Scope:
     def assessed(self) -> list[Assessed]:
         """Each change of a contract with what it asks for; raises as `changes` does."""
         faults = self.sql_faults if self.changes.contracts else ()
-        return assess(self.changes, self.mesh, self.models, faults, read_consents(self.mesh)[0])
+        return assess(self.changes, self.consumers, faults, read_consents(self.mesh)[0])
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        """Who reads what is published."""
+        return Consumers(self.mesh, self.models)
 
     @cached_property
     def terms(self) -> dict[str, Term]:

@@ -10,7 +10,6 @@ from mesh_platform.errors import Problem
 from mesh_platform.governance.assessment import Assessed
 from mesh_platform.governance.base import NoBase
 from mesh_platform.governance.consents import find_stale, how_to_give, read_consents
-from mesh_platform.governance.consumers import Consumers
 from mesh_platform.governance.difference import Difference
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
@@ -76,7 +75,7 @@ def change(scope: Scope) -> Iterable[Problem]:
     would help. But where its rows were part of a union, the readers of the union must know, unless another product of
     the domain takes its place.
 
-    What could not be read at the base, or cannot be now, is not compared.
+    What could not be read at the base, or cannot be now, is not compared. No waiver helps: it concerns others.
     """
     for contract in scope.contracts():
         if parse_version(contract.version) is None:
@@ -103,12 +102,14 @@ def consent(scope: Scope) -> Iterable[Problem]:
     given, _ = read_consents(scope.mesh)
     if not given:
         return
-    consumers = Consumers(scope.mesh, scope.models)
-    versions = {c.identifier: c.version for c in scope.mesh.contracts.values()}
-    owners = {c.identifier: c.domain for c in scope.mesh.contracts.values()}
-    for view, (interface, _) in consumers.interfaces.items():
-        versions[view], owners[view] = interface.version, interface.domain
-    read_by = {name: {*consumers.domains(name, owners[name], frozenset({None}))} for name in versions}
+    published = {each.identifier: each for each in scope.mesh.contracts.values()}
+    published |= {view: interface for view, (interface, _) in scope.consumers.interfaces.items()}
+    named = {
+        each.consent.product: published[each.consent.product] for each in given if each.consent.product in published
+    }
+    versions = {name: contract.version for name, contract in named.items()}
+    everything: frozenset[str | None] = frozenset({None})
+    read_by = {name: {*scope.consumers.domains(name, each.domain, everything)} for name, each in named.items()}
     try:
         gone = {each.change.relation for each in scope.assessed if each.change.is_gone}
     except NoBase:
@@ -171,7 +172,7 @@ def _other_way(assessed: Assessed, version: Version) -> str:
 def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     change = assessed.change
     if change.is_gone:
-        for _, path in Consumers(scope.mesh, scope.models).dashboards(change.relation):
+        for _, path in scope.consumers.dashboards(change.relation):
             message = f"shows {change.relation}, which is no longer published."
             yield Problem(path, 1, message, f"Change it, or publish {change.relation} again.")
 
