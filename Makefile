@@ -16,7 +16,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees check bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees check hooks bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -46,11 +46,16 @@ chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=2
 guarantees: .venv/test ## Write docs/guarantees.md from what the tests and chaos recorded below build/
 	@PYTHONPATH=tests $(BIN)/python -m guarantees
 
-check: .venv/test ## ruff, mypy --strict, import-linter
+check: .venv/test ## mesh check, yamllint, ruff, mypy --strict, import-linter
+	@$(BIN)/mesh check
+	@$(BIN)/yamllint --strict .
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+hooks: .venv/test ## Let git hold each commit to mesh check, yamllint and ruff
+	@$(BIN)/pre-commit install
 
 bench: .venv/bench ## Measure how fast all is, with what it is held against beside; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -12,6 +12,7 @@ from benchmarks import (
     commits,
     dag_parsing,
     dedupe,
+    governance,
     incremental_build,
     latency,
     memory,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "incremental_build": incremental_build.measure,
     "star_queries": star_queries.measure,
     "dag_parsing": dag_parsing.measure,
+    "governance": governance.measure,
 }
 
 # Rewritten where all is measured at its whole size.

@@ -160,7 +160,8 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     (
         "mesh.implements",
         "mesh.implement",
-        "'mesh.implement' is not known here. What may stand here is mesh.implements, mesh.timeTravel.",
+        "'mesh.implement' is not known here. What may stand here is mesh.implements, mesh.timeTravel, "
+        "mesh.level, mesh.demands.",
     ),
     ("value: sale.v1}", "value: [a, b]}", "'mesh.implements' is ['a', 'b']. Give it a word"),
     (

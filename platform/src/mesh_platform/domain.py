@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import date
@@ -18,9 +18,10 @@ from pydantic import AfterValidator, StringConstraints
 from mesh_platform.contract import Contract, Field
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
-from mesh_platform.glossary import Glossary, Term
+from mesh_platform.glossary import GLOSSARY, Glossary, Term
 from mesh_platform.model_file import FileModel, Word, read_model
 
+ReadContract = Callable[[Path, Path, str], tuple[Contract | None, list[Problem]]]
 Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
 ProductKind = Literal["reference", "model"]
 
@@ -101,7 +102,7 @@ class Domain:
 class Mesh:
     """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`.
 
-    `unread` are the contract files that could not be read, as `<domain>.<name of the file>`; no loaded mesh has any.
+    `unread` are the files that could not be read, contracts as `<domain>.<name>`; no loaded mesh has any.
     """
 
     root: Path
@@ -148,7 +149,15 @@ class Mesh:
 
     def implementations(self, interface: str) -> list[Contract]:
         """The products whose contract says that they implement `interface`."""
-        return [contract for contract in self.contracts.values() if contract.implements == interface]
+        return self._implementing.get(interface, [])
+
+    @cached_property
+    def _implementing(self) -> Mapping[str, list[Contract]]:
+        found: dict[str, list[Contract]] = {}
+        for contract in self.contracts.values():
+            if contract.implements:
+                found.setdefault(contract.implements, []).append(contract)
+        return found
 
 
 def interface_view(domain: str, interface: str) -> str:
@@ -181,8 +190,11 @@ def load_mesh(root: Path) -> Mesh:
     return mesh
 
 
-def read_mesh(root: Path) -> tuple[Mesh, list[Problem]]:
-    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises UsageError, too."""
+def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, list[Problem]]:
+    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises UsageError, too.
+
+    `read` may be one that remembers what `read_contract` gave.
+    """
     if not (root / "domains").is_dir():
         raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
     problems: list[Problem] = []
@@ -190,31 +202,33 @@ def read_mesh(root: Path) -> tuple[Mesh, list[Problem]]:
     unread: set[str] = set()
     for folder in sorted((root / "domains").iterdir()):
         if folder.is_dir() and not folder.name.startswith((".", "_")):
-            domain, found = _read_domain(folder, root)
+            domain, found = _read_domain(folder, root, read)
             problems += found
-            read: set[str] = set()
+            names: set[str] = set()
             if domain:
                 domains[domain.name] = domain
-                read = {*domain.contracts, *domain.interfaces, *domain.retired}
-            names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
-            unread |= {f"{folder.name}.{name}" for name in names - read}
+                names = {*domain.contracts, *domain.interfaces, *domain.retired}
+            there = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
+            unread |= {f"{folder.name}.{name}" for name in there - names}
+            if (folder / GLOSSARY).exists() and not (domain and domain.terms):
+                unread.add(f"{folder.name}/{GLOSSARY}")
     mesh = Mesh(root, domains, frozenset(unread))
     return mesh, [*problems, *_problems_between(mesh)]
 
 
-def _read_domain(folder: Path, root: Path) -> tuple[Domain | None, list[Problem]]:
+def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain | None, list[Problem]]:
     described, problems = read_model(_DomainFile, folder / "domain.yaml", root)
     owners, found = read_model(Owners, folder / "owners.yaml", root)
     problems += found
     glossary: Glossary | None = None
-    if (folder / "glossary.yaml").exists():
-        glossary, found = read_model(Glossary, folder / "glossary.yaml", root)
+    if (folder / GLOSSARY).exists():
+        glossary, found = read_model(Glossary, folder / GLOSSARY, root)
         problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
     retired: dict[str, Contract] = {}
     for place, by_name in contracts.items():
         for path in sorted((folder / place).glob(f"*{SUFFIX}")):
-            contract, found = read_contract(path, root, folder.name)
+            contract, found = read(path, root, folder.name)
             problems += found
             if contract:
                 of_kind = retired if contract.retired and place == "contracts" else by_name

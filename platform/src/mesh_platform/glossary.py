@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from mesh_platform.model_file import FileModel, Word
 
+GLOSSARY = "glossary.yaml"
 # Also the last part of a link to it, `glossary.yaml#<name>`.
 TermName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
 

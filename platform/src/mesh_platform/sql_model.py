@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 
@@ -22,18 +21,37 @@ from mesh_platform.sql_tree import line_of, name_of, relations, unstable_calls, 
 
 
 @dataclass(frozen=True)
+class QueryText:
+    """What the text of a model tells by itself: each relation it mentions with its line, and its faults.
+
+    A fault is (line, what is wrong, how to mend it). What is not one query has faults alone.
+    """
+
+    mentions: tuple[tuple[str, int], ...]
+    faults: tuple[tuple[int, str, str], ...]
+    is_query: bool = True
+
+
+@dataclass(frozen=True)
 class Model:
-    """One SQL file. `contract` is its output's; `tree` is the query as sqlglot reads it."""
+    """One SQL file. `contract` is its output's; `mentions` are the relations that it names, each with its line."""
 
     contract: Contract
     path: str
     sql: str
-    tree: exp.Query = dataclass_field(repr=False, compare=False)
+    mentions: tuple[tuple[str, int], ...]
+
+    @property
+    def tree(self) -> exp.Query:
+        """The query as sqlglot reads it; nobody changes it."""
+        (tree,) = _parsed(self.sql)
+        assert isinstance(tree, exp.Query)
+        return tree
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The relations it reads, `<namespace>.<table>`, each once, in the order of their names."""
-        return tuple(sorted({name for name, _ in relations(self.tree)}))
+        return tuple(sorted({name for name, _ in self.mentions}))
 
 
 def read_models(mesh: Mesh) -> dict[str, Model]:
@@ -80,7 +98,7 @@ def driving_inputs(model: Model) -> tuple[str, ...]:
     """
     branches = _branches(model.tree)
     driving = {_driving_table(branch) for branch in branches}
-    names = [name for name, _ in relations(model.tree)]
+    names = [name for name, _ in model.mentions]
     found = sorted(name for name in driving if name is not None)
     # One that is a lookup too, even in another select, gives new rows for old ones of the others.
     starts = len(branches)
@@ -134,60 +152,66 @@ def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
     return {field.name: [*roots[field.name].walk()] if field.name in roots else [] for field in fields}
 
 
-def find_models(mesh: Mesh) -> tuple[dict[str, Model], list[Problem]]:
-    """Every model that can be read, by its output's identifier; and all faults that show without running a query."""
+def read_query(sql: str) -> QueryText:
+    """What the text of a model tells by itself."""
+    try:
+        trees = _parsed(sql)
+    except SqlglotError as error:
+        details = getattr(error, "errors", None) or [{}]
+        what = details[0].get("description") or str(error).splitlines()[0]
+        return QueryText((), ((details[0].get("line") or 1, f"cannot be read: {what}.", "Mend the syntax."),), False)
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        return QueryText((), ((1, "is not one query.", "A model is one SELECT; drop the rest."),), False)
+    fix = "Take the time or id from an input's column."
+    faults = (
+        (line_of(call), f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", fix)
+        for call in unstable_calls(trees[0])
+    )
+    return QueryText(tuple(relations(trees[0])), tuple(faults))
+
+
+def find_models(mesh: Mesh, read: Callable[[str], QueryText] = read_query) -> tuple[dict[str, Model], list[Problem]]:
+    """Every model that can be read, by its output's identifier; and all faults that show without running a query.
+
+    `read` may be one that remembers what `read_query` gave.
+    """
     models: dict[str, Model] = {}
     problems: list[Problem] = []
     known = relation_shapes(mesh)
     for domain in mesh.domains.values():
         for contract in domain.contracts.values():
-            if domain.product_kind(contract) != "model":
-                continue
             path = domain.model_path(contract)
+            # One that is not there is told of by who needs it.
+            if domain.product_kind(contract) != "model" or not path.exists():
+                continue
             label = shown(path, mesh.root)
             try:
                 sql = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
-                trees = parse_statements(sql)
-            except (SqlglotError, OSError, UnicodeDecodeError) as error:
-                problems.append(_unreadable(label, error))
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(label, 1, f"cannot be read: {error}.", "Save it as UTF-8.", rule="sql"))
                 continue
-            if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-                problems.append(
-                    Problem(label, 1, "is not one query.", "A model is one SELECT; drop the rest.", rule="sql")
-                )
-                continue
-            models[contract.identifier] = Model(contract, label, sql, trees[0])
-            problems += _unknown_relations(mesh, label, trees[0], known)
-            problems += _unstable_calls(label, trees[0])
+            found = read(sql)
+            problems += [Problem(label, *fault, rule="sql") for fault in found.faults]
+            if found.is_query:
+                models[contract.identifier] = Model(contract, label, sql, found.mentions)
+                problems += _unknown_relations(mesh, models[contract.identifier], known)
     return models, problems
 
 
 @cache
-def parse_statements(sql: str) -> list[exp.Expr]:
-    """The statements of a model; nobody changes them. A build reads each model twice, to check it and to run it.
-
-    Raises SqlglotError.
-    """
+def _parsed(sql: str) -> list[exp.Expr]:
+    """The statements of a model. A build asks for each more than once."""
     return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
 
 
-def _unreadable(label: str, error: Exception) -> Problem:
-    details = getattr(error, "errors", None) or [{}]
-    what = details[0].get("description") or str(error).splitlines()[0]
-    return Problem(label, details[0].get("line") or 1, f"cannot be read: {what}.", "Mend the syntax.", rule="sql")
+def _unknown_relations(mesh: Mesh, model: Model, known: Mapping[str, object]) -> Iterable[Problem]:
+    for name, line in model.mentions:
+        if name not in known and not _is_unread(mesh, name):
+            message = f"reads '{name}', which is no relation of the mesh."
+            yield Problem(model.path, line, message, offer(name, known), rule="sql")
 
 
-def _unknown_relations(mesh: Mesh, label: str, tree: exp.Query, known: Mapping[str, object]) -> Iterable[Problem]:
-    unread = {view for name in mesh.unread for view in (name, f"{name}__raw", interface_view(*name.split(".", 1)))}
-    for name, line in relations(tree):
-        # What is there and cannot be read is reported as itself.
-        if name not in known and name not in unread:
-            yield Problem(
-                label, line, f"reads '{name}', which is no relation of the mesh.", offer(name, known), rule="sql"
-            )
-
-
-def _unstable_calls(label: str, tree: exp.Query) -> Iterable[Problem]:
-    for call in unstable_calls(tree):
-        message = f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build."
-        yield Problem(label, line_of(call), message, "Take the time or id from an input's column.", rule="sql")
+def _is_unread(mesh: Mesh, relation: str) -> bool:
+    """Whether it is of a contract that is there and cannot be read, which is reported as itself."""
+    parts = [name.partition(".") for name in mesh.unread]
+    return any(relation in (f"{d}.{n}", f"{d}.{n}__raw", interface_view(d, n)) for d, _, n in parts)

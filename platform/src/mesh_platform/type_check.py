@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from itertools import chain
 
 import duckdb
 
@@ -23,22 +24,38 @@ def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Probl
     in name and type, and rules that cannot be run, of these tables. The order of columns does not matter: a build
     selects by name.
     """
-    checked = [c for c in (*mesh.contracts.values(), *mesh.interfaces.values()) if _is_in(c, tables)]
     models, problems = find_models(mesh)
+    problems += find_cycles(mesh, models)
+    faulty = {problem.path for problem in problems}
+    sound = {name: model for name, model in models.items() if model.path not in faulty}
+    checked = (*mesh.contracts.values(), *mesh.interfaces.values())
+    chosen = [contract for contract in checked if tables is None or contract.identifier in tables]
+    return [*problems, *chain.from_iterable(check_contracts(mesh, sound, chosen).values())]
+
+
+def find_cycles(mesh: Mesh, models: Mapping[str, Model]) -> list[Problem]:
+    """The problem of products that are built of each other, or none."""
     try:
         build_order(mesh, models)
     except ContractError as error:
-        problems += error.problems
-    faulty = {problem.path for problem in problems}
+        return error.problems
+    return []
+
+
+def check_contracts(
+    mesh: Mesh, models: Mapping[str, Model], contracts: Collection[Contract]
+) -> dict[str, list[Problem]]:
+    """For each of some contracts, by its path, where its columns and rules do not fit the SQL of its model.
+
+    A contract that has none among `models`, or one that reads what cannot be read, is only held to its rules.
+    """
+    shapes = relation_shapes(mesh)
+    chosen = [models[contract.identifier] for contract in contracts if contract.identifier in models]
+    chosen = [model for model in chosen if shapes.keys() >= {*model.inputs}]
+    read = {relation for model in chosen for relation in model.inputs}
+    found: dict[str, list[Problem]] = {contract.path: [] for contract in contracts}
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         create_schemas(connection, mesh)
-        shapes = relation_shapes(mesh)
-        chosen = [
-            model
-            for model in models.values()
-            if _is_in(model.contract, tables) and model.path not in faulty and shapes.keys() >= {*model.inputs}
-        ]
-        read = {relation for model in chosen for relation in model.inputs}
         for relation, shape in shapes.items():
             if relation in read and relation != SITES:
                 connection.execute(table_definition(relation, shape))
@@ -46,15 +63,11 @@ def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Probl
         # There are no rows: to plan well takes longer than to run badly.
         connection.execute("PRAGMA disable_optimizer")
         for model in chosen:
-            problems += _type_problems(model, connection)
-        for contract in checked:
+            found[model.contract.path] += _type_problems(model, connection)
+        for contract in contracts:
             if contract.table.rules:
-                problems += find_problems(contract, connection)
-    return problems
-
-
-def _is_in(contract: Contract, tables: Collection[str] | None) -> bool:
-    return tables is None or contract.identifier in tables
+                found[contract.path] += find_problems(contract, connection)
+    return found
 
 
 def _type_problems(model: Model, connection: duckdb.DuckDBPyConnection) -> list[Problem]:

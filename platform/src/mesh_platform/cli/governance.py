@@ -27,6 +27,7 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
 
     Exit code 0 where all rules hold, 1 where there are problems, 2 where it could not run.
     """
+    from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.check import check as run
     from mesh_platform.governance.check import mend, open_scope
     from mesh_platform.governance.registry import all_rules
@@ -35,13 +36,15 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     settings = read_settings()
     # The simulated clock is that of the data; who waives a rule goes by the calendar on the wall.
     today = (settings.clock or datetime.now(UTC)).date()
+    cache = Cache(settings.state_dir / "check.cache")
     try:
-        scope = open_scope(settings.root, today, base)
+        scope = open_scope(settings.root, today, base, cache)
         if fix:
             for path in mend(scope):
                 click.echo(f"Wrote {shown(path, settings.root)}.", err=True)
-            scope = open_scope(settings.root, today, base)
+            scope = open_scope(settings.root, today, base, cache)
         problems = run(scope, only)
+        cache.save()
     except MeshError as error:
         raise UsageError(str(error)) from error
     click.echo(FORMATS[output_format](problems, {name: all_rules()[name] for name in only or all_rules()}))

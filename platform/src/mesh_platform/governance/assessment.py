@@ -16,8 +16,9 @@ from mesh_platform.governance.contract_differences import Setting, contract_diff
 from mesh_platform.governance.difference import Difference, Kind, worst
 from mesh_platform.governance.version import Version, parse_version
 from mesh_platform.lake.landing import landing_name
+from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model
-from mesh_platform.type_check import check_types
+from mesh_platform.type_check import check_contracts
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,9 @@ class _Broken:
     def _runs_with(self, changes: Iterable[ContractChange], model: Model) -> bool:
         mesh = mesh_with_old(self.mesh, changes)
         name = model.contract.identifier
-        return all(problem.path != model.path for problem in check_types(mesh, [name]))
+        readable = relation_shapes(mesh).keys() >= {*model.inputs}
+        found = check_contracts(mesh, {name: model}, [model.contract])
+        return readable and all(problem.path != model.path for problem in found[model.contract.path])
 
 
 def mesh_with_old(mesh: Mesh, changes: Iterable[ContractChange]) -> Mesh:

@@ -11,6 +11,7 @@ from mesh_platform.contract import LEVELS, Contract
 from mesh_platform.governance.difference import Difference
 from mesh_platform.governance.shape_differences import event_differences, table_differences
 
+_DAY = timedelta(days=1)
 _RETIRED = "the product is no longer published"
 
 
@@ -78,15 +79,13 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
 
 
 def _promise(name: str, before: timedelta | None, after: timedelta | None, breaks: bool, line: int) -> Difference:
-    reason = f"{name} is {_shown(after)} instead of {_shown(before)}"
+    unit = "d" if all(each is None or (each >= 2 * _DAY and not each % _DAY) for each in (before, after)) else "h"
+    reason = f"{name} is {_shown(after, unit)} instead of {_shown(before, unit)}"
     return Difference("breaking" if breaks else "additive", "readers", reason, line)
 
 
-def _shown(time: timedelta | None) -> str:
-    if time is None:
-        return "not promised"
-    hours = time / timedelta(hours=1)
-    return f"{hours / 24:g} d" if hours >= 48 and hours % 24 == 0 else f"{hours:g} h"
+def _shown(time: timedelta | None, unit: str) -> str:
+    return "not promised" if time is None else f"{time / (_DAY if unit == 'd' else _DAY / 24):g} {unit}"
 
 
 def _of_the_mesh(old: Contract, new: Contract, setting: Setting) -> Iterator[Difference]:

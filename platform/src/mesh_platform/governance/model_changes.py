@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 from mesh_platform.domain import Mesh
 from mesh_platform.governance.assessment import mesh_with_old
 from mesh_platform.governance.changes import Changes
-from mesh_platform.sql_model import Model, derivations, parse_statements
+from mesh_platform.sql_model import Model, derivations, read_query
 
 _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
 
@@ -54,12 +54,9 @@ def read_before(changes: Changes, mesh: Mesh, models: Mapping[str, Model]) -> Be
         old_models.pop(name, None)
         if path in texts and name in was.contracts:
             sql = texts[path].decode("utf-8", "replace").rstrip().removesuffix(";")
-            try:
-                trees = parse_statements(sql)
-            except SqlglotError:
-                continue
-            if len(trees) == 1 and isinstance(trees[0], exp.Query):
-                old_models[name] = Model(was.contracts[name], path, sql, trees[0])
+            text = read_query(sql)
+            if text.is_query:
+                old_models[name] = Model(was.contracts[name], path, sql, text.mentions)
     return Before(was, old_models)
 
 

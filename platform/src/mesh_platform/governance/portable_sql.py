@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError, UnsupportedError
 
-from mesh_platform.sql_tree import line_of
+from mesh_platform.sql_tree import line_of, unstable_calls
 
 # Functions of DuckDB that sqlglot passes on as they are, each with the words of Spark that give the same.
 SPARK = {
@@ -34,8 +34,10 @@ def find_unportable(tree: exp.Expr) -> Iterator[tuple[int, str, str]]:
 
 
 def _own_words(tree: exp.Expr) -> Iterator[tuple[int, str, str]]:
+    # Those are refused on every engine.
+    unstable = {id(call) for call in unstable_calls(tree)}
     for node in tree.walk():
-        if isinstance(node, exp.Anonymous) and node.name.lower() not in SPARK:
+        if isinstance(node, exp.Anonymous) and node.name.lower() not in SPARK and id(node) not in unstable:
             yield line_of(node), f"calls {node.name}(), which is DuckDB's own.", _FIX
         elif isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier | exp.GenerateSeries):
             fix = "Read relations of the mesh; what a file holds is reference data."

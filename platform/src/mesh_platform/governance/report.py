@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import GlobalRule
@@ -85,7 +86,7 @@ def _result(problem: Problem, places: Mapping[str, int]) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": problem.path.replace(" ", "%20")},
+                    "artifactLocation": {"uri": quote(problem.path)},
                     "region": {"startLine": problem.line},
                 }
             }

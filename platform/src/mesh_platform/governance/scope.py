@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from mesh_platform.contract import Contract, Field, Shape
@@ -13,11 +13,13 @@ from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
 from mesh_platform.governance.assessment import Assessed, assess
+from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.changes import Changes, read_changes
 from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.consumers import Consumers
-from mesh_platform.sql_model import Model, find_models
-from mesh_platform.type_check import check_types
+from mesh_platform.relation import relation_shapes
+from mesh_platform.sql_model import Model, find_models, read_query
+from mesh_platform.type_check import check_contracts, find_cycles
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,43 @@ class Scope:
     faults: tuple[Problem, ...]
     today: date
     base: str | None = None
+    cache: Cache = field(default_factory=Cache, compare=False)
 
     @cached_property
     def models(self) -> dict[str, Model]:
         """Every model that can be read, by its output's identifier."""
-        return find_models(self.mesh)[0]
+        return self._found[0]
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, Model], list[Problem]]:
+        return find_models(self.mesh, lambda sql: self.cache.get("query", sql.encode(), lambda: read_query(sql)))
 
     @cached_property
     def sql_faults(self) -> tuple[Problem, ...]:
-        """What is wrong with the SQL of the mesh."""
-        return tuple(check_types(self.mesh))
+        """What is wrong with the SQL of the mesh: its models and its rules of quality."""
+        models, faults = self._found
+        general = [*faults, *find_cycles(self.mesh, models)]
+        faulty = {problem.path for problem in general}
+        sound = {name: model for name, model in models.items() if model.path not in faulty}
+        contracts = [*self.contracts()]
+        sources = {each.path: self._source(each, sound.get(each.identifier)) for each in contracts}
+        new = [each for each in contracts if not self.cache.knows("types", sources[each.path])]
+        found = check_contracts(self.mesh, sound, new) if new else {}
+        for path, source in sources.items():
+            general += self.cache.get("types", source, partial(found.__getitem__, path))
+        return tuple(general)
+
+    def _source(self, contract: Contract, model: Model | None) -> bytes:
+        """All that the check of a product's SQL depends on."""
+        inputs = [self._columns.get(name, "") for name in model.inputs] if model else []
+        own = [(each.name, each.type.name, each.line) for each in contract.table.fields]
+        return repr((contract.path, own, contract.table.rules, model and model.sql, inputs)).encode()
+
+    @cached_property
+    def _columns(self) -> dict[str, str]:
+        """The names and types of each relation's columns."""
+        shapes = relation_shapes(self.mesh)
+        return {name: str([(f.name, f.type.name) for f in shape.fields]) for name, shape in shapes.items()}
 
     @cached_property
     def changes(self) -> Changes:
@@ -72,15 +101,15 @@ class Scope:
     def published_fields(self) -> Iterator[tuple[Contract, Field]]:
         """Every column that others can read."""
         for contract in self.contracts():
-            for field in contract.table.fields:
-                yield contract, field
+            for column in contract.table.fields:
+                yield contract, column
 
     def fields(self) -> Iterator[tuple[Contract, Shape, Field]]:
         """Every column of every event and table."""
         for contract in self.contracts():
             for shape in (contract.event, contract.table):
-                for field in shape.fields if shape else ():
-                    yield contract, shape or contract.table, field
+                for column in shape.fields if shape else ():
+                    yield contract, shape or contract.table, column
 
     def path(self, domain: Domain, name: str) -> str:
         """A file of a domain's folder as people read it."""

@@ -2,11 +2,13 @@
 
 from mesh_platform.governance.rules import (  # noqa: F401
     change,
+    compose,
     conformance,
     dependence,
     documentation,
     files,
     freshness,
+    generated_files,
     level,
     naming,
     ownership,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from mesh_platform.errors import Problem
 from mesh_platform.governance.portable_sql import find_unportable
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.sql_model import Model
 
 
 @rule(waivable=False)
@@ -39,8 +41,13 @@ def portable_sql(scope: Scope) -> Iterable[Problem]:
     sqlglot turns it into Spark's SQL; what it cannot turn, and what reads files by itself, is told of.
     """
     for model in scope.models.values():
-        for line, message, fix in find_unportable(model.tree):
-            yield Problem(model.path, line, message, fix)
+        look = partial(_unportable, model)
+        for fault in scope.cache.get("portable", model.sql.encode(), look):
+            yield Problem(model.path, *fault)
+
+
+def _unportable(model: Model) -> list[tuple[int, str, str]]:
+    return [*find_unportable(model.tree)]
 
 
 @rule()
@@ -60,7 +67,9 @@ def conformed_keys(scope: Scope) -> Iterable[Problem]:
             continue
         for field in contract.table.fields:
             dimension = keys.get(field.name)
-            if dimension and field.references != (dimension.identifier, field.name):
+            # One that points nowhere is told of by `reference`.
+            nowhere = field.references is not None and field.references[0] not in scope.mesh.contracts
+            if dimension and not nowhere and field.references != (dimension.identifier, field.name):
                 to = dimension.table.name if dimension.domain == contract.domain else dimension.identifier
                 message = f"'{field.name}' is the key of {dimension.identifier} and does not point to it."
                 fix = f"Add relationships: [{{to: {to}.{field.name}}}]."

@@ -10,7 +10,6 @@ from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.relation import SITES, interface_unions
-from mesh_platform.sql_tree import relations
 
 _RANK = {"source-aligned": 0, "aggregate": 1, "consumer-aligned": 2}
 
@@ -29,7 +28,7 @@ def published_only(scope: Scope) -> Iterable[Problem]:
     """
     unions = interface_unions(scope.mesh)
     for model in scope.models.values():
-        for name, line in relations(model.tree):
+        for name, line in model.mentions:
             owner, _, table = name.partition(".")
             foreign = owner != model.contract.domain and owner in scope.mesh.domains
             if foreign and name not in scope.mesh.contracts and name not in unions and "__" in table:
@@ -48,7 +47,7 @@ def direction(scope: Scope) -> Iterable[Problem]:
     unions = interface_unions(scope.mesh)
     for model in scope.models.values():
         own = scope.mesh.domains[model.contract.domain]
-        for name, line in relations(model.tree):
+        for name, line in model.mentions:
             owner = scope.mesh.domains.get(name.partition(".")[0])
             known = name in scope.mesh.contracts or name in unions
             if owner is None or owner is own or not known or name == SITES:

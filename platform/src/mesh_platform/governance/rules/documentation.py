@@ -11,6 +11,7 @@ from typing import Any
 from mesh_platform.contract import Field
 from mesh_platform.domain import offer
 from mesh_platform.errors import Problem
+from mesh_platform.glossary import GLOSSARY
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.line_check import fits
@@ -97,11 +98,11 @@ def _is_number(field: Field) -> bool:
 def term_known(scope: Scope) -> Iterable[Problem]:
     """A column that links to a term links to one that a glossary has."""
     for contract, _, field in scope.fields():
-        if field.term and field.term not in scope.terms and field.term.partition(".")[0] in scope.mesh.domains:
+        if field.term is None or field.term in scope.terms:
+            continue
+        # A glossary that cannot be read is reported as itself.
+        if f"{field.term.partition('.')[0]}/{GLOSSARY}" not in scope.mesh.unread:
             message = f"'{field.name}' links to the term '{field.term}', which is not there."
-            yield Problem(contract.path, field.line, message, offer(field.term, scope.terms))
-        elif field.term and field.term.partition(".")[0] not in scope.mesh.domains:
-            message = f"'{field.name}' links to a term of '{field.term.partition('.')[0]}', which is no domain."
             yield Problem(contract.path, field.line, message, offer(field.term, scope.terms))
 
 
@@ -115,7 +116,7 @@ def term_once(scope: Scope) -> Iterable[Problem]:
     avoided = {other: name for name, term in scope.terms.items() for other in term.instead_of}
     for full_name in scope.terms:
         owner, _, name = full_name.partition(".")
-        label = scope.path(scope.mesh.domains[owner], "glossary.yaml")
+        label = scope.path(scope.mesh.domains[owner], GLOSSARY)
         first = homes.setdefault(name, owner)
         line = _line_of(scope, owner, name)
         if first != owner:
@@ -127,5 +128,5 @@ def term_once(scope: Scope) -> Iterable[Problem]:
 
 
 def _line_of(scope: Scope, domain: str, term: str) -> int:
-    lines = (scope.mesh.domains[domain].folder / "glossary.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (scope.mesh.domains[domain].folder / GLOSSARY).read_text(encoding="utf-8").splitlines()
     return next((i for i, line in enumerate(lines, start=1) if re.match(rf"\s+['\"]?{term}['\"]?\s*:", line)), 1)

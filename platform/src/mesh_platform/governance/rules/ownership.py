@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from mesh_platform.document import Document, read_document
 from mesh_platform.errors import Problem
-from mesh_platform.governance.codeowners import PLACE, render_codeowners, write_codeowners
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 
@@ -34,38 +32,3 @@ def owner_reachable(scope: Scope) -> Iterable[Problem]:
             elif key == "contact" and not _MAIL.fullmatch(value):
                 fix = "Give one e-mail address, such as north-ops@acme.example."
                 yield Problem(label, line, f"contact is '{value}'.", fix)
-
-
-def _write(scope: Scope) -> list[Path]:
-    return write_codeowners(scope.mesh)
-
-
-@rule(mend=_write)
-def codeowners(scope: Scope) -> Iterable[Problem]:
-    """`.github/CODEOWNERS` is what follows from the owners' files, so that a change is reviewed by whom it concerns.
-
-    `mesh check --fix` writes it.
-    """
-    path = scope.mesh.root / PLACE
-    wanted = render_codeowners(scope.mesh)
-    try:
-        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-    except OSError:
-        found = None
-    # Of a domain that cannot be read nothing is known, its owners neither.
-    known = all(scope.mesh.domains.get(f.name) for f in _folders(scope))
-    if found != wanted and known:
-        what = "is missing." if found is None else "is not what the owners' files say."
-        line = 1 if found is None else _first_difference(found, wanted)
-        yield Problem(str(PLACE), line, what, "Run 'mesh check --fix'.")
-
-
-def _folders(scope: Scope) -> Iterable[Path]:
-    folders = (scope.mesh.root / "domains").iterdir()
-    return (path for path in folders if path.is_dir() and not path.name.startswith((".", "_")))
-
-
-def _first_difference(found: str, wanted: str) -> int:
-    lines = zip(found.splitlines(), wanted.splitlines(), strict=False)
-    same = next((i for i, (a, b) in enumerate(lines, start=1) if a != b), None)
-    return same or min(found.count("\n"), wanted.count("\n")) + 1

@@ -1,0 +1,40 @@
+"""Rules of files that are generated for outside readers: they say what the mesh says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mesh_platform.errors import Problem
+from mesh_platform.governance.generated import CODEOWNERS, PAGES, differing, render_codeowners, render_pages, write
+from mesh_platform.governance.registry import all_rules, rule
+from mesh_platform.governance.scope import Scope
+
+
+def _codeowners(scope: Scope) -> Mapping[Path, str]:
+    # Of a domain that cannot be read nothing is known, its owners neither.
+    folders = (path for path in (scope.mesh.root / "domains").iterdir() if path.is_dir())
+    known = all(path.name in scope.mesh.domains for path in folders if not path.name.startswith((".", "_")))
+    return {CODEOWNERS: render_codeowners(scope.mesh)} if known else {}
+
+
+def _pages(scope: Scope) -> Mapping[Path, str]:
+    # A company's mesh may do without pages of its own.
+    return render_pages(all_rules()) if (scope.mesh.root / PAGES).is_dir() else {}
+
+
+def _stale(scope: Scope, files: Mapping[Path, str]) -> Iterable[Problem]:
+    for path, line in differing(scope.mesh.root, files).items():
+        yield Problem(str(path), line, "is not as it follows from the mesh.", "Run 'mesh check --fix'.")
+
+
+@rule(mend=lambda scope: write(scope.mesh.root, _codeowners(scope)))
+def codeowners(scope: Scope) -> Iterable[Problem]:
+    """`.github/CODEOWNERS` is what follows from the owners' files, so that whom a change concerns reviews it."""
+    return _stale(scope, _codeowners(scope))
+
+
+@rule(mend=lambda scope: write(scope.mesh.root, _pages(scope)))
+def rule_pages(scope: Scope) -> Iterable[Problem]:
+    """`docs/rules/` has a page for each rule, as the rule itself says it."""
+    return _stale(scope, _pages(scope))

@@ -1,0 +1,180 @@
+"""What a check says of a mesh, to whom: waivers, reports, what is remembered, and what is mended."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+from mesh_platform.errors import Problem, UsageError
+from mesh_platform.governance.cache import Cache
+from mesh_platform.governance.check import check, open_scope
+from mesh_platform.governance.registry import all_rules
+from mesh_platform.governance.report import FORMATS
+
+from tests.clean_mesh import TODAY, CleanMesh, clean_mesh
+
+OUTLOOK = "lab/contracts/outlook.odcs.yaml"
+WAIVER = """waivers:
+  - rule: examples
+    file: contracts/outlook.odcs.yaml
+    names: product_id
+    reason: The list of products is being drawn up.
+    owner: Ada Okafor
+    until: 2026-12-31
+"""
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> CleanMesh:
+    return clean_mesh(tmp_path)
+
+
+def without_examples(mesh: CleanMesh) -> None:
+    for column in ("product_id", "expected_count"):
+        mesh.column(OUTLOOK, column, examples=None)
+
+
+def test_a_waiver_lets_off_what_it_names_and_nothing_else(mesh: CleanMesh) -> None:
+    without_examples(mesh)
+    mesh.write("lab/waivers.yaml", WAIVER)
+    found = {each.severity: each for each in mesh.check()}
+    assert "'product_id'" in found["waived"].message
+    assert found["waived"].fix == "Waived until 2026-12-31 by Ada Okafor: The list of products is being drawn up."
+    assert "'expected_count'" in found["error"].message
+    assert len(mesh.check()) == 2
+
+
+def test_a_waiver_that_has_ended_lets_nothing_off(mesh: CleanMesh) -> None:
+    mesh.column(OUTLOOK, "product_id", examples=None)
+    mesh.write("lab/waivers.yaml", WAIVER)
+    assert [each.severity for each in mesh.check(today=date(2026, 12, 31))] == ["waived"]
+    late = mesh.check(today=date(2027, 1, 1))
+    assert [(each.rule, each.severity) for each in late] == [("examples", "error"), ("waiver", "error")]
+    assert "ended on 2026-12-31" in late[1].message
+
+
+def test_a_waiver_of_one_domain_lets_no_other_off(mesh: CleanMesh) -> None:
+    mesh.column("shop/contracts/sales.odcs.yaml", "product_id", examples=None)
+    mesh.write("lab/waivers.yaml", WAIVER.replace("contracts/outlook", "../shop/contracts/sales"))
+    assert {(each.rule, each.severity) for each in mesh.check()} == {("examples", "error"), ("waiver", "error")}
+
+
+def test_all_problems_of_all_files_come_at_once(mesh: CleanMesh) -> None:
+    without_examples(mesh)
+    mesh.write("core/contracts/products.odcs.yaml", "schema: [\n")
+    mesh.write("shop/owners.yaml", "team: x\n")
+    mesh.write("lab/models/outlook.sql", "select")
+    found = mesh.check()
+    assert {each.rule for each in found} >= {"examples", "contract", "domain-files", "sql"}
+    assert found == sorted(found)
+
+
+def test_only_the_rules_that_are_asked_for_are_held(mesh: CleanMesh) -> None:
+    without_examples(mesh)
+    mesh.write("lab/owners.yaml", mesh.path("lab/owners.yaml").read_text().replace("Ada Okafor", "TODO"))
+    assert {each.rule for each in mesh.check("examples")} == {"examples"}
+    with pytest.raises(UsageError, match=r"example: no such rule\. Did you mean examples"):
+        mesh.check("example")
+
+
+def test_what_is_mechanical_is_mended(mesh: CleanMesh) -> None:
+    mesh.path("/.github/CODEOWNERS").write_text("* @nobody\n")
+    assert [each.rule for each in mesh.check()] == ["codeowners"]
+    assert mesh.mend() == [mesh.path("/.github/CODEOWNERS")]
+    assert mesh.check() == []
+    assert mesh.mend() == []
+    assert mesh.path("/.github/CODEOWNERS").read_text().splitlines()[1:] == [
+        "/domains/core/ core@acme.example",
+        "/domains/lab/ lab@acme.example",
+        "/domains/shop/ shop@acme.example",
+    ]
+
+
+PROBLEMS = [
+    Problem("domains/größe/a b.yaml", 3, "100 % of 'x', y: z\nis wrong.", "Mend it.", rule="examples"),
+    Problem("domains/a.yaml", 1, "is let off.", "Waived until ...", rule="level", severity="waived"),
+    Problem("domains/b.yaml", 2, "is odd.", rule="sql", severity="warning"),
+]
+
+
+def test_text_has_a_line_for_each_problem_and_lists_what_is_waived() -> None:
+    text = FORMATS["text"](PROBLEMS, all_rules())
+    assert "domains/b.yaml:2 sql (warning) is odd." in text
+    assert "1 waived:\ndomains/a.yaml:1 level is let off. Waived until ..." in text
+    assert text.endswith("1 error and 1 warning. docs/rules/<rule>.md says why.")
+    assert FORMATS["text"]([], all_rules()) == f"All {len(all_rules())} rules hold."
+
+
+def test_json_has_the_pinned_keys() -> None:
+    found = json.loads(FORMATS["json"](PROBLEMS, all_rules()))
+    assert [list(each) for each in found] == [["path", "line", "rule", "severity", "message", "fix"]] * 3
+    assert json.loads(FORMATS["json"]([], all_rules())) == []
+
+
+def test_github_gets_one_line_for_each_problem_whatever_it_says() -> None:
+    lines = FORMATS["github"](PROBLEMS, all_rules()).splitlines()
+    assert lines[0] == (
+        "::error file=domains/größe/a b.yaml,line=3,title=examples::100 %25 of 'x', y: z%0Ais wrong. Mend it."
+    )
+    assert [line.split()[0] for line in lines] == ["::error", "::notice", "::warning"]
+
+
+def test_sarif_keeps_to_the_standard_and_marks_what_is_waived() -> None:
+    log = json.loads(FORMATS["sarif"](PROBLEMS, all_rules()))
+    (run,) = log["runs"]
+    assert log["version"] == "2.1.0"
+    rules = [each["id"] for each in run["tool"]["driver"]["rules"]]
+    assert rules == [*all_rules()]
+    for result, problem in zip(run["results"], PROBLEMS, strict=True):
+        assert rules[result["ruleIndex"]] == result["ruleId"] == problem.rule
+        assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == problem.line
+    assert [each["level"] for each in run["results"]] == ["error", "note", "warning"]
+    assert ["suppressions" in each for each in run["results"]] == [False, True, False]
+    uris = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
+    # RFC 3986: what a URI reference may be made of.
+    assert all(re.fullmatch(r"[A-Za-z0-9._~/%-]+", uri) for uri in uris)
+    # The fingerprint does not move with the line.
+    moved = json.loads(FORMATS["sarif"]([Problem("domains/b.yaml", 9, "is odd.", rule="sql")], all_rules()))
+    assert moved["runs"][0]["results"][0]["partialFingerprints"] == run["results"][2]["partialFingerprints"]
+
+
+def test_what_is_remembered_is_what_would_be_found(mesh: CleanMesh, tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+
+    def run() -> list[Problem]:
+        cache = Cache(file)
+        found = check(open_scope(mesh.root, TODAY, cache=cache))
+        cache.save()
+        return found
+
+    assert run() == []
+    assert file.exists()
+    # A type upstream changes, and the SQL downstream, which stays, does not fit any more.
+    mesh.column("core/contracts/kpi_sales.odcs.yaml", "sale_count", physicalType="int", logicalType="integer")
+    mesh.write(
+        "core/models/kpi_sales.sql", mesh.path("core/models/kpi_sales.sql").read_text().replace("count(*)", "1")
+    )
+    mesh.write("lab/models/outlook.sql", "select product_id, sale_count as expected_count from core.kpi_sales\n")
+    assert [(each.rule, each.path) for each in run()] == [("sql", "domains/lab/models/outlook.sql")]
+    assert run() == mesh.check()
+    mesh.column("lab/contracts/outlook.odcs.yaml", "expected_count", physicalType="int")
+    assert run() == mesh.check() == []
+    for damage in (b"", b"\x80\x04.", b"nonsense", file.read_bytes()[:-20]):
+        file.write_bytes(damage)
+        assert run() == []
+
+
+def test_a_folder_that_takes_no_cache_is_no_fault(mesh: CleanMesh, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = Cache(tmp_path / "file" / "cache")
+    assert check(open_scope(mesh.root, TODAY, cache=cache)) == []
+    cache.save()
+
+
+def test_every_rule_says_what_it_asks_for() -> None:
+    for rule in all_rules().values():
+        assert re.fullmatch(r"[A-Z`].*[.]", rule.title), rule.id
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.id)
