@@ -65,13 +65,16 @@ def diff(base: str | None, output_format: str) -> None:
 
     Exit code 0 whatever changed, 2 where it could not run. `mesh check` is what refuses.
     """
+    from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.check import open_scope
     from mesh_platform.governance.diff import diff as run
     from mesh_platform.governance.diff_report import FORMATS
 
     settings = read_settings()
+    today = (settings.clock or datetime.now(UTC)).date()
     try:
-        found = run(open_scope(settings.root, (settings.clock or datetime.now(UTC)).date(), base))
+        # What a check remembers holds here, too; not all that it asks for is asked for, so nothing is kept.
+        found = run(open_scope(settings.root, today, base, Cache(settings.state_dir / "check.cache")))
     except MeshError as error:
         raise UsageError(str(error)) from error
     click.echo(FORMATS[output_format](found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from mesh_platform.contract import Contract
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.document import Document, read_document
-from mesh_platform.domain import Mesh, interface_view
+from mesh_platform.domain import Mesh, ReadContract, interface_view
 from mesh_platform.governance.base import Base, read_base
 from mesh_platform.governance.contract_differences import Setting, contract_differences, wording_differs
 from mesh_platform.governance.difference import Difference
@@ -25,14 +25,13 @@ class ContractChange:
     """One contract as it was at the base and as it is: `old` is None for a new one, `new` for one that is gone.
 
     Products are the same that have one domain and table, interfaces that have one domain and name, whatever their
-    file is called. `wording` is whether the files say anything else at all; `taken_over`, whether another product of
-    the domain implements, since now, the interface that this one did.
+    file is called. `taken_over` is whether another product of the domain implements, since now, the interface that
+    this one did.
     """
 
     old: Contract | None
     new: Contract | None
     is_interface: bool
-    wording: bool = True
     taken_over: bool = False
     differences: tuple[Difference, ...] = ()
 
@@ -69,11 +68,12 @@ class Changes:
         return self.base is not None and path in self.base.differing
 
 
-def read_changes(mesh: Mesh, revision: str | None) -> Changes:
+def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_contract) -> Changes:
     """All changes of contracts since `revision`, or since the main branch was left; none where there is no base.
 
     A contract that could not be read at the base counts as new: what nobody could rely on cannot be broken.
-    Raises UsageError for a revision that git does not know, and NoBase where git cannot tell.
+    `read` may be one that remembers. Raises UsageError for a revision that git does not know, and NoBase where git
+    cannot tell.
     """
     base = read_base(mesh.root, revision)
     if base is None:
@@ -82,6 +82,7 @@ def read_changes(mesh: Mesh, revision: str | None) -> Changes:
     texts = base.texts(paths)
     now = _Now(mesh)
     changes: dict[tuple[str, str], ContractChange] = {}
+    copies: dict[tuple[str, str], Path] = {}
     not_compared: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mesh-base-") as folder:
         for path, text in sorted(texts.items()):
@@ -92,40 +93,48 @@ def read_changes(mesh: Mesh, revision: str | None) -> Changes:
             copy = Path(folder) / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(text)
-            old, _ = read_contract(copy, Path(folder), domain)
+            old, _ = read(copy, Path(folder), domain)
             if old is None:
                 not_compared.append(path)
                 continue
             is_interface = place == "interfaces"
             new = now.of(old, is_interface)
-            wording = new is None or _wording_differs(copy, mesh.root / new.path)
-            changes[_key(old, is_interface)] = ContractChange(old, new, is_interface, wording)
-    for contract, is_interface in now.contracts():
-        key = _key(contract, is_interface)
-        if contract.path in base.differing and contract.path not in not_compared and key not in changes:
-            changes[key] = ContractChange(None, contract, is_interface)
-    each = [changes[key] for key in sorted(changes)]
-    return Changes(base, tuple(_told(change, each) for change in each), tuple(sorted(not_compared)))
+            key = _key(old, is_interface)
+            changes[key], copies[key] = ContractChange(old, new, is_interface), copy
+        for contract, is_interface in now.contracts():
+            key = _key(contract, is_interface)
+            if contract.path in base.differing and contract.path not in not_compared and key not in changes:
+                changes[key] = ContractChange(None, contract, is_interface)
+        joined = _joined(changes.values())
+        told = tuple(_told(changes[key], joined, copies.get(key), mesh.root) for key in sorted(changes))
+    return Changes(base, told, tuple(sorted(not_compared)))
 
 
-def _told(change: ContractChange, others: list[ContractChange]) -> ContractChange:
-    if change.old is None:
+def _joined(changes: Iterable[ContractChange]) -> dict[tuple[str, str | None], set[str]]:
+    """The products that implement an interface since now, by their domain and the interface."""
+    found: dict[tuple[str, str | None], set[str]] = {}
+    for each in changes:
+        old, new = each.old, each.new
+        if new and new.implements and not new.retired and (old is None or old.implements != new.implements):
+            found.setdefault((new.domain, new.implements), set()).add(each.relation)
+    return found
+
+
+def _told(
+    change: ContractChange, joined: Mapping[tuple[str, str | None], set[str]], copy: Path | None, root: Path
+) -> ContractChange:
+    """The change with its differences; `copy` is the file as it was."""
+    old, new = change.old, change.new
+    if old is None or copy is None:
         return change
-    follows = any(_takes_over(change.old, other) for other in others if other.relation != change.relation)
-    if change.new is None:
-        differences = [] if change.old.retired else [Difference("breaking", "readers", "it is removed")]
+    follows = bool(joined.get((old.domain, old.implements), set()) - {change.relation})
+    if new is None:
+        differences = [] if old.retired else [Difference("breaking", "readers", "it is removed")]
     else:
-        differences = contract_differences(change.old, change.new, Setting(change.is_interface, follows))
-        if not differences and change.wording:
+        differences = contract_differences(old, new, Setting(change.is_interface, follows))
+        if not differences and _wording_differs(copy, root / new.path):
             differences = [Difference("cosmetic", "readers", "words that promise nothing differ")]
     return replace(change, taken_over=follows, differences=tuple(differences))
-
-
-def _takes_over(old: Contract, other: ContractChange) -> bool:
-    now = other.new
-    if now is None or now.retired or now.domain != old.domain or now.implements != old.implements:
-        return False
-    return other.old is None or other.old.implements != old.implements
 
 
 def _wording_differs(one: Path, other: Path) -> bool:

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from functools import partial
 from pathlib import Path
 
-from mesh_platform.contract import Contract
-from mesh_platform.contract_reader import read_contract
 from mesh_platform.domain import offer, read_mesh
-from mesh_platform.errors import Problem, UsageError, shown
+from mesh_platform.errors import Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.registry import GlobalRule, all_rules
-from mesh_platform.governance.scope import Scope
+from mesh_platform.governance.scope import Scope, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
 
 
 def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | None = None) -> Scope:
     """What can be read of the mesh at `root`. Raises UsageError where there is none."""
     cache = cache or Cache()
-
-    def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
-        look = partial(read_contract, path, root, domain)
-        try:
-            source = path.read_bytes()
-        except OSError:
-            return look()
-        return cache.get("contract", f"{shown(path, root)} {domain} ".encode() + source, look)
-
-    mesh, faults = read_mesh(root, read)
+    mesh, faults = read_mesh(root, remembering(cache))
     return Scope(mesh, tuple(faults), today, base, cache)
 
 

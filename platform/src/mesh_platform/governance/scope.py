@@ -9,7 +9,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.domain import Domain, Mesh
+from mesh_platform.contract_reader import read_contract
+from mesh_platform.domain import Domain, Mesh, ReadContract
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
 from mesh_platform.governance.assessment import Assessed, assess
@@ -71,7 +72,7 @@ class Scope:
     @cached_property
     def changes(self) -> Changes:
         """What contracts were at the base. Raises UsageError and NoBase as `read_changes` does."""
-        return read_changes(self.mesh, self.base)
+        return read_changes(self.mesh, self.base, remembering(self.cache))
 
     @cached_property
     def assessed(self) -> list[Assessed]:
@@ -118,3 +119,17 @@ class Scope:
     def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
         """The files of a domain's folder that match, sorted; no caches."""
         return sorted(path for path in domain.folder.glob(pattern) if path.is_file())
+
+
+def remembering(cache: Cache) -> ReadContract:
+    """`read_contract`, which remembers what it read by the content of the file and its place."""
+
+    def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
+        look = partial(read_contract, path, root, domain)
+        try:
+            source = path.read_bytes()
+        except OSError:
+            return look()
+        return cache.get("contract", f"{shown(path, root)} {domain} ".encode() + source, look)
+
+    return read

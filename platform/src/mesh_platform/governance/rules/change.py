@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from mesh_platform.contract import Contract
-from mesh_platform.document import Document, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.governance.assessment import Assessed
 from mesh_platform.governance.base import NoBase
@@ -80,7 +79,7 @@ def change(scope: Scope) -> Iterable[Problem]:
     for contract in scope.contracts():
         if parse_version(contract.version) is None:
             message = f"version is '{contract.version}'."
-            yield Problem(contract.path, _line(scope, contract, "version"), message, "Write three numbers: 1.0.0.")
+            yield Problem(contract.path, _line(scope, contract), message, "Write three numbers: 1.0.0.")
     try:
         assessed = scope.assessed
     except NoBase as error:
@@ -123,7 +122,7 @@ def _of_version(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     least = assessed.least_version
     if old is None or new is None or before is None or now is None or least is None:
         return
-    line = _line(scope, new, "version")
+    line = _line(scope, new)
     if now < before:
         message = f"version goes back from {before} to {now}."
         yield Problem(new.path, line, message, f"Write {least}, or a higher one.")
@@ -188,6 +187,10 @@ def _reasons(differences: list[Difference]) -> str:
     return "; ".join(reasons[:_TOLD]) + more
 
 
-def _line(scope: Scope, contract: Contract, key: str) -> int:
-    document = read_document(scope.mesh.root / contract.path, scope.mesh.root)
-    return document.line((key,)) if isinstance(document, Document) else 1
+def _line(scope: Scope, contract: Contract) -> int:
+    """Where the contract says its version."""
+    try:
+        lines = (scope.mesh.root / contract.path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 1
+    return next((number for number, line in enumerate(lines, start=1) if line.startswith("version:")), 1)
