@@ -27,6 +27,7 @@ from mesh_platform.lake.landing import held_name, held_shape, landing_name, land
 
 from .changed_mesh import TODAY, Repository, new_repository
 from .random_edits import edited
+from .small_mesh import add_contract
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     repository.place.write(
         "insight/models/report.sql", f"select event_id, item_id, buyer, sold_at, thrice as twice from ({sql})"
     )
+    wide = {"buyer": "string key pii", "sales": "long", "total": "decimal(18,2)"}
+    add_contract(repository.place, "insight", "wide", {"wide": wide}, roles=["boss"])
+    repository.place.write("insight/models/wide.sql", "select * from core.dim_buyer\n")
     repository.commit()
     assert open_scope(repository.root, TODAY).sql_faults == ()
     return repository
@@ -59,8 +63,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.mark.parametrize(
     ("which", "examples"),
     [
-        ("small", 45),
-        ("real", 15),
+        ("small", 80),
+        ("real", 10),
         pytest.param("small", 700, marks=pytest.mark.slow),
         pytest.param("real", 300, marks=pytest.mark.slow),
     ],
