@@ -117,7 +117,7 @@ class _Reader:
             retention=retention or timedelta(days=365 * 10),
             implements=custom.get("mesh.implements"),
             roles=tuple(role["role"] for role in self.data.get("roles") or []),
-            retired=self.data["status"] == "retired",
+            retired=self.data.get("status") == "retired",
             time_travel=time_travel,
             latency=latency,
             level=level or LEVELS[0],

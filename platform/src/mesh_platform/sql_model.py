@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.lineage import Node
 from sqlglot.lineage import lineage as trace
 
 from mesh_platform.contract import Contract
@@ -123,22 +124,32 @@ def _driving_table(tree: exp.Expr) -> str | None:
 
 def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
     """For each output column the (input relation, column) pairs that its value comes of, sorted."""
-    schema: dict[str, dict[str, dict[str, str]]] = {}
-    for relation, shape in relation_shapes(mesh).items():
-        namespace, table = relation.split(".")
-        schema.setdefault(namespace, {})[table] = {field.name: field.type.duckdb for field in shape.fields}
-    roots = trace(None, model.tree, schema=schema, dialect="duckdb")
-    found: dict[str, list[tuple[str, str]]] = {}
-    for field in model.contract.table.fields:
-        leaves = roots[field.name].walk() if field.name in roots else ()
-        found[field.name] = sorted(
+    return {
+        name: sorted(
             {
-                (name, leaf.name.split(".")[-1].strip('"'))
-                for leaf in leaves
-                if isinstance(leaf.expression, exp.Table) and (name := name_of(leaf.expression)) in model.inputs
+                (relation, leaf.name.split(".")[-1].strip('"'))
+                for leaf in nodes
+                if isinstance(leaf.expression, exp.Table) and (relation := name_of(leaf.expression)) in model.inputs
             }
         )
-    return found
+        for name, nodes in derivations(model, mesh).items()
+    }
+
+
+def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
+    """For each output column the steps that its value comes by, from the select to the inputs.
+
+    Raises SqlglotError for a query that does not fit what it reads.
+    """
+    schema: dict[str, dict[str, dict[str, str]]] = {}
+    shapes = relation_shapes(mesh)
+    for relation in shapes.keys() & {*model.inputs}:
+        namespace, table = relation.split(".")
+        columns = {field.name: field.type.duckdb for field in shapes[relation].fields}
+        schema.setdefault(namespace, {})[table] = columns
+    roots = trace(None, model.tree, schema=schema, dialect="duckdb")
+    fields = model.contract.table.fields
+    return {field.name: [*roots[field.name].walk()] if field.name in roots else [] for field in fields}
 
 
 def read_query(sql: str) -> QueryText:

@@ -35,6 +35,7 @@ COMMANDS = {
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",
     "check": "mesh_platform.cli.governance:check",
+    "diff": "mesh_platform.cli.governance:diff",
     "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",

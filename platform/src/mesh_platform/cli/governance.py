@@ -1,4 +1,4 @@
-"""`mesh check`: all rules of the mesh on the files as they stand."""
+"""`mesh check` and `mesh diff`: all rules of the mesh on the files as they stand, and what a change does to it."""
 
 from __future__ import annotations
 
@@ -49,3 +49,32 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
         raise UsageError(str(error)) from error
     click.echo(FORMATS[output_format](problems, {name: all_rules()[name] for name in only or all_rules()}))
     sys.exit(1 if any(problem.severity == "error" for problem in problems) else 0)
+
+
+@click.command(short_help="What a change does: to contracts, to columns downstream, to whom.")
+@click.option("--base", metavar="REV", help="What is compared with.  [default: where main was left]")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    help="For people, for programs, for a pull request.",
+)
+def diff(base: str | None, output_format: str) -> None:
+    """Tell what changed in contracts and SQL since REV was left, what it reaches, and whose consent it needs.
+
+    Exit code 0 whatever changed, 2 where it could not run. `mesh check` is what refuses.
+    """
+    from mesh_platform.governance.cache import Cache
+    from mesh_platform.governance.check import open_scope
+    from mesh_platform.governance.diff import diff as run
+    from mesh_platform.governance.diff_report import FORMATS
+
+    settings = read_settings()
+    today = (settings.clock or datetime.now(UTC)).date()
+    try:
+        # What a check remembers holds here, too; not all that it asks for is asked for, so nothing is kept.
+        found = run(open_scope(settings.root, today, base, Cache(settings.state_dir / "check.cache")))
+    except MeshError as error:
+        raise UsageError(str(error)) from error
+    click.echo(FORMATS[output_format](found))

@@ -7,36 +7,24 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from mesh_platform.contract import Contract
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.domain import domain_folders, offer, read_mesh
-from mesh_platform.errors import Problem, UsageError, shown
+from mesh_platform.errors import Problem, UsageError
 from mesh_platform.governance.cache import Cache
+from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.registry import GlobalRule, all_rules
-from mesh_platform.governance.scope import Scope
+from mesh_platform.governance.scope import Scope, contract_source, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
 
 
 def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | None = None) -> Scope:
     """What can be read of the mesh at `root`. Raises UsageError where there is none."""
     cache = cache or Cache()
-    sources = {path: _source(path, root) for folder in domain_folders(root) for path in folder.glob(f"*/*{SUFFIX}")}
-
-    def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
-        return cache.get("contract", sources[path], partial(read_contract, path, root, domain))
-
-    cache.get_all("contract", [(each, partial(read_contract, p, root, p.parts[-3])) for p, each in sources.items()])
-
-    mesh, faults = read_mesh(root, read)
+    paths = [path for folder in domain_folders(root) for path in folder.glob(f"*/*{SUFFIX}")]
+    look = [(contract_source(p, root), partial(read_contract, p, root, p.parts[-3])) for p in paths]
+    cache.get_all("contract", look)
+    mesh, faults = read_mesh(root, remembering(cache))
     return Scope(mesh, tuple(faults), today, base, cache)
-
-
-def _source(path: Path, root: Path) -> bytes:
-    """All that reading a contract depends on: its text, and whose it is."""
-    try:
-        return f"{shown(path, root)} ".encode() + path.read_bytes()
-    except OSError as error:
-        return f"{shown(path, root)} {error}".encode()
 
 
 def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
@@ -47,6 +35,7 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     rules = all_rules()
     chosen = [rules[name] for name in only or rules if name in rules] if _known(only, rules) else []
     standing, faults = read_waivers(scope.mesh)
+    faults += read_consents(scope.mesh)[1]
     found = [problem for rule in chosen for problem in rule.problems(scope)]
     if not only or "domain-files" in only:
         found += faults

@@ -42,7 +42,7 @@ def _page(rule: GlobalRule) -> str:
     waived = (
         "A domain can waive it for a while, in its `waivers.yaml`; see [waiver](waiver.md)."
         if rule.waivable
-        else "It cannot be waived: nothing would run with what breaks it."
+        else "It cannot be waived."
     )
     mended = f" `{_BY}` mends it." if rule.mend else ""
     return f"# {rule.id}\n\n{rule.text}\n\nSeverity: {rule.severity}. {waived}{mended}\n"

@@ -9,10 +9,15 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.domain import Domain, Mesh
+from mesh_platform.contract_reader import read_contract
+from mesh_platform.domain import Domain, Mesh, ReadContract
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
+from mesh_platform.governance.assessment import Assessed, assess
 from mesh_platform.governance.cache import Cache
+from mesh_platform.governance.changes import Changes, read_changes
+from mesh_platform.governance.consents import read_consents
+from mesh_platform.governance.consumers import Consumers
 from mesh_platform.governance.spread import spread
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model, QueryText, find_models, read_query
@@ -75,6 +80,22 @@ class Scope:
         return {name: str([(f.name, f.type.name) for f in shape.fields]) for name, shape in shapes.items()}
 
     @cached_property
+    def changes(self) -> Changes:
+        """What contracts were at the base. Raises UsageError and NoBase as `read_changes` does."""
+        return read_changes(self.mesh, self.base, remembering(self.cache))
+
+    @cached_property
+    def assessed(self) -> list[Assessed]:
+        """Each change of a contract with what it asks for; raises as `changes` does."""
+        faults = self.sql_faults if self.changes.contracts else ()
+        return assess(self.changes, self.consumers, faults, read_consents(self.mesh)[0])
+
+    @cached_property
+    def consumers(self) -> Consumers:
+        """Who reads what is published."""
+        return Consumers(self.mesh, self.models)
+
+    @cached_property
     def terms(self) -> dict[str, Term]:
         """Every term of every glossary, as `<domain>.<term>`."""
         return {f"{d.name}.{name}": term for d in self.mesh.domains.values() for name, term in d.terms.items()}
@@ -108,3 +129,20 @@ class Scope:
     def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
         """The files of a domain's folder that match, sorted; no caches."""
         return sorted(path for path in domain.folder.glob(pattern) if path.is_file())
+
+
+def remembering(cache: Cache) -> ReadContract:
+    """`read_contract`, which remembers what it read."""
+
+    def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
+        return cache.get("contract", contract_source(path, root), partial(read_contract, path, root, domain))
+
+    return read
+
+
+def contract_source(path: Path, root: Path) -> bytes:
+    """All that reading a contract depends on: its text, and its place, which says whose it is."""
+    try:
+        return f"{shown(path, root)} ".encode() + path.read_bytes()
+    except OSError as error:
+        return f"{shown(path, root)} {error}".encode()

@@ -1,0 +1,172 @@
+"""What changed since the base: the mesh arrives, the contracts leave that are others now, each as it was and is."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from pathlib import Path
+
+from mesh_platform.contract import Contract
+from mesh_platform.contract_reader import SUFFIX, read_contract
+from mesh_platform.document import Document, read_document
+from mesh_platform.domain import Mesh, ReadContract, interface_view
+from mesh_platform.governance.base import Base, read_base
+from mesh_platform.governance.contract_differences import Setting, contract_differences, wording_differs
+from mesh_platform.governance.difference import Difference
+
+_CONTRACT = re.compile(r"domains/([^/]+)/(contracts|interfaces)/([^/]+)" + re.escape(SUFFIX), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ContractChange:
+    """One contract as it was at the base and as it is: `old` is None for a new one, `new` for one that is gone.
+
+    Products are the same that have one domain and table, interfaces that have one domain and name, whatever their
+    file is called. `taken_over` is whether another product of the domain implements, since now, the interface that
+    this one did.
+    """
+
+    old: Contract | None
+    new: Contract | None
+    is_interface: bool
+    taken_over: bool = False
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def contract(self) -> Contract:
+        """What there is of it, the newer first."""
+        found = self.new or self.old
+        assert found
+        return found
+
+    @property
+    def relation(self) -> str:
+        """What SQL reads it as."""
+        contract = self.contract
+        return interface_view(contract.domain, contract.name) if self.is_interface else contract.identifier
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was published at the base and is no more."""
+        was = self.old is not None and not self.old.retired
+        return was and (self.new is None or self.new.retired)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """`not_compared` are contract files that could not be read at the base, or cannot be read now."""
+
+    base: Base | None = None
+    contracts: tuple[ContractChange, ...] = ()
+    not_compared: tuple[str, ...] = ()
+
+    def touched(self, path: str) -> bool:
+        """Whether a file, as people read its path, is another one than at the base."""
+        return self.base is not None and path in self.base.differing
+
+
+def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_contract) -> Changes:
+    """All changes of contracts since `revision`, or since the main branch was left; none where there is no base.
+
+    A contract that could not be read at the base counts as new: what nobody could rely on cannot be broken.
+    `read` may be one that remembers. Raises UsageError for a revision that git does not know, and NoBase where git
+    cannot tell.
+    """
+    base = read_base(mesh.root, revision)
+    if base is None:
+        return Changes()
+    paths = {path: found for path in base.differing if (found := _CONTRACT.fullmatch(path))}
+    texts = base.texts(paths)
+    now = _Now(mesh)
+    changes: dict[tuple[str, str], ContractChange] = {}
+    copies: dict[tuple[str, str], Path] = {}
+    not_compared: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="mesh-base-") as folder:
+        for path, text in sorted(texts.items()):
+            domain, place, name = paths[path].groups()
+            if f"{domain}.{name}" in mesh.unread and (mesh.root / path).exists():
+                not_compared.append(path)
+                continue
+            copy = Path(folder) / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(text)
+            old, _ = read(copy, Path(folder), domain)
+            if old is None:
+                not_compared.append(path)
+                continue
+            is_interface = place == "interfaces"
+            new = now.of(old, is_interface)
+            key = _key(old, is_interface)
+            changes[key], copies[key] = ContractChange(old, new, is_interface), copy
+        for contract, is_interface in now.contracts():
+            key = _key(contract, is_interface)
+            if contract.path in base.differing and contract.path not in not_compared and key not in changes:
+                changes[key] = ContractChange(None, contract, is_interface)
+        joined = _joined(changes.values())
+        told = tuple(_told(changes[key], joined, copies.get(key), mesh.root) for key in sorted(changes))
+    return Changes(base, told, tuple(sorted(not_compared)))
+
+
+def _joined(changes: Iterable[ContractChange]) -> dict[tuple[str, str | None], set[str]]:
+    """The products that implement an interface since now, by their domain and the interface."""
+    found: dict[tuple[str, str | None], set[str]] = {}
+    for each in changes:
+        old, new = each.old, each.new
+        if new and new.implements and not new.retired and (old is None or old.implements != new.implements):
+            found.setdefault((new.domain, new.implements), set()).add(each.relation)
+    return found
+
+
+def _told(
+    change: ContractChange, joined: Mapping[tuple[str, str | None], set[str]], copy: Path | None, root: Path
+) -> ContractChange:
+    """The change with its differences; `copy` is the file as it was."""
+    old, new = change.old, change.new
+    if old is None or copy is None:
+        return change
+    follows = bool(joined.get((old.domain, old.implements), set()) - {change.relation})
+    if new is None:
+        differences = [] if old.retired else [Difference("breaking", "readers", "it is removed")]
+    else:
+        differences = contract_differences(old, new, Setting(change.is_interface, follows))
+        if not differences and _wording_differs(copy, root / new.path):
+            differences = [Difference("cosmetic", "readers", "words that promise nothing differ")]
+    return replace(change, taken_over=follows, differences=tuple(differences))
+
+
+def _wording_differs(one: Path, other: Path) -> bool:
+    documents = [read_document(path, path.parent) for path in (one, other)]
+    first, second = (each.data if isinstance(each, Document) else None for each in documents)
+    return wording_differs(first, second)
+
+
+def _key(contract: Contract, is_interface: bool) -> tuple[str, str]:
+    name = contract.name if is_interface else contract.table.name
+    return f"{contract.domain}.{name}", "interface" if is_interface else "product"
+
+
+@dataclass(frozen=True)
+class _Now:
+    """The contracts as they are, found by what they are of."""
+
+    mesh: Mesh
+    _by_key: dict[tuple[str, str], Contract] = dataclass_field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._by_key.update({_key(contract, kind): contract for contract, kind in self.contracts()})
+
+    def contracts(self) -> Iterator[tuple[Contract, bool]]:
+        for domain in self.mesh.domains.values():
+            groups: tuple[tuple[Mapping[str, Contract], bool], ...] = (
+                (domain.retired, False),
+                (domain.contracts, False),
+                (domain.interfaces, True),
+            )
+            for contracts, is_interface in groups:
+                yield from ((contract, is_interface) for contract in contracts.values())
+
+    def of(self, old: Contract, is_interface: bool) -> Contract | None:
+        return self._by_key.get(_key(old, is_interface))

@@ -1,0 +1,112 @@
+"""What a domain has agreed to: its `consents.yaml` arrives; whether it bears a breaking change leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mesh_platform.document import Document, read_document
+from mesh_platform.domain import Domain, Mesh
+from mesh_platform.errors import Problem
+from mesh_platform.governance.version import Version, parse_version
+from mesh_platform.model_file import FileModel, Word, read_model
+
+FILE = "consents.yaml"
+# After so long without the change that it waits for, a consent is one to nothing.
+_WAITS = timedelta(days=366)
+
+
+def _is_version(text: str) -> str:
+    if parse_version(text) is None:
+        raise ValueError(f"'{text}' is no version such as 2.0.0")
+    return text
+
+
+class Consent(FileModel):
+    """A domain bears what breaks in `product`, which it reads, from that version on until the next that breaks."""
+
+    product: Word
+    version: Annotated[str, AfterValidator(_is_version)]
+    by: Word
+    date: date
+    reason: Word = Field(min_length=10)
+
+
+class _Consents(FileModel):
+    consents: tuple[Consent, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A consent where it stands."""
+
+    consent: Consent
+    domain: Domain
+    path: str
+    line: int
+
+    def covers(self, product: str, version: Version) -> bool:
+        """Whether it is one to what breaks with this version of the product."""
+        return self.consent.product == product and self.version.line == version.line
+
+    @property
+    def version(self) -> Version:
+        """The version that it consents to."""
+        found = parse_version(self.consent.version)
+        assert found
+        return found
+
+
+def read_consents(mesh: Mesh) -> tuple[list[Given], list[Problem]]:
+    """All consents of the mesh, and what is wrong with the files that have them."""
+    found: list[Given] = []
+    problems: list[Problem] = []
+    for domain in mesh.domains.values():
+        path = domain.folder / FILE
+        if not path.exists():
+            continue
+        read, faults = read_model(_Consents, path, mesh.root)
+        problems += faults
+        document = read_document(path, mesh.root)
+        if read and isinstance(document, Document):
+            found += [
+                Given(consent, domain, document.label, document.line(("consents", i)))
+                for i, consent in enumerate(read.consents)
+            ]
+    return found, problems
+
+
+def how_to_give(domain: Domain, product: str, version: Version, today: date) -> str:
+    """Where a consent is written and the words to add."""
+    entry = f"{{product: {product}, version: {version}, by: <who>, date: {today}, reason: <why you can bear it>}}"
+    whom = f"{domain.owners.steward} ({domain.owners.contact})"
+    return f"Ask {whom} to add to domains/{domain.name}/{FILE}, under 'consents:', - {entry}"
+
+
+def find_stale(
+    given: Iterable[Given], versions: dict[str, str], read_by: dict[str, set[str]], today: date
+) -> Iterator[Problem]:
+    """The consents that are none to anything, by the version of each product and the domains that read it."""
+    for each in given:
+        product = each.consent.product
+        version = parse_version(versions.get(product, ""))
+        if product not in versions:
+            yield Problem(each.path, each.line, f"consents to {product}, which nobody publishes.", "Remove it.")
+        elif each.domain.name not in read_by.get(product, set()):
+            message = f"consents to {product}, which {each.domain.name} does not read."
+            yield Problem(each.path, each.line, message, "Remove it.")
+        elif version and each.version.line < version.line:
+            message = f"consents to {product} {each.version}, and it is {version} already."
+            yield Problem(each.path, each.line, message, "Remove it.")
+        elif version and each.version.line > version.next("breaking").line:
+            message = f"consents to {product} {each.version}, and it is {version}; that comes after another one."
+            yield Problem(
+                each.path, each.line, message, f"Consent to {version.next('breaking')}, the next that breaks."
+            )
+        elif version and each.version.line > version.line and each.consent.date + _WAITS < today:
+            message = f"consented on {each.consent.date} to {product} {each.version}, which has not come in a year."
+            yield Problem(each.path, each.line, message, "Remove it.")

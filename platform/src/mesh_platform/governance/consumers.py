@@ -1,0 +1,74 @@
+"""Who reads what is published: a mesh and its models arrive, the readers of each product and interface leave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from mesh_platform.contract import Contract
+from mesh_platform.domain import Mesh
+from mesh_platform.errors import shown
+from mesh_platform.relation import interface_unions
+from mesh_platform.sql_model import Model
+
+_DASHBOARD = (".yaml", ".yml", ".json", ".sql")
+
+
+class Consumers:
+    """The readers in `mesh` by its `models`; dashboards are files of a domain's folder of that name."""
+
+    def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
+        self.mesh = mesh
+        self.readers: dict[str, list[Model]] = {}
+        for model in models.values():
+            for relation in model.inputs:
+                self.readers.setdefault(relation, []).append(model)
+        # The unions that a product's rows are in, each with its interface.
+        self.unions: dict[str, list[tuple[str, Contract]]] = {}
+        self.interfaces = interface_unions(mesh)
+        for view, (interface, members) in self.interfaces.items():
+            for member in members:
+                self.unions.setdefault(member.identifier, []).append((view, interface))
+
+    def domains(self, relation: str, owner: str, columns: frozenset[str | None]) -> dict[str, list[str]]:
+        """The other domains that read `relation`, with the files by which they do.
+
+        Through a union only those count that it shows: one of `columns` is in it, or None, which is all of a product.
+        """
+        models = [*self.readers.get(relation, ())]
+        for view, interface in self.unions.get(relation, ()):
+            if None in columns or columns & interface.table.by_name.keys():
+                models += self.readers.get(view, ())
+        found: dict[str, list[str]] = {}
+        for model in models:
+            found.setdefault(model.contract.domain, []).append(model.path)
+        for domain, path in self.dashboards(relation):
+            found.setdefault(domain, []).append(path)
+        found.pop(owner, None)
+        return {domain: sorted(set(found[domain])) for domain in sorted(found)}
+
+    def dashboards(self, relation: str, column: str | None = None) -> list[tuple[str, str]]:
+        """(domain, file) of each dashboard that names the relation, and the column where one is given."""
+        names = [relation, *([column] if column else [])]
+        # A column may stand behind the name of its table, a table not behind that of another catalog's schema.
+        words = [re.compile(rf"(?<![\w{'.' if name == relation else ''}]){re.escape(name)}(?!\w)") for name in names]
+        return [(domain, path) for domain, path, text in self._dashboards if all(word.search(text) for word in words)]
+
+    @cached_property
+    def _dashboards(self) -> list[tuple[str, str, str]]:
+        """(domain, file, text) of each, without the quotes around names."""
+        return [
+            (domain.name, shown(path, self.mesh.root), _text(path))
+            for domain in self.mesh.domains.values()
+            for path in sorted((domain.folder / "dashboards").glob("**/*"))
+            if path.suffix in _DASHBOARD and path.is_file()
+        ]
+
+
+def _text(path: Path) -> str:
+    try:
+        return re.sub(r"\\?[\"`]", "", path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""

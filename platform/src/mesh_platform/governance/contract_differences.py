@@ -1,0 +1,107 @@
+"""Two states of one contract arrive; all that differs between them leaves, for readers and for producers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mesh_platform.contract import LEVELS, Contract
+from mesh_platform.governance.difference import Difference
+from mesh_platform.governance.shape_differences import event_differences, table_differences
+
+_DAY = timedelta(days=1)
+_RETIRED = "the product is no longer published"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a contract alone does not tell: whether it is an interface's, and what other products do now.
+
+    `taken_over`: another product of the domain now implements what this one did.
+    """
+
+    is_interface: bool = False
+    taken_over: bool = False
+
+
+def contract_differences(old: Contract, new: Contract, setting: Setting) -> list[Difference]:
+    """All differences but those in what the platform does not read of a contract: see `wording_differs`."""
+    found = [*event_differences(old, new)]
+    if new.retired and not old.retired:
+        return [*found, Difference("breaking", "readers", _RETIRED)]
+    if old.retired:
+        # Nobody but the domain's own SQL reads what is left of it.
+        return found if new.retired else [*found, Difference("additive", "readers", "the product is published again")]
+    found += table_differences(old.table, new.table, setting.is_interface)
+    return [*found, *_promises(old, new), *_of_the_mesh(old, new, setting)]
+
+
+def wording_differs(old: Any, new: Any) -> bool:
+    """Whether two files say anything else, the version aside. Comments and the order of keys are nothing."""
+    return bool(_without_version(old) != _without_version(new))
+
+
+def _without_version(data: Any) -> Any:
+    return {k: v for k, v in data.items() if k != "version"} if isinstance(data, dict) else data
+
+
+def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
+    column = new.table.by_name.get(new.freshness_column or "")
+    line = column.line if column else 1
+    # None promises nothing: an age without an end.
+    for name, before, after in (
+        ("freshness", old.freshness, new.freshness),
+        ("latency", old.latency, new.latency),
+    ):
+        if before != after:
+            breaks = after is None or (before is not None and after > before)
+            yield _promise(name, before, after, breaks, line)
+    if old.freshness and new.freshness and old.freshness_column != new.freshness_column:
+        reason = f"freshness is measured by '{new.freshness_column}' instead of '{old.freshness_column}'"
+        yield Difference("breaking", "readers", reason, line)
+    for name, kept, keeps in (
+        ("retention", old.retention, new.retention),
+        ("time travel", old.time_travel, new.time_travel),
+    ):
+        if kept != keeps:
+            yield _promise(name, kept, keeps, keeps < kept, 1)
+    if old.level != new.level:
+        lower = LEVELS.index(new.level) < LEVELS.index(old.level)
+        reason = f"claims level {new.level} instead of {old.level}"
+        yield Difference("breaking" if lower else "additive", "readers", reason)
+    if old.demands != new.demands:
+        reason = f"demands level {new.demands or LEVELS[0]} of what it reads instead of {old.demands or LEVELS[0]}"
+        yield Difference("additive", "readers", reason)
+    if old.description != new.description:
+        yield Difference("cosmetic", "readers", "the purpose is told in other words")
+
+
+def _promise(name: str, before: timedelta | None, after: timedelta | None, breaks: bool, line: int) -> Difference:
+    unit = "d" if all(each is None or (each >= 2 * _DAY and not each % _DAY) for each in (before, after)) else "h"
+    reason = f"{name} is {_shown(after, unit)} instead of {_shown(before, unit)}"
+    return Difference("breaking" if breaks else "additive", "readers", reason, line)
+
+
+def _shown(time: timedelta | None, unit: str) -> str:
+    return "not promised" if time is None else f"{time / (_DAY if unit == 'd' else _DAY / 24):g} {unit}"
+
+
+def _of_the_mesh(old: Contract, new: Contract, setting: Setting) -> Iterator[Difference]:
+    hides = any(field.classification == "pii" for field in (*old.table.fields, *new.table.fields))
+    for role in sorted(set(old.roles) - set(new.roles)):
+        tail = "; it sees pseudonyms from now on" if hides else ""
+        reason = f"the role '{role}' is no longer listed{tail}"
+        yield Difference("breaking" if hides else "additive", "readers", reason)
+    for role in sorted(set(new.roles) - set(old.roles)):
+        yield Difference("additive", "readers", f"the role '{role}' may read personal data")
+    if old.implements != new.implements:
+        if old.implements:
+            reason = f"its rows are no longer in {old.implements}"
+            if setting.taken_over:
+                yield Difference("additive", "readers", f"{reason}, where another product of the domain takes over")
+            else:
+                yield Difference("breaking", "readers", f"{reason}; who reads the union misses them")
+        if new.implements:
+            yield Difference("additive", "readers", f"its rows are now in {new.implements}")

@@ -1,0 +1,111 @@
+"""What a change of SQL does: a model as it was and as it is arrive; the columns leave that come about otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from mesh_platform.domain import Mesh
+from mesh_platform.governance.assessment import mesh_with_old
+from mesh_platform.governance.changes import Changes
+from mesh_platform.sql_model import Model, derivations, read_query
+
+_MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ModelChange:
+    """SQL that is other than at the base. `columns` come about otherwise; with `rows`, so does which rows there are.
+
+    Where it is `told`, that is all; else it could not be told, and `columns` are all of the table.
+    """
+
+    path: str
+    table: str
+    status: str
+    columns: tuple[str, ...] = ()
+    rows: bool = False
+    told: bool = True
+
+
+@dataclass(frozen=True)
+class Before:
+    """The mesh and its models with all contracts and SQL as they were at the base; the rest is as it is."""
+
+    mesh: Mesh
+    models: Mapping[str, Model]
+
+
+def read_before(changes: Changes, mesh: Mesh, models: Mapping[str, Model]) -> Before:
+    """The state that `changes` began with. Raises NoBase."""
+    was = mesh_with_old(mesh, changes.contracts)
+    old_models = {
+        name: replace(model, contract=was.contracts[name]) for name, model in models.items() if name in was.contracts
+    }
+    if changes.base is None:
+        return Before(was, old_models)
+    names = {path: f"{found[1]}.{found[2]}" for path in changes.base.differing if (found := _MODEL.fullmatch(path))}
+    texts = changes.base.texts(names)
+    for path, name in names.items():
+        old_models.pop(name, None)
+        if path in texts and name in was.contracts:
+            sql = texts[path].decode("utf-8", "replace").rstrip().removesuffix(";")
+            text = read_query(sql)
+            if text.is_query:
+                old_models[name] = Model(was.contracts[name], path, sql, text.mentions)
+    return Before(was, old_models)
+
+
+def model_changes(changes: Changes, before: Before, mesh: Mesh, models: Mapping[str, Model]) -> list[ModelChange]:
+    """Each SQL file that differs in more than its words, in the order of their paths."""
+    found = []
+    for path in sorted(changes.base.differing if changes.base else ()):
+        if not (place := _MODEL.fullmatch(path)):
+            continue
+        name = f"{place[1]}.{place[2]}"
+        old, new = before.models.get(name), models.get(name)
+        if old and new:
+            found += _compared(path, old, before.mesh, new, mesh)
+        elif old or new or (mesh.root / path).exists():
+            is_there = (mesh.root / path).exists()
+            was_there = changes.base is not None and changes.base.differing[path] is not None
+            status = "new" if not was_there else "changed" if is_there else "removed"
+            columns = tuple(new.contract.table.by_name) if new else ()
+            found.append(ModelChange(path, name, status, columns, told=status != "changed"))
+    return found
+
+
+def _compared(path: str, old: Model, before: Mesh, new: Model, now: Mesh) -> list[ModelChange]:
+    if _text(old.tree) == _text(new.tree):
+        return []
+    table = new.contract.identifier
+    try:
+        was, comes = _ways(old, before), _ways(new, now)
+    except (SqlglotError, KeyError, ValueError):
+        return [ModelChange(path, table, "changed", tuple(new.contract.table.by_name), told=False)]
+    columns = tuple(name for name in comes if comes[name] != was.get(name))
+    rows = _rows(old.tree) != _rows(new.tree)
+    # What feeds a condition only, by way of a query within, is in neither.
+    told = rows or bool(columns)
+    return [ModelChange(path, table, "changed", columns if told else tuple(comes), rows, told)]
+
+
+def _ways(model: Model, mesh: Mesh) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(_text(node.expression) for node in nodes) for name, nodes in derivations(model, mesh).items()}
+
+
+def _rows(tree: exp.Expr) -> str:
+    """The query without what it selects."""
+    copy = tree.copy()
+    for select in copy.find_all(exp.Select):
+        select.set("expressions", [])
+    return _text(copy)
+
+
+def _text(tree: exp.Expr) -> str:
+    """The one way to write it: no comments, small letters where they mean the same."""
+    return tree.sql(dialect="duckdb", comments=False, normalize=True)

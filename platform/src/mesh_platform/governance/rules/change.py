@@ -1,0 +1,196 @@
+"""Rules of change: nobody who relies on a contract is surprised by the next version of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mesh_platform.contract import Contract
+from mesh_platform.errors import Problem
+from mesh_platform.governance.assessment import Assessed
+from mesh_platform.governance.base import NoBase
+from mesh_platform.governance.consents import find_stale, how_to_give, read_consents
+from mesh_platform.governance.difference import Difference
+from mesh_platform.governance.registry import rule
+from mesh_platform.governance.scope import Scope
+from mesh_platform.governance.version import Version, parse_version
+
+# So many reasons are read at once; `mesh diff` has all.
+_TOLD = 3
+
+
+@rule(waivable=False)
+def change(scope: Scope) -> Iterable[Problem]:
+    """A contract that changes gets the version that its change asks for, and breaks nobody who has not agreed.
+
+    Contracts are compared with git: with where the work left the main branch, on main with the last commit, or with
+    where it left `--base REV`. A difference is breaking, additive or cosmetic, and asks for the next major, minor or
+    patch version; below 1.0.0, where majors do not count, a breaking one for the next minor. A higher one is allowed:
+    people know of changes that no file shows. A version that goes up while neither the contract nor its SQL or CSV
+    changed is not, nor one that goes back. 1.0.0 may be declared at any time.
+
+    | what changes | for readers of the table | for producers of the event |
+    |---|---|---|
+    | a column is dropped or renamed, or its type does not hold every value | breaking | breaking |
+    | an optional new column; a wider type (`int` to `long`, more digits) | additive (*) | additive |
+    | a new column that is required; one that becomes so | breaking: rows that are there may lack it | breaking |
+    | a required column may be missing | breaking | additive |
+    | the primary key; `mesh.history` | breaking; a first key: additive | |
+    | `mesh.partition` | additive | breaking: events are never rewritten |
+    | bounds, patterns and valid values that allow more | breaking | additive |
+    | those that allow less | additive | breaking |
+    | a rule of `quality` that blocks or quarantines goes, warns, or asks for something else | breaking | |
+    | a new rule; any change of one that only warned | additive | |
+    | a column becomes `pii`; one that pointed to a dimension does no longer, or to another | breaking | additive |
+    | other classifications, a first reference | additive | additive |
+    | freshness, latency, retention or time travel become worse, go, or are measured by another column | breaking | |
+    | they become better, or are promised for the first time | additive | |
+    | a role goes from a contract with personal data; a lower level; `mesh.implements` goes | breaking | |
+    | a role more, a higher level, another `mesh.demands` | additive | |
+    | `mesh.implements` is added, or another product of the domain takes over | additive | |
+    | the event, its name or its `mesh.eventTime`, gone or changed | | breaking |
+    | the product is removed, or `status: retired` | breaking | |
+    | descriptions, examples, terms, tags, other statuses, the order of columns | cosmetic | cosmetic |
+
+    (*) Where somebody's SQL cannot be run with it that could be with the contract as it was, it is breaking: a
+    `select *` gives a column more, a name is no longer clear, a sum has a wider type.
+
+    Of an interface a new column may be required: who implements it must have it anyway, which `interface` asks for.
+
+    What breaks for readers asks for one of these:
+
+    - The old version beside it: a product `<table>_v<n>` of the domain still promises all that was promised. This is
+      also the one way for what no table that exists can take; docs/evolution.md shows it.
+    - The consent of every other domain that reads the product, by its models, through a union that shows what breaks,
+      or by its dashboards. It stands in that domain's folder, in `consents.yaml`:
+
+      ```yaml
+      consents:
+        - {product: north.orders, version: 2.0.0, by: A. Reader, date: 2026-03-01, reason: We read order_ts now.}
+      ```
+
+      The version is that which breaks; it holds until the next that does.
+
+    Whoever removes a product needs no consent: SQL that reads it could not be run, which `sql` tells, and no consent
+    would help. But where its rows were part of a union, the readers of the union must know, unless another product of
+    the domain takes its place.
+
+    What could not be read at the base, or cannot be now, is not compared. No waiver helps: it concerns others.
+    """
+    for contract in scope.contracts():
+        if parse_version(contract.version) is None:
+            message = f"version is '{contract.version}'."
+            yield Problem(contract.path, _line(scope, contract), message, "Write three numbers: 1.0.0.")
+    try:
+        assessed = scope.assessed
+    except NoBase as error:
+        yield Problem("domains", 1, "changes cannot be told.", str(error))
+        return
+    for each in assessed:
+        yield from _of_version(scope, each)
+        yield from _of_consents(scope, each)
+        yield from _of_dashboards(scope, each)
+
+
+@rule("warning")
+def consent(scope: Scope) -> Iterable[Problem]:
+    """A consent is to something: to a product that the domain reads, as it is or as it will be next.
+
+    `consents.yaml` can be cleared of what has had its day: consents to products that are gone or are read no more, to
+    versions that the product has left behind, and to those that did not come within a year.
+    """
+    given, _ = read_consents(scope.mesh)
+    if not given:
+        return
+    published = {each.identifier: each for each in scope.mesh.contracts.values()}
+    published |= {view: interface for view, (interface, _) in scope.consumers.interfaces.items()}
+    named = {
+        each.consent.product: published[each.consent.product] for each in given if each.consent.product in published
+    }
+    versions = {name: contract.version for name, contract in named.items()}
+    everything: frozenset[str | None] = frozenset({None})
+    read_by = {name: {*scope.consumers.domains(name, each.domain, everything)} for name, each in named.items()}
+    try:
+        gone = {each.change.relation for each in scope.assessed if each.change.is_gone}
+    except NoBase:
+        gone = set()
+    yield from find_stale((g for g in given if g.consent.product not in gone), versions, read_by, scope.today)
+
+
+def _of_version(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+    old, new = assessed.change.old, assessed.change.new
+    before, now = (parse_version(each.version) if each else None for each in (old, new))
+    least = assessed.least_version
+    if old is None or new is None or before is None or now is None or least is None:
+        return
+    line = _line(scope, new)
+    if now < before:
+        message = f"version goes back from {before} to {now}."
+        yield Problem(new.path, line, message, f"Write {least}, or a higher one.")
+    elif now < least:
+        message = (
+            f"version {now} {'stays' if now == before else f'follows {before}'}, and the change is {_told(assessed)}."
+        )
+        yield Problem(new.path, line, message, f"Write version: {least}, or undo it. `mesh diff` tells all of it.")
+    elif now > before and assessed.kind is None and not _has_reason(scope, assessed):
+        message = f"version goes from {before} to {now}, and nothing changed."
+        yield Problem(new.path, line, message, f"Write version: {before}.")
+
+
+def _has_reason(scope: Scope, assessed: Assessed) -> bool:
+    """Whether a version may go up that nothing in the contract asks for."""
+    contract = assessed.change.contract
+    if (assessed.change.old or contract).version.startswith("0.") and contract.version == "1.0.0":
+        return True
+    files = (f"models/{contract.table.name}.sql", f"reference/{contract.table.name}.csv")
+    return any(scope.changes.touched(scope.path(scope.mesh.domains[contract.domain], name)) for name in files)
+
+
+def _of_consents(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+    version = assessed.consent_to
+    for needed in assessed.consents:
+        if needed.given is None and version is not None:
+            contract, relation = assessed.change.contract, assessed.change.relation
+            breaking = assessed.breaks_for_readers
+            by = ", ".join(needed.by[:_TOLD]) + (f" and {len(needed.by) - _TOLD} more" if needed.by[_TOLD:] else "")
+            message = f"{relation} breaks for '{needed.domain}', which reads it ({by}): {_reasons(breaking)}."
+            how = how_to_give(scope.mesh.domains[needed.domain], relation, version, scope.today)
+            fix = f"{_other_way(assessed, version)}, or: {how}."
+            yield Problem(contract.path, max(breaking[0].line, 1), message, fix)
+
+
+def _other_way(assessed: Assessed, version: Version) -> str:
+    change = assessed.change
+    if change.is_gone:
+        return f"Let another product of {change.contract.domain} implement {change.contract.implements}"
+    name = change.contract.name if change.is_interface else change.contract.table.name
+    mark = ".v" if change.is_interface else "_v"
+    # Below 1.0.0 nothing had a number yet: what is there is the first.
+    return f"Publish it as {name.partition(mark)[0]}{mark}{max(version.major, 2)} beside this one"
+
+
+def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+    change = assessed.change
+    if change.is_gone:
+        for _, path in scope.consumers.dashboards(change.relation):
+            message = f"shows {change.relation}, which is no longer published."
+            yield Problem(path, 1, message, f"Change it, or publish {change.relation} again.")
+
+
+def _told(assessed: Assessed) -> str:
+    of_kind = [each for each in assessed.differences if each.kind == assessed.kind]
+    return f"{assessed.kind}: {_reasons(of_kind)}"
+
+
+def _reasons(differences: list[Difference]) -> str:
+    reasons = list(dict.fromkeys(each.reason for each in differences))
+    more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+    return "; ".join(reasons[:_TOLD]) + more
+
+
+def _line(scope: Scope, contract: Contract) -> int:
+    """Where the contract says its version."""
+    try:
+        lines = (scope.mesh.root / contract.path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 1
+    return next((number for number, line in enumerate(lines, start=1) if line.startswith("version:")), 1)

@@ -1,0 +1,196 @@
+"""Two states of one event or table arrive; what differs between them leaves, as those see it who send or read it.
+
+What `compare` calls breaking no table that exists can take. For people that is not all: SQL that reads a column finds
+it gone, whether or not its values stay in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+from mesh_platform.compare import Change, compare, identifying, present_name
+from mesh_platform.contract import Contract, Field, Shape
+from mesh_platform.governance.difference import Difference, Kind, Side
+from mesh_platform.governance.rule_differences import kept_values, rule_differences
+from mesh_platform.lake.landing import landing_shape
+
+_GONE = "'{was}' is no longer there; SQL that reads it breaks"
+_REFUSED = "'{was}' is no longer there; events that have it are refused"
+# What a change of a shape means for readers of the table, and for producers of the event.
+_READERS: dict[str, tuple[Kind, str]] = {
+    "add": ("additive", "'{field}' ({type}) is new"),
+    "widen": ("additive", "'{field}' is {type} instead of {old}; every value fits"),
+    "set_key": ("additive", "the primary key is {field}; there was none"),
+    "repartition": ("additive", "the table is partitioned otherwise; the next build writes all rows anew"),
+    "rename": ("breaking", "'{was}' is now '{field}'; SQL that reads the old name breaks"),
+    "relax_required": ("breaking", "'{field}' may be missing; readers were promised a value in every row"),
+    "drop_optional": ("breaking", _GONE),
+    "drop_required": ("breaking", _GONE),
+    "retype": ("breaking", "'{field}' is {type} instead of {old}; not every value fits"),
+    "add_required": ("breaking", "'{field}' ({type}) is new and required; rows that are there have no value for it"),
+    "require": ("breaking", "'{field}' is required; rows that are there may lack it"),
+    "change_key": ("breaking", "the primary key is {field} instead of {was}; readers tell rows apart by it"),
+}
+_PRODUCERS: dict[str, tuple[Kind, str]] = {
+    "add": ("additive", "events may have '{field}' ({type})"),
+    "widen": _READERS["widen"],
+    "relax_required": ("additive", "events may lack '{field}'"),
+    "rename": ("breaking", "'{was}' is now '{field}'; events that have the old name are refused"),
+    "drop_optional": ("breaking", _REFUSED),
+    "drop_required": ("breaking", _REFUSED),
+    "retype": _READERS["retype"],
+    "add_required": ("breaking", "'{field}' ({type}) is new and required; events without it are refused"),
+    "require": ("breaking", "'{field}' is required; events without it are refused"),
+    "repartition": ("breaking", "the landing table is partitioned otherwise; nothing rewrites what is there"),
+}
+# An interface has no rows of its own: who implements it must have the column already, which is another rule.
+_INTERFACE: dict[str, tuple[Kind, str]] = _READERS | {
+    "add_required": ("additive", "'{field}' ({type}) is new and required"),
+    "require": ("additive", "'{field}' is required"),
+}
+
+
+def table_differences(old: Shape, new: Shape, is_interface: bool = False) -> Iterator[Difference]:
+    """What differs for readers between two states of what is published."""
+    meanings = _INTERFACE if is_interface else _READERS
+    yield from _shape_differences(old, new, "readers", meanings, (old, new))
+    for before, after in _pairs(old, new):
+        yield from _column_differences(before, after, "readers", kept_values(old, before), kept_values(new, after))
+        yield from _labels(before, after)
+    # Of a key that no table can note, `compare` says nothing.
+    called = {before.name: after.name for before, after in _pairs(old, new)}
+    if not identifying(old) and old.key and {called.get(name, name) for name in old.key} != set(new.key):
+        reason = _READERS["change_key"][1].format(field=", ".join(new.key) or "nothing", was=", ".join(old.key))
+        yield Difference("breaking", "readers", reason, new.line)
+    if old.history != new.history:
+        was, now = (f"by {' and '.join(each)}" if each else "not kept" for each in (old.history, new.history))
+        reason = f"history is {now}, it was {was}; readers join with its versions"
+        yield Difference("breaking", "readers", reason, new.line)
+    yield from rule_differences(old, new)
+
+
+def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Difference]:
+    """What differs for producers between two states of a contract; they send nothing where it has no event."""
+    old, new = before_it.event, after_it.event
+    if old is None or new is None:
+        if old:
+            reason = f"the event '{old.name}' is no longer there; what producers send is taken by no queue"
+            yield Difference("breaking", "producers", reason)
+        elif new:
+            yield Difference("additive", "producers", f"producers may send '{new.name}'", new.line)
+        return
+    landing = (landing_shape(before_it), landing_shape(after_it))
+    yield from _shape_differences(old, new, "producers", _PRODUCERS, landing)
+    for before, after in _pairs(old, new):
+        yield from _column_differences(before, after, "producers", before.valid_values, after.valid_values)
+        if before.classification != after.classification:
+            reason = f"'{after.name}' is {after.classification} instead of {before.classification}"
+            yield Difference("additive", "producers", reason, after.line, before.name)
+    if old.name != new.name:
+        reason = f"the event is called '{new.name}' instead of '{old.name}'; the queue takes no other"
+        yield Difference("breaking", "producers", reason, new.line)
+    if old.time != new.time:
+        reason = f"an event's time is its '{new.time}' instead of its '{old.time}'; ids are made of it"
+        yield Difference("breaking", "producers", reason, new.line)
+
+
+def _pairs(old: Shape, new: Shape) -> list[tuple[Field, Field]]:
+    """The columns that both have, by the names that each had before."""
+    named = ((present_name(field, old.by_name), field) for field in new.fields)
+    return [(old.by_name[name], field) for name, field in named if name]
+
+
+def _shape_differences(
+    old: Shape, new: Shape, side: Side, meanings: dict[str, tuple[Kind, str]], tables: tuple[Shape, Shape]
+) -> Iterator[Difference]:
+    """By what `compare` says of the `tables` that have these shapes; and the words."""
+    for change in compare("", *(_as_a_table(table) for table in tables)):
+        kind, text = meanings.get(change.change, ("breaking", change.reason))
+        field, before = new.by_name.get(change.field), old.by_name.get(change.was or "")
+        types = {"type": field.type.name if field else "", "old": before.type.name if before else ""}
+        reason = text.format(field=change.field, was=change.was, **types)
+        line = field.line if field else new.line
+        yield Difference(kind, side, reason, line, _column_of(change, old, new))
+    pairs = _pairs(old, new)
+    described = [(old.description, new.description, new.name, new.line)]
+    described += [(before.description, after.description, after.name, after.line) for before, after in pairs]
+    for was, now, name, line in described:
+        if was != now:
+            yield Difference("cosmetic", side, f"'{name}' is described in other words", line)
+    for before_it, after in pairs:
+        if before_it.examples != after.examples:
+            yield Difference("cosmetic", side, f"'{after.name}' has other examples", after.line)
+
+
+def _as_a_table(shape: Shape) -> Shape:
+    """What a table of this shape can have noted: no key that has a double in it."""
+    # In a table a description can say that the contract dropped the column. In a contract it is just words.
+    noted = bool(identifying(shape))
+    fields = tuple(replace(field, description="", key=field.key if noted else 0) for field in shape.fields)
+    return replace(shape, fields=fields)
+
+
+def _column_of(change: Change, old: Shape, new: Shape) -> str | None:
+    was = change.was if change.was in old.by_name else None
+    return was or (change.field if change.field in new.by_name else None)
+
+
+def _column_differences(
+    old: Field, new: Field, side: Side, was_one_of: tuple[str, ...], is_one_of: tuple[str, ...]
+) -> Iterator[Difference]:
+    """What a value keeps to: less of it breaks readers, more of it breaks producers."""
+
+    def told(looser: bool, reason: str) -> Difference:
+        breaks = looser == (side == "readers")
+        tail = "" if not breaks else "; readers were promised it" if looser else "; events that break it are refused"
+        return Difference(
+            "breaking" if breaks else "additive", side, f"'{new.name}' {reason}{tail}", new.line, old.name
+        )
+
+    for what, before, after, sign in (
+        ("at least", old.minimum, new.minimum, 1),
+        ("at most", old.maximum, new.maximum, -1),
+    ):
+        if before != after:
+            yield told(_is_looser(before, after, sign), f"is {what} {_shown(after)} instead of {_shown(before)}")
+    if old.pattern != new.pattern:
+        if old.pattern is not None:
+            yield told(True, f"need no longer match {old.pattern}")
+        if new.pattern is not None:
+            yield told(False, f"must match {new.pattern}")
+    more = set(is_one_of) - set(was_one_of)
+    if was_one_of and (more or not is_one_of):
+        yield told(True, f"may be {_listed(more) or 'any other value'}")
+    if is_one_of and (not was_one_of or set(was_one_of) - set(is_one_of)):
+        fewer = _listed(set(was_one_of) - set(is_one_of))
+        yield told(False, f"may no longer be {fewer}" if fewer else f"must be one of {', '.join(is_one_of)}")
+
+
+def _is_looser(before: Decimal | None, after: Decimal | None, sign: int) -> bool:
+    return after is None or (before is not None and sign * after < sign * before)
+
+
+def _shown(bound: Decimal | None) -> str:
+    return "anything" if bound is None else str(bound)
+
+
+def _listed(values: set[str]) -> str:
+    return " or ".join(sorted(values))
+
+
+def _labels(old: Field, new: Field) -> Iterator[Difference]:
+    """What a published column says of itself beyond its values."""
+    if old.classification != new.classification:
+        hides = new.classification == "pii"
+        tail = "; who has no role sees a pseudonym" if hides else ""
+        reason = f"'{new.name}' is {new.classification} instead of {old.classification}{tail}"
+        yield Difference("breaking" if hides else "additive", "readers", reason, new.line, old.name)
+    if old.references != new.references:
+        was, now = (".".join(each) if each else "nothing" for each in (old.references, new.references))
+        reason = f"'{new.name}' points to {now} instead of {was}"
+        yield Difference("breaking" if old.references else "additive", "readers", reason, new.line, old.name)
+    if old.term != new.term:
+        reason = f"'{new.name}' is linked to {new.term or 'no term'} instead of {old.term or 'none'}"
+        yield Difference("cosmetic", "readers", reason, new.line, old.name)
