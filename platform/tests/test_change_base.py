@@ -198,3 +198,18 @@ def test_a_link_in_the_place_of_a_contract_had_no_content(repository: Repository
     path.unlink()
     path.write_text(text)
     assert repository.assessed()["alpha.sales_alpha"].change.old is None
+
+
+def test_a_file_name_that_is_no_text_stops_nothing(repository: Repository):
+    name = os.fsencode(repository.root) + b"/domains/alpha/contracts/\xff\xfe.odcs.yaml"
+    with open(name, "wb") as file:
+        file.write((repository.root / ALPHA).read_bytes())
+    drop_amount(repository)
+    for _ in range(2):
+        assert changed(repository, "main") == ["alpha.sales_alpha"]
+        (problem,) = repository.problems(rule="contract")
+        assert problem.path == "domains/alpha/contracts/\ufffd\ufffd.odcs.yaml"
+        repository.git("checkout", "-q", "-B", "work")
+        repository.commit()
+    os.remove(name)
+    assert changed(repository, "work") == []

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
-from mesh_platform.errors import Problem
+from mesh_platform.errors import Problem, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults
 from mesh_platform.rule import Rule, read_rule, valid_values
@@ -62,7 +62,7 @@ class _Reader:
         # not be read, and whatever needs to know all of a file that is not ODCS or has not its schemas.
         self.unread: set[str] = set()
         self.knows_all = False
-        self.expected_name = path.name.removesuffix(SUFFIX)
+        self.expected_name = shown(path, path.parent).removesuffix(SUFFIX)
         self.problems: list[Problem] = []
 
     def part(self, read: Callable[..., _T], *arguments: Any) -> _T | None:

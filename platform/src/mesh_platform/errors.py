@@ -68,5 +68,6 @@ class ContractError(MeshError):
 
 
 def shown(path: Path, root: Path) -> str:
-    """`path` as people read it: relative to the repository where it lies inside."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    """`path` as people read it: relative to the repository where it lies inside; what is no UTF-8 in it as U+FFFD."""
+    text = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -121,9 +121,14 @@ def _differing(root: Path, commit: str) -> dict[str, str | None]:
     for facts, path in zip(told[::2], told[1::2], strict=False):
         old_mode, _, blob, *_ = facts.decode().lstrip(":").split()
         there = old_mode.startswith(_FILE) and blob != _NO_BLOB
-        found[os.fsdecode(path)] = blob if there else found.get(os.fsdecode(path))
+        found[_text(path)] = blob if there else found.get(_text(path))
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "domains").split(b"\0")
-    return {os.fsdecode(path): None for path in new if path} | found
+    return {_text(path): None for path in new if path} | found
+
+
+def _text(path: bytes) -> str:
+    # As problems show it. No contract has a name that is not UTF-8, so that none is looked for by this one.
+    return path.decode("utf-8", "replace")
 
 
 def _git(root: Path, *words: str, stdin: bytes = b"") -> bytes:
