@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 from mesh_platform.errors import Problem
-from mesh_platform.governance.assessment import Assessed
+from mesh_platform.governance.change.assessment import Assessed
 from mesh_platform.governance.check import check, open_scope
 
 from .small_mesh import Place, add_contract, add_domain, small_mesh

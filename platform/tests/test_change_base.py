@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.errors import UsageError
-from mesh_platform.governance.base import NoBase, read_base
+from mesh_platform.governance.change.base import NoBase, read_base
 
 from .changed_mesh import ALPHA, FACT, Repository, clean_environment, drop, new_repository
 from .contract_edits import adds

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from mesh_platform.compare import compare, identifying
 from mesh_platform.contract import Contract, Shape
 from mesh_platform.domain import read_mesh
+from mesh_platform.governance.change.diff import diff
+from mesh_platform.governance.change.diff_report import FORMATS
 from mesh_platform.governance.check import check, open_scope
-from mesh_platform.governance.diff import diff
-from mesh_platform.governance.diff_report import FORMATS
 from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.landing import held_name, held_shape, landing_name, landing_shape
 

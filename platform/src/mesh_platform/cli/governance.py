@@ -66,9 +66,9 @@ def diff(base: str | None, output_format: str) -> None:
     Exit code 0 whatever changed, 2 where it could not run. `mesh check` is what refuses.
     """
     from mesh_platform.governance.cache import Cache
+    from mesh_platform.governance.change.diff import diff as run
+    from mesh_platform.governance.change.diff_report import FORMATS
     from mesh_platform.governance.check import open_scope
-    from mesh_platform.governance.diff import diff as run
-    from mesh_platform.governance.diff_report import FORMATS
 
     settings = read_settings()
     today = (settings.clock or datetime.now(UTC)).date()

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem
-from mesh_platform.governance.version import Version, parse_version
+from mesh_platform.governance.change.version import Version, parse_version
 from mesh_platform.model_file import FileModel, Word, read_model
 
 FILE = "consents.yaml"

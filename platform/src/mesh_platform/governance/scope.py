@@ -13,11 +13,11 @@ from mesh_platform.contract_reader import read_contract
 from mesh_platform.domain import Domain, Mesh, ReadContract
 from mesh_platform.errors import Problem, shown
 from mesh_platform.glossary import Term
-from mesh_platform.governance.assessment import Assessed, assess
 from mesh_platform.governance.cache import Cache
-from mesh_platform.governance.changes import Changes, read_changes
+from mesh_platform.governance.change.assessment import Assessed, assess
+from mesh_platform.governance.change.changes import Changes, read_changes
+from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.governance.consents import read_consents
-from mesh_platform.governance.consumers import Consumers
 from mesh_platform.governance.spread import spread
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model, QueryText, find_models, read_query

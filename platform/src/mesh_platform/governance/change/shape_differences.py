@@ -12,8 +12,8 @@ from decimal import Decimal
 
 from mesh_platform.compare import Change, compare, identifying, present_name
 from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.governance.difference import Difference, Kind, Side
-from mesh_platform.governance.rule_differences import kept_values, rule_differences
+from mesh_platform.governance.change.difference import Difference, Kind, Side
+from mesh_platform.governance.change.rule_differences import kept_values, rule_differences
 from mesh_platform.lake.landing import landing_shape
 
 _GONE = "'{was}' is no longer there; SQL that reads it breaks"

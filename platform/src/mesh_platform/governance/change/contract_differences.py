@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from mesh_platform.contract import LEVELS, Contract
-from mesh_platform.governance.difference import Difference
-from mesh_platform.governance.shape_differences import event_differences, table_differences
+from mesh_platform.governance.change.difference import Difference
+from mesh_platform.governance.change.shape_differences import event_differences, table_differences
 
 _DAY = timedelta(days=1)
 _RETIRED = "the product is no longer published"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, interface_view
 from mesh_platform.errors import Problem
-from mesh_platform.governance.changes import Changes, ContractChange
+from mesh_platform.governance.change.changes import Changes, ContractChange
+from mesh_platform.governance.change.consumers import Consumers
+from mesh_platform.governance.change.contract_differences import Setting, contract_differences
+from mesh_platform.governance.change.difference import Difference, Kind, worst
+from mesh_platform.governance.change.version import Version, parse_version
 from mesh_platform.governance.consents import Given
-from mesh_platform.governance.consumers import Consumers
-from mesh_platform.governance.contract_differences import Setting, contract_differences
-from mesh_platform.governance.difference import Difference, Kind, worst
-from mesh_platform.governance.version import Version, parse_version
 from mesh_platform.lake.landing import landing_name
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model

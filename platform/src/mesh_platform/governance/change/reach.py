@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mesh_platform.domain import Mesh
-from mesh_platform.governance.consumers import Consumers
+from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model, lineage
 from mesh_platform.sql_tree import name_of

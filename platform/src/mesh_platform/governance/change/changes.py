@@ -13,9 +13,9 @@ from mesh_platform.contract import Contract
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Mesh, ReadContract, interface_view
-from mesh_platform.governance.base import Base, read_base
-from mesh_platform.governance.contract_differences import Setting, contract_differences, wording_differs
-from mesh_platform.governance.difference import Difference
+from mesh_platform.governance.change.base import Base, read_base
+from mesh_platform.governance.change.contract_differences import Setting, contract_differences, wording_differs
+from mesh_platform.governance.change.difference import Difference
 
 _CONTRACT = re.compile(r"domains/([^/]+)/(contracts|interfaces)/([^/]+)" + re.escape(SUFFIX), re.DOTALL)
 

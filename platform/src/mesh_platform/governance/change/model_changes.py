@@ -10,8 +10,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mesh_platform.domain import Mesh
-from mesh_platform.governance.assessment import mesh_with_old
-from mesh_platform.governance.changes import Changes
+from mesh_platform.governance.change.assessment import mesh_with_old
+from mesh_platform.governance.change.changes import Changes
 from mesh_platform.sql_model import Model, derivations, read_query
 
 _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)

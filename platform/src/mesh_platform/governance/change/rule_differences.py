@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mesh_platform.contract import Field, Shape
-from mesh_platform.governance.difference import Difference
+from mesh_platform.governance.change.difference import Difference
 from mesh_platform.rule import Rule
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mesh_platform.governance.assessment import Assessed
-from mesh_platform.governance.model_changes import ModelChange, model_changes, read_before
-from mesh_platform.governance.reach import Column, Flow, Reached
+from mesh_platform.governance.change.assessment import Assessed
+from mesh_platform.governance.change.model_changes import ModelChange, model_changes, read_before
+from mesh_platform.governance.change.reach import Column, Flow, Reached
 from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.landing import landing_name
 
