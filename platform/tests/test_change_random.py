@@ -102,10 +102,9 @@ def test_no_edit_stops_a_check_and_each_that_breaks_is_called_breaking(
             path.write_text(texts[path], encoding="utf-8")
 
     try_one()
-    # The promise is held to something; of few edits, none may happen to break SQL.
-    assert seen["table"], seen
-    assert seen["half"], seen
-    assert seen["sql"] or examples < 300, seen
+    # The promise is held to something. Of few edits, none may happen to break SQL.
+    if examples >= 300:
+        assert all(seen[what] for what in ("sql", "table", "read", "half")), seen
 
 
 def _what_breaks(scope: Scope, old: Contract, label: str) -> Iterator[str]:
