@@ -15,6 +15,7 @@ Place = tuple[str | int, ...]
 
 _MAX_DEPTH = 50
 _MAX_PLACES = 50_000
+_SURELY_COMPOSED = 1000
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class _Loader(yaml.CSafeLoader):
 
 def _check_depth(text: str) -> None:
     """Refuse what would overflow the C stack of libyaml's composer, which has no limit of its own."""
+    # Each level takes a bracket or a column of its own; what is deeper than allowed, but not so deep, is told later.
+    if text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0) < _SURELY_COMPOSED:
+        return
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -95,7 +99,8 @@ def _refuse(wrong: bool, what: str, mark: Any) -> None:
 
 def _collect(node: yaml.Node, place: Place, lines: dict[Place, int], twice: list[Problem], label: str) -> None:
     # An alias may contain itself, or others that contain others: a few lines can stand for billions.
-    _refuse(len(place) > _MAX_DEPTH, f"nested more than {_MAX_DEPTH} deep", node.start_mark)
+    too_deep = isinstance(node, yaml.CollectionNode) and len(place) >= _MAX_DEPTH
+    _refuse(too_deep, f"nested more than {_MAX_DEPTH} deep", node.start_mark)
     _refuse(len(lines) > _MAX_PLACES, f"aliases make it longer than {_MAX_PLACES} values", node.start_mark)
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -26,10 +27,13 @@ def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]
         return [each() for each in work]
     global _work
     _work = work
+    # A collection in a child would write to all that it shares with this process, and so copy it.
+    gc.freeze()
     try:
-        with multiprocessing.get_context("fork").Pool(cores) as pool:
+        with multiprocessing.get_context("fork").Pool(cores, gc.disable) as pool:
             return pool.map(_one, range(len(work)), chunksize=min(_CHUNK, -(-len(work) // cores)))  # type: ignore[arg-type]
     finally:
+        gc.unfreeze()
         _work = ()
 
 
