@@ -272,6 +272,7 @@ def test_what_domains_are_held_against_is_what_is_written(root: Path, kind: str)
     assert {name: (folder / name).read_text() for name in managed} == managed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [1, 3, 5, 6])
 def test_a_new_product_that_is_killed_is_finished_by_the_next_call(
     root: Path, tmp_path: Path, make_state: Callable[..., State], killed_at: int

@@ -192,6 +192,7 @@ def test_a_managed_file_is_mended_where_nothing_of_the_domain_is_lost(root: Path
     assert template_drift(load_mesh(root)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [1, 2, 4, 5, 6])
 def test_a_sync_that_is_killed_is_finished_by_the_next_and_nothing_comes_twice(
     root: Path, domain: Path, tmp_path: Path, make_state: Callable[..., State], killed_at: int
