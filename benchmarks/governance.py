@@ -92,6 +92,6 @@ def _check(root: Path) -> float:
 
 def _mesh(root: Path, *options: str) -> None:
     command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "check", *options]
-    environment = {**os.environ, "MESH_ROOT": str(root)}
+    environment = {**os.environ, "MESH_ROOT": str(root), "MESH_STATE": ".mesh"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.check import check, open_scope
 from mesh_platform.governance.registry import all_rules
 from mesh_platform.governance.report import FORMATS
+from mesh_platform.governance.spread import spread
 
 from tests.clean_mesh import TODAY, CleanMesh, clean_mesh
 
@@ -60,6 +63,21 @@ def test_a_waiver_of_one_domain_lets_no_other_off(mesh: CleanMesh) -> None:
     mesh.column("shop/contracts/sales.odcs.yaml", "product_id", examples=None)
     mesh.write("lab/waivers.yaml", WAIVER.replace("contracts/outlook", "../shop/contracts/sales"))
     assert {(each.rule, each.severity) for each in mesh.check()} == {("examples", "error"), ("waiver", "error")}
+
+
+def test_a_waiver_that_has_ended_does_not_hide_its_renewal(mesh: CleanMesh) -> None:
+    mesh.column(OUTLOOK, "product_id", examples=None)
+    ended = WAIVER.replace("2026-12-31", "2026-05-01").partition("\n")[2]
+    mesh.write("lab/waivers.yaml", f"waivers:\n{ended}{WAIVER.partition(chr(10))[2]}")
+    assert [(each.rule, each.severity) for each in mesh.check()] == [("examples", "waived"), ("waiver", "error")]
+
+
+def test_a_waiver_is_looked_at_when_it_alone_is_asked_for(mesh: CleanMesh) -> None:
+    mesh.column(OUTLOOK, "product_id", examples=None)
+    mesh.write("lab/waivers.yaml", WAIVER)
+    assert mesh.check("waiver") == []
+    assert [each.rule for each in mesh.check("waiver", today=date(2027, 1, 1))] == ["waiver"]
+    assert {each.rule for each in mesh.check("described", today=date(2027, 1, 1))} == set()
 
 
 def test_all_problems_of_all_files_come_at_once(mesh: CleanMesh) -> None:
@@ -165,6 +183,49 @@ def test_what_is_remembered_is_what_would_be_found(mesh: CleanMesh, tmp_path: Pa
     for damage in (b"", b"\x80\x04.", b"nonsense", file.read_bytes()[:-20]):
         file.write_bytes(damage)
         assert run() == []
+
+
+def test_an_interface_and_a_product_of_one_name_are_told_apart(mesh: CleanMesh, tmp_path: Path) -> None:
+    text = mesh.path("core/contracts/kpi_sales.odcs.yaml").read_text()
+    mesh.write("core/contracts/sale.odcs.yaml", text.replace("kpi_sales", "sale"))
+    mesh.write("core/models/sale.sql", mesh.path("core/models/kpi_sales.sql").read_text())
+    for _ in range(2):
+        cache = Cache(tmp_path / "cache")
+        assert check(open_scope(mesh.root, TODAY, cache=cache)) == []
+        cache.save()
+        interface = mesh.path("core/interfaces/sale.v1.odcs.yaml")
+        interface.write_text(f"\n{interface.read_text()}")
+
+
+def test_a_model_that_moved_is_told_of_where_it_is(mesh: CleanMesh, tmp_path: Path) -> None:
+    mesh.write("lab/models/outlook.sql", "select product_id, 'x' as expected_count from core.kpi_sales\n")
+    for name in ("outlook", "foresight"):
+        cache = Cache(tmp_path / "cache")
+        (found,) = [each for each in check(open_scope(mesh.root, TODAY, cache=cache)) if each.rule == "sql"]
+        cache.save()
+        assert found.path == f"domains/lab/models/{name}.sql"
+        if name == "outlook":
+            mesh.edit(OUTLOOK, lambda contract: contract["schema"][-1].update(name="foresight"))
+            mesh.path("lab/models/outlook.sql").rename(mesh.path("lab/models/foresight.sql"))
+
+
+def test_a_fact_points_to_either_version_of_a_dimension(mesh: CleanMesh) -> None:
+    text = mesh.path("core/contracts/dim_product.odcs.yaml").read_text()
+    mesh.write("core/contracts/dim_product_v2.odcs.yaml", text.replace("dim_product", "dim_product_v2"))
+    mesh.write("core/models/dim_product_v2.sql", mesh.path("core/models/dim_product.sql").read_text())
+    assert mesh.check() == []
+
+
+def test_a_template_that_cannot_be_loaded_silences_no_other_rule(mesh: CleanMesh) -> None:
+    mesh.write("/templates/domain/domain_answers.py", "def broken(:\n")
+    without_examples(mesh)
+    assert {each.rule for each in mesh.check()} == {"examples", "template-current"}
+
+
+def test_a_worker_that_dies_costs_time_alone() -> None:
+    parent = os.getpid()
+    work = [lambda: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != parent else None] * 3
+    assert spread(work, few=2) == [None] * 3
 
 
 def test_a_folder_that_takes_no_cache_is_no_fault(mesh: CleanMesh, tmp_path: Path) -> None:

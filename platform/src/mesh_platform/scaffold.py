@@ -170,7 +170,7 @@ def template_drift(mesh: Mesh) -> list[Problem]:
 
     A mesh without templates/ has none.
     """
-    if not (mesh.root / "templates").is_dir():
+    if not (mesh.root / "templates" / "domain").is_dir():
         return []
     stands = template_status(mesh.root, [domain.folder for domain in mesh.domains.values()])
     return [problem for status in stands for problem in status.problems]

@@ -9,7 +9,7 @@ HOUR = timedelta(hours=1)
 CRON = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
 # The longest time between two looks.
 EVERY = {"ingest": HOUR, "build": HOUR}
-# After so long a task is given up.
+# After so long a try of a task is given up; freshness is promised for what a first try does.
 WITHIN = {
     "ingest": timedelta(minutes=30),
     "build": HOUR,

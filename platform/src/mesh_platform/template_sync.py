@@ -220,7 +220,8 @@ def _write(folder: Path, record: Record, outcome: Outcome, templates: Templates,
         outcome.to = outcome.came_from
         outcome.files, outcome.deleted, outcome.conflicts, outcome.kept = {}, [], [], {}
         return
-    ready = place / folder.name
+    # No domain has a dot in its name, nor has what a merge writes beside.
+    ready = place / f"{folder.name}.ready"
     ready.mkdir()
     for number, (name, file) in enumerate(outcome.files.items()):
         (ready / str(number)).write_bytes(file.body)

@@ -50,7 +50,9 @@ def check_contracts(
     A contract that has none among `models`, or one that reads what cannot be read, is only held to its rules.
     """
     shapes = relation_shapes(mesh)
-    chosen = [models[contract.identifier] for contract in contracts if contract.identifier in models]
+    paths = {contract.path for contract in contracts}
+    # An interface may have the name of a product, and has no model.
+    chosen = [model for model in models.values() if model.contract.path in paths]
     chosen = [model for model in chosen if shapes.keys() >= {*model.inputs}]
     read = {relation for model in chosen for relation in model.inputs}
     found: dict[str, list[Problem]] = {contract.path: [] for contract in contracts}

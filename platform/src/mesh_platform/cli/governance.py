@@ -45,9 +45,10 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
         if fix:
             for path in mend(scope):
                 click.echo(f"Wrote {shown(path, settings.root)}.", err=True)
-            scope = open_scope(settings.root, today, base, cache)
         problems = run(scope, only)
-        cache.save()
+        # Of some rules alone it knows less than before.
+        if not only:
+            cache.save()
     except MeshError as error:
         raise UsageError(str(error)) from error
     click.echo(FORMATS[output_format](problems, {name: all_rules()[name] for name in only or all_rules()}))

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh_platform.governance.spread import spread
 
 _Found = TypeVar("_Found")
+_READERS = ("duckdb", "sqlglot", "pyyaml", "jsonschema-rs", "open-data-contract-standard", "pyarrow")
 
 
 class Cache:
@@ -31,8 +34,8 @@ class Cache:
         if path is not None:
             # One that is not there, was damaged, or is of another version costs looking again.
             with suppress(Exception):
-                version, known = pickle.loads(path.read_bytes())
-                self._known = known if version == _version() else {}
+                made_by, known = pickle.loads(path.read_bytes())
+                self._known = known if made_by == _version() else {}
 
     def knows(self, what: str, source: bytes) -> bool:
         """Whether `get` would not have to look."""
@@ -70,8 +73,9 @@ def _key(what: str, source: bytes) -> bytes:
 
 @cache
 def _version() -> str:
-    """Another one with each change of the platform, also while it is worked on."""
+    """Another one with each change of the platform, also while it is worked on, and of what it reads files with."""
     package = Path(__file__).parents[1]
     stats = ((path, path.stat()) for path in sorted(package.rglob("*.py")))
     told = "".join(f"{path}{stat.st_size}{stat.st_mtime_ns}" for path, stat in stats)
+    told += sys.version + "".join(f"{name} {version(name)}" for name in _READERS)
     return hashlib.sha256(told.encode()).hexdigest()

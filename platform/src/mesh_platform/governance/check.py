@@ -12,7 +12,7 @@ from mesh_platform.domain import domain_folders, offer, read_mesh
 from mesh_platform.errors import Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.consents import read_consents
-from mesh_platform.governance.registry import GlobalRule, all_rules
+from mesh_platform.governance.registry import all_rules
 from mesh_platform.governance.scope import Scope, contract_source, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
 
@@ -33,23 +33,19 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     Raises UsageError where there is no such rule.
     """
     rules = all_rules()
-    chosen = [rules[name] for name in only or rules if name in rules] if _known(only, rules) else []
+    for name in only:
+        if name not in rules:
+            raise UsageError(f"{name}: no such rule. {offer(name, rules)}")
+    # Whether a waiver is needed shows only where every rule was held.
+    held = {*only} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
     faults += read_consents(scope.mesh)[1]
-    found = [problem for rule in chosen for problem in rule.problems(scope)]
-    if not only or "domain-files" in only:
-        found += faults
-    about = [each for each in standing if not only or each.waiver.rule in only]
-    return sorted(set(apply_waivers(found, about, scope.mesh, rules, scope.today)))
+    faults += [problem for name, rule in rules.items() if name in held for problem in rule.problems(scope)]
+    about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
+    found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
+    return sorted({problem for problem in found if not only or problem.rule in only})
 
 
 def mend(scope: Scope) -> list[Path]:
     """Mend what is mechanical; the files that changed."""
     return [path for rule in all_rules().values() if rule.mend for path in rule.mend(scope)]
-
-
-def _known(names: Collection[str], rules: dict[str, GlobalRule]) -> bool:
-    for name in names:
-        if name not in rules:
-            raise UsageError(f"{name}: no such rule. {offer(name, rules)}")
-    return True

@@ -57,7 +57,8 @@ class Scope:
         faulty = {problem.path for problem in general}
         sound = {name: model for name, model in models.items() if model.path not in faulty}
         contracts = [*self.contracts()]
-        sources = {each.path: self._source(each, sound.get(each.identifier)) for each in contracts}
+        by_path = {model.contract.path: model for model in sound.values()}
+        sources = {each.path: self._source(each, by_path.get(each.path)) for each in contracts}
         new = [each for each in contracts if not self.cache.knows("types", sources[each.path])]
         found: dict[str, list[Problem]] = {}
         parts = [new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)]
@@ -71,7 +72,8 @@ class Scope:
         """All that the check of a product's SQL depends on."""
         inputs = [self._columns.get(name, "") for name in model.inputs] if model else []
         own = [(each.name, each.type.name, each.line) for each in contract.table.fields]
-        return repr((contract.path, own, contract.table.rules, model and model.sql, inputs)).encode()
+        sql = (model.path, model.sql) if model else None
+        return repr((contract.path, contract.table.line, own, contract.table.rules, sql, inputs)).encode()
 
     @cached_property
     def _columns(self) -> dict[str, str]:
@@ -127,7 +129,7 @@ class Scope:
         return shown(domain.folder / name, self.mesh.root)
 
     def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
-        """The files of a domain's folder that match, sorted; no caches."""
+        """The files of a domain's folder that match, sorted."""
         return sorted(path for path in domain.folder.glob(pattern) if path.is_file())
 
 

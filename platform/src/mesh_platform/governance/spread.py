@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import TypeVar
 
 _Found = TypeVar("_Found")
@@ -30,8 +32,12 @@ def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]
     # A collection in a child would write to all that it shares with this process, and so copy it.
     gc.freeze()
     try:
-        with multiprocessing.get_context("fork").Pool(cores, gc.disable) as pool:
-            return pool.map(_one, range(len(work)), chunksize=min(_CHUNK, -(-len(work) // cores)))  # type: ignore[arg-type]
+        with ProcessPoolExecutor(cores, get_context("fork"), gc.disable) as pool:
+            found = pool.map(_one, range(len(work)), chunksize=min(_CHUNK, -(-len(work) // cores)))
+            return [*found]  # type: ignore[list-item]
+    except BrokenProcessPool:
+        # One was killed, for want of memory perhaps: then one after the other.
+        return [each() for each in work]
     finally:
         gc.unfreeze()
         _work = ()

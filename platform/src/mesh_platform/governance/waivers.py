@@ -85,13 +85,12 @@ def apply_waivers(
     used: set[int] = set()
     valid = {i for i, each in enumerate(standing) if not _fault(each, rules, today)}
     for problem in found:
-        by = next((i for i, each in enumerate(standing) if each.covers(problem, mesh)), None)
-        if by is not None:
-            used.add(by)
-        if by is None or by not in valid:
+        covering = {i for i, each in enumerate(standing) if each.covers(problem, mesh)}
+        used |= covering
+        if not covering & valid:
             left.append(problem)
             continue
-        waiver = standing[by].waiver
+        waiver = standing[min(covering & valid)].waiver
         words = f"Waived until {waiver.until} by {waiver.owner}: {waiver.reason}"
         left.append(replace(problem, severity="waived", fix=words))
     for i, each in enumerate(standing):
@@ -108,7 +107,10 @@ def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[s
     if waiver.rule not in rules:
         return f"there is no rule '{waiver.rule}'.", offer(waiver.rule, rules)
     if not rules[waiver.rule].waivable:
-        return f"the rule '{waiver.rule}' cannot be waived.", "Nothing runs with what breaks it; mend that."
+        return (
+            f"the rule '{waiver.rule}' cannot be waived.",
+            "It is not for a domain to let off; mend what breaks it.",
+        )
     if waiver.until < today:
         return (
             f"the waiver of '{waiver.rule}' ended on {waiver.until}.",

@@ -21,7 +21,7 @@ _STRONG = {"ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "DAC_REA
 _Found = Iterator[tuple[Place, str, str]]
 
 
-@rule()
+@rule(waivable=False)
 def compose_safe(scope: Scope) -> Iterable[Problem]:
     """The compose file names versions, listens on loopback, holds no secret, and gives no container the machine.
 

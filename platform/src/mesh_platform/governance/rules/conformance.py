@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from mesh_platform.contract import Contract
 from mesh_platform.errors import Problem
 from mesh_platform.governance.portable_sql import find_unportable
 from mesh_platform.governance.registry import rule
@@ -57,19 +58,20 @@ def conformed_keys(scope: Scope) -> Iterable[Problem]:
     A column called like the key of a `dim_` table of the mesh has that table in its `relationships`, so that facts
     join with one set of dimensions and rows without one are found.
     """
-    keys = {
-        contract.table.key[0]: contract
-        for contract in scope.mesh.contracts.values()
-        if contract.table.name.startswith("dim_") and len(contract.table.key) == 1
-    }
+    keys: dict[str, list[Contract]] = {}
+    for contract in scope.mesh.contracts.values():
+        if contract.table.name.startswith("dim_") and len(contract.table.key) == 1:
+            keys.setdefault(contract.table.key[0], []).append(contract)
     for contract in scope.mesh.contracts.values():
         if not contract.table.name.startswith("fact_"):
             continue
         for field in contract.table.fields:
-            dimension = keys.get(field.name)
+            # There may be two versions of a dimension; the fact points to either.
+            dimension, *others = keys.get(field.name, [None])
             # One that points nowhere is told of by `reference`.
             nowhere = field.references is not None and field.references[0] not in scope.mesh.contracts
-            if dimension and not nowhere and field.references != (dimension.identifier, field.name):
+            pointed = [(each.identifier, field.name) for each in (dimension, *others) if each]
+            if dimension and not nowhere and field.references not in pointed:
                 to = dimension.table.name if dimension.domain == contract.domain else dimension.identifier
                 message = f"'{field.name}' is the key of {dimension.identifier} and does not point to it."
                 fix = f"Add relationships: [{{to: {to}.{field.name}}}]."

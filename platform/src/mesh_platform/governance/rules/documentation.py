@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from mesh_platform.contract import Field
+from mesh_platform.document import Document, read_document
 from mesh_platform.domain import offer
 from mesh_platform.errors import Problem
 from mesh_platform.glossary import GLOSSARY
@@ -118,15 +119,13 @@ def term_once(scope: Scope) -> Iterable[Problem]:
         owner, _, name = full_name.partition(".")
         label = scope.path(scope.mesh.domains[owner], GLOSSARY)
         first = homes.setdefault(name, owner)
-        line = _line_of(scope, owner, name)
+        if first == owner and name not in avoided:
+            continue
+        document = read_document(scope.mesh.domains[owner].folder / GLOSSARY, scope.mesh.root)
+        line = document.line(("terms", name)) if isinstance(document, Document) else 1
         if first != owner:
             fix = f"Link to ../../{first}/glossary.yaml#{name}, or choose another word."
             yield Problem(label, line, f"'{name}' is defined by {first}, too.", fix)
-        elif name in avoided:
+        else:
             message = f"'{name}' is what '{avoided[name]}' is used instead of."
             yield Problem(label, line, message, "Drop one of the two.")
-
-
-def _line_of(scope: Scope, domain: str, term: str) -> int:
-    lines = (scope.mesh.domains[domain].folder / GLOSSARY).read_text(encoding="utf-8").splitlines()
-    return next((i for i, line in enumerate(lines, start=1) if re.match(rf"\s+['\"]?{term}['\"]?\s*:", line)), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mesh_platform.errors import Problem
+from mesh_platform.errors import MeshError, Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.scaffold import template_drift
@@ -42,7 +42,7 @@ def one_source(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def no_stray_file(scope: Scope) -> Iterable[Problem]:
-    """Each file in `contracts/`, `models/`, `reference/` and `producers/` is one that something reads.
+    """Each file in `contracts/`, `interfaces/`, `models/`, `reference/` and `producers/` is one that something reads.
 
     A contract whose ending is misspelt, or SQL that no contract names, would be passed over in silence.
     """
@@ -74,7 +74,10 @@ def template_current(scope: Scope) -> Iterable[Problem]:
 
     So a mend of the template reaches every domain. `mesh template status` tells more, `mesh template sync` mends it.
     """
-    return template_drift(scope.mesh) if (scope.mesh.root / "templates" / "domain").is_dir() else []
+    try:
+        return template_drift(scope.mesh)
+    except MeshError as error:
+        return [Problem("templates/domain", 1, "cannot be rendered.", str(error))]
 
 
 @rule(waivable=False)

@@ -36,9 +36,9 @@ def freshness_kept(scope: Scope) -> Iterable[Problem]:
     """A promise of freshness can be kept: it leaves time for what is upstream, for the next look, and for the build.
 
     A table may be as old as the oldest of what its rows come from may be, plus an hour until the pipeline looks by
-    itself should no event wake it, plus the hour that a build may take. What is sent is ingested within half an hour
-    of its hourly look. A latency is the same sum along the longest way to the table. The problem shows the chain;
-    what a table merely looks things up in does not count for its freshness.
+    itself should no event wake it, plus the hour after which a try of a build is given up. What is sent is ingested
+    within half an hour of its hourly look. A latency is the same sum along the longest way to the table. The problem
+    shows the chain; what a table merely looks things up in does not count for its freshness.
     """
     proof = _Proof(scope)
     for contract in scope.mesh.contracts.values():

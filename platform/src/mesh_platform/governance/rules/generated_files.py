@@ -28,13 +28,13 @@ def _stale(scope: Scope, files: Mapping[Path, str]) -> Iterable[Problem]:
         yield Problem(str(path), line, "is not as it follows from the mesh.", "Run 'mesh check --fix'.")
 
 
-@rule(mend=lambda scope: write(scope.mesh.root, _codeowners(scope)))
+@rule(waivable=False, mend=lambda scope: write(scope.mesh.root, _codeowners(scope)))
 def codeowners(scope: Scope) -> Iterable[Problem]:
     """`.github/CODEOWNERS` is what follows from the owners' files, so that whom a change concerns reviews it."""
     return _stale(scope, _codeowners(scope))
 
 
-@rule(mend=lambda scope: write(scope.mesh.root, _pages(scope)))
+@rule(waivable=False, mend=lambda scope: write(scope.mesh.root, _pages(scope)))
 def rule_pages(scope: Scope) -> Iterable[Problem]:
     """`docs/rules/` has a page for each rule, as the rule itself says it."""
     return _stale(scope, _pages(scope))
