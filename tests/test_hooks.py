@@ -54,6 +54,11 @@ def test_a_hook_stops_a_bad_commit_and_lets_a_good_one_in(clone: Path) -> None:
     assert f"{CONTRACT}:" in stopped.stdout + stopped.stderr
     assert "pii-classified" in stopped.stdout + stopped.stderr
     (clone / CONTRACT).write_text(text)
+    (clone / "domains/east_warehouse/models/orders_east.sql").unlink()
+    removed = commit(clone)
+    assert removed.returncode == 1
+    assert "one-source" in removed.stdout + removed.stderr
+    assert run(clone, "git", "reset", "-q", "--hard").returncode == 0
     (clone / "README.md").write_text("# Ours\n")
     (clone / "domains/east_warehouse/README.md").write_text("# East\n")
     done = commit(clone)

@@ -104,8 +104,8 @@ def test_a_breaking_change_asks_each_domain_that_reads_it(repository: Repository
         "core.fact_sales breaks for 'insight', which reads it (domains/insight/models/report.sql)" in problem.message
     )
     assert (
-        "Publish it as fact_sales_v2 beside this one, or: Ask t (t) to add to domains/insight/consents.yaml"
-        in problem.fix
+        "publish it as fact_sales_v2 beside this one (docs/evolution.md), or ask t (t) to add to "
+        "domains/insight/consents.yaml" in problem.fix
     )
     # The words of the problem are what must be written.
     entry = problem.fix.partition(" - {")[2].rpartition("}")[0]
@@ -179,7 +179,7 @@ def test_an_interface_asks_who_reads_the_union(repository: Repository):
     repository.edit(INTERFACE, all_of(sets("amount", required=False), to("2.0.0")))
     (problem,) = repository.problems()
     assert "core.sale_v1 breaks for 'insight'" in problem.message
-    assert "Publish it as sale.v2 beside this one" in problem.fix
+    assert "publish it as sale.v2 beside this one" in problem.fix
     agree(repository, product="core.sale_v1")
     assert repository.problems() == []
     assert repository.problems(rule="consent") == []
@@ -210,7 +210,7 @@ def test_a_product_that_is_removed_is_missed_by_who_reads_the_union(repository: 
         "alpha.sales_alpha breaks for 'core', which reads it (domains/core/models/fact_sales.sql): it is removed"
         in problem.message
     )
-    assert "Let another product of alpha implement sale.v1, or: Ask" in problem.fix
+    assert "Let another product of alpha implement sale.v1, or ask" in problem.fix
     agree(repository, "core", product="alpha.sales_alpha")
     assert repository.problems() == []
     assert repository.problems(rule="consent") == []

@@ -6,11 +6,12 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import Problem, UsageError
+from mesh_platform.errors import MeshError, Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.check import check, open_scope
 from mesh_platform.governance.registry import all_rules
@@ -96,6 +97,38 @@ def test_only_the_rules_that_are_asked_for_are_held(mesh: CleanMesh) -> None:
     assert {each.rule for each in mesh.check("examples")} == {"examples"}
     with pytest.raises(UsageError, match=r"example: no such rule\. Did you mean examples"):
         mesh.check("example")
+
+
+def test_what_cannot_be_read_is_told_whichever_rule_is_asked_for(mesh: CleanMesh) -> None:
+    mesh.write(OUTLOOK, "schema: [\n")
+    assert {each.rule for each in mesh.check("examples")} == {"contract"}
+
+
+def test_a_rule_that_fails_is_named(mesh: CleanMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = replace(all_rules()["examples"], check=lambda scope: [scope.nothing])  # type: ignore[attr-defined]
+    monkeypatch.setitem(all_rules(), "examples", failing)
+    with pytest.raises(MeshError, match=r"The rule 'examples' failed: AttributeError.*test_governance\.py:\d+"):
+        mesh.check()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("contracts/outlook", "outlook", "there is no domains/lab/outlook.odcs.yaml"),
+        (
+            "names: product_id",
+            "names: product_no",
+            "there names 'product_no'. There is: 'prod",
+        ),
+        ("The list of products is being drawn up.", "<why you cannot keep it>", "a place to fill in"),
+    ],
+)
+def test_a_mistyped_waiver_is_told_what_to_write(mesh: CleanMesh, right: str, wrong: str, said: str) -> None:
+    mesh.column(OUTLOOK, "product_id", examples=None)
+    mesh.write("lab/waivers.yaml", WAIVER.replace(right, wrong))
+    assert any(
+        said in f"{each.message} {each.fix}" for each in mesh.check() if each.path == "domains/lab/waivers.yaml"
+    )
 
 
 def test_what_is_mechanical_is_mended(mesh: CleanMesh) -> None:

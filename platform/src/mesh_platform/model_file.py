@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from mesh_platform.document import read_document
 from mesh_platform.errors import Problem
 
 Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+def _said(text: str) -> str:
+    if re.fullmatch(r"<.*>", text):
+        raise ValueError(f"'{text}' is a place to fill in")
+    return text
+
+
+# Words of somebody's own, not those of an example.
+Stated = Annotated[Word, AfterValidator(_said)]
 
 
 class FileModel(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Collection
 from datetime import date
 from functools import partial
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.domain import domain_folders, offer, read_mesh
-from mesh_platform.errors import Problem, UsageError
+from mesh_platform.errors import MeshError, Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.consents import read_consents
-from mesh_platform.governance.registry import all_rules
+from mesh_platform.governance.registry import GlobalRule, all_rules
 from mesh_platform.governance.scope import Scope, contract_source, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
+
+# What these tell of was held to no other rule.
+_UNREAD = ("contract", "domain-files")
 
 
 def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | None = None) -> Scope:
@@ -37,13 +41,26 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
         if name not in rules:
             raise UsageError(f"{name}: no such rule. {offer(name, rules)}")
     # Whether a waiver is needed shows only where every rule was held.
-    held = {*only} if only and "waiver" not in only else {*rules}
+    held = {*only, *_UNREAD} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
     faults += read_consents(scope.mesh)[1]
-    faults += [problem for name, rule in rules.items() if name in held for problem in rule.problems(scope)]
+    faults += [problem for name, rule in rules.items() if name in held for problem in _problems(rule, scope)]
     about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
-    return sorted({problem for problem in found if not only or problem.rule in only})
+    # What could not be read was held to no rule: that is told whichever were asked for.
+    asked = {*(only or rules), *_UNREAD}
+    return sorted({problem for problem in found if problem.rule in asked})
+
+
+def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
+    try:
+        return [*rule.problems(scope)]
+    except MeshError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        raise MeshError(f"The rule '{rule.id}' failed: {error!r} ({where}). Mend the rule.") from error
 
 
 def mend(scope: Scope) -> list[Path]:

@@ -13,7 +13,7 @@ from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem
 from mesh_platform.governance.change.version import Version, parse_version
-from mesh_platform.model_file import FileModel, Word, read_model
+from mesh_platform.model_file import FileModel, Stated, Word, read_model
 
 FILE = "consents.yaml"
 # After so long without the change that it waits for, a consent is one to nothing.
@@ -31,9 +31,9 @@ class Consent(FileModel):
 
     product: Word
     version: Annotated[str, AfterValidator(_is_version)]
-    by: Word
+    by: Stated
     date: date
-    reason: Word = Field(min_length=10)
+    reason: Stated = Field(min_length=10)
 
 
 class _Consents(FileModel):
@@ -84,7 +84,7 @@ def how_to_give(domain: Domain, product: str, version: Version, today: date) -> 
     """Where a consent is written and the words to add."""
     entry = f"{{product: {product}, version: {version}, by: <who>, date: {today}, reason: <why you can bear it>}}"
     whom = f"{domain.owners.steward} ({domain.owners.contact})"
-    return f"Ask {whom} to add to domains/{domain.name}/{FILE}, under 'consents:', - {entry}"
+    return f"ask {whom} to add to domains/{domain.name}/{FILE}, under 'consents:', - {entry}"
 
 
 def find_stale(

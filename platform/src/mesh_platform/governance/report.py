@@ -21,10 +21,12 @@ def as_text(problems: Sequence[Problem], rules: Mapping[str, GlobalRule]) -> str
     waived = [each for each in problems if each.severity == "waived"]
     lines = [_line(each) for each in open_ones]
     if waived:
-        lines += ["", f"{len(waived)} waived:", *(_line(each) for each in waived)]
+        lines += [*([""] if lines else []), f"{len(waived)} waived:", *(_line(each) for each in waived)]
     counts = Counter(each.severity for each in open_ones)
     said = " and ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in sorted(counts.items()))
-    summary = f"{said}. docs/rules/<rule>.md says why." if said else f"All {len(rules)} rules hold."
+    held = f"All {len(rules)} rules hold" if len(rules) > 1 else f"The rule {', '.join(rules)} holds"
+    held += f", {len(waived)} of their problems waived." if waived else "."
+    summary = f"{said}. docs/rules/<rule>.md says why." if said else held
     return "\n".join([*lines, "", summary] if lines else [summary])
 
 

@@ -12,7 +12,7 @@ from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Domain, Mesh, offer
 from mesh_platform.errors import Problem, shown
 from mesh_platform.governance.registry import GlobalRule
-from mesh_platform.model_file import FileModel, Word, read_model
+from mesh_platform.model_file import FileModel, Stated, Word, read_model
 
 # Whoever needs longer changes the rule.
 LONGEST = timedelta(days=366)
@@ -28,8 +28,8 @@ class Waiver(FileModel):
     rule: Word
     file: Word
     names: Word | None = None
-    reason: Word = Field(min_length=10)
-    owner: Word
+    reason: Stated = Field(min_length=10)
+    owner: Stated
     until: date
 
 
@@ -96,7 +96,7 @@ def apply_waivers(
     for i, each in enumerate(standing):
         fault = _fault(each, rules, today)
         if fault is None and i not in used:
-            fault = f"nothing breaks '{each.waiver.rule}' there any more.", "Remove it."
+            fault = _unneeded(each, found, mesh)
         if fault:
             left.append(Problem(each.path, each.line, *fault, rule="waiver"))
     return left
@@ -117,5 +117,21 @@ def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[s
             "Mend what it waives, or agree on a new end.",
         )
     if waiver.until > today + LONGEST:
-        return f"the waiver of '{waiver.rule}' ends on {waiver.until}.", "A year is the longest."
+        return (
+            f"the waiver of '{waiver.rule}' ends on {waiver.until}.",
+            f"Write until: {today + LONGEST}, or earlier.",
+        )
     return None
+
+
+def _unneeded(each: Standing, found: Iterable[Problem], mesh: Mesh) -> tuple[str, str]:
+    """What to say of a waiver that lets nothing off."""
+    waiver, path = each.waiver, each.domain.folder / each.waiver.file
+    if not path.is_file():
+        fix = "Write a path from the folder of the domain, such as contracts/<product>.odcs.yaml."
+        return f"there is no {shown(path, mesh.root)}.", fix
+    label = shown(path, mesh.root)
+    there = [problem.message for problem in found if (problem.rule, problem.path) == (waiver.rule, label)]
+    if there:
+        return f"no problem of '{waiver.rule}' there names '{waiver.names}'.", f"There is: {there[0]}"
+    return f"nothing breaks '{waiver.rule}' there.", "Remove it."

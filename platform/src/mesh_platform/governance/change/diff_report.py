@@ -84,7 +84,10 @@ def _versions(assessed: Assessed) -> str:
 
 
 def _facts(assessed: Assessed, effect: Effect) -> list[tuple[str, str]]:
-    facts: list[tuple[str, str]] = [(each.kind, each.reason) for each in assessed.differences]
+    sides = {each.side for each in assessed.differences}
+    facts: list[tuple[str, str]] = [
+        (each.kind, each.reason + (f" (for {each.side})" if len(sides) > 1 else "")) for each in assessed.differences
+    ]
     if assessed.beside:
         facts.append(("consent", f"none is needed: {assessed.beside} promises what was promised"))
     facts += [("consent", _consent_words(each, assessed)) for each in assessed.consents]
@@ -118,9 +121,10 @@ def _model_words(change: ModelChange) -> str:
     if change.status != "changed":
         return f"{change.status} SQL"
     if not change.told:
-        return "changed; which columns it gives otherwise cannot be told"
+        return "changed; which columns it computes differently cannot be told"
     what = [*(["which rows there are"] if change.rows else []), *change.columns]
-    return f"gives otherwise: {', '.join(what)}"
+    told = [f"computes differently: {', '.join(what)}"] if what else []
+    return "; ".join([*told, *([f"no longer gives: {', '.join(change.gone)}"] if change.gone else [])])
 
 
 def _indented(facts: Iterable[tuple[str, str]]) -> list[str]:
@@ -192,6 +196,7 @@ def _model_value(change: ModelChange) -> dict[str, Any]:
         "columns": list(change.columns),
         "rows": change.rows,
         "told": change.told,
+        "gone": list(change.gone),
     }
 
 

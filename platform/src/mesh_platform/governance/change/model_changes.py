@@ -21,7 +21,8 @@ _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
 class ModelChange:
     """SQL that is other than at the base. `columns` come about otherwise; with `rows`, so does which rows there are.
 
-    Where it is `told`, that is all; else it could not be told, and `columns` are all of the table.
+    It gives those that are `gone` no more. Where it is `told`, that is all; else it could not be told, and `columns`
+    are all of the table.
     """
 
     path: str
@@ -30,6 +31,7 @@ class ModelChange:
     columns: tuple[str, ...] = ()
     rows: bool = False
     told: bool = True
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ def _compared(path: str, old: Model, before: Mesh, new: Model, now: Mesh) -> lis
     columns = tuple(name for name in comes if comes[name] != was.get(name))
     rows = _rows(old.tree) != _rows(new.tree)
     # What feeds a condition only, by way of a query within, is in neither.
-    told = rows or bool(columns)
-    return [ModelChange(path, table, "changed", columns if told else tuple(comes), rows, told)]
+    gone = tuple(name for name in was if name not in comes)
+    told = rows or bool(columns or gone)
+    return [ModelChange(path, table, "changed", columns if told else tuple(comes), rows, told, gone)]
 
 
 def _ways(model: Model, mesh: Mesh) -> dict[str, tuple[str, ...]]:

@@ -154,18 +154,22 @@ def _of_consents(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
             by = ", ".join(needed.by[:_TOLD]) + (f" and {len(needed.by) - _TOLD} more" if needed.by[_TOLD:] else "")
             message = f"{relation} breaks for '{needed.domain}', which reads it ({by}): {_reasons(breaking)}."
             how = how_to_give(scope.mesh.domains[needed.domain], relation, version, scope.today)
-            fix = f"{_other_way(assessed, version)}, or: {how}."
+            fix = f"{_other_way(scope, assessed, version)}, or {how}."
             yield Problem(contract.path, max(breaking[0].line, 1), message, fix)
 
 
-def _other_way(assessed: Assessed, version: Version) -> str:
+def _other_way(scope: Scope, assessed: Assessed, version: Version) -> str:
     change = assessed.change
     if change.is_gone:
         return f"Let another product of {change.contract.domain} implement {change.contract.implements}"
     name = change.contract.name if change.is_interface else change.contract.table.name
     mark = ".v" if change.is_interface else "_v"
     # Below 1.0.0 nothing had a number yet: what is there is the first.
-    return f"Publish it as {name.partition(mark)[0]}{mark}{max(version.major, 2)} beside this one"
+    beside = f"{name.partition(mark)[0]}{mark}{max(version.major, 2)}"
+    domain = scope.mesh.domains[change.contract.domain]
+    if beside in (domain.interfaces if change.is_interface else domain.contracts):
+        return f"Undo it here, {beside} is there for it already"
+    return f"Undo it here and publish it as {beside} beside this one (docs/evolution.md)"
 
 
 def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
