@@ -66,7 +66,7 @@ class Repository:
         (self.root / path).write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def problems(self, base: str | None = None, rule: str = "change") -> list[Problem]:
-        return check(open_scope(self.root, TODAY, base), [rule])
+        return [each for each in check(open_scope(self.root, TODAY, base), [rule]) if each.rule == rule]
 
     def assessed(self, base: str | None = None) -> dict[str, Assessed]:
         return {each.change.relation: each for each in open_scope(self.root, TODAY, base).assessed}

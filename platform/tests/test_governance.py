@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import MeshError, Problem, UsageError
+from mesh_platform.errors import Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.check import check, open_scope
 from mesh_platform.governance.registry import all_rules
@@ -64,6 +64,9 @@ def test_a_waiver_of_one_domain_lets_no_other_off(mesh: CleanMesh) -> None:
     mesh.column("shop/contracts/sales.odcs.yaml", "product_id", examples=None)
     mesh.write("lab/waivers.yaml", WAIVER.replace("contracts/outlook", "../shop/contracts/sales"))
     assert {(each.rule, each.severity) for each in mesh.check()} == {("examples", "error"), ("waiver", "error")}
+    absolute = str(mesh.path("shop/contracts/sales.odcs.yaml"))
+    mesh.edit("lab/waivers.yaml", lambda data: data["waivers"][0].update(file=absolute))
+    assert {(each.rule, each.severity) for each in mesh.check()} == {("examples", "error"), ("waiver", "error")}
 
 
 def test_a_waiver_that_has_ended_does_not_hide_its_renewal(mesh: CleanMesh) -> None:
@@ -104,17 +107,53 @@ def test_what_cannot_be_read_is_told_whichever_rule_is_asked_for(mesh: CleanMesh
     assert {each.rule for each in mesh.check("examples")} == {"contract"}
 
 
-def test_a_rule_that_fails_is_named(mesh: CleanMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_fails_is_named_and_silences_no_other(mesh: CleanMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = replace(all_rules()["examples"], check=lambda scope: [scope.nothing])  # type: ignore[attr-defined]
     monkeypatch.setitem(all_rules(), "examples", failing)
-    with pytest.raises(MeshError, match=r"The rule 'examples' failed: AttributeError.*test_governance\.py:\d+"):
-        mesh.check()
+    mesh.column(OUTLOOK, "product_id", description="The product id.")
+    found = {each.rule: each for each in mesh.check()}
+    assert {*found} == {"examples", "described"}
+    assert found["examples"].path.endswith("test_governance.py")
+    assert "AttributeError" in found["examples"].message
+
+
+def test_no_value_of_another_kind_stops_a_check(mesh: CleanMesh) -> None:
+    mesh.edit(OUTLOOK, lambda contract: contract.update(version=date(2026, 1, 1)))
+    for word in ("description", "name"):
+        mesh.column("shop/contracts/sales.odcs.yaml", "amount_usd", **{word: date(2026, 1, 1)})
+    mesh.write("lab/models/outlook.sql", f"select {'(' * 5000}1{')' * 5000} as a")
+    found = mesh.check()
+    assert {each.rule for each in found} >= {"sql", "contract"}
+    assert all("failed" not in each.message for each in found)
+
+
+def test_names_that_are_no_text_are_shown_as_far_as_they_are(mesh: CleanMesh) -> None:
+    (mesh.root / "domains/lab/models" / os.fsdecode(b"\xff.sql")).write_text("select 1")
+    mesh.write("lab/dags/own.py", 'DAG("\\ud800")\n')
+    found = mesh.check()
+    assert {each.rule for each in found} == {"no-stray-file", "name-dag"}
+    for form in FORMATS.values():
+        form(found, all_rules()).encode()
+
+
+def test_what_lies_in_a_folder_below_is_no_file_of_the_mesh(mesh: CleanMesh) -> None:
+    mesh.write("lab/models/more/outlook.sql", "select 1")
+    assert [(each.rule, each.path) for each in mesh.check()] == [
+        ("no-stray-file", "domains/lab/models/more/outlook.sql")
+    ]
+
+
+def test_a_file_that_cannot_be_written_is_told(mesh: CleanMesh) -> None:
+    mesh.path("/.github/CODEOWNERS").unlink()
+    mesh.path("/.github/CODEOWNERS").mkdir()
+    with pytest.raises(UsageError, match=r"CODEOWNERS: cannot be written"):
+        mesh.mend()
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
-        ("contracts/outlook", "outlook", "there is no domains/lab/outlook.odcs.yaml"),
+        ("contracts/outlook", "outlook", "'outlook.odcs.yaml' is no file of lab"),
         (
             "names: product_id",
             "names: product_no",
@@ -213,7 +252,9 @@ def test_what_is_remembered_is_what_would_be_found(mesh: CleanMesh, tmp_path: Pa
     assert run() == mesh.check()
     mesh.column("lab/contracts/outlook.odcs.yaml", "expected_count", physicalType="int")
     assert run() == mesh.check() == []
-    for damage in (b"", b"\x80\x04.", b"nonsense", file.read_bytes()[:-20]):
+    whole = file.read_bytes()
+    flipped = whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:]
+    for damage in (b"", b"\x80\x04.", b"nonsense", whole[:-20], flipped):
         file.write_bytes(damage)
         assert run() == []
 

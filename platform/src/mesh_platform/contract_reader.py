@@ -18,7 +18,7 @@ from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contrac
 from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem, shown
 from mesh_platform.field_types import FieldType, parse_type
-from mesh_platform.odcs import find_faults
+from mesh_platform.odcs import find_faults, plain
 from mesh_platform.rule import Rule, read_rule, valid_values
 
 SUFFIX = ".odcs.yaml"
@@ -44,6 +44,7 @@ def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None,
     document = read_document(path, root)
     if isinstance(document, Problem):
         return None, [document]
+    document = Document(document.label, plain(document.data), document.lines)
     problems = find_faults(document)
     reader = _Reader(document, path, domain, is_odcs=not problems)
     contract = reader.part(reader.read)
@@ -51,6 +52,16 @@ def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None,
     faults = {problem.line for problem in problems}
     problems += [problem for problem in reader.problems if problem.line not in faults]
     return (None, sorted(set(problems))) if problems else (contract, [])
+
+
+def pattern_matches(pattern: str, text: str) -> bool:
+    """Whether a pattern of a contract matches somewhere in `text`, as RE2 does it, which none keeps for long."""
+    if _PLAIN_PATTERN.fullmatch(pattern):
+        return re.search(pattern, text) is not None
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pc.match_substring_regex(pa.array([text]), pattern)[0].as_py())
 
 
 class _Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -215,7 +216,7 @@ def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, lis
             names = {*domain.contracts, *domain.interfaces, *domain.retired}
         there = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
         unread |= {f"{folder.name}.{name}" for name in there - names}
-        if (folder / GLOSSARY).exists() and not (domain and domain.terms):
+        if os.path.lexists(folder / GLOSSARY) and not (domain and domain.terms):
             unread.add(f"{folder.name}/{GLOSSARY}")
     mesh = Mesh(root, domains, frozenset(unread))
     return mesh, [*problems, *_problems_between(mesh)]
@@ -226,7 +227,7 @@ def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain |
     owners, found = read_model(Owners, folder / "owners.yaml", root)
     problems += found
     glossary: Glossary | None = None
-    if (folder / GLOSSARY).exists():
+    if os.path.lexists(folder / GLOSSARY):
         glossary, found = read_model(Glossary, folder / GLOSSARY, root)
         problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}

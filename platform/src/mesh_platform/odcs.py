@@ -25,7 +25,7 @@ def find_faults(document: Document) -> list[Problem]:
     """What the JSON schema of ODCS finds, without what merely follows from a deeper fault."""
     if not isinstance(document.data, dict):
         return [document.problem((), "is not a mapping.", "A contract begins with 'apiVersion: v3.1.0'.")]
-    found = _odcs_validator().iter_errors(_plain(document.data))
+    found = _odcs_validator().iter_errors(document.data)
     faults = {(tuple(error.instance_path), _words(error)): error for error in found}
     places = {place for place, _ in faults}
 
@@ -41,12 +41,12 @@ def find_faults(document: Document) -> list[Problem]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON has it: no dates, which YAML makes of an unquoted 2025-10-01, and no keys but words."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, str | int | float | None) else str(value)
 
 

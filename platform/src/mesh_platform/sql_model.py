@@ -156,6 +156,8 @@ def read_query(sql: str) -> QueryText:
     """What the text of a model tells by itself."""
     try:
         trees = _parsed(sql)
+    except RecursionError:
+        return QueryText((), ((1, "is nested too deeply.", "Write its parts as CTEs."),), False)
     except SqlglotError as error:
         details = getattr(error, "errors", None) or [{}]
         what = details[0].get("description") or str(error).splitlines()[0]

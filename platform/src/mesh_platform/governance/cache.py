@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from mesh_platform.governance.spread import spread
 
 _Found = TypeVar("_Found")
+_SUM = 32
 _READERS = ("duckdb", "sqlglot", "pyyaml", "jsonschema-rs", "open-data-contract-standard", "pyarrow")
 
 
@@ -34,7 +35,8 @@ class Cache:
         if path is not None:
             # One that is not there, was damaged, or is of another version costs looking again.
             with suppress(Exception):
-                made_by, known = pickle.loads(path.read_bytes())
+                told, content = (stored := path.read_bytes())[:_SUM], stored[_SUM:]
+                made_by, known = pickle.loads(content) if told == _sum(content) else ("", {})
                 self._known = known if made_by == _version() else {}
 
     def knows(self, what: str, source: bytes) -> bool:
@@ -63,8 +65,13 @@ class Cache:
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".cache-", delete=False) as file:
-                pickle.dump((_version(), self._used), file, protocol=pickle.HIGHEST_PROTOCOL)
+                content = pickle.dumps((_version(), self._used), protocol=pickle.HIGHEST_PROTOCOL)
+                file.write(_sum(content) + content)
             os.replace(file.name, self._path)
+
+
+def _sum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SUM).digest()
 
 
 def _key(what: str, source: bytes) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.domain import domain_folders, offer, read_mesh
-from mesh_platform.errors import MeshError, Problem, UsageError
+from mesh_platform.errors import MeshError, Problem, UsageError, shown
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.registry import GlobalRule, all_rules
@@ -49,7 +50,7 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
     # What could not be read was held to no rule: that is told whichever were asked for.
     asked = {*(only or rules), *_UNREAD}
-    return sorted({problem for problem in found if problem.rule in asked})
+    return sorted({_readable(problem) for problem in found if problem.rule in asked})
 
 
 def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
@@ -58,9 +59,20 @@ def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
     except MeshError:
         raise
     except Exception as error:
+        # The fault of a rule keeps no other from telling what it found.
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        raise MeshError(f"The rule '{rule.id}' failed: {error!r} ({where}). Mend the rule.") from error
+        where, fix = (
+            shown(Path(place.filename), scope.mesh.root),
+            "Tell those who keep the platform: the rule is wrong.",
+        )
+        return [Problem(where, place.lineno or 1, f"the rule failed: {error!r}.", fix, rule=rule.id)]
+
+
+def _readable(problem: Problem) -> Problem:
+    """Without halves of characters, which names of files and escapes may have, and no output takes."""
+    texts = {name: getattr(problem, name) for name in ("path", "message", "fix")}
+    whole = {name: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for name, text in texts.items()}
+    return replace(problem, **whole)
 
 
 def mend(scope: Scope) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -67,7 +68,7 @@ def read_consents(mesh: Mesh) -> tuple[list[Given], list[Problem]]:
     problems: list[Problem] = []
     for domain in mesh.domains.values():
         path = domain.folder / FILE
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         read, faults = read_model(_Consents, path, mesh.root)
         problems += faults

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mesh_platform.domain import Mesh
+from mesh_platform.errors import UsageError
 from mesh_platform.governance.registry import GlobalRule
 
 CODEOWNERS = Path(".github") / "CODEOWNERS"
@@ -64,7 +65,10 @@ def write(root: Path, files: Mapping[Path, str]) -> list[Path]:
     """Write those that are not as they should be; the files written."""
     written = []
     for path in differing(root, files):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(files[path], encoding="utf-8")
+        try:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(files[path], encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}. Look what stands there.") from error
         written.append(root / path)
     return written

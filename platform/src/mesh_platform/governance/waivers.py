@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from pathlib import PurePosixPath
 
 from pydantic import Field
 
@@ -46,11 +48,18 @@ class Standing:
     path: str
     line: int
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of a file of the domain itself."""
+        file = PurePosixPath(self.waiver.file)
+        return not file.is_absolute() and ".." not in file.parts
+
     def covers(self, problem: Problem, mesh: Mesh) -> bool:
         """Whether it lets off just this problem, its end aside."""
         waiver = self.waiver
         return (
             problem.rule == waiver.rule
+            and self.is_own
             and problem.path == shown(self.domain.folder / waiver.file, mesh.root)
             and (waiver.names is None or f"'{waiver.names}'" in problem.message)
         )
@@ -62,7 +71,7 @@ def read_waivers(mesh: Mesh) -> tuple[list[Standing], list[Problem]]:
     problems: list[Problem] = []
     for domain in mesh.domains.values():
         path = domain.folder / "waivers.yaml"
-        if not path.exists():
+        if not os.path.lexists(path):
             continue
         read, faults = read_model(_Waivers, path, mesh.root)
         problems += faults
@@ -127,9 +136,9 @@ def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[s
 def _unneeded(each: Standing, found: Iterable[Problem], mesh: Mesh) -> tuple[str, str]:
     """What to say of a waiver that lets nothing off."""
     waiver, path = each.waiver, each.domain.folder / each.waiver.file
-    if not path.is_file():
+    if not path.is_file() or not each.is_own:
         fix = "Write a path from the folder of the domain, such as contracts/<product>.odcs.yaml."
-        return f"there is no {shown(path, mesh.root)}.", fix
+        return f"'{waiver.file}' is no file of {each.domain.name}.", fix
     label = shown(path, mesh.root)
     there = [problem.message for problem in found if (problem.rule, problem.path) == (waiver.rule, label)]
     if there:

@@ -60,9 +60,11 @@ def read_base(root: Path, revision: str | None) -> Base | None:
         outside = isinstance(error, FileNotFoundError) or "not a git repository" in str(error)
         if revision is not None:
             raise UsageError(f"--base {revision}: {root} is in no repository that git can read. {error}") from error
-        if outside:
+        if outside and not any(os.path.lexists(folder / ".git") for folder in (root, *root.absolute().parents)):
             return None
-        raise
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise NoBase(f"there is a .git, and git cannot read it. {error}") from error
     commit = _given(root, revision) if revision is not None else _default(root)
     return Base(root, commit, _differing(root, commit)) if commit else None
 
@@ -79,6 +81,8 @@ def _given(root: Path, revision: str) -> str:
 def _default(root: Path) -> str | None:
     head = _commit(root, "HEAD")
     if head is None:
+        if _asked(root, "rev-parse", "--verify", "--quiet", "HEAD"):
+            raise NoBase("git lacks the commit that it stands on. Run 'git fetch', or clone it anew.")
         return None
     listed = _git(root, "for-each-ref", "--format=%(refname) %(symref)", *_MAIN).decode().splitlines()
     there = {name: symbolic or name for name, _, symbolic in (line.partition(" ") for line in listed)}

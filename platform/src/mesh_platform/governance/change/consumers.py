@@ -53,7 +53,8 @@ class Consumers:
         """(domain, file) of each dashboard that names the relation, and the column where one is given."""
         names = [relation, *([column] if column else [])]
         # A column may stand behind the name of its table, a table not behind that of another catalog's schema.
-        words = [re.compile(rf"(?<![\w{'.' if name == relation else ''}]){re.escape(name)}(?!\w)") for name in names]
+        dotted = [(re.escape(name).replace(r"\.", r"\s*\.\s*"), "." if name == relation else "") for name in names]
+        words = [re.compile(rf"(?<![\w{before}]){name}(?!\w)", re.IGNORECASE) for name, before in dotted]
         return [(domain, path) for domain, path, text in self._dashboards if all(word.search(text) for word in words)]
 
     @cached_property

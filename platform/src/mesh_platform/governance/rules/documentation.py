@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from mesh_platform.contract import Field
+from mesh_platform.contract_reader import pattern_matches
 from mesh_platform.document import Document, read_document
 from mesh_platform.domain import offer
 from mesh_platform.errors import Problem
@@ -63,7 +64,7 @@ def _example_fault(field: Field, example: Any) -> str | None:
         return f"{field.type.name} takes {field.type.on_wire}."
     if field.valid_values and value not in field.valid_values:
         return f"It is one of {', '.join(field.valid_values)}."
-    if field.pattern and not re.search(field.pattern, str(value)):
+    if field.pattern and not pattern_matches(field.pattern, str(value)):
         return f"It matches {field.pattern}."
     if field.minimum is not None and Decimal(value) < field.minimum:
         return f"It is at least {field.minimum}."

@@ -56,11 +56,14 @@ def no_stray_file(scope: Scope) -> Iterable[Problem]:
         tables = {c.table.name for c in (*domain.contracts.values(), *domain.retired.values())}
         unread = {name.partition(".")[2] for name in scope.mesh.unread if name.startswith(f"{domain.name}.")}
         for folder, allowed in endings.items():
-            for path in scope.files(domain, f"{folder}/*"):
-                label = scope.path(domain, f"{folder}/{path.name}")
-                if path.name.startswith("."):
+            for path in scope.files(domain, f"{folder}/**/*"):
+                label = scope.path(domain, str(path.relative_to(domain.folder)))
+                if path.name.startswith(".") or "__pycache__" in path.parts:
                     continue
-                if not path.name.endswith(allowed):
+                if path.parent != domain.folder / folder:
+                    fix = f"Move it up into {folder}/."
+                    yield Problem(label, 1, "nothing reads what lies in a folder below.", fix)
+                elif not path.name.endswith(allowed):
                     fix = f"Rename it; what is read here ends in {' or '.join(allowed)}."
                     yield Problem(label, 1, "nothing reads a file of this name.", fix)
                 elif folder in ("models", "reference") and path.stem not in tables | unread:

@@ -12,7 +12,9 @@ from mesh_platform.governance.scope import Scope
 
 # What CODEOWNERS takes for an owner, beside @names.
 _MAIL = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
-_PLACEHOLDER = re.compile(r"(?i)\b(todo|tbd|fixme|unknown|nobody|n/?a|none|changeme|someone)\b|^\W*$|^x+$")
+_PLACEHOLDER = re.compile(
+    r"(?i)^\W*(unknown|nobody|n/?a|none|someone|somebody|x+|<.*>)?\W*$|\b(todo|tbd|fixme|changeme)\b"
+)
 
 
 @rule()
