@@ -85,6 +85,7 @@ def test_cookiecutter_alone_makes_a_valid_warehouse(root: Path) -> None:
     assert "already exists" in again.stdout + again.stderr
 
 
+@pytest.mark.slow
 def test_cookiecutter_takes_all_six_events(root: Path) -> None:
     events = sorted(path.parent.name for path in (root / "templates" / "lines").glob("*/cookiecutter.json"))
     done = run_cookiecutter(root, f"events={','.join(events)}")
@@ -94,6 +95,7 @@ def test_cookiecutter_takes_all_six_events(root: Path) -> None:
     assert len(events) == 6
 
 
+@pytest.mark.slow
 def test_answers_at_the_prompts_are_taken_literally(root: Path) -> None:
     team = "Team {{ 7*7 }} O'Neil"
     answers = ["desert_warehouse", "1", "order_created", team, "S", "", "", "Reno", "US", "America/Denver", "", ""]
@@ -103,6 +105,7 @@ def test_answers_at_the_prompts_are_taken_literally(root: Path) -> None:
     assert (domain.owners.team, list(domain.contracts)) == (team, ["orders_desert"])
 
 
+@pytest.mark.slow
 def test_jinja_on_the_command_line_is_taken_literally(root: Path) -> None:
     text = '{{ 7*7 }} O\'Neil "é😀" {% raw %} \\n {{ cookiecutter.domain }}'
     done = run_cookiecutter(root, "kind=aggregate", "events=none", f"team={text}", f"steward={text}")
@@ -111,6 +114,7 @@ def test_jinja_on_the_command_line_is_taken_literally(root: Path) -> None:
     assert (owners.team, owners.steward) == (text, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [

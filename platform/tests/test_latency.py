@@ -64,6 +64,7 @@ def test_a_change_that_waits_too_long_makes_it_late(place: Place, monkeypatch: p
     assert (look(place).lag_s, look(place).fresh) == (0, True)
 
 
+@pytest.mark.slow
 def test_it_counts_from_the_first_change_and_not_from_a_compaction(place: Place) -> None:
     seen = place.snapshots(FACT)
     for number in range(2, 10):

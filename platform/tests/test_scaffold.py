@@ -201,6 +201,7 @@ def test_all_problems_are_told_together_with_what_comes_near(root: Path) -> None
         assert part in message, message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_another_currency_is_refused_where_there_is_money_and_the_way_is_shown(root: Path, line: str) -> None:
     make_domain(

@@ -57,6 +57,7 @@ def test_a_version_that_git_has_not_makes_a_conflict_of_each_difference(root: Pa
     assert version(root) == today(root)
 
 
+@pytest.mark.slow
 def test_outside_git_it_is_told_that_no_version_can_be_looked_up(
     root: Path, domain: Path, tmp_path: Path, make_state: Callable[..., State]
 ) -> None:
