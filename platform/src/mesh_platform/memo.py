@@ -45,7 +45,17 @@ class Memo:
         if self._path is None or not self._changed:
             return
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, prefix=".memo-", delete=False) as file:
-                json.dump(self._known, file)
-            os.replace(file.name, self._path)
+            write_whole(self._path, json.dumps(self._known).encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody finds half of it, its folder too. Raises OSError, and leaves nothing then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from mesh_platform.document import read_document
+from mesh_platform.document import Document, read_document
 from mesh_platform.errors import Problem
 
 Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -36,22 +37,34 @@ _Model = TypeVar("_Model", bound=FileModel)
 
 def read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | None, list[Problem]]:
     """What the file at `path` holds, else None and its problems; `root` is what paths are shown against."""
+    found, _, problems = read_with_lines(model, path, root)
+    return found, problems
+
+
+def read_with_lines(
+    model: type[_Model], path: Path, root: Path
+) -> tuple[_Model | None, Document | None, list[Problem]]:
+    """As `read_model`, with the document, which knows the lines; it is None where there is none to read."""
     document = read_document(path, root)
     if isinstance(document, Problem):
-        return None, [Problem(document.path, document.line, document.message, document.fix, rule="domain-files")]
+        return None, None, [replace(document, rule="domain-files")]
     try:
-        return model.model_validate(document.data), []
+        return model.model_validate(document.data), document, []
     except ValidationError as error:
-        return None, [
-            Problem(
-                document.label,
-                document.line(tuple(detail["loc"])),
-                f"{'.'.join(str(part) for part in detail['loc']) or 'the file'}: {detail['msg']}.",
-                f"It has {', '.join(_allowed(model, detail['loc']))}.",
-                rule="domain-files",
-            )
-            for detail in error.errors()
-        ]
+        return (
+            None,
+            document,
+            [
+                Problem(
+                    document.label,
+                    document.line(tuple(detail["loc"])),
+                    f"{'.'.join(str(part) for part in detail['loc']) or 'the file'}: {detail['msg']}.",
+                    f"It has {', '.join(_allowed(model, detail['loc']))}.",
+                    rule="domain-files",
+                )
+                for detail in error.errors()
+            ],
+        )
 
 
 def _allowed(model: type[FileModel], place: Sequence[Any]) -> Sequence[str]:

@@ -224,10 +224,11 @@ def _drift(path: Path, wanted: str, root: Path, sync: str) -> Problem | None:
         "Move what is your own into a file beside it and remove this one. "
         f"{sync}, which writes it anew; or name it under 'detached' in {RECORD}, with the reason."
     )
-    return Problem(label, _first_difference(found, wanted), "is not as the template has it.", fix)
+    return Problem(label, first_difference(found, wanted), "is not as the template has it.", fix)
 
 
-def _first_difference(found: str, wanted: str) -> int:
+def first_difference(found: str, wanted: str) -> int:
+    """The first line in which two texts differ."""
     lines, others = found.splitlines(), wanted.splitlines()
     same = (a == b for a, b in zip(lines, others, strict=False))
     return next((number for number, equal in enumerate(same, start=1) if not equal), min(len(lines), len(others)) + 1)

@@ -7,10 +7,8 @@ is kept in the state folder, and a check looks only at what changed since the la
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh_platform.governance.spread import spread
+from mesh_platform.memo import write_whole
 
 _Found = TypeVar("_Found")
 _SUM = 32
@@ -62,12 +61,9 @@ class Cache:
         """Keep what was asked for. A folder that takes no files is no fault: it is looked for again."""
         if self._path is None or self._used.keys() == self._known.keys():
             return
+        content = pickle.dumps((_version(), self._used), protocol=pickle.HIGHEST_PROTOCOL)
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".cache-", delete=False) as file:
-                content = pickle.dumps((_version(), self._used), protocol=pickle.HIGHEST_PROTOCOL)
-                file.write(_sum(content) + content)
-            os.replace(file.name, self._path)
+            write_whole(self._path, _sum(content) + content)
 
 
 def _sum(content: bytes) -> bytes:

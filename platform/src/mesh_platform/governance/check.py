@@ -13,7 +13,6 @@ from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.domain import domain_folders, offer, read_mesh
 from mesh_platform.errors import MeshError, Problem, UsageError, shown
 from mesh_platform.governance.cache import Cache
-from mesh_platform.governance.consents import read_consents
 from mesh_platform.governance.registry import GlobalRule, all_rules
 from mesh_platform.governance.scope import Scope, contract_source, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
@@ -27,8 +26,10 @@ def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | 
     cache = cache or Cache()
     paths = [path for folder in domain_folders(root) for path in folder.glob(f"*/*{SUFFIX}")]
     look = [(contract_source(p, root), partial(read_contract, p, root, p.parts[-3])) for p in paths]
-    cache.get_all("contract", look)
-    mesh, faults = read_mesh(root, remembering(cache))
+    found = dict(zip(paths, cache.get_all("contract", look), strict=True))
+    one = remembering(cache)
+    # One that has appeared since is read by itself.
+    mesh, faults = read_mesh(root, lambda path, top, domain: found.get(path) or one(path, top, domain))
     return Scope(mesh, tuple(faults), today, base, cache)
 
 
@@ -44,7 +45,7 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     # Whether a waiver is needed shows only where every rule was held.
     held = {*only, *_UNREAD} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
-    faults += read_consents(scope.mesh)[1]
+    faults += scope.consents[1]
     faults += [problem for name, rule in rules.items() if name in held for problem in _problems(rule, scope)]
     about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
@@ -61,10 +62,8 @@ def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
     except Exception as error:
         # The fault of a rule keeps no other from telling what it found.
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where, fix = (
-            shown(Path(place.filename), scope.mesh.root),
-            "Tell those who keep the platform: the rule is wrong.",
-        )
+        where = shown(Path(place.filename), scope.mesh.root)
+        fix = "Tell those who keep the platform: the rule is wrong."
         return [Problem(where, place.lineno or 1, f"the rule failed: {error!r}.", fix, rule=rule.id)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,13 +9,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem
 from mesh_platform.governance.change.version import Version, parse_version
-from mesh_platform.model_file import FileModel, Stated, Word, read_model
+from mesh_platform.governance.entries import read_entries
+from mesh_platform.model_file import FileModel, Stated, Word
 
-FILE = "consents.yaml"
 # After so long without the change that it waits for, a consent is one to nothing.
 _WAITS = timedelta(days=366)
 
@@ -64,28 +62,14 @@ class Given:
 
 def read_consents(mesh: Mesh) -> tuple[list[Given], list[Problem]]:
     """All consents of the mesh, and what is wrong with the files that have them."""
-    found: list[Given] = []
-    problems: list[Problem] = []
-    for domain in mesh.domains.values():
-        path = domain.folder / FILE
-        if not os.path.lexists(path):
-            continue
-        read, faults = read_model(_Consents, path, mesh.root)
-        problems += faults
-        document = read_document(path, mesh.root)
-        if read and isinstance(document, Document):
-            found += [
-                Given(consent, domain, document.label, document.line(("consents", i)))
-                for i, consent in enumerate(read.consents)
-            ]
-    return found, problems
+    return read_entries(mesh, "consents", _Consents, Given)
 
 
 def how_to_give(domain: Domain, product: str, version: Version, today: date) -> str:
     """Where a consent is written and the words to add."""
     entry = f"{{product: {product}, version: {version}, by: <who>, date: {today}, reason: <why you can bear it>}}"
     whom = f"{domain.owners.steward} ({domain.owners.contact})"
-    return f"ask {whom} to add to domains/{domain.name}/{FILE}, under 'consents:', - {entry}"
+    return f"ask {whom} to add to domains/{domain.name}/consents.yaml, under 'consents:', - {entry}"
 
 
 def find_stale(

@@ -11,6 +11,7 @@ from pathlib import Path
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
 from mesh_platform.governance.registry import GlobalRule
+from mesh_platform.scaffold import first_difference
 
 CODEOWNERS = Path(".github") / "CODEOWNERS"
 PAGES = Path("docs") / "rules"
@@ -55,9 +56,7 @@ def differing(root: Path, files: Mapping[Path, str]) -> dict[Path, int]:
     for path, text in files.items():
         there = (root / path).read_text(encoding="utf-8", errors="replace") if (root / path).is_file() else ""
         if there != text:
-            lines = zip(there.splitlines(), text.splitlines(), strict=False)
-            same = next((number for number, (a, b) in enumerate(lines, start=1) if a != b), None)
-            found[path] = same or min(there.count("\n"), text.count("\n")) + 1
+            found[path] = first_difference(there, text)
     return found
 
 

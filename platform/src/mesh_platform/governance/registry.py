@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Literal
 
 from mesh_platform.errors import Problem
@@ -59,7 +62,13 @@ def rule(severity: Severity = "error", waivable: bool = True, mend: Mend | None 
 
 
 def all_rules() -> dict[str, GlobalRule]:
-    """Every rule by its id, in the order of `rules/`."""
-    import mesh_platform.governance.rules  # noqa: F401
-
+    """Every rule by its id, in the order of the modules of `rules/`."""
+    _load()
     return _RULES
+
+
+@cache
+def _load() -> None:
+    package = "mesh_platform.governance.rules"
+    for module in iter_modules(import_module(package).__path__):
+        import_module(f"{package}.{module.name}")

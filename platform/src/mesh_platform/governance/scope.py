@@ -17,7 +17,7 @@ from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.change.assessment import Assessed, assess
 from mesh_platform.governance.change.changes import Changes, read_changes
 from mesh_platform.governance.change.consumers import Consumers
-from mesh_platform.governance.consents import read_consents
+from mesh_platform.governance.consents import Given, read_consents
 from mesh_platform.governance.spread import spread
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model, QueryText, find_models, read_query
@@ -90,7 +90,12 @@ class Scope:
     def assessed(self) -> list[Assessed]:
         """Each change of a contract with what it asks for; raises as `changes` does."""
         faults = self.sql_faults if self.changes.contracts else ()
-        return assess(self.changes, self.consumers, faults, read_consents(self.mesh)[0])
+        return assess(self.changes, self.consumers, faults, self.consents[0])
+
+    @cached_property
+    def consents(self) -> tuple[list[Given], list[Problem]]:
+        """All consents, and what is wrong with the files that have them."""
+        return read_consents(self.mesh)
 
     @cached_property
     def consumers(self) -> Consumers:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _Found = TypeVar("_Found")
 
 # Below so many, starting processes takes longer than they save.
 FEW = 200
 _CHUNK = 50
-_work: Sequence[Callable[[], object]] = ()
+_work: Sequence[Callable[[], Any]] = ()
 
 
 def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]:
@@ -34,7 +34,7 @@ def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]
     try:
         with ProcessPoolExecutor(cores, get_context("fork"), gc.disable) as pool:
             found = pool.map(_one, range(len(work)), chunksize=min(_CHUNK, -(-len(work) // cores)))
-            return [*found]  # type: ignore[list-item]
+            return [*found]
     except BrokenProcessPool:
         # One was killed, for want of memory perhaps: then one after the other.
         return [each() for each in work]
@@ -43,5 +43,5 @@ def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]
         _work = ()
 
 
-def _one(number: int) -> object:
+def _one(number: int) -> Any:
     return _work[number]()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -10,11 +9,11 @@ from pathlib import PurePosixPath
 
 from pydantic import Field
 
-from mesh_platform.document import Document, read_document
 from mesh_platform.domain import Domain, Mesh, offer
 from mesh_platform.errors import Problem, shown
+from mesh_platform.governance.entries import read_entries
 from mesh_platform.governance.registry import GlobalRule
-from mesh_platform.model_file import FileModel, Stated, Word, read_model
+from mesh_platform.model_file import FileModel, Stated, Word
 
 # Whoever needs longer changes the rule.
 LONGEST = timedelta(days=366)
@@ -67,22 +66,7 @@ class Standing:
 
 def read_waivers(mesh: Mesh) -> tuple[list[Standing], list[Problem]]:
     """All waivers of the mesh, and what is wrong with the files that have them."""
-    found: list[Standing] = []
-    problems: list[Problem] = []
-    for domain in mesh.domains.values():
-        path = domain.folder / "waivers.yaml"
-        if not os.path.lexists(path):
-            continue
-        read, faults = read_model(_Waivers, path, mesh.root)
-        problems += faults
-        document = read_document(path, mesh.root)
-        if read and isinstance(document, Document):
-            lines = (document.line(("waivers", i)) for i in range(len(read.waivers)))
-            found += [
-                Standing(waiver, domain, document.label, line)
-                for waiver, line in zip(read.waivers, lines, strict=True)
-            ]
-    return found, problems
+    return read_entries(mesh, "waivers", _Waivers, Standing)
 
 
 def apply_waivers(

@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
 from pathlib import Path
 
 from mesh_platform.contract import Contract
@@ -80,7 +79,7 @@ def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_con
         return Changes()
     paths = {path: found for path in base.differing if (found := _CONTRACT.fullmatch(path))}
     texts = base.texts(paths)
-    now = _Now(mesh)
+    now = {_key(contract, is_interface): (contract, is_interface) for contract, is_interface in _contracts(mesh)}
     changes: dict[tuple[str, str], ContractChange] = {}
     copies: dict[tuple[str, str], Path] = {}
     not_compared: list[str] = []
@@ -98,11 +97,10 @@ def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_con
                 not_compared.append(path)
                 continue
             is_interface = place == "interfaces"
-            new = now.of(old, is_interface)
             key = _key(old, is_interface)
+            new, _ = now.get(key, (None, is_interface))
             changes[key], copies[key] = ContractChange(old, new, is_interface), copy
-        for contract, is_interface in now.contracts():
-            key = _key(contract, is_interface)
+        for key, (contract, is_interface) in now.items():
             if contract.path in base.differing and contract.path not in not_compared and key not in changes:
                 changes[key] = ContractChange(None, contract, is_interface)
         joined = _joined(changes.values())
@@ -148,25 +146,8 @@ def _key(contract: Contract, is_interface: bool) -> tuple[str, str]:
     return f"{contract.domain}.{name}", "interface" if is_interface else "product"
 
 
-@dataclass(frozen=True)
-class _Now:
-    """The contracts as they are, found by what they are of."""
-
-    mesh: Mesh
-    _by_key: dict[tuple[str, str], Contract] = dataclass_field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._by_key.update({_key(contract, kind): contract for contract, kind in self.contracts()})
-
-    def contracts(self) -> Iterator[tuple[Contract, bool]]:
-        for domain in self.mesh.domains.values():
-            groups: tuple[tuple[Mapping[str, Contract], bool], ...] = (
-                (domain.retired, False),
-                (domain.contracts, False),
-                (domain.interfaces, True),
-            )
-            for contracts, is_interface in groups:
-                yield from ((contract, is_interface) for contract in contracts.values())
-
-    def of(self, old: Contract, is_interface: bool) -> Contract | None:
-        return self._by_key.get(_key(old, is_interface))
+def _contracts(mesh: Mesh) -> Iterator[tuple[Contract, bool]]:
+    """Each contract as it is, and whether it is an interface."""
+    for domain in mesh.domains.values():
+        yield from ((contract, False) for contract in (*domain.retired.values(), *domain.contracts.values()))
+        yield from ((contract, True) for contract in domain.interfaces.values())

@@ -10,7 +10,7 @@ from mesh_platform.governance.change.assessment import Assessed
 from mesh_platform.governance.change.base import NoBase
 from mesh_platform.governance.change.difference import Difference
 from mesh_platform.governance.change.version import Version, parse_version
-from mesh_platform.governance.consents import find_stale, how_to_give, read_consents
+from mesh_platform.governance.consents import find_stale, how_to_give
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 
@@ -98,7 +98,7 @@ def consent(scope: Scope) -> Iterable[Problem]:
     `consents.yaml` can be cleared of what has had its day: consents to products that are gone or are read no more, to
     versions that the product has left behind, and to those that did not come within a year.
     """
-    given, _ = read_consents(scope.mesh)
+    given, _ = scope.consents
     if not given:
         return
     published = {each.identifier: each for each in scope.mesh.contracts.values()}

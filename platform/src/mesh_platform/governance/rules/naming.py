@@ -14,6 +14,7 @@ from mesh_platform.contract_reader import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.schedule import WITHIN
 
 # RabbitMQ takes 255 bytes, and `<domain>.<product>.dlq` has both names in it; files and columns bear less.
 _LONGEST = 63
@@ -160,7 +161,7 @@ def name_dag(scope: Scope) -> Iterable[Problem]:
     Ids are one namespace for all domains: of two with one id, Airflow shows whichever it read last.
     """
     for domain in scope.mesh.domains.values():
-        derived = {f"{domain.name}__{kind}" for kind in ("ingest", "build", "maintain", "freshness", "backfill")}
+        derived = {f"{domain.name}__{kind}" for kind in WITHIN}
         for path in scope.files(domain, "dags/*.py"):
             for dag, line in _dag_ids(path):
                 label = scope.path(domain, f"dags/{path.name}")
