@@ -16,7 +16,7 @@ _Entry = TypeVar("_Entry")
 def read_entries(
     mesh: Mesh, name: str, model: type[FileModel], make: Callable[[Any, Domain, str, int], _Entry]
 ) -> tuple[list[_Entry], list[Problem]]:
-    """What `make` gives for each entry of the list `name` in each domain's `<name>.yaml`, and the faults of the files.
+    """What `make` gives for each entry of a list, and the faults of the files: `<name>.yaml` in each domain.
 
     `model` is that of the file. An entry comes with its domain, the file as people read it, and its line.
     """
