@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 # Receive no more at a time, so that the first messages of a long queue are looked at soon.
 _RECEIVE = 2_000
-# `Limits.bytes` is what holds; RabbitMQ needs the longer to begin, the more it may send at once.
-_PREFETCH = 30_000
+# `Limits.bytes` is what holds. AMQP counts these in 16 bits.
+_PREFETCH = 48_000
 _PAUSE = 0.01
 # Seconds. A thread that calls Arrow waits so long, at each call, for one that reads from the broker; by itself 5 ms.
 _SWITCH = 0.001
@@ -116,8 +116,9 @@ class _Lane:
     def full(self) -> bool:
         """Whether nothing more should be received before what waits is handed over."""
         is_long = self.lines >= self.limits.lines or self.size >= self.limits.bytes
-        # The broker sends no more than it may before something is acknowledged.
-        return is_long or len(self.waiting) >= _PREFETCH // 2
+        # The broker sends no more than it may before something is acknowledged: one part waits here, one is at the
+        # writer, and one may be on its way.
+        return is_long or len(self.waiting) >= _PREFETCH // 3
 
     def old(self) -> bool:
         """Whether something has waited for long enough."""

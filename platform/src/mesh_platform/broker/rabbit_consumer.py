@@ -20,9 +20,11 @@ from pika.exceptions import ConsumerCancelled
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
 from mesh_platform.broker.rabbit_connection import Link, open_patiently
+from mesh_platform.broker.rabbit_frames import Arrived
 
 # A tag names the connection and the delivery on its channel; RabbitMQ counts those from 1 up.
 _TAG_BITS = 48
+_OF_CHANNEL = (1 << _TAG_BITS) - 1
 # So many messages say how large the next ones will be.
 _SAMPLE = 64
 
@@ -42,7 +44,7 @@ class RabbitConsumer:
         self._max_bytes = max_bytes
         # RabbitMQ limits what is in flight by number, not by size. So the number follows the size of what comes.
         self._prefetch = self._fitting_prefetch(MAX_MESSAGE_BYTES)
-        self._sizes: list[int] = []
+        self._sampled = self._sampled_bytes = 0
         self._restarting = False
         self._changed = threading.Condition()
         self._generation = 0
@@ -55,7 +57,7 @@ class RabbitConsumer:
         self._asked_for = 0
         self._buffer: deque[Delivery] = deque()
         self._buffered_bytes = 0
-        # Delivery tags that are not settled, in ascending order.
+        # Tags of deliveries that are not settled, in ascending order.
         self._unsettled: dict[int, None] = {}
         self._link = self._open_link()
 
@@ -141,13 +143,10 @@ class RabbitConsumer:
         return deliveries
 
     def _settle(self, deliveries: Sequence[Delivery]) -> list[int]:
-        tags = []
-        for delivery in deliveries:
-            generation, tag = delivery.tag >> _TAG_BITS, delivery.tag & ((1 << _TAG_BITS) - 1)
-            if generation == self._generation and tag in self._unsettled:
-                del self._unsettled[tag]
-                tags.append(tag)
-        return sorted(tags)
+        tags = sorted(delivery.tag for delivery in deliveries if delivery.tag in self._unsettled)
+        for tag in tags:
+            del self._unsettled[tag]
+        return tags
 
     def _open_link(self) -> Link:
         with self._changed:
@@ -175,6 +174,7 @@ class RabbitConsumer:
                     self._channel, self._alive = channel, True
             ready()
 
+        channel.connection.on_messages = partial(self._on_messages, generation, channel)
         channel.add_callback(
             lambda _frame: self._on_answer(generation, channel), [pika.spec.Basic.GetEmpty], one_shot=False
         )
@@ -187,7 +187,7 @@ class RabbitConsumer:
                 self._on_stopped(generation, channel)
                 return
             # A tag of its own: to a quorum queue one that comes again is still the consumer of before.
-            self._consumer = channel.basic_consume(self._queue, partial(self._on_message, generation), callback=then)
+            self._consumer = channel.basic_consume(self._queue, _goes_to_the_connection, callback=then)
 
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 
@@ -201,12 +201,14 @@ class RabbitConsumer:
 
     def _on_answer(self, generation: int, channel: Any, *message: Any) -> None:
         if message:
-            self._on_message(generation, channel, *message)
+            method, properties, body = message
+            arrived = Arrived(method.delivery_tag, method.redelivered, properties.message_id, body)
+            self._on_messages(generation, channel, [arrived])
         with self._changed:
             if generation == self._generation:
                 self._asking = False
                 if message:
-                    self._asked_for = message[0].delivery_tag
+                    self._asked_for = _tag(generation, method.delivery_tag)
                 self._changed.notify_all()
 
     def _on_stopped(self, generation: int, _channel: Any) -> None:
@@ -215,24 +217,27 @@ class RabbitConsumer:
                 self._alive = False
                 self._changed.notify_all()
 
-    def _on_message(self, generation: int, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        tag = method.delivery_tag
+    def _on_messages(self, generation: int, channel: Any, messages: list[Arrived]) -> None:
+        deliveries = [
+            Delivery(body, message_id, _tag(generation, tag), redelivered)
+            for tag, redelivered, message_id, body in messages
+        ]
+        size = sum(len(delivery.body) for delivery in deliveries)
         with self._changed:
             while self._buffered_bytes >= self._max_bytes and generation == self._generation:
                 self._changed.wait()
             if generation == self._generation:
-                self._unsettled[tag] = None
+                self._unsettled.update((delivery.tag, None) for delivery in deliveries)
                 was_empty = not self._buffer
-                self._buffer.append(
-                    Delivery(body, properties.message_id, generation << _TAG_BITS | tag, method.redelivered)
-                )
-                self._buffered_bytes += len(body)
+                self._buffer.extend(deliveries)
+                self._buffered_bytes += size
                 if was_empty:
                     self._changed.notify_all()
-        self._sizes.append(len(body))
-        if len(self._sizes) >= min(self._prefetch, _SAMPLE):
-            fitting = self._fitting_prefetch(sum(self._sizes) / len(self._sizes))
-            self._sizes.clear()
+        self._sampled += len(deliveries)
+        self._sampled_bytes += size
+        if self._sampled >= min(self._prefetch, _SAMPLE):
+            fitting = self._fitting_prefetch(self._sampled_bytes / self._sampled)
+            self._sampled = self._sampled_bytes = 0
             fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
             if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
                 self._prefetch, self._restarting = fitting, True
@@ -253,17 +258,25 @@ class RabbitConsumer:
     @staticmethod
     def _send_acks(channel: Any, together: list[int], singly: list[int]) -> None:
         for tag in together:
-            channel.basic_ack(tag, multiple=True)
+            channel.basic_ack(tag & _OF_CHANNEL, multiple=True)
         for tag in singly:
-            channel.basic_ack(tag)
+            channel.basic_ack(tag & _OF_CHANNEL)
 
     @staticmethod
     def _send_rejects(channel: Any, tags: list[int]) -> None:
         for tag in tags:
-            channel.basic_nack(tag, requeue=False)
+            channel.basic_nack(tag & _OF_CHANNEL, requeue=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _tag(generation: int, tag: int) -> int:
+    return generation << _TAG_BITS | tag
+
+
+def _goes_to_the_connection(*message: Any) -> None:
+    raise AssertionError("The connection takes all messages of the channel.")

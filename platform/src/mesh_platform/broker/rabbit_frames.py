@@ -1,32 +1,64 @@
-"""pika's connection, with its bytes read in large pieces: frames leave, each cut out once.
+"""pika's connection, with its bytes read in large pieces and each looked at once: messages leave, many at a time.
 
-pika itself reads 4 KiB at a time, and copies all that it has at each read and again at each frame: three quarters of
-what a consumer of large messages costs, and a third of one of small ones.
+pika itself reads 4 KiB at a time, copies all that it has at each read and again at each frame, and makes five objects
+of each message: three quarters of what a consumer of large messages costs, and half of one of small ones. What a
+field means is still pika's to say.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pika
-from pika.frame import Body, Header, Method, decode_frame
-from pika.spec import FRAME_END_SIZE, FRAME_HEADER_SIZE, Basic
+from pika.frame import decode_frame
+from pika.spec import (
+    FRAME_BODY,
+    FRAME_END,
+    FRAME_END_SIZE,
+    FRAME_HEADER,
+    FRAME_HEADER_SIZE,
+    FRAME_METHOD,
+    Basic,
+    BasicProperties,
+)
 
 _RECEIVE_BYTES = 256 * 1024
-_size_of = struct.Struct(">L").unpack_from
-_SIZE_AT = 3
 _OVERHEAD = FRAME_HEADER_SIZE + FRAME_END_SIZE
+# A frame: its kind, channel and size, then in a method's frame which one, in a header's the size of the body.
+_head_of = struct.Struct(">BHL").unpack_from
+_method_of = struct.Struct(">L").unpack_from
+_METHOD_SIZE = 4
+_body_size_of = struct.Struct(">Q").unpack_from
+_BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
+
+
+class Arrived(NamedTuple):
+    """One message that the broker delivered."""
+
+    tag: int
+    redelivered: bool
+    message_id: str | None
+    body: bytes
 
 
 class Connection(pika.SelectConnection):  # type: ignore[misc]
-    """A pika.SelectConnection that looks at each byte once."""
+    """A pika.SelectConnection that gives messages to `on_messages`, where that is set, and not to its channel.
+
+    It then hears of all that came at once, in order and before whatever came after. Good for one channel.
+    """
+
+    on_messages: Callable[[list[Arrived]], None] | None = None
+    _frame_buffer: bytes
+    _coming: Basic.Deliver | None = None
+    _properties: BasicProperties | None = None
+    _missing: int
+    _parts: list[bytes]
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _RECEIVE_BYTES
         super()._proto_connection_made(transport)
-
-    _frame_buffer: bytes
 
     def _on_data_available(self, data_in: bytes) -> None:
         data = self._frame_buffer + data_in if self._frame_buffer else data_in
@@ -34,23 +66,49 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
             # A broker of another protocol says so, in what is no frame.
             super()._on_data_available(data_in)
             return
+        arrived: list[Arrived] = []
         start, end = 0, len(data)
         while end - start >= _OVERHEAD and not self.is_closed:
-            stop = start + _OVERHEAD + _size_of(data, start + _SIZE_AT)[0]
+            kind, _channel, size = _head_of(data, start)
+            begin = start + FRAME_HEADER_SIZE
+            stop = begin + size + FRAME_END_SIZE
             if stop > end:
                 break
-            _, frame = decode_frame(data[start:stop])
+            if not (data[stop - 1] == FRAME_END and self._is_of_message(kind, data, begin, stop - 1, arrived)):
+                _, frame = decode_frame(data[start:stop])
+                self._hand_over(arrived)
+                self._process_frame(frame)
             self.bytes_received += stop - start
             start = stop
-            self._dispatch(frame)
+        self._hand_over(arrived)
         self._frame_buffer = data[start:]
 
-    def _dispatch(self, frame: Any) -> None:
-        # A message: nobody but its channel waits for these frames.
-        if isinstance(frame, Body | Header) or (
-            isinstance(frame, Method) and isinstance(frame.method, Basic.Deliver)
-        ):
-            self.frames_received += 1
-            self._deliver_frame_to_channel(frame)
+    def _is_of_message(self, kind: int, data: bytes, begin: int, stop: int, arrived: list[Arrived]) -> bool:
+        """Whether the frame, whose content is `data[begin:stop]`, is part of a message that goes to `on_messages`."""
+        if kind == FRAME_METHOD:
+            if self.on_messages is None or _method_of(data, begin)[0] != Basic.Deliver.INDEX:
+                return False
+            self._coming = Basic.Deliver().decode(data, begin + _METHOD_SIZE)
+            self._properties, self._parts = None, []
+            return True
+        if self._coming is None:
+            return False
+        if kind == FRAME_HEADER:
+            self._properties = BasicProperties().decode(data, begin + _PROPERTIES_AT)
+            (self._missing,) = _body_size_of(data, begin + _BODY_SIZE_AT)
+        elif kind == FRAME_BODY and self._properties is not None:
+            self._parts.append(data[begin:stop])
+            self._missing -= stop - begin
         else:
-            self._process_frame(frame)
+            return False
+        if self._missing <= 0:
+            coming, self._coming = self._coming, None
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            arrived.append(Arrived(coming.delivery_tag, coming.redelivered, self._properties.message_id, body))
+        return True
+
+    def _hand_over(self, arrived: list[Arrived]) -> None:
+        if arrived:
+            assert self.on_messages is not None
+            self.on_messages(arrived[:])
+            arrived.clear()
