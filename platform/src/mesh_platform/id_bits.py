@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 _LENGTH = 36
-_DASHES = [8, 13, 18, 23]
-_DIGITS = [place for place in range(_LENGTH) if place not in _DASHES]
-# What each byte is worth as a digit; 255 is none.
-_WORTH = np.full(256, 255, np.uint8)
-_WORTH[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
-_NO_DIGITS = np.uint64(0xF0F0F0F0F0F0F0F0)
-_FOUR_DASHES = np.uint32(0x2D2D2D2D)
+_DASHES = (8, 13, 18, 23)
+_DASH = np.uint8(0x2D)
+# Eight letters are one word; these have in each byte what their name says.
+_ONES = np.uint64(0x0101010101010101)
+_LOW = np.uint64(0x0F) * _ONES
+_HIGH = np.uint64(0xF0) * _ONES
+_ZERO_LETTERS = np.uint64(ord("0")) * _ONES
+# From "9" to "a" there are more letters than from 9 to 10.
+_GAP = np.uint64(ord("a") - ord("9") - 1)
+# Every second byte, and every second pair.
+_BYTES = np.uint64(0x00FF00FF00FF00FF)
+_PAIRS = np.uint64(0x0000FFFF0000FFFF)
+_FOURS = np.uint64(0x00000000FFFFFFFF)
 # So many at a time stay in the processor's cache.
 _AT_ONCE = 4096
 
@@ -33,18 +39,56 @@ def parse_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64], ND
     of_length = pc.fill_null(pc.equal(pc.binary_length(ids), _LENGTH), False)
     if not pc.all(of_length).as_py():
         ids = pc.if_else(of_length, ids, pa.scalar("-" * _LENGTH, ids.type))
-    letters = np.frombuffer(_letters(ids), np.uint8).reshape(-1, _LENGTH)
+    letters = _letters(ids)
     for start in range(0, count, _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        digits = _WORTH.take(letters[rows].take(_DIGITS, axis=1))
-        eights = digits.view(np.uint64)
-        none_wrong = (eights[:, 0] | eights[:, 1] | eights[:, 2] | eights[:, 3]) & _NO_DIGITS == 0
-        well_formed[rows] = none_wrong & (letters[rows].take(_DASHES, axis=1).view(np.uint32)[:, 0] == _FOUR_DASHES)
-        # Two digits to a byte: the first of a pair is the lower byte of a word of 16 bits.
-        pairs = digits.view("<u2")
-        words = (pairs << 4 | pairs >> 8).astype(np.uint8).view(">u8")
-        upper[rows], lower[rows] = words[:, 0], words[:, 1]
+        rows = slice(start, min(start + _AT_ONCE, count))
+        words = _words(letters, rows)
+        digits, wrong = _digits(words)
+        well_formed[rows] = (wrong[0] | wrong[1] | wrong[2] | wrong[3]) == 0
+        for dash in _DASHES:
+            well_formed[rows] &= _at(letters, rows, dash, np.uint8) == _DASH
+        numbers = _join(digits)
+        upper[rows] = numbers[0] << 32 | numbers[1]
+        lower[rows] = numbers[2] << 32 | numbers[3]
     return upper, lower, well_formed
+
+
+def _words(letters: memoryview, rows: slice) -> NDArray[Any]:
+    """The 32 digits of each id as letters, eight to a word, `[4, rows]`: the first digit is the lowest byte."""
+    words = np.empty((4, rows.stop - rows.start), "<u8")
+    halves = words.view("<u4").reshape(*words.shape, 2)
+    words[0] = _at(letters, rows, 0, "<u8")
+    for word, half, place in ((1, 0, 9), (1, 1, 14), (2, 0, 19), (2, 1, 24)):
+        halves[word, :, half] = _at(letters, rows, place, "<u4")
+    words[3] = _at(letters, rows, 28, "<u8")
+    return words
+
+
+def _at(letters: memoryview, rows: slice, place: int, dtype: DTypeLike) -> NDArray[Any]:
+    """What stands at that place of each id."""
+    shape = (rows.stop - rows.start,)
+    return np.ndarray(shape, dtype, letters, rows.start * _LENGTH + place, (_LENGTH,))
+
+
+def _digits(letters: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What each letter is worth as a hexadecimal digit, a byte each; and a byte that is not 0 where it is none."""
+    # Bit 6 tells letters from figures, and "a" ends in 1.
+    worth = (letters >> 6 & _ONES) * 9
+    worth += letters & _LOW
+    # What that digit is written as must be what stood there.
+    written = (worth + 6 * _ONES >> 4 & _ONES) * _GAP
+    written += worth
+    written += _ZERO_LETTERS
+    written ^= letters
+    written |= worth & _HIGH
+    return worth, written
+
+
+def _join(digits: NDArray[Any]) -> NDArray[Any]:
+    """The number of eight digits, the first of which is in the lowest byte."""
+    pairs = (digits << 4 | digits >> 8) & _BYTES
+    fours = (pairs << 8 | pairs >> 16) & _PAIRS
+    return (fours << 16 | fours >> 32) & _FOURS
 
 
 def _letters(ids: pa.Array) -> memoryview:

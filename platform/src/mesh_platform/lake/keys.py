@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _Mask = npt.NDArray[np.bool_]
+# Files that are read at once: Arrow does not hold the interpreter's lock. Each may be large.
+_AT_ONCE = 2
+_READERS = ThreadPoolExecutor(_AT_ONCE, "keys")
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,30 @@ class KnownKeys:
         """The keys of the files that may have rows of `where`, and of some others that are known anyway."""
         snapshot = table.current_snapshot()
         manifests = snapshot.manifests(table.io) if snapshot else []
+        paths: Iterable[str]
         if any(manifest.content != ManifestContent.DATA for manifest in manifests):
-            for task in table.scan(row_filter=where).plan_files():
+            tasks = list(table.scan(row_filter=where).plan_files())
+            paths = [task.file.file_path for task in tasks if not task.delete_files]
+            for task in tasks:
                 if task.delete_files:
                     # Which rows are left is no matter of the data file alone.
                     yield to_keys(read_files(table, [task], [column])[column]).sort()
-                else:
-                    yield self._read(table, task.file.file_path, column)
-            return
+        else:
+            paths = self._files(table, manifests, where)
+        known: list[str] = []
+        unknown: list[str] = []
+        for path in paths:
+            (known if path in self._of_file else unknown).append(path)
+        for path in known:
+            self._of_file.move_to_end(path)
+            yield self._of_file[path]
+        for start in range(0, len(unknown), _AT_ONCE):
+            paths = unknown[start : start + _AT_ONCE]
+            for path, keys in zip(paths, _READERS.map(partial(_read, table, column), paths), strict=True):
+                self._keep(path, keys)
+                yield keys
+
+    def _files(self, table: Table, manifests: Iterable[ManifestFile], where: BooleanExpression) -> Iterator[str]:
         planner = ManifestGroupPlanner(table.metadata, table.io, where)
         may_list = cache(planner._build_manifest_evaluator)
         may_hold = _by_partition_once(planner)
@@ -124,7 +144,7 @@ class KnownKeys:
             if may_list(manifest.partition_spec_id)(manifest):
                 for file in self._list(table, manifest):
                     if file.file_path in self._of_file or may_hold(manifest.partition_spec_id, file):
-                        yield self._read(table, file.file_path, column)
+                        yield file.file_path
 
     def _list(self, table: Table, manifest: ManifestFile) -> list[DataFile]:
         path = manifest.manifest_path
@@ -135,22 +155,19 @@ class KnownKeys:
         self._listed.move_to_end(path)
         return self._listed[path]
 
-    def _read(self, table: Table, path: str, column: str) -> Keys:
-        if path in self._of_file:
-            self._of_file.move_to_end(path)
-            return self._of_file[path]
-        with table.io.new_input(path).open() as file:
-            values = pq.read_table(file, columns=[column])[column]
-        keys = to_keys(values).sort()
-        self._keep(path, keys)
-        return keys
-
     def _keep(self, path: str, keys: Keys) -> None:
         self._of_file[path] = keys
         self._bytes += _size(keys)
         while self._bytes > self._max_bytes:
             _, dropped = self._of_file.popitem(last=False)
             self._bytes -= _size(dropped)
+
+
+def _read(table: Table, column: str, path: str) -> Keys:
+    with table.io.new_input(path).open() as file:
+        # Of one column; threads, and pyarrow's layers for folders of files, would only cost.
+        values = pq.ParquetFile(file).read(columns=[column], use_threads=False)[column]
+    return to_keys(values).sort()
 
 
 def to_keys(values: pa.ChunkedArray) -> Keys:
