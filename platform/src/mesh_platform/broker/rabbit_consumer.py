@@ -27,6 +27,8 @@ _TAG_BITS = 48
 _OF_CHANNEL = (1 << _TAG_BITS) - 1
 # So many messages say how large the next ones will be.
 _SAMPLE = 64
+# RabbitMQ sends nothing before it has read all that it may send. So it may send more from one step to the next.
+_GROWTH = 4
 
 
 class RabbitConsumer:
@@ -34,7 +36,7 @@ class RabbitConsumer:
 
     RECONNECT_SECONDS = 30.0
     # So many buffers may be delivered and not acknowledged: one here, the others at whoever received them.
-    BUFFERS = 4
+    BUFFERS = 3
 
     def __init__(self, parameters: pika.URLParameters, queue: str, prefetch: int, max_bytes: int) -> None:
         """Connect and start to fill the buffer. Raises MeshError for an unknown queue, and Unavailable."""
@@ -236,7 +238,7 @@ class RabbitConsumer:
         self._sampled += len(deliveries)
         self._sampled_bytes += size
         if self._sampled >= min(self._prefetch, _SAMPLE):
-            fitting = self._fitting_prefetch(self._sampled_bytes / self._sampled)
+            fitting = min(self._fitting_prefetch(self._sampled_bytes / self._sampled), _GROWTH * self._prefetch)
             self._sampled = self._sampled_bytes = 0
             fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
             if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
