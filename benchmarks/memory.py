@@ -39,6 +39,11 @@ def measure(bench: Bench) -> None:
             _publish(there, contract, messages)
             peak = _peak(there.start(["ingest", contract.identifier, "--until-empty"]))
             bench.add(f"memory of ingest: {name}", peak, "MB", at_most=MOST)
+        # Onto what the first left: whoever begins has to read which ids are there.
+        there = Place(folder / "batches", url)
+        _publish(there, contract, _batches(contract, bench.size(1_000_000, 5_000), seed=1))
+        peak = _peak(there.start(["ingest", contract.identifier, "--until-empty"]))
+        bench.add("memory of ingest: batches, onto a full table", peak, "MB", at_most=MOST)
         there = Place(folder / "many", url)
         contracts = there.mesh.ingested()[:QUEUES]
         for number, each in enumerate(contracts):

@@ -34,7 +34,7 @@ def sent() -> bytes:
     return b"".join(frame.marshal() for frame in frames)
 
 
-def read(kind: type[Any], pieces: list[bytes]) -> tuple[list[Any], int, bytes]:
+def read(kind: type[Any], pieces: list[bytes], of_channel: bool = False) -> tuple[list[Any], int, bytes]:
     """What a connection of `kind` makes of the pieces: messages and frames; how many bytes it counted; the rest."""
     # One that was never made connects to nothing.
     connection = object.__new__(kind)
@@ -50,7 +50,7 @@ def read(kind: type[Any], pieces: list[bytes]) -> tuple[list[Any], int, bytes]:
         elif whole := assembler.process(frame):
             (method, header, body) = whole
             way, name = method.method, header.properties.message_id
-            assert isinstance(way, Basic.GetOk) or kind is not Connection
+            assert isinstance(way, Basic.GetOk) or kind is not Connection or of_channel
             seen.append(Arrived(way.delivery_tag, way.redelivered, name, body))
 
     def on_other(frame: Any) -> bool:
@@ -60,7 +60,7 @@ def read(kind: type[Any], pieces: list[bytes]) -> tuple[list[Any], int, bytes]:
 
     connection._deliver_frame_to_channel = to_channel
     connection._process_callbacks = on_other
-    connection.on_messages = seen.extend
+    connection.on_messages = None if of_channel else seen.extend
     for piece in pieces:
         connection._on_data_available(piece)
     return seen, connection.bytes_received, connection._frame_buffer
@@ -72,6 +72,16 @@ def test_any_cut_gives_the_messages_that_pika_reads(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(places) if end > start]
     assert read(Connection, pieces) == read(pika.SelectConnection, [data])
+
+
+def test_where_nobody_takes_messages_they_are_the_channels() -> None:
+    assert read(Connection, [sent()], of_channel=True) == read(pika.SelectConnection, [sent()])
+
+
+def test_a_body_beyond_its_size_is_an_error() -> None:
+    deliver, _, header, _ = message(1, b"abc", Basic.Deliver("tag", 1, False, "", "queue"))
+    with pytest.raises(pika.exceptions.BodyTooLongError):
+        read(Connection, [deliver.marshal() + header.marshal() + Body(1, b"abcd").marshal()])
 
 
 def test_what_came_at_once_is_told_at_once() -> None:

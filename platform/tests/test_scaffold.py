@@ -121,14 +121,13 @@ def test_what_people_are_called_comes_out_as_it_was_given(root: Path, text: str)
         kind="source-aligned",
         team=text,
         steward=text,
-        contact=text,
         on_call=text,
         city=text,
     )
     domain = load_mesh(root).domains["central_warehouse"]
     assert domain.site is not None
     owners = domain.owners
-    assert {owners.team, owners.steward, owners.contact, owners.on_call, domain.site.city} == {text}
+    assert {owners.team, owners.steward, owners.on_call, domain.site.city} == {text}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +170,12 @@ def test_a_domain_that_stands_is_refused(root: Path) -> None:
 def test_a_warehouse_id_that_stands_is_refused(root: Path) -> None:
     message = refusal(root, "north", events="none")
     assert "'WH-NORTH' is that of north" in message
+
+
+def test_owners_who_reach_nobody_are_refused(root: Path) -> None:
+    message = refusal(root, "central_warehouse", team="TBD", steward="none", contact="Central Ops")
+    for part in ("team is 'TBD'", "steward is 'none'", "contact is 'Central Ops'. Give one e-mail address"):
+        assert part in message, message
 
 
 def test_all_problems_are_told_together_with_what_comes_near(root: Path) -> None:

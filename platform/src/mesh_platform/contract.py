@@ -54,7 +54,7 @@ class Shape:
 
     `partition` is a list of (transform, column); an event's `time` names its column of the event time. Where a table
     keeps history, `history` names the columns from when and until before when a row is true. `rules` are what a
-    table's rows are held to beyond the promises of its fields.
+    table's rows are held to beyond the promises of its fields. One `by_flush` is written a little at a time.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Shape:
     line: int
     history: tuple[str, str] | None = None
     rules: tuple[Rule, ...] = ()
+    by_flush: bool = False
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:

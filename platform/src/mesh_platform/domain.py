@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import glob
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import date
@@ -58,6 +59,22 @@ class Owners(FileModel):
     steward: Word
     contact: Word
     on_call: Word
+
+
+# What CODEOWNERS takes for an owner, beside @names.
+_MAIL = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
+_PLACEHOLDER = re.compile(
+    r"(?i)^\W*(unknown|nobody|n/?a|none|someone|somebody|x+|<.*>)?\W*$|\b(todo|tbd|fixme|changeme)\b"
+)
+
+
+def find_unreachable(owners: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Of values for the fields of `Owners`, those that reach nobody: the field, what is wrong, and how to mend it."""
+    for key, value in owners.items():
+        if _PLACEHOLDER.search(value):
+            yield key, f"{key} is '{value}'.", "Say who it is; a placeholder answers nobody."
+        elif key == "contact" and not _MAIL.fullmatch(value):
+            yield key, f"contact is '{value}'.", "Give one e-mail address, such as north-ops@acme.example."
 
 
 class _DomainFile(FileModel):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh_platform import faults
-from mesh_platform.domain import Mesh, domain_folders, load_mesh
+from mesh_platform.domain import Mesh, Owners, domain_folders, find_unreachable, load_mesh
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
 from mesh_platform.template_version import RECORD, Templates, changed_record, conflict_line, read_record, short
 from mesh_platform.workplace import open_workplace
@@ -35,6 +35,9 @@ def check_answers(root: Path, answers: Mapping[str, str]) -> None:
     """Raise UsageError with every problem of the answers for a new domain, if they have any."""
     with Templates(root) as templates:
         problems: list[str] = templates.today.module.find_problems(answers)
+    # What is left empty the template fills, or has told.
+    owners = {key: answers[key] for key in Owners.model_fields if answers[key].strip()}
+    problems += [f"{message} {fix}" for _, message, fix in find_unreachable(owners)]
     # A bad name is not looked up as a path.
     if not problems and (target := root / "domains" / answers["domain"]).exists():
         problems.append(f"{shown(target, root)} exists already. Choose another name, or use 'mesh new product'.")

@@ -35,7 +35,7 @@ class RabbitConsumer:
     """Receives from one queue. One thread may receive while another acknowledges."""
 
     RECONNECT_SECONDS = 30.0
-    # So many buffers may be delivered and not acknowledged: one here, the others at whoever received them.
+    # About so many buffers may be delivered and not acknowledged: one here, the others at whoever received them.
     BUFFERS = 3
 
     def __init__(self, parameters: pika.URLParameters, queue: str, prefetch: int, max_bytes: int) -> None:
@@ -145,7 +145,7 @@ class RabbitConsumer:
         return deliveries
 
     def _settle(self, deliveries: Sequence[Delivery]) -> list[int]:
-        tags = sorted(delivery.tag for delivery in deliveries if delivery.tag in self._unsettled)
+        tags = sorted({delivery.tag for delivery in deliveries} & self._unsettled.keys())
         for tag in tags:
             del self._unsettled[tag]
         return tags
@@ -197,6 +197,8 @@ class RabbitConsumer:
         channel.add_callback(lambda _frame: then(generation, channel), [pika.spec.Basic.CancelOk])
         # pika's basic_cancel rejects what is still on its way; each rejection spends one of a message's deliveries.
         channel._send_method(pika.spec.Basic.Cancel(consumer_tag=self._consumer))
+        # Closing the channel would cancel all that pika still knows of, one after the other.
+        channel._cleanup_consumer_ref(self._consumer)
 
     def _ask(self, generation: int, channel: Any) -> None:
         channel.basic_get(self._queue, partial(self._on_answer, generation))
@@ -228,27 +230,37 @@ class RabbitConsumer:
         with self._changed:
             while self._buffered_bytes >= self._max_bytes and generation == self._generation:
                 self._changed.wait()
-            if generation == self._generation:
-                self._unsettled.update((delivery.tag, None) for delivery in deliveries)
-                was_empty = not self._buffer
-                self._buffer.extend(deliveries)
-                self._buffered_bytes += size
-                if was_empty:
-                    self._changed.notify_all()
-        self._sampled += len(deliveries)
-        self._sampled_bytes += size
-        if self._sampled >= min(self._prefetch, _SAMPLE):
-            fitting = min(self._fitting_prefetch(self._sampled_bytes / self._sampled), _GROWTH * self._prefetch)
-            self._sampled = self._sampled_bytes = 0
-            fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
-            if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
-                self._prefetch, self._restarting = fitting, True
-                # A consumer keeps the prefetch that it began with; what it holds stays delivered to the channel.
-                self._cancel(generation, channel, self._begin_again)
+            if generation != self._generation:
+                return
+            self._unsettled.update((delivery.tag, None) for delivery in deliveries)
+            was_empty = not self._buffer
+            self._buffer.extend(deliveries)
+            self._buffered_bytes += size
+            if was_empty:
+                self._changed.notify_all()
+            self._sampled += len(deliveries)
+            self._sampled_bytes += size
+            self._follow_sizes(generation, channel)
+
+    def _follow_sizes(self, generation: int, channel: Any) -> None:
+        if self._sampled < min(self._prefetch, _SAMPLE):
+            return
+        fitting = min(self._fitting_prefetch(self._sampled_bytes / self._sampled), _GROWTH * self._prefetch)
+        self._sampled = self._sampled_bytes = 0
+        fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
+        if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
+            self._prefetch, self._restarting = fitting, True
+            # A consumer keeps the prefetch that it began with; what it holds stays delivered to the channel.
+            self._cancel(generation, channel, self._begin_again)
 
     def _begin_again(self, generation: int, channel: Any) -> None:
+        if self._stopping:
+            self._on_stopped(generation, channel)
+            return
+        self._consume(generation, channel, self._on_begun)
+
+    def _on_begun(self, _frame: Any) -> None:
         self._restarting = False
-        self._consume(generation, channel, lambda _frame: None)
 
     def _on_lost(self, generation: int, _error: BaseException) -> None:
         with self._changed:

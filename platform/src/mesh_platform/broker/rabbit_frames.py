@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pika
+from pika.exceptions import BodyTooLongError
 from pika.frame import decode_frame
 from pika.spec import (
     FRAME_BODY,
@@ -51,9 +52,10 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
 
     on_messages: Callable[[list[Arrived]], None] | None = None
     _frame_buffer: bytes
+    _arrived: list[Arrived]
     _coming: Basic.Deliver | None = None
     _properties: BasicProperties | None = None
-    _missing: int
+    _body_size: int
     _parts: list[bytes]
 
     def _proto_connection_made(self, transport: Any) -> None:
@@ -66,7 +68,7 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
             # A broker of another protocol says so, in what is no frame.
             super()._on_data_available(data_in)
             return
-        arrived: list[Arrived] = []
+        self._arrived = []
         start, end = 0, len(data)
         while end - start >= _OVERHEAD and not self.is_closed:
             kind, _channel, size = _head_of(data, start)
@@ -74,16 +76,16 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
             stop = begin + size + FRAME_END_SIZE
             if stop > end:
                 break
-            if not (data[stop - 1] == FRAME_END and self._is_of_message(kind, data, begin, stop - 1, arrived)):
+            if data[stop - 1] != FRAME_END or not self._is_of_message(kind, data, begin, stop - 1):
                 _, frame = decode_frame(data[start:stop])
-                self._hand_over(arrived)
+                self._hand_over()
                 self._process_frame(frame)
             self.bytes_received += stop - start
             start = stop
-        self._hand_over(arrived)
+        self._hand_over()
         self._frame_buffer = data[start:]
 
-    def _is_of_message(self, kind: int, data: bytes, begin: int, stop: int, arrived: list[Arrived]) -> bool:
+    def _is_of_message(self, kind: int, data: bytes, begin: int, stop: int) -> bool:
         """Whether the frame, whose content is `data[begin:stop]`, is part of a message that goes to `on_messages`."""
         if kind == FRAME_METHOD:
             if self.on_messages is None or _method_of(data, begin)[0] != Basic.Deliver.INDEX:
@@ -95,20 +97,22 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
             return False
         if kind == FRAME_HEADER:
             self._properties = BasicProperties().decode(data, begin + _PROPERTIES_AT)
-            (self._missing,) = _body_size_of(data, begin + _BODY_SIZE_AT)
+            (self._body_size,) = _body_size_of(data, begin + _BODY_SIZE_AT)
         elif kind == FRAME_BODY and self._properties is not None:
             self._parts.append(data[begin:stop])
-            self._missing -= stop - begin
         else:
             return False
-        if self._missing <= 0:
+        received = sum(map(len, self._parts))
+        if received > self._body_size:
+            raise BodyTooLongError(received, self._body_size)
+        if received == self._body_size:
             coming, self._coming = self._coming, None
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            arrived.append(Arrived(coming.delivery_tag, coming.redelivered, self._properties.message_id, body))
+            arrived = Arrived(coming.delivery_tag, coming.redelivered, self._properties.message_id, body)
+            self._arrived.append(arrived)
         return True
 
-    def _hand_over(self, arrived: list[Arrived]) -> None:
-        if arrived:
-            assert self.on_messages is not None
-            self.on_messages(arrived[:])
-            arrived.clear()
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if arrived and self.on_messages:
+            self.on_messages(arrived)

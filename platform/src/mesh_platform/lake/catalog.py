@@ -41,9 +41,10 @@ PROPERTIES = {
     # removes them when no reader can.
     "write.metadata.delete-after-commit.enabled": "false",
     "write.metadata.previous-versions-max": "20",
-    # By itself 2 MiB, which ids fill at each flush before they are written without one: a third of writing's cost.
-    "write.parquet.dict-size-bytes": str(128 * 1024),
 }
+# By itself 2 MiB, which ids fill at each flush before they are written without one: a third of what writing costs. Large
+# files are read the quicker for it.
+_BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 
@@ -115,6 +116,7 @@ def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
 
 def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
     schema = iceberg_schema(shape)
+    properties = PROPERTIES | (_BY_FLUSH if shape.by_flush else {})
     namespace = identifier.split(".")[0]
     with _reachable(f"{identifier}: the lake takes no new table. {_MEND}"):
         try:
@@ -125,7 +127,7 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
                 raise
         try:
             return catalog.create_table(
-                identifier, schema, partition_spec=_partition_spec(shape, schema), properties=PROPERTIES
+                identifier, schema, partition_spec=_partition_spec(shape, schema), properties=properties
             )
         except TableAlreadyExistsError:
             return catalog.load_table(identifier)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _Mask = npt.NDArray[np.bool_]
 # Files that are read at once: Arrow does not hold the interpreter's lock. Each may be large.
 _AT_ONCE = 2
+_ROWS_AT_ONCE = 128 * 1024
 _READERS = ThreadPoolExecutor(_AT_ONCE, "keys")
 
 
@@ -131,8 +132,8 @@ class KnownKeys:
             self._of_file.move_to_end(path)
             yield self._of_file[path]
         for start in range(0, len(unknown), _AT_ONCE):
-            paths = unknown[start : start + _AT_ONCE]
-            for path, keys in zip(paths, _READERS.map(partial(_read, table, column), paths), strict=True):
+            some = unknown[start : start + _AT_ONCE]
+            for path, keys in zip(some, _READERS.map(partial(_read, table, column), some), strict=True):
                 self._keep(path, keys)
                 yield keys
 
@@ -165,12 +166,13 @@ class KnownKeys:
 
 def _read(table: Table, column: str, path: str) -> Keys:
     with table.io.new_input(path).open() as file:
-        # Of one column; threads, and pyarrow's layers for folders of files, would only cost.
-        values = pq.ParquetFile(file).read(columns=[column], use_threads=False)[column]
-    return to_keys(values).sort()
+        # A part at a time: as text, keys are large.
+        parts = pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
+        keys = [to_keys(part[column]) for part in parts] or [to_keys(pa.array([], pa.string()))]
+    return Keys(np.concatenate([part.high for part in keys]), np.concatenate([part.low for part in keys])).sort()
 
 
-def to_keys(values: pa.ChunkedArray) -> Keys:
+def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
     """Strings as keys: a UUID is its own 128 bits, of anything else it is the BLAKE2b digest."""
     high, low, well_formed = parse_ids(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
     others = np.flatnonzero(~well_formed)

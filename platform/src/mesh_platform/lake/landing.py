@@ -34,13 +34,20 @@ def landing_shape(contract: Contract) -> Shape:
         partition=event.partition or (("day", "event_time"),),
         time="event_time",
         line=event.line,
+        by_flush=True,
     )
 
 
 def rejected_shape(contract: Contract) -> Shape:
     """The quarantine: one row for each thing refused, by a key that a second delivery of it has again."""
     return Shape(
-        f"{contract.table.name}__rejected", "What was sent and is not valid.", _REJECTED, (), "rejected_at", 1
+        f"{contract.table.name}__rejected",
+        "What was sent and is not valid.",
+        _REJECTED,
+        partition=(),
+        time="rejected_at",
+        line=1,
+        by_flush=True,
     )
 
 
