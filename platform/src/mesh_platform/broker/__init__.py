@@ -112,7 +112,7 @@ class Broker(Protocol):
     def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> Consumer:
         """A consumer with at most `prefetch` unacknowledged deliveries at a time, half as many more while it begins.
 
-        About `max_bytes` of bodies, and what comes at once beyond, is the most that it holds before they are received.
+        About `max_bytes` of bodies, and what comes at once beyond, is all that it holds until they are received.
         """
         ...
 

@@ -42,8 +42,8 @@ PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "false",
     "write.metadata.previous-versions-max": "20",
 }
-# By itself 2 MiB, which ids fill at each flush before they are written without one: a third of what writing costs. Large
-# files are read the quicker for it.
+# By itself 2 MiB, which ids fill at each flush before they are written without one: a third of what writing costs.
+# Large files are read the quicker for it.
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
