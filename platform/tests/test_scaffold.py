@@ -121,6 +121,7 @@ def test_what_people_are_called_comes_out_as_it_was_given(root: Path, text: str)
         kind="source-aligned",
         team=text,
         steward=text,
+        contact="&{{7*7}}#%@acme.example",
         on_call=text,
         city=text,
     )
@@ -128,6 +129,7 @@ def test_what_people_are_called_comes_out_as_it_was_given(root: Path, text: str)
     assert domain.site is not None
     owners = domain.owners
     assert {owners.team, owners.steward, owners.on_call, domain.site.city} == {text}
+    assert owners.contact == "&{{7*7}}#%@acme.example"
 
 
 @pytest.mark.parametrize(
