@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import Unavailable, UsageError
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.settings import Settings
 from sqlalchemy import text
@@ -44,12 +44,24 @@ def test_the_type_is_read_from_the_uri_too(settings: Settings, stalled: str, mon
         open_catalog(settings)
 
 
-@pytest.mark.parametrize("properties", [{"type": "rest"}, {"type": "bird", "uri": "http://127.0.0.1"}, {"uri": "x"}])
-def test_a_catalog_that_cannot_be_told_is_unavailable(
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"type": "rest"},
+        {"type": "rest", "uri": "127.0.0.1:8181"},
+        {"type": "bird", "uri": "http://127.0.0.1"},
+        {"type": "sql", "uri": "nobody://x"},
+        {"uri": "x"},
+        {"type": "rest", "uri": "http://127.0.0.1", "rest__request_timeout": "soon"},
+    ],
+)
+def test_settings_that_name_no_catalog_are_wrong_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, properties: dict[str, str]
 ) -> None:
     configure(monkeypatch, **properties)
-    with pytest.raises(Unavailable, match=r"unset PYICEBERG_CATALOG__MESH__\*.*(URI missing|bird|infer)"):
+    with pytest.raises(
+        UsageError, match=r"^PYICEBERG_CATALOG__MESH__\*: .*(URI missing|bird|infer|nobody|adapters|soon).*unset"
+    ):
         open_catalog(settings)
 
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from mesh_platform.errors import ConflictError
 from mesh_platform.lake import expiry
+from mesh_platform.lake.commit import first_to_commit
 from mesh_platform.lake.expiry import choose_expired, expire, expired_before, state_at
 from mesh_platform.lake.history import read_history
 from pyiceberg.catalog import Catalog
@@ -185,3 +187,29 @@ def test_another_tool_that_expires_is_understood(lake: Catalog, clock: Clock) ->
     assert "the oldest state kept is of" in state_at(load(), made[0][0])[1]
     assert expired_before(load()) == made[1][0]
     assert state_at(load(), made[2][0]) == (made[2][1], "")
+
+
+def test_a_snapshot_that_somebody_else_took_out_first_is_a_conflict_and_no_fault(
+    lake: Catalog, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "NEWEST", 1)
+    load = make_table(lake)
+    for step in range(4):
+        put(load(), step, 1)
+        clock.now += timedelta(minutes=10)
+    clock.now += 2 * WEEK
+    others = [lambda: expire(load, WEEK, list, clock.now)]
+
+    def needed() -> list[int]:
+        # Between the look at the table and the commit.
+        if others:
+            assert others.pop()()[0]
+        return []
+
+    assert expire(load, WEEK, needed, clock.now) == (0, "")
+    stale = load()
+    put(load(), 9, 1)
+    with pytest.raises(ConflictError, match="somebody else committed first"), first_to_commit(stale):
+        raise ValueError("Snapshot with snapshot id 1 does not exist")
+    with pytest.raises(ValueError, match="of ours"), first_to_commit(load()):
+        raise ValueError("of ours")

@@ -10,7 +10,7 @@ from mesh_platform import faults
 from mesh_platform.build_job import Built
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
-from mesh_platform.lake.catalog_connection import answering
+from mesh_platform.lake.outage import answering
 from mesh_platform.lake.releases import Release, make_release
 from mesh_platform.sql_model import build_order, read_models, upstream
 from mesh_platform.table_build import Builder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 5
 
 
-@answering("the lake fails. Mend the catalog or the storage, then build again; what was built stays.")
+@answering("", "the lake fails", "Mend the catalog or the storage, then build again; what was built stays.")
 def build(
     mesh: Mesh,
     catalog: Catalog,
@@ -74,7 +74,7 @@ def build(
     return done
 
 
-@answering("the lake fails. Mend the catalog or the storage, then look again.")
+@answering("", "the lake fails", "Mend the catalog or the storage, then look again.")
 def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[str]:
     """Those of `tables` that a build would change, or may: by their own inputs, or because they read one of those.
 
@@ -91,7 +91,7 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     return stale
 
 
-@answering("the lake fails. Mend the catalog or the storage; the next build makes the release.")
+@answering("", "the lake fails", "Mend the catalog or the storage; the next build makes the release.")
 def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
     """Make a release of all tables as they stand, where each is up to date with what it is built from.
 

@@ -28,7 +28,7 @@ class ConflictError(MeshError):
 
 
 class Unavailable(MeshError):
-    """A service does not answer. Nothing is lost; try again later."""
+    """A service, disk or network fails or refuses. Mend that, then try again."""
 
     exit_code = 3
 

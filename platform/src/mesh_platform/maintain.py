@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 from mesh_platform import faults
 from mesh_platform.contract import TIME_TRAVEL, Contract
 from mesh_platform.domain import Mesh, offer
-from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
+from mesh_platform.errors import ConflictError, Unavailable, UsageError
 from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.compaction import Compacted, compact, plan
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.expiry import choose_expired, expire
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.lake.orphans import find_orphans, remove_orphans, shared_with, table_folders
+from mesh_platform.lake.outage import answering, explain
 from mesh_platform.lake.releases import RELEASES, read_releases
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Tended:
     failed: bool = False
 
 
-@answering("the lake fails. Mend the catalog or the storage, then tend again; nothing is lost.")
+@answering("", "the lake fails", "Mend the catalog or the storage, then tend again; no row is changed.")
 def maintain(
     mesh: Mesh,
     catalog: Catalog,
@@ -189,7 +189,7 @@ class _Job:
         )
 
     def run(self) -> Tended:
-        """Tend the table. Raises Unavailable; any other error is in the result."""
+        """Tend the table. Raises Unavailable; other failures of the lake are in the result, faults in code pass."""
         compacted, expired, failed = Compacted(), 0, False
         removed: list[int] = []
         skipped: list[str] = []
@@ -208,9 +208,11 @@ class _Job:
         except ConflictError as error:
             skipped.append(f"no orphans removed: {error}")
         except Exception as error:
+            explained = explain(error, "", "the storage fails", "Mend it, then tend again.")
+            if explained is None:
+                raise
             failed = True
-            reason = str(error) if isinstance(error, MeshError) else f"{type(error).__name__}: {error}."
-            skipped.append(f"{reason} Its rows are as they were. Mend the storage, then tend it again.")
+            skipped.append(f"{explained} Its rows are as they were.")
         return Tended(
             table=self.name,
             compacted=compacted.files,

@@ -19,8 +19,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mesh_platform.engine.duckdb import literal, registered
-from mesh_platform.errors import NeedsAttention, Problem, Unavailable
+from mesh_platform.errors import NeedsAttention, Problem
 from mesh_platform.lake.landing import HELD_REASON, HELD_RULE
+from mesh_platform.lake.outage import unread
 from mesh_platform.relation import empty_select, quoted
 from mesh_platform.rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.sql_tree import relations, unstable_calls, works_row_by_row
@@ -132,7 +133,7 @@ def audit_rows(
             with _shown_as_object(connection, rows, kept):
                 told += _of_table(connection, of_table)
     except duckdb.IOException as error:
-        raise Unavailable(f"{contract.identifier}: its rows cannot be read: {error}. Build again.") from error
+        raise unread(error, f"{contract.identifier}: its rows") from error
     except duckdb.Error as error:
         raise NeedsAttention(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "

@@ -28,7 +28,7 @@ from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
 from mesh_platform.engine.rows import are_rows, count, without
-from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable, shown
+from mesh_platform.errors import ConflictError, NeedsAttention, shown
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.commit import built_from, note, replace_files
@@ -42,6 +42,7 @@ from mesh_platform.lake.delta import (
     read_files,
     read_keys,
 )
+from mesh_platform.lake.outage import unread
 from mesh_platform.quality import Audited, audit_rows, table_checks
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (
@@ -232,9 +233,7 @@ class Builder:
                     f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
                 ).to_arrow_table()
         except duckdb.IOException as error:
-            raise Unavailable(
-                f"{job.contract.identifier}: its inputs cannot be read: {error}. Build again."
-            ) from error
+            raise unread(error, f"{job.contract.identifier}: its inputs") from error
         except duckdb.Error as error:
             raise NeedsAttention(
                 f"{self.models[job.contract.identifier].path}: DuckDB stops at a row: {error}. Nothing was "

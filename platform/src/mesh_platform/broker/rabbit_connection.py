@@ -14,6 +14,7 @@ from typing import Any
 
 import pika
 from pika.exceptions import (
+    AMQPError,
     AuthenticationError,
     ChannelClosedByBroker,
     ConnectionBlockedTimeout,
@@ -52,8 +53,15 @@ def name_of(parameters: pika.URLParameters) -> str:
     return f"{parameters.host}:{parameters.port}/{parameters.virtual_host.removeprefix('/')}".rstrip("/")
 
 
-def explain(error: BaseException, parameters: pika.URLParameters) -> MeshError:
-    """What a failure of pika means to the caller."""
+def is_fault(error: BaseException) -> bool:
+    """Whether it is a fault in the code, which no broker makes and no other connection mends."""
+    return not isinstance(_innermost(error), AMQPError | OSError | MeshError)
+
+
+def explain(error: BaseException, parameters: pika.URLParameters) -> BaseException:
+    """What a failure of pika means to the caller: a MeshError, or the error itself where it `is_fault`."""
+    if is_fault(error):
+        return _innermost(error)
     error = _innermost(error)
     place = name_of(parameters)
     if isinstance(error, MeshError):

@@ -19,7 +19,7 @@ import pika
 from pika.exceptions import ConsumerCancelled
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
-from mesh_platform.broker.rabbit_connection import Link, open_patiently
+from mesh_platform.broker.rabbit_connection import Link, is_fault, open_patiently
 from mesh_platform.broker.rabbit_frames import Arrived
 
 # A tag names the connection and the delivery on its channel; RabbitMQ counts those from 1 up.
@@ -51,6 +51,7 @@ class RabbitConsumer:
         self._changed = threading.Condition()
         self._generation = 0
         self._alive = False
+        self._fault: BaseException | None = None
         self._stopping = False
         self._channel: Any = None
         self._consumer = ""
@@ -67,13 +68,15 @@ class RabbitConsumer:
         """Up to `max_messages` deliveries in queue order; waits up to `timeout` seconds for the first.
 
         Where the connection is lost, connects again for up to `RECONNECT_SECONDS` and then waits anew, unless it was
-        to stop. Raises Unavailable after that.
+        to stop. Raises Unavailable after that; a fault in the code, on the connection's thread too, passes.
         """
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
                 while self._alive and not self._buffer and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
+                if self._fault is not None:
+                    raise self._fault
                 if self._alive or self._stopping:
                     return self._pop(max_messages)
             self._link.close()
@@ -262,10 +265,11 @@ class RabbitConsumer:
     def _on_begun(self, _frame: Any) -> None:
         self._restarting = False
 
-    def _on_lost(self, generation: int, _error: BaseException) -> None:
+    def _on_lost(self, generation: int, error: BaseException) -> None:
         with self._changed:
             if generation == self._generation:
                 self._alive = False
+                self._fault = error if is_fault(error) else None
                 self._clear()
                 self._changed.notify_all()
 

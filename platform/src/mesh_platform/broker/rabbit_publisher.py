@@ -18,7 +18,7 @@ import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from mesh_platform.broker import Message, Queue, check_size
-from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, name_of, open_patiently
+from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, is_fault, name_of, open_patiently
 from mesh_platform.errors import MeshError, Unavailable
 
 
@@ -55,7 +55,7 @@ class Publisher:
         self._open_bytes = 0
         self._moved = time.monotonic()
         self._reason = ""
-        self._error: MeshError | None = None
+        self._error: BaseException | None = None
         self._unroutable: MeshError | None = None
 
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
@@ -247,6 +247,6 @@ class Publisher:
             self._waiting.extendleft(reversed([*self._sent.values(), *self._refused]))
             self._sent.clear()
             self._refused.clear()
-            if isinstance(error, ChannelClosedByBroker | ConnectionBlockedTimeout):
+            if isinstance(error, ChannelClosedByBroker | ConnectionBlockedTimeout) or is_fault(error):
                 self._error = explain(error, self._parameters)
             self._changed.notify()

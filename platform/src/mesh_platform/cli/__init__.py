@@ -1,6 +1,7 @@
 """`mesh ...`: words arrive, tables for people or JSON for programs leave. Commands live in the modules beside this.
 
-Exit codes: 0 fine, 1 problems found, 2 wrong use, 3 a service is not there (try again).
+Exit codes: 0 fine, 1 problems found or a fault in the code (with its traceback), 2 wrong use, 3 a service is not
+there (try again).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
@@ -86,6 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read the output has enough of it; Python must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        traceback.print_exc()
+        click.echo(
+            f"{type(error).__name__}: this is a fault in the code, not in your data, files or services. What was "
+            "committed or acknowledged before it is kept. Report it with the lines above to those who keep the code.",
+            err=True,
+        )
+        sys.exit(1)
 
 
 def run_producer(producer: Producer) -> None:

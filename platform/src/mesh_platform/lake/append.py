@@ -20,6 +20,7 @@ from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
 from mesh_platform.lake.commit import commit_files, write_files
 from mesh_platform.lake.delta import head, maintained_since
 from mesh_platform.lake.keys import KnownKeys, to_keys
+from mesh_platform.lake.outage import explain
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _CONFLICTS = 100
 _FAILURES = 3
 _TOKEN = "mesh.append"
+_MEND = "Nothing was acknowledged; mend the storage or the catalog, then run again."
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def append_new(
 
     Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
     of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A commit whose
-    outcome is unknown is looked up by beginning again. Raises Unavailable where that fails repeatedly, with nothing
-    lost, and NeedsAttention.
+    outcome is unknown is looked up by beginning again. Raises Unavailable where the lake fails repeatedly, and
+    NeedsAttention; a fault in the code passes at once. The caller acknowledges nothing then.
     """
     known = known or KnownKeys()
     keys = to_keys(rows[key])
@@ -90,12 +92,13 @@ def append_new(
         except NeedsAttention:
             raise
         except Exception as error:
+            # A file that is missing may be one that was tended away since the table was loaded.
+            explained = explain(error, "", "the lake does not take rows", _MEND)
+            if explained is None:
+                raise
             failures += 1
             if failures > _FAILURES:
-                raise Unavailable(
-                    f"the lake does not take rows: {error}. Nothing was acknowledged; mend the storage or the "
-                    "catalog, then run again."
-                ) from error
+                raise explained from error
             time.sleep(0.2 * failures)
 
 

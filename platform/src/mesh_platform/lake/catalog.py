@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchNamespaceError,
     NoSuchTableError,
+    NotInstalledError,
     TableAlreadyExistsError,
 )
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
@@ -22,9 +22,10 @@ from pyiceberg.types import NestedField
 
 from mesh_platform.compare import HARMLESS, compare, identifying
 from mesh_platform.contract import Field, Shape
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
 from mesh_platform.lake.catalog_connection import connect_catalog
+from mesh_platform.lake.outage import answering, is_outage
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -45,21 +46,25 @@ PROPERTIES = {
 # By itself 2 MiB, which ids fill at each flush before they are written without one: a third of what writing costs.
 # Large files are read the quicker for it.
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
-_MEND = "Mend the catalog or the storage, then run again; nothing is lost."
+_MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog `mesh`: as `PYICEBERG_CATALOG__MESH__*` says, else SQLite and files in the state folder.
 
-    Raises Unavailable where it does not answer.
+    Raises UsageError for settings that name none, Unavailable where it does not answer, and NeedsAttention where its
+    database is damaged.
     """
+    from sqlalchemy.exc import DBAPIError
+
     state = settings.state_dir
     external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
-    fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
-    with _reachable(f"the catalog does not answer. {fix}, then run again."):
+    subject = "PYICEBERG_CATALOG__MESH__*" if external else str(state / "catalog.db")
+    fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
+    with answering(subject, "the catalog does not answer", f"{fix}, then run again."):
         if external:
-            return connect_catalog(CATALOG, **_FILE_IO)
+            return _external_catalog()
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -74,10 +79,23 @@ def open_catalog(settings: Settings) -> Catalog:
                 "Put it back; or remove warehouse/ too, which drops all tables."
             )
         properties = embedded_properties(settings)
-        with suppress(Exception):
+        with suppress(DBAPIError):
             return connect_catalog(CATALOG, **properties, **_FILE_IO)
         # Of two that start in an empty folder at once, one finds the other's tables half made.
         return connect_catalog(CATALOG, **properties, **_FILE_IO)
+
+
+def _external_catalog() -> Catalog:
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return connect_catalog(CATALOG, **_FILE_IO)
+    except (ValueError, ImportError, NotInstalledError, ArgumentError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UsageError(
+            f"PYICEBERG_CATALOG__MESH__*: these variables name no catalog that can be opened ({reason}). "
+            "Correct them, or unset all of them for the catalog in the state folder."
+        ) from error
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
@@ -92,10 +110,13 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
 
 
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
-    """The table `<namespace>.<name>` at its newest state, or None. Raises Unavailable."""
+    """The table `<namespace>.<name>` at its newest state, or None.
+
+    Raises Unavailable, and NeedsAttention where its metadata is damaged.
+    """
     if identifier.count(".") != 1:
         return None
-    with _reachable(f"{identifier}: the lake does not answer. {_MEND}"):
+    with answering(identifier, "the lake does not answer", _MEND):
         try:
             return catalog.load_table(identifier)
         except (NoSuchTableError, NoSuchNamespaceError):
@@ -118,13 +139,8 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
     schema = iceberg_schema(shape)
     properties = PROPERTIES | (_BY_FLUSH if shape.by_flush else {})
     namespace = identifier.split(".")[0]
-    with _reachable(f"{identifier}: the lake takes no new table. {_MEND}"):
-        try:
-            catalog.create_namespace(namespace)
-        except Exception as error:
-            # Of two that create it at once, the later hears of it in words of the catalog's database.
-            if not isinstance(error, NamespaceAlreadyExistsError) and not catalog.namespace_exists(namespace):
-                raise
+    with answering(identifier, "the lake takes no new table", _MEND):
+        _create_namespace(catalog, namespace)
         try:
             return catalog.create_table(
                 identifier, schema, partition_spec=_partition_spec(shape, schema), properties=properties
@@ -133,16 +149,17 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
             return catalog.load_table(identifier)
 
 
-@contextmanager
-def _reachable(message: str) -> Iterator[None]:
-    """What the catalog's database or the storage raises in the block, raised as Unavailable with `message`."""
-    try:
-        yield
-    except MeshError:
-        raise
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise Unavailable(f"{message} ({reason})") from error
+def _create_namespace(catalog: Catalog, namespace: str) -> None:
+    """Create a namespace, or leave the one that is there, also where it was created and the answer got lost."""
+    from sqlalchemy.exc import DBAPIError
+
+    with suppress(NamespaceAlreadyExistsError):
+        try:
+            catalog.create_namespace(namespace)
+        except Exception as error:
+            # Of two that create it at once, the later hears of it in words of the catalog's database.
+            if not (isinstance(error, DBAPIError) or is_outage(error)) or not catalog.namespace_exists(namespace):
+                raise
 
 
 def iceberg_schema(shape: Shape) -> Schema:

@@ -5,8 +5,6 @@ A REST catalog or an S3 store that stalls is given up after a time, and a commit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,6 @@ from pyiceberg.catalog import Catalog, CatalogType, infer_catalog_type, load_cat
 from pyiceberg.utils.config import Config
 
 from mesh_platform import faults
-from mesh_platform.errors import Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -87,26 +84,3 @@ def _pass_fault_point(engine: Engine) -> None:
     def pass_point(connection: Connection) -> None:
         if connection.info.pop("pointing", False):
             faults.point("commit.pointing")
-
-
-@contextmanager
-def answering(message: str) -> Iterator[None]:
-    """What disk, catalog and store raise in the block when they fail, raised as Unavailable with `message`.
-
-    Other errors pass: no second try would mend them.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_outage(error):
-            raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise Unavailable(f"{message} ({reason})") from error
-
-
-def _is_outage(error: Exception) -> bool:
-    from pyiceberg.exceptions import RESTError
-    from sqlalchemy.exc import OperationalError
-
-    # What requests raises is an OSError, too.
-    return isinstance(error, OSError | RESTError | OperationalError)

@@ -105,9 +105,14 @@ def note(table: Table, properties: Mapping[str, str]) -> None:
 @contextmanager
 def first_to_commit(table: Table) -> Iterator[None]:
     """Raises ConflictError where a commit to `table` in the block finds that somebody else was first."""
+    started_at = table.metadata_location
     try:
         yield
-    except CommitFailedException as error:
+    except (CommitFailedException, ValueError) as error:
+        # pyiceberg first compares what was asserted, then applies the updates to the newest state. Where that lacks a
+        # snapshot that is to be removed or tagged, it raises a ValueError.
+        if isinstance(error, ValueError) and table.catalog.load_table(table.name()).metadata_location == started_at:
+            raise
         raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error
 
 

@@ -6,16 +6,18 @@ reads in the new shape, and a snapshot of before keeps the schema of its time.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.transforms import parse_transform
 
 from mesh_platform import faults
 from mesh_platform.compare import DROPPED, Change, compare, identifying
-from mesh_platform.errors import ConflictError, ContractError, Problem, Unavailable
+from mesh_platform.errors import ConflictError, ContractError, Problem
 from mesh_platform.lake.catalog import find_table, partition_name, present_shape
+from mesh_platform.lake.commit import first_to_commit
 from mesh_platform.lake.landing import held_name, held_shape, landing_name, landing_shape
+from mesh_platform.lake.outage import answering
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from mesh_platform.contract import Contract, Shape
 
 _ATTEMPTS = 5
+_MEND = "Mend the catalog or the storage, then evolve again; what is done stays done."
 
 
 def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
@@ -77,16 +80,10 @@ def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape)
         if table is None or not changes:
             return []
         _refuse(contract, changes)
-        try:
-            _apply(table, shape, changes)
+        with answering(name, "the lake takes no new schema", _MEND), suppress(ConflictError):
+            with first_to_commit(table):
+                _apply(table, shape, changes)
             return changes
-        except CommitFailedException:
-            continue
-        except Exception as error:
-            raise Unavailable(
-                f"{name}: the lake takes no new schema: {error}. Mend the catalog or the storage, then evolve again; "
-                "what is done stays done."
-            ) from error
     raise ConflictError(f"{name}: others keep committing. Stop them, then evolve again.")
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
-from mesh_platform.errors import ConflictError, MeshError, Unavailable, UsageError
+from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.lake.append import append_new, nothing_refused
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.commit import first_to_commit
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.expiry import expired_before
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name, removed_shape
+from mesh_platform.lake.outage import answering
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from mesh_platform.contract import Contract
     from mesh_platform.domain import Mesh
+
+_MEND = "Mend the catalog or the storage, then roll back again."
 
 
 @dataclass(frozen=True)
@@ -122,21 +126,13 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
             raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {known}.")
         left = head(table)
         removed = 0
-        try:
+        with answering(identifier, "the lake does not answer", _MEND):
             if identifier in landings and left != snapshot_id:
                 removed = _write_ledger(catalog, table, landings[identifier], snapshot_id)
-            with table.manage_snapshots() as manage:
-                manage.set_current_snapshot(snapshot_id=snapshot_id)
-            return RolledBack(identifier, snapshot_id, left, removed)
-        except CommitFailedException:
-            continue
-        except MeshError:
-            raise
-        except Exception as error:
-            raise Unavailable(
-                f"{identifier}: the lake does not answer: {error}. Mend the catalog or the storage, then roll back "
-                "again."
-            ) from error
+            with suppress(ConflictError):
+                with first_to_commit(table), table.manage_snapshots() as manage:
+                    manage.set_current_snapshot(snapshot_id=snapshot_id)
+                return RolledBack(identifier, snapshot_id, left, removed)
     raise ConflictError(f"{identifier}: others keep committing. Stop ingest for this table, then roll back again.")
 
 
