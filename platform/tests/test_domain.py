@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
-from mesh_platform.domain import Mesh, interface_view, load_mesh, offer
+from mesh_platform.domain import RESERVED, Mesh, interface_view, load_mesh, offer
+from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import ContractError, UsageError
+from mesh_platform.relation import SITES
 
 from tests.small_mesh import Place, add_contract, add_domain, small_mesh
 
+ROOT = Path(__file__).resolve().parents[2]
 SALES = "domains/alpha/contracts/sales_alpha.odcs.yaml"
 
 
@@ -268,3 +273,52 @@ def test_products_to_ingest_are_chosen_by_domain_or_name(place: Place) -> None:
 def test_a_new_domain_needs_no_other_files_changed(place: Place) -> None:
     add_domain(place, "gamma", site=True)
     assert list(load_mesh(place.root).domains) == ["alpha", "beta", "core", "gamma"]
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_domain_is_not_called_as_a_schema_that_is_there_already(place: Place, name: str) -> None:
+    (place.root / "domains/core").rename(place.root / "domains" / name)
+    file = place.root / "domains" / name / "domain.yaml"
+    file.write_text(f"# A comment.\n{file.read_text().replace('name: core', f'name: {name}')}")
+    line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if text.startswith("name:"))
+    told = [problem for problem in problems(place) if "that DuckDB or the platform has already" in problem]
+    assert told == [
+        f"domains/{name}/domain.yaml:{line}: the domain is called '{name}', a schema that DuckDB or the platform has "
+        f"already. Choose another name for it and its folder, such as {name}_domain."
+    ]
+
+
+def test_the_reserved_names_are_those_that_duckdb_and_the_platform_have() -> None:
+    connection = connect({})
+    found = connection.execute(
+        "select database_name from duckdb_databases() union select schema_name from duckdb_schemas()"
+    ).fetchall()
+    assert {name for (name,) in found} | {SITES.split(".")[0]} == RESERVED
+    for name in RESERVED - {"main", "mesh"}:
+        with pytest.raises(duckdb.BinderException):
+            try_schema(name)
+    # Each other word that SQL has can be a schema, in quotes.
+    for (word,) in connection.execute("select keyword_name from duckdb_keywords()").fetchall():
+        if word not in RESERVED:
+            try_schema(word)
+
+
+def try_schema(name: str) -> None:
+    """Make a schema of that name with a view, and read it. Raises what DuckDB does."""
+    with duckdb.connect() as connection:
+        connection.execute(f'create schema if not exists "{name}"')
+        connection.execute(f'create view "{name}".base as select 1 as id')
+        connection.execute(f'select base.id from "{name}".base')
+
+
+def test_the_template_reserves_the_same_names() -> None:
+    path = ROOT / "templates/domain/domain_answers.py"
+    spec = importlib.util.spec_from_file_location("domain_answers_read", path)
+    assert spec is not None
+    assert spec.loader is not None
+    answers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(answers)
+    assert answers.RESERVED == RESERVED
+    for name in RESERVED:
+        given = answers.propose() | {"domain": name}
+        assert any("would hide what is called so already" in text for text in answers.find_problems(given)), name

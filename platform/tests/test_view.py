@@ -17,7 +17,7 @@ from mesh_platform.lake.landing import rejected_name, rejected_shape
 from mesh_platform.memo import Memo
 from mesh_platform.query import run_query
 from mesh_platform.stray import orphans_query
-from mesh_platform.view import open_session
+from mesh_platform.view import open_session, write_views
 from pyiceberg.types import StringType
 
 from .small_mesh import START, Place, Sale, small_mesh
@@ -287,3 +287,22 @@ def test_a_session_keeps_its_state_while_builds_go_on(place: Place):
         count = "select count(*), max(sold_at) from core.fact_sales"
         assert [tuple(row.values()) for row in run_query(session, count).to_pylist()] == [(3, START)]
     assert ask(place, count) == [(4, START + timedelta(days=1))]
+
+
+def test_a_file_of_views_is_not_called_as_a_domain(built: Place, tmp_path: Path) -> None:
+    # DuckDB calls the database as the file: alpha.sales_alpha would be ambiguous.
+    for name in ("alpha.duckdb", "Alpha.db", "alpha.2025.duckdb"):
+        with pytest.raises(UsageError, match="DuckDB would confuse the file with the domain"):
+            write_views(built.mesh, built.catalog, tmp_path / name)
+    write_views(built.mesh, built.catalog, tmp_path / "views.duckdb")
+
+
+def test_a_domain_called_views_has_a_file_of_views(tmp_path: Path) -> None:
+    place = small_mesh(tmp_path)
+    for path in [*(place.root / "domains").rglob("*.yaml"), *(place.root / "domains").rglob("*.sql")]:
+        path.write_text(re.sub(r"\balpha\b", "views", path.read_text()).replace("sales_alpha", "sales_views"))
+    for path in (place.root / "domains/alpha").rglob("*sales_alpha*"):
+        path.rename(path.with_name(path.name.replace("sales_alpha", "sales_views")))
+    (place.root / "domains/alpha").rename(place.root / "domains/views")
+    write_views(place.mesh, place.catalog, tmp_path / "all.duckdb")
+    assert (tmp_path / "all.duckdb").exists()

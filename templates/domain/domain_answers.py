@@ -47,6 +47,8 @@ KINDS = ("source-aligned", "aggregate", "consumer-aligned")
 BILLED = ("order_created", "order_returned", "inventory_restock_event")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 50
+# Schemas that DuckDB and the platform have already; mesh_platform/domain.py has the same.
+RESERVED = {"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"}
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 # What YAML 1.1 takes for a line break, or does not allow in a file at all.
 NOT_IN_YAML = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -233,7 +235,7 @@ def _name_problems(name: str) -> Iterable[str]:
         yield f"domain '{name}' has {len(name)} letters. Use {LONGEST_NAME} at most."
     elif keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in YAML_WORDS:
         yield f"domain '{name}' is a word of Python's or YAML's. Choose another, such as '{name}_warehouse'."
-    elif name in {*sys.stdlib_module_names, *packages_distributions(), "mesh_platform", "acme_world", "mesh"}:
+    elif name in {*sys.stdlib_module_names, *packages_distributions(), *RESERVED, "mesh_platform", "acme_world"}:
         yield f"domain '{name}' would hide what is called so already. Choose another, such as '{name}_warehouse'."
 
 

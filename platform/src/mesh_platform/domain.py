@@ -21,11 +21,14 @@ from mesh_platform.contract import Contract, Field
 from mesh_platform.contract_reader import SUFFIX, read_contract
 from mesh_platform.errors import ContractError, Problem, UsageError, shown
 from mesh_platform.glossary import GLOSSARY, Glossary, Term
-from mesh_platform.model_file import FileModel, Word, read_model
+from mesh_platform.model_file import FileModel, Word, read_model, read_with_lines
 
 ReadContract = Callable[[Path, Path, str], tuple[Contract | None, list[Problem]]]
 Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
 ProductKind = Literal["reference", "model"]
+# No domain has one of these names, for its name is that of a schema in DuckDB: DuckDB's own databases and schemas, to
+# which `temp.orders` would be ambiguous or closed, and the platform's own schema. domain_answers.py has them too.
+RESERVED = frozenset({"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"})
 
 
 def _known_zone(name: str) -> str:
@@ -240,7 +243,12 @@ def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, lis
 
 
 def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain | None, list[Problem]]:
-    described, problems = read_model(_DomainFile, folder / "domain.yaml", root)
+    described, document, problems = read_with_lines(_DomainFile, folder / "domain.yaml", root)
+    if folder.name in RESERVED:
+        line = document.line(("name",)) if document else 1
+        message = f"the domain is called '{folder.name}', a schema that DuckDB or the platform has already."
+        fix = f"Choose another name for it and its folder, such as {folder.name}_domain."
+        problems.append(Problem(shown(folder / "domain.yaml", root), line, message, fix, rule="domain-files"))
     owners, found = read_model(Owners, folder / "owners.yaml", root)
     problems += found
     glossary: Glossary | None = None

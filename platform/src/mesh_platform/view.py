@@ -87,9 +87,15 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
         raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
     if path.exists() and not _is_duckdb(path):
         raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
+    if path.name.partition(".")[0].lower() in mesh.domains:
+        # DuckDB calls the database as the file: `shop.sales` would be ambiguous in shop.duckdb.
+        raise UsageError(
+            f"{path}: DuckDB would confuse the file with the domain of that name. Name another, such as views.duckdb."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        beside = Path(folder) / "views.duckdb"
+        # No domain has a hyphen in its name.
+        beside = Path(folder) / "new-views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
             states = find_states(mesh, catalog, None, None)
             _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, Memo())
