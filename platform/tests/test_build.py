@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mesh_platform.build import release_standing, stale_tables
 from mesh_platform.errors import ContractError, NeedsAttention, UsageError
 from mesh_platform.lake.commit import replace_files
 from mesh_platform.lake.delta import all_files
@@ -386,3 +387,18 @@ def test_faulty_sql_is_refused_before_anything_is_built(place: Place):
     with pytest.raises(ContractError, match=r"dim_item.sql:1: column 'item_id' is INTEGER"):
         place.build()
     assert not place.catalog.namespace_exists("core")
+
+
+@pytest.mark.parametrize("sql", ["select event_id, from from", "select * from nowhere.at_all", "select 1; select 2"])
+def test_sql_that_cannot_be_read_stops_only_what_is_built_of_it(place: Place, sql: str) -> None:
+    place.land("alpha", [Sale(1)])
+    place.write("beta/models/sales_beta.sql", sql)
+    assert place.build("alpha")["alpha.sales_alpha"].rows == 1
+    assert stale_tables(place.mesh, place.catalog, ["alpha.sales_alpha"]) == []
+    assert release_standing(place.mesh, place.catalog) is None
+    for tables in (("beta",), ("core.fact_sales",), ("alpha", "core.dim_buyer")):
+        with pytest.raises(ContractError, match=r"domains/beta/models/sales_beta\.sql:1: ") as error:
+            place.build(*tables)
+        assert len(error.value.problems) == 1
+    with pytest.raises(ContractError, match=r"sales_beta\.sql:1: "):
+        stale_tables(place.mesh, place.catalog, ["beta.sales_beta"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,24 @@ def test_a_model_that_cannot_be_built_is_told_where_and_why(place: Place, sql: s
     assert expected.lower() in str(problem).lower()
 
 
+@pytest.mark.parametrize(
+    ("sql", "line", "words"),
+    [
+        ("select item_id, from from", 1, "Expected table name, at 'from' in column 22."),
+        ("select item_id\nfrom core.items where (", 2, "a part of the query is missing, at '(' in column 23."),
+        ("select item_id,\n label x y\nfrom core.items", 2, "unexpected words, at 'y' in column 10."),
+        ("select case when label then label\nfrom core.items", 1, "Expected END after CASE, at 'label' in column 29."),
+        ("select 'abc as item_id from core.items", 1, ": a text, a quoted name or a comment in it has no end."),
+    ],
+)
+def test_the_words_about_syntax_are_plain_and_have_line_and_column(place: Place, sql: str, line: int, words: str):
+    place.write("core/models/dim_item.sql", sql)
+    (problem,) = check_types(place.mesh)
+    assert str(problem).startswith(f"domains/core/models/dim_item.sql:{line}: cannot be read: ")
+    assert words in str(problem)
+    assert not re.search("[Tt]oken|sqlglot|<class", str(problem))
+
+
 def test_names_of_ctes_are_no_inputs_and_a_union_is_one(place: Place):
     place.write("core/models/dim_item.sql", "with items as (select * from core.items) select * from items")
     models = read_models(place.mesh)
@@ -101,6 +120,17 @@ def test_a_cycle_is_named(place: Place):
     assert "core.dim_buyer" in str(error.value)
     assert "core.fact_sales" in str(error.value)
     assert error.value.problems == check_types(place.mesh)
+    # It keeps nobody waiting who reads neither.
+    assert build_order(place.mesh, read_models(place.mesh), ["core.dim_item"]) == ["core.dim_item"]
+    assert check_types(place.mesh, ["core.dim_item", "core.items"]) == []
+
+
+def test_an_order_of_some_goes_by_what_lies_between_them(place: Place):
+    models = read_models(place.mesh)
+    assert build_order(place.mesh, models, ["core.dim_buyer", "alpha.sales_alpha"]) == [
+        "alpha.sales_alpha",
+        "core.dim_buyer",
+    ]
 
 
 @pytest.mark.parametrize(

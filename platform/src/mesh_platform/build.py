@@ -12,7 +12,7 @@ from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
 from mesh_platform.lake.outage import answering
 from mesh_platform.lake.releases import Release, make_release
-from mesh_platform.sql_model import build_order, read_models, upstream
+from mesh_platform.sql_model import build_order, find_models, of_tables, upstream
 from mesh_platform.table_build import Builder
 from mesh_platform.type_check import check_types
 
@@ -48,7 +48,8 @@ def build(
     # Where only some are wanted, wrong types of the others keep nobody waiting.
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
-    builder = Builder(mesh, catalog, read_models(mesh))
+    # Nor does SQL that nothing of theirs reads.
+    builder = Builder(mesh, catalog, find_models(mesh)[0])
     chosen = _chosen(builder, tables, alone)
     if tables and (problems := check_types(mesh, chosen)):
         raise ContractError(problems)
@@ -79,14 +80,15 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     """Those of `tables` that a build would change, or may: by their own inputs, or because they read one of those.
 
     A table that does not match its contract is one of them: its build says what is wrong. Raises ContractError for
-    SQL that cannot be read, and Unavailable.
+    SQL of theirs that cannot be read, and Unavailable.
     """
-    builder = Builder(mesh, catalog, read_models(mesh))
+    models, problems = find_models(mesh)
+    if problems := of_tables(mesh, tables, problems):
+        raise ContractError(problems)
+    builder = Builder(mesh, catalog, models)
     stale: list[str] = []
-    for name in build_order(mesh, builder.models):
-        if name in tables and (
-            any(other in stale for other in upstream(mesh, builder.models, name)) or _standing(builder, name) is None
-        ):
+    for name in build_order(mesh, models, tables):
+        if any(other in stale for other in upstream(mesh, builder.models, name)) or _standing(builder, name) is None:
             stale.append(name)
     return stale
 
@@ -95,10 +97,13 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
 def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
     """Make a release of all tables as they stand, where each is up to date with what it is built from.
 
-    None where one is not, where another builder is at work, or where the newest release is of just this. Raises
-    ContractError for SQL that cannot be read, and Unavailable.
+    None where one is not or its SQL cannot be read, where another builder is at work, or where the newest release is
+    of just this. Raises Unavailable.
     """
-    builder = Builder(mesh, catalog, read_models(mesh))
+    models, problems = find_models(mesh)
+    if problems:
+        return None
+    builder = Builder(mesh, catalog, models)
     standing: dict[str, Built] = {}
     for name in mesh.contracts:
         built = _standing(builder, name)
@@ -185,4 +190,4 @@ def _chosen(builder: Builder, tables: Sequence[str], alone: bool = False) -> lis
         if name not in wanted:
             wanted.add(name)
             waiting += () if alone else upstream(builder.mesh, builder.models, name)
-    return [name for name in build_order(builder.mesh, builder.models) if name in wanted]
+    return build_order(builder.mesh, builder.models, wanted)

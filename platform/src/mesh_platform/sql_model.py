@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -65,11 +65,20 @@ def read_models(mesh: Mesh) -> dict[str, Model]:
     return models
 
 
-def build_order(mesh: Mesh, models: Mapping[str, Model]) -> list[str]:
-    """All products of the mesh, each after those that its model reads. Raises ContractError that names a cycle."""
-    graph = {name: upstream(mesh, models, name) for name in mesh.contracts}
+def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | None = None) -> list[str]:
+    """The products `names`, by default all of the mesh, each after those that its model reads.
+
+    Raises ContractError that names a cycle in what they are built from.
+    """
+    chosen = set(mesh.contracts if names is None else names)
+    needed, waiting = set(chosen), [*chosen]
+    while waiting:
+        new = {*upstream(mesh, models, waiting.pop())} - needed
+        needed |= new
+        waiting += new
+    graph = {name: upstream(mesh, models, name) for name in mesh.contracts if name in needed}
     try:
-        return list(TopologicalSorter(graph).static_order())
+        return [name for name in TopologicalSorter(graph).static_order() if name in chosen]
     except CycleError as error:
         cycle = list(reversed(error.args[1]))
         message = f"reads itself by way of {' <- '.join(cycle)}."
@@ -159,9 +168,7 @@ def read_query(sql: str) -> QueryText:
     except RecursionError:
         return QueryText((), ((1, "is nested too deeply.", "Write its parts as CTEs."),), False)
     except SqlglotError as error:
-        details = getattr(error, "errors", None) or [{}]
-        what = details[0].get("description") or str(error).splitlines()[0]
-        return QueryText((), ((details[0].get("line") or 1, f"cannot be read: {what}.", "Mend the syntax."),), False)
+        return QueryText((), (_syntax_fault(error),), False)
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         return QueryText((), ((1, "is not one query.", "A model is one SELECT; drop the rest."),), False)
     fix = "Take the time or id from an input's column."
@@ -172,9 +179,33 @@ def read_query(sql: str) -> QueryText:
     return QueryText(tuple(relations(trees[0])), tuple(faults))
 
 
+def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:
+    details = (getattr(error, "errors", None) or [{}])[0]
+    fix = "Mend the syntax."
+    if not details.get("line"):
+        # The tokenizer says neither line nor column.
+        return 1, "cannot be read: a text, a quoted name or a comment in it has no end.", "Close it."
+    # sqlglot counts to where the word ends, and shows classes of its own in some descriptions.
+    word = details["highlight"]
+    column = max(1, details["col"] - len(word) + 1)
+    what = details["description"].partition(" but got <")[0]
+    if "<" in what:
+        what = "a part of the query is missing"
+    elif "Unexpected token" in what:
+        what = "unexpected words"
+    return details["line"], f"cannot be read: {what}, at '{word}' in column {column}.", fix
+
+
 def read_queries(texts: Sequence[str]) -> list[QueryText]:
     """What the text of each model tells by itself."""
     return [read_query(text) for text in texts]
+
+
+def of_tables(mesh: Mesh, tables: Collection[str], problems: Iterable[Problem]) -> list[Problem]:
+    """Those of the problems that are of the SQL of `tables`."""
+    chosen = [contract for name, contract in mesh.contracts.items() if name in tables]
+    paths = {shown(mesh.domains[contract.domain].model_path(contract), mesh.root) for contract in chosen}
+    return [problem for problem in problems if problem.path in paths]
 
 
 def find_models(

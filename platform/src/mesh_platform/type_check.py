@@ -13,30 +13,32 @@ from mesh_platform.domain import Mesh
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.quality import find_problems
 from mesh_platform.relation import SITES, create_schemas, relation_shapes, table_definition
-from mesh_platform.sql_model import Model, build_order, find_models
+from mesh_platform.sql_model import Model, build_order, find_models, of_tables
 from mesh_platform.sql_tree import line_of
 
 
 def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Problem]:
     """Everything wrong with the SQL of the mesh, or with that of some `tables`; no data is needed.
 
-    That is what cannot be read, unknown inputs and cycles, of all SQL; and columns that are not those of the contract
-    in name and type, and rules that cannot be run, of these tables. The order of columns does not matter: a build
+    That is what cannot be read, unknown inputs and cycles; columns that are not those of the contract in name and
+    type; and rules that cannot be run. The order of columns does not matter: a build
     selects by name.
     """
     models, problems = find_models(mesh)
-    problems += find_cycles(mesh, models)
+    problems += find_cycles(mesh, models, tables)
     faulty = {problem.path for problem in problems}
     sound = {name: model for name, model in models.items() if model.path not in faulty}
     checked = (*mesh.contracts.values(), *mesh.interfaces.values())
     chosen = [contract for contract in checked if tables is None or contract.identifier in tables]
+    if tables is not None:
+        problems = of_tables(mesh, tables, problems)
     return [*problems, *chain.from_iterable(check_contracts(mesh, sound, chosen).values())]
 
 
-def find_cycles(mesh: Mesh, models: Mapping[str, Model]) -> list[Problem]:
-    """The problem of products that are built of each other, or none."""
+def find_cycles(mesh: Mesh, models: Mapping[str, Model], tables: Collection[str] | None = None) -> list[Problem]:
+    """The problem of products, by default any, that are built of each other, or none."""
     try:
-        build_order(mesh, models)
+        build_order(mesh, models, tables)
     except ContractError as error:
         return error.problems
     return []

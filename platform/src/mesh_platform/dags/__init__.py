@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh_platform.domain import load_mesh
+from mesh_platform.errors import ContractError
 from mesh_platform.settings import find_root
-from mesh_platform.sql_model import read_models
+from mesh_platform.sql_model import find_models, of_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 def domain_dags(entry_file: str) -> dict[str, DAG]:
     """The DAGs of the domain whose folder has `entry_file`, domains/<domain>/dags/<file>.py, by their ids.
 
-    Raises ContractError with all faults of the mesh, which Airflow shows as the import error of the file.
+    Raises ContractError with all faults of contracts and of the domain's SQL, which Airflow shows as the import error
+    of the file.
     """
     from mesh_platform.dags.pipelines import Pipelines
 
     path = Path(entry_file).resolve()
     mesh = load_mesh(find_root(path.parent))
-    return Pipelines(mesh, read_models(mesh), mesh.domain(path.parents[1].name)).all()
+    domain = mesh.domain(path.parents[1].name)
+    models, problems = find_models(mesh)
+    # SQL of another domain that cannot be read stops the pipelines of that one alone.
+    if problems := of_tables(mesh, [contract.identifier for contract in domain.contracts.values()], problems):
+        raise ContractError(problems)
+    return Pipelines(mesh, models, domain).all()

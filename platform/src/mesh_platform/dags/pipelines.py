@@ -48,7 +48,8 @@ class Pipelines:
 
     def __init__(self, mesh: Mesh, models: dict[str, Model], domain: Domain) -> None:
         self.mesh, self.models, self.domain = mesh, models, domain
-        self.contracts = [mesh.contracts[n] for n in build_order(mesh, models) if n.startswith(f"{domain.name}.")]
+        own = [contract.identifier for contract in domain.contracts.values()]
+        self.contracts = [mesh.contracts[name] for name in build_order(mesh, models, own)]
         if taken := [contract for contract in self.contracts if contract.table.name in _OWN_TASKS]:
             fix = f"Choose another than {', '.join(_OWN_TASKS)}."
             message = "the table has the name of a task that every domain's DAGs have."
