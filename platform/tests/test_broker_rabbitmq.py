@@ -69,17 +69,49 @@ def test_a_refused_user_needs_attention() -> None:
 
 
 @pytest.mark.rabbitmq
-def test_a_queue_with_other_arguments_needs_attention() -> None:
+@pytest.mark.parametrize("arguments", [{}, {"x-message-ttl": 86_400_000}, {"x-queue-type": "quorum"}])
+def test_what_waits_in_a_queue_with_other_arguments_can_be_taken(arguments: dict[str, object]) -> None:
     url, queue = require_amqp(), unique_queue()
     connection = pika.BlockingConnection(pika.URLParameters(url))
-    connection.channel().queue_declare(queue.name, durable=True)
+    channel = connection.channel()
+    channel.queue_declare(queue.name, durable=True, arguments=arguments)
+    for message in numbered(3):
+        channel.basic_publish("", queue.name, message.body, pika.BasicProperties(message_id=message.message_id))
+    try:
+        with connect(url) as broker:
+            # Nobody publishes to it, and the words say how to go on without a loss.
+            with pytest.raises(NeedsAttention, match=rf"queue '{queue.name}' exists with other") as error:
+                broker.declare([queue])
+            assert f"'mesh ingest {queue.name} --until-empty' does so all the same" in str(error.value)
+            assert f"rabbitmqctl delete_queue {queue.name}" in str(error.value)
+            assert broker.declare_to_consume([queue]) == [str(error.value)]
+            with broker.consume(queue.name, prefetch=10) as consumer:
+                deliveries = take(consumer, 3)
+                assert sorted(ids(deliveries)) == ["id-0", "id-1", "id-2"]
+                consumer.ack(deliveries)
+            channel.queue_delete(queue.name)
+            assert broker.declare_to_consume([queue]) == []
+            send(broker, queue, numbered(2))
+    finally:
+        connection.close()
+        delete(url, queue)
+
+
+@pytest.mark.rabbitmq
+def test_an_exchange_and_a_dead_letter_queue_of_another_kind_are_told_together() -> None:
+    url, queue = require_amqp(), unique_queue()
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.exchange_declare(queue.exchange, "direct", durable=True)
+    channel.queue_declare(queue.dead_letter, durable=True)
     connection.close()
     try:
-        with (
-            connect(url) as broker,
-            pytest.raises(NeedsAttention, match=rf"queue '{queue.name}' exists with other.*delete_queue"),
-        ):
-            broker.declare([queue])
+        with connect(url) as broker:
+            exchange, dead_letter = broker.declare_to_consume([queue])
+            assert f"rabbitmqadmin delete exchange name={queue.exchange}" in exchange
+            assert f"'mesh ingest {queue.name} --until-empty --dead-letters'" in dead_letter
+            with pytest.raises(NeedsAttention, match="exists with other arguments"):
+                broker.declare([queue])
     finally:
         delete(url, queue)
 

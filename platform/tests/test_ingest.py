@@ -9,10 +9,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import pika
 import pytest
 from invariants import PARTS, landed_ids, quarantine, violations
 from mesh_platform import ingest as ingesting
-from mesh_platform.broker import Broker, Delivery, connect
+from mesh_platform.broker import Broker, Delivery, connect, queue_of
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
@@ -21,7 +22,7 @@ from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.history import roll_back
 from orders import PRODUCT, bad, in_batches, lines, send, waiting
 
-from conftest import State
+from conftest import State, require_amqp
 
 RAW = f"{PRODUCT}__raw"
 
@@ -276,3 +277,28 @@ def test_acknowledged_too_early_is_seen_by_the_checker(state: State, mesh: Mesh)
         connection.execute("DELETE FROM message WHERE id = 2")
     (lost,) = violations(state.folder, PRODUCT, confirmed)
     assert lost.startswith("I2/I4: confirmed and nowhere to be found")
+
+
+@pytest.mark.rabbitmq
+def test_a_queue_with_other_arguments_is_emptied_all_the_same(
+    mesh: Mesh, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, name = require_amqp(), f"{PRODUCT}"
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.queue_delete(name)
+    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 86_400_000})
+    good = lines(range(3))
+    channel.basic_publish("", name, b"\n".join(good))
+    try:
+        with connect(url) as broker:
+            contracts = [mesh.contract(PRODUCT)]
+            now = lambda: datetime.now(UTC)  # noqa: E731
+            (result,) = ingest(open_catalog(state.settings), broker, contracts, now, until_empty=True)
+            assert (result.appended, broker.depth(name)) == (3, 0)
+            with pytest.raises(NeedsAttention, match="exists with other arguments"):
+                broker.declare([queue_of(contracts[0])])
+        assert "exists with other arguments" in caplog.text
+    finally:
+        channel.queue_delete(name)
+        connection.close()

@@ -85,7 +85,11 @@ def test_a_model_that_cannot_be_built_is_told_where_and_why(place: Place, sql: s
         ("select item_id, from from", 1, "Expected table name, at 'from' in column 22."),
         ("select item_id\nfrom core.items where (", 2, "a part of the query is missing, at '(' in column 23."),
         ("select item_id,\n label x y\nfrom core.items", 2, "unexpected words, at 'y' in column 10."),
-        ("select case when label then label\nfrom core.items", 1, "Expected END after CASE, at 'label' in column 29."),
+        (
+            "select case when label then label\nfrom core.items",
+            1,
+            "Expected END after CASE, at 'label' in column 29.",
+        ),
         ("select 'abc as item_id from core.items", 1, ": a text, a quoted name or a comment in it has no end."),
     ],
 )

@@ -6,6 +6,7 @@ quarantine. Whatever ends this process before that, the broker delivers again an
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.contract import Contract
+
+log = logging.getLogger(__name__)
 
 # Receive no more at a time, so that the first messages of a long queue are looked at soon.
 _RECEIVE = 2_000
@@ -210,7 +213,9 @@ def ingest(
     unwritten is acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
-    broker.declare(queues)
+    # What waits is taken, however the queue was made.
+    for unfit in broker.declare_to_consume(queues):
+        log.warning("%s", unfit)
     end = time.monotonic() + max_seconds if max_seconds is not None else None
 
     def over() -> bool:

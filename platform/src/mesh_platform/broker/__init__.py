@@ -98,7 +98,14 @@ class Broker(Protocol):
     """One connection. All methods raise `Unavailable` where the broker cannot be reached."""
 
     def declare(self, queues: Iterable[Queue]) -> None:
-        """Create exchanges, queues, bindings and dead-letter queues; does nothing for those that exist."""
+        """Create exchanges, queues, bindings and dead-letter queues; does nothing for those that exist.
+
+        Raises NeedsAttention where one exists that is unfit to be published to.
+        """
+        ...
+
+    def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
+        """As `declare`, for who only consumes: a sentence for each that is unfit to be published to, none raised."""
         ...
 
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:

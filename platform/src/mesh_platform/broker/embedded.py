@@ -46,6 +46,11 @@ class EmbeddedBroker:
                     "INSERT OR IGNORE INTO binding VALUES (?, ?, ?)", (queue.exchange, queue.routing_key, queue.name)
                 )
 
+    def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
+        """As `declare`: here all queues are alike."""
+        self.declare(queues)
+        return []
+
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
         """Commit in groups; calls `confirmed`, on this thread, for each message of a group when it is durable.
 

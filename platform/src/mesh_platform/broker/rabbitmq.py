@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Self
 
 import pika
@@ -36,26 +37,29 @@ class RabbitBroker:
         Dead letters move at least once: the broker drops the original when the dead-letter queue holds the copy,
         which takes a quorum queue that rejects on overflow (https://www.rabbitmq.com/docs/quorum-queues).
         """
-        with self._channel() as channel:
-            for queue in queues:
-                with self._mended(f"exchange '{queue.exchange}'", "rabbitmqadmin delete exchange"):
-                    channel.exchange_declare(queue.exchange, "topic", durable=True)
-                for name, arguments in ((queue.dead_letter, _DEAD_LETTER_ARGUMENTS), (queue.name, _arguments(queue))):
-                    with self._mended(f"queue '{name}'", "rabbitmqctl delete_queue"):
-                        channel.queue_declare(name, durable=True, arguments=arguments)
-                channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
+        if others := self._declare(queues):
+            raise NeedsAttention("\n".join(others))
 
-    @contextmanager
-    def _mended(self, thing: str, command: str) -> Iterator[None]:
-        try:
-            yield
-        except ChannelClosedByBroker as error:
-            if error.reply_code != 406:
-                raise
-            raise NeedsAttention(
-                f"{name_of(self._parameters)}: {thing} exists with other arguments: {error.reply_text}. "
-                f"Ingest what it holds (`mesh ingest --until-empty`), delete it ({command}) and declare again."
-            ) from error
+    def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
+        """Create what is missing, and leave what exists with other arguments: what waits there can be consumed."""
+        return self._declare(queues)
+
+    def _declare(self, queues: Iterable[Queue]) -> list[str]:
+        others: list[str] = []
+        with self._connection() as connection:
+            channel = connection.channel()
+            for queue in queues:
+                for thing, method, mend in _things(queue):
+                    try:
+                        method(channel)
+                    except ChannelClosedByBroker as error:
+                        if error.reply_code != 406:
+                            raise
+                        place, said = name_of(self._parameters), error.reply_text
+                        others.append(f"{place}: {thing} exists with other arguments: {said}. {mend}")
+                        channel = connection.channel()
+                channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
+        return others
 
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
         """See `Publisher.publish`."""
@@ -135,3 +139,28 @@ def _arguments(queue: Queue) -> dict[str, object]:
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
+
+
+def _things(queue: Queue) -> Iterator[tuple[str, Callable[[Any], object], str]]:
+    """What a queue needs: what people call it, how to declare it, what to do where it exists with other arguments."""
+    yield (
+        f"exchange '{queue.exchange}'",
+        lambda channel: channel.exchange_declare(queue.exchange, "topic", durable=True),
+        f"Delete it (rabbitmqadmin delete exchange name={queue.exchange}) and run again: it is made as it must be. "
+        "Queues keep what they hold.",
+    )
+    ingest = f"mesh ingest {queue.name} --until-empty"
+    for name, arguments, command in (
+        (queue.dead_letter, _DEAD_LETTER_ARGUMENTS, f"{ingest} --dead-letters"),
+        (queue.name, _arguments(queue), ingest),
+    ):
+        yield (
+            f"queue '{name}'",
+            partial(_declare_queue, name=name, arguments=arguments),
+            f"Nothing may be published to it. Take what waits ('{command}' does so all the same), delete it while "
+            f"nobody publishes (rabbitmqctl delete_queue {name}), and run again, which makes it as it must be.",
+        )
+
+
+def _declare_queue(channel: Any, name: str, arguments: dict[str, object]) -> None:
+    channel.queue_declare(name, durable=True, arguments=arguments)

@@ -38,7 +38,7 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
     settings = Settings(root=mesh.root)
     queue = queue_of(contract)
     with connect(settings.broker) as broker:
-        broker.declare([queue])
+        broker.declare_to_consume([queue])
         if not broker.depth(queue.name):
             raise AirflowSkipException(f"{queue.name}: nothing waits.")
         from mesh_platform.ingest import Limits, ingest
