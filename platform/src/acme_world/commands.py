@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.cli.output import errors, format_option, progress_bar, read_settings, write_json, write_table
+from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
 from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.errors import counted
 from mesh_platform.settings import Settings
 
 from acme_world.beside import Beside, Keys, compute_keys, find_sellers
@@ -79,7 +80,7 @@ def run(
         results: list[Ingested] = []
         published = 0
         with Beside(settings, only, world, target) as company:
-            with progress_bar("produce and ingest", None, "events") as advance:
+            with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
                     for contract in products.values():
                         ensure_tables(catalog, contract)
@@ -98,7 +99,7 @@ def run(
                         )
             world = note_done(settings, world, domains, target)
             dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
-            with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "tables") as advance:
+            with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "table") as advance:
                 built = build(mesh, catalog, on_progress=lambda _built: advance(1))
             show_warnings(built)
             with seconds.spent("wait for the answer key"):
@@ -176,7 +177,7 @@ def _publish(
 ) -> None:
     """Publish the days that the domains lack, and say how many events the broker confirmed."""
     published = 0
-    with Beside(settings, only, world, target) as company, progress_bar("produce", None, "events") as advance:
+    with Beside(settings, only, world, target) as company, progress_bar("produce", None, "event") as advance:
         for new in company.published(products):
             published += sum(each.events for each in new)
             advance(sum(each.events for each in new))
@@ -246,7 +247,9 @@ def _show(
     if differences:
         write_table([asdict(d) for d in differences], title="The answer key disagrees")
     else:
-        click.echo(f"Answer key (seed {world.seed}, from {world.start}): {figures} figures compared, all equal.")
+        click.echo(
+            f"Answer key (seed {world.seed}, from {world.start}): {counted(figures, 'figure')} compared, all equal."
+        )
     click.echo("\nWhere to look next:")
     prefix = (
         ""
@@ -266,4 +269,4 @@ def _show(
     ):
         click.echo(f"  {prefix}{program} {command}")
     if differences:
-        errors.print("The tables do not hold what the company did. Nothing was changed; see the differences above.")
+        tell("The tables do not hold what the company did. Nothing was changed; see the differences above.")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
-from mesh_platform.errors import Problem, shown
+from mesh_platform.errors import Problem, counted, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
 from mesh_platform.rule import Rule, read_rule, valid_values
@@ -92,7 +92,8 @@ class _Reader:
         if set(kinds) <= {"table", "event"} and not fits:
             self._add(
                 ("schema",),
-                f"has {kinds.count('table')} schemas of physicalType 'table' and {kinds.count('event')} of 'event'.",
+                f"has {counted(kinds.count('table'), 'schema')} of physicalType 'table' and "
+                f"{kinds.count('event')} of 'event'.",
                 "A contract has one table, and one event where producers send it.",
             )
         self.knows_all = self.is_odcs and fits and len(kinds) == kinds.count("table") + kinds.count("event")

@@ -22,7 +22,7 @@ from typing import IO, Any, Protocol
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Broker, Message, queue_of
 from mesh_platform.contract import Contract, Field
 from mesh_platform.domain import Domain, Mesh, Site
-from mesh_platform.errors import ContractError, Problem, UsageError, shown
+from mesh_platform.errors import ContractError, Problem, UsageError, counted, shown
 from mesh_platform.event import Event, EventIds, Record, format_local, format_time, to_milliseconds
 from mesh_platform.field_types import FieldType
 
@@ -242,7 +242,7 @@ def _record(contract: Contract, site: Site | None, fields: list[Field], row: lis
     assert contract.event is not None
     assert contract.event.time is not None
     if len(row) != len(fields):
-        raise ValueError(f"{len(row)} columns, not {len(fields)}")
+        raise ValueError(f"{counted(len(row), 'column')}, not {len(fields)}")
     payload = {field.name: _cell(field, text) for field, text in zip(fields, row, strict=True)}
     time_text = payload[contract.event.time]
     instant = datetime.fromisoformat(str(time_text))

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mesh_platform.contract import Contract, Field
 from mesh_platform.domain import Mesh, offer
-from mesh_platform.errors import ContractError, Problem, shown
+from mesh_platform.errors import ContractError, Problem, counted, shown
 from mesh_platform.lake.catalog import arrow_schema
 
 _WHOLE = {"int": 31, "long": 63}
@@ -67,7 +67,7 @@ def _read_row(
     label: str, line: int, header: list[str], cells: list[str], contract: Contract
 ) -> tuple[dict[str, Any], list[Problem]]:
     if len(cells) != len(header):
-        message = f"has {len(cells)} cells, the header {len(header)}."
+        message = f"has {counted(len(cells), 'cell')}, the header {len(header)}."
         return {}, [Problem(label, line, message, "Quote a cell that has a comma in it.")]
     row: dict[str, Any] = {}
     problems = []

@@ -19,7 +19,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from mesh_platform.broker import Message, Queue, check_size
 from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, is_fault, name_of, open_patiently
-from mesh_platform.errors import MeshError, Unavailable
+from mesh_platform.errors import MeshError, Unavailable, counted
 
 
 class Publisher:
@@ -137,7 +137,8 @@ class Publisher:
         reason = self._reason or "A quorum queue may have lost its majority"
         return Unavailable(
             f"{name_of(self._parameters)}: {self._queue.name}: RabbitMQ confirmed nothing for "
-            f"{self.PATIENCE_SECONDS:g} s. {reason}. {self._open} messages are unconfirmed: publish them again."
+            f"{self.PATIENCE_SECONDS:g} s. {reason}. "
+            f"{counted(self._open, 'message is', 'messages are')} unconfirmed: publish again."
         )
 
     def _connect(self) -> None:

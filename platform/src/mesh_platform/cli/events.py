@@ -18,17 +18,17 @@ import click
 from mesh_platform import faults as fault_points
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import (
-    errors,
     format_option,
     progress_bar,
     read_settings,
     stop_on_signal,
+    tell,
     write_json,
     write_table,
 )
 from mesh_platform.contract import Contract
 from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import Problem, UsageError
+from mesh_platform.errors import Problem, UsageError, counted
 from mesh_platform.event import Event
 from mesh_platform.producer import (
     batch,
@@ -84,7 +84,7 @@ def produce(
 
     def report(problem: Problem) -> None:
         malformed.append(problem)
-        errors.print(str(problem), markup=False)
+        tell(str(problem))
 
     first_day = start.date() if start else settings.now().date()
     with stop_on_signal() as stopped:
@@ -98,11 +98,12 @@ def produce(
         confirmed = _send(settings, products, events, mode, size, target, stopped, count)
     result = {"confirmed": confirmed, "malformed_lines": len(malformed)}
     if target == "-":
-        errors.print(f"{confirmed} events written, {len(malformed)} malformed lines.", markup=False)
+        tell(f"{counted(confirmed, 'event')} written, {counted(len(malformed), 'malformed line')}.")
     elif output_format == "json":
         write_json(result)
     else:
-        click.echo(f"{confirmed} events confirmed by the broker, {len(malformed)} malformed lines.")
+        lines = counted(len(malformed), "malformed line")
+        click.echo(f"{counted(confirmed, 'event')} confirmed by the broker, {lines}.")
     sys.exit(1 if malformed else 0)
 
 
@@ -173,7 +174,7 @@ def _send(
                 confirmed += write(lines, sys.stdout.buffer)
                 continue
             total = None if mode == "replay" else count or (1000 if mode == "burst" else None)
-            with progress_bar(contract.identifier, total, "events") as advance:
+            with progress_bar(contract.identifier, total, "event") as advance:
                 confirmed += publish(broker, contract, batch(lines, lines_in_message), advance)
         return confirmed
 
@@ -218,7 +219,7 @@ def ingest(
         if tending and tending[-1].poll() is None:
             return False
         if tending and tending[-1].returncode:
-            errors.print("Tables could not be tended. 'mesh maintain' says why.")
+            tell("Tables could not be tended. 'mesh maintain' says why.")
         command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
         environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
         quiet = subprocess.DEVNULL
@@ -229,11 +230,11 @@ def ingest(
         results = ingesting.replay_rejected(catalog, contracts, settings.now)
     else:
         if not until_empty and max_seconds is None:
-            errors.print("Waiting for events; Ctrl-C ends.")
+            tell("Waiting for events; Ctrl-C ends.")
         with (
             connect(settings.broker) as broker,
             stop_on_signal() as stopped,
-            progress_bar("ingest", None, "events") as advance,
+            progress_bar("ingest", None, "event") as advance,
         ):
             results = ingesting.ingest(
                 catalog,
@@ -255,7 +256,8 @@ def ingest(
             for queue in map(queue_of, contracts):
                 if not dead_letters and (waiting := broker.depth(queue.dead_letter)):
                     again = f"mesh ingest {queue.name} --dead-letters"
-                    errors.print(f"{queue.dead_letter}: {waiting} messages wait that were given up on. {again}")
+                    wait = counted(waiting, "message waits that was", "messages wait that were")
+                    tell(f"{queue.dead_letter}: {wait} given up on. {again}")
     rows = [asdict(result) for result in results]
     if output_format == "json":
         write_json(rows)

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import click
 
-from mesh_platform.cli.output import errors, format_option, progress_bar, read_settings, write_json, write_table
+from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
 from mesh_platform.domain import load_mesh
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import NeedsAttention, counted
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove orphans.")
@@ -26,7 +26,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
 
     settings = read_settings()
     mesh, catalog = load_mesh(settings.root), open_catalog(settings)
-    with progress_bar("maintain", None, "tables") as advance:
+    with progress_bar("maintain", None, "table") as advance:
         done = maintain_tables(
             mesh, catalog, tables, dry_run, timedelta(seconds=settings.orphan_age_s), lambda _tended: advance(1)
         )
@@ -45,4 +45,4 @@ def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
     columns = ("table", "compacted", "expired", "orphans_removed", "skipped")
     write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
     would = "would be done" if dry_run else "was done"
-    errors.print(f"{len(rows)} tables looked at; at {len(rows) - len(worked)} of them nothing {would}.")
+    tell(f"{counted(len(rows), 'table')} looked at; at {len(rows) - len(worked)} of them nothing {would}.")

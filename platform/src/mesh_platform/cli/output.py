@@ -15,11 +15,11 @@ from typing import Any
 import click
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from mesh_platform.errors import UsageError
+from mesh_platform.errors import UsageError, counted
 from mesh_platform.settings import Settings
 
 errors = Console(stderr=True, highlight=False)
@@ -106,17 +106,36 @@ def _text(words: str) -> Text:
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words))
 
 
+def tell(message: str) -> None:
+    """One message on stderr, above a progress bar that is shown. No line is broken: a terminal wraps it, and what is
+    copied or searched for stays whole."""
+    errors.print(message, markup=False, soft_wrap=True)
+
+
+class _Amount(ProgressColumn):
+    """How many there are, of how many if that is known, and of what: `1 event`, `3/20 events`."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        done, total = int(task.completed), task.total
+        if total is None:
+            return Text(counted(done, self._unit))
+        return Text(f"{done}/{counted(int(total), self._unit)}")
+
+
 @contextmanager
-def progress_bar(label: str, total: int | None, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; the yielded function advances it. Of nothing to do there is none."""
+def progress_bar(label: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr; the yielded function advances it. `unit` is what it counts. Of nothing there is none."""
     if total == 0:
         yield lambda steps: None
         return
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),
-        TextColumn("{task.completed}") if total is None else MofNCompleteColumn(),
-        TextColumn(unit),
+        _Amount(unit),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=errors, transient=False) as progress:

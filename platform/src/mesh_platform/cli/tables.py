@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mesh_platform.cli.output import (
-    errors,
     format_option,
     progress_bar,
     read_settings,
+    tell,
     write_json,
     write_table,
 )
 from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import UsageError
+from mesh_platform.errors import UsageError, counted
 from mesh_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def build(
         raise UsageError("--full builds everything anew, --from some days of the named tables. Give one of them.")
     between = (first.date(), (last or first).date()) if first else None
     _settings, mesh, catalog = _open()
-    with progress_bar("build", None, "tables") as advance:
+    with progress_bar("build", None, "table") as advance:
         built = build_tables(
             mesh, catalog, tables, full, between, on_progress=lambda _built: advance(1), on_release=show_release
         )
@@ -70,16 +70,15 @@ def build(
 
 def show_release(release: Release) -> None:
     """Tell on stderr that there is a new release."""
-    errors.print(f"Release {release.name}: {len(release.tables)} tables.")
+    tell(f"Release {release.name}: {counted(len(release.tables), 'table')}.")
 
 
 def show_warnings(built: Sequence[Built]) -> None:
     """Tell on stderr which rules that only warn were broken, and where rows were held back."""
     for each in built:
         if each.held:
-            click.echo(
-                f"{each.table}: {each.held} rows held back in {each.table}__held; held_reason says why.", err=True
-            )
+            rows = counted(each.held, "row")
+            click.echo(f"{each.table}: {rows} held back in {each.table}__held; held_reason says why.", err=True)
         for words in each.warnings:
             click.echo(f"{each.table}: warning: {words}", err=True)
 
@@ -245,7 +244,8 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
         write_json(asdict(done))
     else:
         follow = (
-            f"{done.removed} events were removed. Run 'mesh build' so that the tables above follow."
+            f"{counted(done.removed, 'event was', 'events were')} removed. "
+            "Run 'mesh build' so that the tables above follow."
             if done.table.endswith("__raw")
             else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )

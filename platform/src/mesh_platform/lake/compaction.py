@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
 from mesh_platform import faults
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import ConflictError, NeedsAttention, counted
 from mesh_platform.lake.delta import all_files, changed_files, head, maintained_since, read_files
 from mesh_platform.lake.replace import MANIFESTS, ManifestReader, data_manifests, replace_same_rows
 
@@ -122,7 +122,8 @@ def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
     rows = read_files(table, bin_, [field.name for field in table.schema().fields])
     if rows.num_rows != _rows(bin_):
         raise NeedsAttention(
-            f"{_name(table)}: {len(bin_)} files should have {_rows(bin_)} rows, and {rows.num_rows} can be read. "
+            f"{_name(table)}: {counted(len(bin_), 'file')} should have {counted(_rows(bin_), 'row')}, "
+            f"and {rows.num_rows} can be read. "
             f"Nothing was changed. Look at {bin_[0].file.file_path} and its neighbours."
         )
     # pyiceberg would cut at the table's target, which it compares with the size in memory.
