@@ -276,6 +276,9 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: duckdb.DuckDBPyConnecti
                 if not isinstance(table.this, exp.Identifier):
                     return f"calls {table.sql(dialect='duckdb')}.", "A rule reads its own table alone, as ${object}."
             for call in unstable_calls(tree):
+                # To look at some rows by chance is a way to keep a rule cheap; a model is built of what it reads.
+                if isinstance(call, exp.TableSample):
+                    continue
                 return f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", form
         check = _check(rule, key, "")
         if rule.on_failure == "quarantine" and not check.is_of_rows:
