@@ -10,9 +10,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 # What gives another answer for the same rows: a model with it would not be rebuilt to what it was. The names are
-# those that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that call one of them, and four
-# that it calls CONSISTENT and are not; a test holds this list against it. Asking it here would cost the parser of
-# DAGs, which reads each model, the import of DuckDB. `error` is not among them: it stops the query.
+# those that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that call one of them, and
+# four that it calls CONSISTENT and are not; a test holds this list against it. Asking it here would cost the
+# parser of DAGs, which reads each model, the import of DuckDB. `error` is not among them: it stops the query.
 # fmt: off
 _UNSTABLE = frozenset(
     (
