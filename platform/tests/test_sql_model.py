@@ -70,6 +70,13 @@ def test_all_wrong_columns_of_all_models_are_told_together_with_their_lines(plac
             ":2: calls NOW(), which answers otherwise",
         ),
         ("select 'a' as item_id, content as label from read_text('/etc/hostname')", "DuckDB says: "),
+        # Tables of DuckDB have these columns, and relations of the mesh do not.
+        ("select item_id,\n  cast(rowid as varchar) as label from core.items", ":2: DuckDB says: Binder Error"),
+        (
+            "select item_id,\n  cast(i.rowid as varchar) as label from core.items as i",
+            ":2: DuckDB says: Binder Error",
+        ),
+        ("select item_id,\n  filename as label from core.items", ":2: DuckDB says: Binder Error"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_told_where_and_why(place: Place, sql: str, expected: str):

@@ -27,6 +27,7 @@ LEVELS = ("bronze", "silver", "gold")
 class Field:
     """One column. `minimum`, `maximum`, `pattern` and `valid_values` are what each value must keep to.
 
+    Of a double column that may be NaN or an infinity, `allow_non_finite` is true; bounds hold for all values but NaN.
     `references` is (`<domain>.<table>`, column) of the dimension that this column points to. `renamed_from` are the
     names that the column had before, newest first. `term` is the glossary's word for it, `<domain>.<term>`.
     """
@@ -46,6 +47,7 @@ class Field:
     references: tuple[str, str] | None = None
     renamed_from: tuple[str, ...] = ()
     term: str | None = None
+    allow_non_finite: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ _TIMES = ("date", "timestamp", "timestamptz")
 _OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
-# Of these alone, a pattern that Python takes is one that RE2 takes; asking RE2 needs Arrow, which is slow to import.
-# To RE2 `[:` may begin the name of a class, and what is long and repeats much may be too large.
+# Of these alone, a pattern that Python takes is one that RE2 takes, and both find the same in printable ASCII. Asking
+# RE2 needs Arrow, which is slow to import. To RE2 `[:` may begin the name of a class, and what is long and repeats
+# much may be too large.
 _PLAIN_PATTERN = re.compile(
     r"(?!.{128})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII
 )
@@ -55,9 +56,12 @@ def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None,
 
 
 def pattern_matches(pattern: str, text: str) -> bool:
-    """Whether a pattern of a contract matches somewhere in `text`, as RE2 does it, which none keeps for long."""
-    if _PLAIN_PATTERN.fullmatch(pattern):
-        return re.search(pattern, text) is not None
+    """Whether a pattern of a contract matches somewhere in `text` by RE2, the engine of ingest and of builds.
+
+    To Python alone, a digit may be one of any script, and `$` may stand before a line's end.
+    """
+    if text.isascii() and text.isprintable() and _PLAIN_PATTERN.fullmatch(pattern):
+        return re.search(pattern, text, re.ASCII) is not None
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -156,7 +160,7 @@ class _Reader:
             if name.startswith("mesh.") and name not in known:
                 self._add(here, f"'{name}' is not known here.", f"What may stand here is {', '.join(known)}.")
             elif name in known and not isinstance(value, known[name]):
-                form = "a list" if known[name] is list else "a word"
+                form = {list: "a list", bool: "true or false"}.get(known[name], "a word")
                 self._add(here, f"'{name}' is {value!r}.", f"Give it {form}.")
                 result[name] = None
             else:
@@ -239,6 +243,10 @@ class _Reader:
         columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.logical for f in read}
         here = _custom_place(data, place, "mesh.partition")
         partition = tuple(self._partition(here, text, columns) for text in custom.get("mesh.partition") or [])
+        for field in read:
+            if field.allow_non_finite and field.name in {column for _, column in partition}:
+                message = f"mesh.allowNonFinite of '{field.name}', which the table is partitioned by."
+                self.problems.append(Problem(self.document.label, field.line, message, "Drop one of the two."))
         history = self._history(_custom_place(data, place, "mesh.history"), custom.get("mesh.history"), read)
         line = self.document.line(place)
         rules = tuple(self._rules(place, data, kind, read))
@@ -293,7 +301,7 @@ class _Reader:
     def _field(self, place: Place, data: Mapping[str, Any], kind: str) -> Field | None:
         name = data["name"]
         self._check_name(place, name)
-        custom = self._custom(data, place, {"mesh.renamedFrom": list})
+        custom = self._custom(data, place, {"mesh.renamedFrom": list, "mesh.allowNonFinite": bool})
         if kind == "event" and name in LANDING_COLUMNS:
             fix = f"Choose another name than {', '.join(LANDING_COLUMNS)}."
             self._add((*place, "name"), f"property '{name}' is a column of each landing table already.", fix)
@@ -317,6 +325,12 @@ class _Reader:
                 f"property '{name}' is {field_type.name} and its logicalType '{data.get('logicalType')}'.",
                 f"Write logicalType: {field_type.logical}.",
             )
+        allows = custom.get("mesh.allowNonFinite")
+        if allows is not None and (kind != "table" or field_type.name != "double" or data.get("primaryKey")):
+            column = "a key" if data.get("primaryKey") else f"a column of type {field_type.name}"
+            what = "an event's property" if kind == "event" else column
+            fix = "Only a double column of a table, outside its key, may hold NaN and infinities. Drop the line."
+            self._add(_custom_place(data, place, "mesh.allowNonFinite"), f"mesh.allowNonFinite of {what}.", fix)
         options = data.get("logicalTypeOptions") or {}
         for option in sorted(set(options) - {"minimum", "maximum", "pattern"}):
             fix = "Use minimum, maximum or pattern."
@@ -337,6 +351,7 @@ class _Reader:
             references=self._reference(place, data),
             renamed_from=tuple(str(old) for old in custom.get("mesh.renamedFrom") or ()),
             term=self.part(self._term, place, data.get("authoritativeDefinitions") or []),
+            allow_non_finite=bool(allows),
         )
 
     def _term(self, place: Place, links: list[Mapping[str, Any]]) -> str | None:

@@ -334,6 +334,8 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
             return f"'{wanted.name}' is {own.type.name}; interface {contract.implements} asks for {wanted.type.name}."
         if wanted.required and not own.required:
             return f"'{wanted.name}' may be missing; interface {contract.implements} requires it."
+        if own.allow_non_finite and not wanted.allow_non_finite:
+            return f"'{wanted.name}' may be NaN; interface {contract.implements} promises finite numbers."
         return None
 
     fix = "Mend the column, or drop 'mesh.implements'."

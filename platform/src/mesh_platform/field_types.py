@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ _TYPES = {
     "timestamptz": ("timestamp", "TIMESTAMP WITH TIME ZONE", "an instant such as 2025-10-31T09:15:00Z"),
 }
 _DECIMAL = re.compile(r"decimal\(([0-9]{1,2}), *([0-9]{1,2})\)")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 # Wide enough for the remainder of 38 digits by 38 places; the default of 28 digits rounds.
 _EXACT = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
@@ -116,6 +117,15 @@ class FieldType:
             within = -limit <= number < limit
         return within and _EXACT.remainder(number, Decimal((0, (1,), -places))) == 0
 
+    def read_number(self, text: str) -> Decimal:
+        """The number that a cell of a CSV file writes, in the digits 0 to 9. Raises ValueError where it is none.
+
+        So do numbers that this type does not hold. Python itself takes `1_000`, spaces and the digits of all scripts.
+        """
+        if not _NUMBER.fullmatch(text) or not self.holds(number := Decimal(text)):
+            raise ValueError(text)
+        return number
+
     def write(self, number: Decimal) -> str:
         """The one form on the wire of a number that a decimal `holds`."""
         exact = number.quantize(Decimal((0, (1,), -self.scale)), context=_EXACT)
@@ -134,6 +144,18 @@ def parse_type(text: str) -> FieldType:
             duckdb = f"DECIMAL({precision},{scale})"
             return FieldType(f"decimal({precision},{scale})", "number", duckdb, on_wire, precision, scale)
     raise ValueError(f"type '{text}' is not one of {', '.join(ALLOWED)} (p up to 38, s up to p).")
+
+
+def shown_value(value: Any) -> str:
+    """A value as messages for people show it; what is no finite number has the words that `mesh query` gives it."""
+    return words if isinstance(value, float) and (words := number_words(value)) else str(value)
+
+
+def number_words(number: float) -> str | None:
+    """The words for what is no finite number, as JavaScript, Spark and protobuf's JSON have them; None for others."""
+    if number != number:
+        return "NaN"
+    return {float("inf"): "Infinity", float("-inf"): "-Infinity"}.get(number)
 
 
 # Contracts cannot ask for bytes, which ODCS and JSON do not have; the quarantine keeps in them what was sent.

@@ -24,6 +24,7 @@ from mesh_platform.contract import Shape
 from mesh_platform.document import read_document
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ContractError, Problem
+from mesh_platform.field_types import shown_value
 from mesh_platform.relation import SITES, create_schemas, quoted, relation_shapes, table_definition, typed
 from mesh_platform.sql_model import Model, read_models
 
@@ -135,7 +136,7 @@ def _difference(case: Case, expected: list[dict[str, Any]], actual: list[dict[st
     missing = []
     # Who names most columns chooses first, so that a row that fits several expectations is not taken from it.
     for row in sorted(expected, key=len, reverse=True):
-        found = next((other for other in left if all(other[name] == value for name, value in row.items())), None)
+        found = next((other for other in left if all(_same(other[name], value) for name, value in row.items())), None)
         if found is None:
             missing.append(row)
         else:
@@ -147,8 +148,13 @@ def _difference(case: Case, expected: list[dict[str, Any]], actual: list[dict[st
     return "\n".join([*lines, *(f"  there, not expected: {_shown(row)}" for row in surplus)])
 
 
+def _same(one: Any, other: Any) -> bool:
+    # NaN, which is not equal to itself, is what a case expects where it writes .nan.
+    return bool(one == other or (one != one and other != other))
+
+
 def _shown(row: Row) -> str:
-    return ", ".join(f"{name}={value if value is not None else 'null'}" for name, value in row.items())
+    return ", ".join(f"{name}={shown_value(value) if value is not None else 'null'}" for name, value in row.items())
 
 
 def _fault(case: Case, message: str, fix: str) -> ContractError:

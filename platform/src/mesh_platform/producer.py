@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -272,12 +270,10 @@ def _cell(field: Field, text: str) -> Any:
 
 def _to_wire(type_: FieldType, text: str) -> Any:
     if type_.logical in ("integer", "number"):
-        # Python reads '1_000' and digits of every script as numbers too.
-        if not _NUMBER.fullmatch(text) or not type_.holds(Decimal(text)):
-            raise ValueError
+        number = type_.read_number(text)
         if type_.precision:
-            return type_.write(Decimal(text))
-        return float(text) if type_.name == "double" else int(Decimal(text))
+            return type_.write(number)
+        return float(text) if type_.name == "double" else int(number)
     if type_.name == "boolean":
         if text.lower() not in ("true", "false"):
             raise ValueError
@@ -290,6 +286,3 @@ def _to_wire(type_: FieldType, text: str) -> Any:
             raise ValueError
         return format_time(instant) if instant.tzinfo else format_local(instant)
     return text
-
-
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")

@@ -43,6 +43,7 @@ from mesh_platform.lake.delta import (
     read_keys,
 )
 from mesh_platform.lake.outage import unread
+from mesh_platform.model_run import optional_schema, run_model
 from mesh_platform.quality import Audited, audit_rows, table_checks
 from mesh_platform.reference import read_reference
 from mesh_platform.relation import (
@@ -58,7 +59,6 @@ from mesh_platform.relation import (
     sites_hash,
     table_shapes,
     tables_behind,
-    typed,
     union_select,
 )
 from mesh_platform.sql_model import Model, driving_inputs
@@ -219,8 +219,6 @@ class Builder:
 
         It reads `tables`, but for those inputs that have rows `instead`: opening a table takes longer than they do.
         """
-        shape = job.contract.table
-        columns = ", ".join(typed(field) for field in shape.fields)
         given = instead or {}
         try:
             with ExitStack() as stack:
@@ -229,17 +227,14 @@ class Builder:
                     stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
                     self._show(name, source)
                 self._show_unions(model)
-                rows = self.connection.execute(
-                    f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
-                ).to_arrow_table()
+                return run_model(self.connection, model, condition)
         except duckdb.IOException as error:
             raise unread(error, f"{job.contract.identifier}: its inputs") from error
         except duckdb.Error as error:
             raise NeedsAttention(
-                f"{self.models[job.contract.identifier].path}: DuckDB stops at a row: {error}. Nothing was "
-                "committed. Let the query take that row, or mend the input."
+                f"{job.contract.identifier}: DuckDB cannot open its inputs: {error}. Nothing was committed. "
+                "Mend what it names, such as the path of the state folder, and build again."
             ) from error
-        return rows.cast(_optional(arrow_schema(shape)))
 
     def _apply_changes(
         self, job: Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
@@ -280,7 +275,7 @@ class Builder:
         columns = ", ".join(quoted(field.name) for field in shape.fields)
         rows = self.connection.execute(f"SELECT {columns} FROM {_scan(job.output)} AS kept WHERE {there}")
         # Partitions that lost all their rows are touched too.
-        found = rows.to_arrow_table().cast(_optional(arrow_schema(shape)))
+        found = rows.to_arrow_table().cast(optional_schema(shape))
         touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
         if not touched_rows.num_rows:
             return job.built("noop")
@@ -397,7 +392,3 @@ class Builder:
 def _scan(table: Table) -> str:
     """The SQL that reads the state that `table` was loaded at."""
     return f"iceberg_scan({literal(table.metadata_location)})"
-
-
-def _optional(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([field.with_nullable(True) for field in schema])

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mesh_platform.errors import UsageError, counted
+from mesh_platform.field_types import number_words
 from mesh_platform.settings import Settings
 
 errors = Console(stderr=True, highlight=False)
@@ -43,18 +44,23 @@ def read_settings() -> Settings:
 
 
 def to_plain(value: Any) -> Any:
-    """A value as JSON has it: decimals as strings, times as ISO 8601 in UTC with Z, bytes as text."""
+    """A value as JSON has it: decimals as strings, times as ISO 8601 in UTC with Z, bytes as text.
+
+    JSON has no NaN and no infinity: they are the strings that `number_words` gives.
+    """
     match value:
         case Decimal():
             return str(value)
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
+        case time():
+            return value.isoformat()
         case date() | Path():
             return value.isoformat() if isinstance(value, date) else str(value)
         case bytes():
             return value.decode("utf-8", "replace")
-        case float() if value != value or value in (float("inf"), float("-inf")):
-            return None
+        case float():
+            return number_words(value) or value
         case Mapping():
             return {str(key): to_plain(item) for key, item in value.items()}
         case list() | tuple():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -175,6 +174,7 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
 
     `mesh status` lists the tables, `describe <table>` the columns of one.
     """
+    from mesh_platform.cli.result import write_result
     from mesh_platform.memo import Memo
     from mesh_platform.query import run_query, views_named
     from mesh_platform.view import open_session
@@ -183,18 +183,7 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     memo, views = Memo(settings.state_dir / "counted.json"), views_named(mesh, sql)
     with open_session(mesh, catalog, role=role, as_of=as_of, only=views, memo=memo) as session:
         result = run_query(session, sql)
-    try:
-        if output_format == "csv":
-            import pyarrow.csv
-
-            pyarrow.csv.write_csv(result, sys.stdout.buffer)
-        elif output_format == "json":
-            write_json(result.to_pylist())
-        else:
-            write_table(result.to_pylist(), columns=result.column_names)
-    # Arrow's own errors are of these kinds: a type that CSV lacks, a time that Python lacks.
-    except (NotImplementedError, OverflowError, ValueError) as error:
-        raise UsageError(f"a value has no form in {output_format}: {error}. Cast that column to varchar.") from error
+    write_result(result, output_format)
 
 
 @click.command(short_help="Write a DuckDB file of all views, for tools that open a file.")

@@ -51,11 +51,31 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table 
     if rows is None:
         yield
         return
+    if _holds_nan(rows):
+        # Of rows that are registered, Arrow evaluates the filters, and to Arrow NaN > 1 is false, to DuckDB true.
+        connection.register(f"{name}__arrow", rows)
+        connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT * FROM "{name}__arrow"')
+        connection.unregister(f"{name}__arrow")
+        try:
+            yield
+        finally:
+            connection.execute(f'DROP TABLE "{name}"')
+        return
     connection.register(name, rows)
     try:
         yield
     finally:
         connection.unregister(name)
+
+
+def _holds_nan(rows: pa.Table) -> bool:
+    # Not at the top: a check of types has no rows and does without Arrow, which is slow to import.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return any(
+        pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py() is True for column in rows.columns
+    )
 
 
 def literal(text: str) -> str:

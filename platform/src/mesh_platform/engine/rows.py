@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from mesh_platform.engine.duckdb import registered
@@ -9,6 +10,10 @@ from mesh_platform.engine.duckdb import registered
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+_DAY_US = 86_400_000_000
+# The first and the last day that Python's dates, Iceberg's readers among them, can hold, from 1970.
+_DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 
 
 def count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
@@ -33,3 +38,25 @@ def are_rows(connection: duckdb.DuckDBPyConnection, rows: pa.Table, present: str
         # Of two equally long lists, one has nothing that the other lacks only where they are the same.
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         return count(connection, f"SELECT {columns} FROM mesh_rows EXCEPT ALL {present}") == 0
+
+
+def outside_calendar(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which dates or timestamps are not in the years 1 to 9999; null for null. DuckDB's infinity is none of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    unit = 1
+    if pa.types.is_date32(times.type):
+        numbers = times.cast(pa.int32()).cast(pa.int64())
+    else:
+        numbers = times.cast(pa.int64())
+        unit = {"s": _DAY_US // 10**6, "ms": _DAY_US // 1000, "us": _DAY_US, "ns": _DAY_US * 1000}[times.type.unit]
+    first, end = _DAYS[0] * unit, min((_DAYS[1] + 1) * unit, 2**63 - 1)
+    return pc.or_(pc.less(numbers, max(first, 2 - 2**63)), pc.greater_equal(numbers, end))
+
+
+def is_time(kind: pa.DataType) -> bool:
+    """Whether values of a type are dates or timestamps."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_date32(kind) or pa.types.is_timestamp(kind))

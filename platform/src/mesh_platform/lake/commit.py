@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Transaction
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry, ancestors_of
 
 from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.lake.data_files import write_data_files
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -47,7 +47,7 @@ def replace_files(
 
 def write_files(table: Table, rows: pa.Table) -> list[DataFile]:
     """Write `rows` to data files of `table`, which no snapshot names yet."""
-    return list(_dataframe_to_data_files(table.metadata, rows, table.io)) if rows.num_rows else []
+    return write_data_files(table.metadata, rows, table.io)
 
 
 def commit_files(

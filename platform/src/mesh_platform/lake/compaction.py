@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyiceberg.io.pyarrow import _dataframe_to_data_files
-
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention, counted
+from mesh_platform.lake.data_files import write_data_files
 from mesh_platform.lake.delta import all_files, changed_files, head, maintained_since, read_files
 from mesh_platform.lake.replace import MANIFESTS, ManifestReader, data_manifests, replace_same_rows
 
@@ -130,7 +129,7 @@ def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
     metadata = table.metadata.model_copy(
         update={"properties": {**table.properties, "write.target-file-size-bytes": str(2**62)}}
     )
-    return list(_dataframe_to_data_files(metadata, rows, table.io))
+    return write_data_files(metadata, rows, table.io)
 
 
 def _commit(

@@ -155,6 +155,8 @@ def _column_differences(
     ):
         if before != after:
             yield told(_is_looser(before, after, sign), f"is {what} {_shown(after)} instead of {_shown(before)}")
+    if old.allow_non_finite != new.allow_non_finite:
+        yield told(new.allow_non_finite, f"{'may' if new.allow_non_finite else 'may no longer'} be NaN or infinite")
     if old.pattern != new.pattern:
         if old.pattern is not None:
             yield told(True, f"need no longer match {old.pattern}")
