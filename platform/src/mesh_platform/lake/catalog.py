@@ -25,6 +25,7 @@ from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
 from mesh_platform.lake.catalog_connection import connect_catalog
+from mesh_platform.lake.key_index import KEY_INDEX
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -47,6 +48,8 @@ PROPERTIES = {
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
+# Below the state folder, beside what else can be found again.
+_KEY_INDEX = "keys"
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -56,10 +59,11 @@ def open_catalog(settings: Settings) -> Catalog:
     """
     state = settings.state_dir
     external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+    own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX)}
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return connect_catalog(CATALOG, **_FILE_IO)
+            return connect_catalog(CATALOG, **own)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -75,9 +79,9 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(Exception):
-            return connect_catalog(CATALOG, **properties, **_FILE_IO)
+            return connect_catalog(CATALOG, **properties, **own)
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return connect_catalog(CATALOG, **properties, **_FILE_IO)
+        return connect_catalog(CATALOG, **properties, **own)
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
