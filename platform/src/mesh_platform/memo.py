@@ -6,12 +6,12 @@ A state (the ids of snapshots, or a query of one) never changes, so what was fou
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from mesh_platform.whole_file import write_whole
 
 State = Sequence[int | str | None]
 
@@ -46,16 +46,3 @@ class Memo:
             return
         with suppress(OSError):
             write_whole(self._path, json.dumps(self._known).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody finds half of it, its folder too. Raises OSError, and leaves nothing then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.replace(file.name, path)
-        except OSError:
-            os.unlink(file.name)
-            raise

@@ -26,6 +26,7 @@ from mesh_platform.lake.outage import unread
 from mesh_platform.relation import empty_select, quoted
 from mesh_platform.rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.sql_tree import relations, unstable_calls, works_row_by_row
+from mesh_platform.unique_keys import any_repeats, repeated_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,8 +111,8 @@ def audit_rows(
 ) -> Audited:
     """Hold `rows` to what the contract promises: first what quarantines takes its rows out, then all else is checked.
 
-    `existing` are the keys that stay in the partitions that the rows are appended to; `kept` is the SELECT of all
-    rows that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
+    `existing` has the keys of rows that stay, at least those that `rows` have too; `kept` is the SELECT of all rows
+    that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
     to five rows of each.
     """
     of_rows = [check for check in checks if check.is_of_rows]
@@ -124,8 +125,9 @@ def audit_rows(
             counts = _count_failing(connection, of_rows, rows.num_rows > 0)
             if holding:
                 rows, held = _split(connection, holding, rows, any(counts[check] for check in holding))
-        with _shown_as_object(connection, rows), registered(connection, "mesh_existing", existing):
-            faults = _structural_faults(connection, contract, rows, existing)
+        with _shown_as_object(connection, rows):
+            faults = _missing(connection, contract, rows)
+        faults += _repeating(connection, contract, rows, existing, kept, recheck)
         with _shown_as_object(connection, rows, kept if recheck else ""):
             if recheck or (held is not None and held.num_rows):
                 counts = _count_failing(connection, telling, True)
@@ -346,10 +348,8 @@ def _split(
     return rows, held
 
 
-def _structural_faults(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, rows: pa.Table, existing: pa.Table | None
-) -> list[str]:
-    """Required columns are filled, each primary key stands once."""
+def _missing(connection: duckdb.DuckDBPyConnection, contract: Contract, rows: pa.Table) -> list[str]:
+    """Required columns that lack a value."""
     key = [quoted(name) for name in contract.table.key]
     faults = []
     for column in contract.table.fields:
@@ -357,17 +357,32 @@ def _structural_faults(
             shown = ", ".join(dict.fromkeys([*key, quoted(column.name)]))
             sample = f"SELECT {shown} FROM {OBJECT} WHERE {quoted(column.name)} IS NULL"
             faults.append(f"{column.name} is required and missing, as in {_shown(connection, sample)}")
-    if key:
-        columns = ", ".join(key)
-        same = " AND ".join(f"{OBJECT}.{name} IS NOT DISTINCT FROM mesh_existing.{name}" for name in key)
-        # Of the keys that stay only those matter that are written again: most are none of these.
-        again = f" UNION ALL SELECT {columns} FROM mesh_existing SEMI JOIN {OBJECT} ON {same}"
-        kept = again if existing is not None else ""
-        groups = f"FROM (SELECT {columns} FROM {OBJECT}{kept}) GROUP BY {columns} HAVING count(*) > 1"
-        found = _shown(connection, f"SELECT {columns}, count(*) AS times {groups}")
-        if found:
-            faults.append(f"the primary key ({', '.join(contract.table.key)}) repeats, as in {found}")
     return faults
+
+
+def _repeating(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    rows: pa.Table,
+    existing: pa.Table | None,
+    kept: str,
+    recheck: bool,
+) -> list[str]:
+    """That the primary key repeats: among `rows`, in one of them and a row that stays, or anywhere, to `recheck`."""
+    key = contract.table.key
+    if not key:
+        return []
+    looked_up = "" if recheck or existing is None else "mesh_existing"
+    with (
+        _shown_as_object(connection, rows, kept if recheck else ""),
+        registered(connection, "mesh_existing", existing),
+    ):
+        if not connection.execute(any_repeats(key, OBJECT, looked_up)).fetchall():
+            return []
+    # Now that nothing will be committed, all rows are read to say where.
+    with _shown_as_object(connection, rows, kept):
+        found = _shown(connection, repeated_keys(contract.table, OBJECT))
+    return [f"the primary key ({', '.join(key)}) repeats, as in {found}"]
 
 
 def _words_of_rows(connection: duckdb.DuckDBPyConnection, check: Check, count: int) -> str:

@@ -40,7 +40,6 @@ from mesh_platform.lake.delta import (
     head,
     partitions_of,
     read_files,
-    read_keys,
 )
 from mesh_platform.lake.outage import unread
 from mesh_platform.model_run import optional_schema, run_model
@@ -62,6 +61,7 @@ from mesh_platform.relation import (
     union_select,
 )
 from mesh_platform.sql_model import Model, driving_inputs
+from mesh_platform.unique_keys import determines_partition, keys_that_stay
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
 _ATTEMPTS = 5
+# Part of what a table is held to where builds append to it, and its key may be in any partition.
+_WHOLE = "the key is unique in the whole table"
 
 
 class Builder:
@@ -148,7 +150,11 @@ class Builder:
         inputs: Inputs = {name: head(table) for name, table in tables.items()}
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
-        return self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output), tables
+        job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
+        if driving_inputs(model) and not determines_partition(contract.table):
+            # Older builds looked for a key in the partitions alone that they wrote: what they made is checked again.
+            job = replace(job, rules=content_hash(f"{job.rules} {_WHOLE}".encode()))
+        return job, tables
 
     def _behind(self, model: Model) -> dict[str, tuple[str, ...]]:
         return {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
@@ -250,13 +256,13 @@ class Builder:
         files = files_in(job.output, touched)
         if files is None:
             return self._replace_all(job, self._run(job, model, tables), False)
+        here, elsewhere = files
         columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
         kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
         # Rules that are not those of before have not seen the rows that stay.
         recheck = job.was_rules != job.rules
-        key = job.contract.table.key
         if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
-            existing = read_keys(job.output, files, touched_rows.select(key)) if key else None
+            existing = keys_that_stay(self.connection, job.output, job.contract.table, touched_rows, here, elsewhere)
             checks = job.checks if touched_rows.num_rows or recheck else ()
             audited = audit_rows(self.connection, job.contract, checks, touched_rows, existing, kept, recheck)
             faults.point("build.computed")
@@ -285,9 +291,14 @@ class Builder:
         return self._redo(job, tables, touched_rows, files, recheck=False)
 
     def _redo(
-        self, job: Job, tables: Mapping[str, Table], rows: pa.Table, files: Iterable[FileScanTask], recheck: bool
+        self,
+        job: Job,
+        tables: Mapping[str, Table],
+        rows: pa.Table,
+        files: tuple[list[FileScanTask], list[FileScanTask]],
+        recheck: bool,
     ) -> Built:
-        """Build the partitions anew that `rows` lie in; `files` are those that lie there now."""
+        """Build the partitions anew that `rows` lie in; `files` are those that lie there now, and the others."""
         shape, model = job.contract.table, self.models[job.contract.identifier]
         columns = ", ".join(quoted(field.name) for field in shape.fields)
         kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
@@ -295,10 +306,11 @@ class Builder:
             redone_where = in_partitions(shape, "made", "mesh_touched")
             redone = self._run(job, model, tables, condition=redone_where)
             kept += f" WHERE NOT {in_partitions(shape, 'kept', 'mesh_touched')}"
-            audited = audit_rows(self.connection, job.contract, job.checks, redone, None, kept, recheck)
+            existing = keys_that_stay(self.connection, job.output, shape, redone, [], files[1])
+            audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
             faults.point("build.computed")
             held = self._replace_held(job, audited, "mesh_touched")
-        self._commit(job, [task.file for task in files], audited.rows, held)
+        self._commit(job, [task.file for task in files[0]], audited.rows, held)
         return job.built("rebuild", len(partitions_of(job.output, rows)), audited)
 
     def _changed_rows(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh_platform.governance.spread import spread
-from mesh_platform.memo import write_whole
+from mesh_platform.whole_file import write_whole
 
 _Found = TypeVar("_Found")
 _SUM = 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
 from mesh_platform.lake.catalog_connection import connect_catalog
+from mesh_platform.lake.key_index import KEY_INDEX
 from mesh_platform.lake.outage import answering, is_outage
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ PROPERTIES = {
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
+# Below the state folder, beside what else can be found again.
+_KEY_INDEX = "keys"
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -60,11 +64,12 @@ def open_catalog(settings: Settings) -> Catalog:
 
     state = settings.state_dir
     external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+    own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX)}
     subject = "PYICEBERG_CATALOG__MESH__*" if external else str(state / "catalog.db")
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
     with answering(subject, "the catalog does not answer", f"{fix}, then run again."):
         if external:
-            return _external_catalog()
+            return _external_catalog(own)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -80,16 +85,16 @@ def open_catalog(settings: Settings) -> Catalog:
             )
         properties = embedded_properties(settings)
         with suppress(DBAPIError):
-            return connect_catalog(CATALOG, **properties, **_FILE_IO)
+            return connect_catalog(CATALOG, **properties, **own)
         # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return connect_catalog(CATALOG, **properties, **_FILE_IO)
+        return connect_catalog(CATALOG, **properties, **own)
 
 
-def _external_catalog() -> Catalog:
+def _external_catalog(own: Mapping[str, str]) -> Catalog:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return connect_catalog(CATALOG, **_FILE_IO)
+        return connect_catalog(CATALOG, **own)
     except (ValueError, ImportError, NotInstalledError, ArgumentError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
-from pyiceberg.expressions.visitors import _InclusiveMetricsEvaluator
+from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan, _determine_partitions
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.typedef import Record
-from pyiceberg.types import DateType, IntegerType, LongType, StringType
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
 COMPACTION = "mesh.compaction"
 _ADDED = ManifestEntryStatus.ADDED
 
-_ALL = AlwaysTrue()
-# Types whose order is the same in Arrow, in Iceberg's bounds and in its expressions.
-_ORDERED = (DateType, IntegerType, LongType, StringType)
 _FileKey = tuple[str, frozenset[str]]
 
 
@@ -54,24 +48,11 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
     return [t for key, t in before.items() if key not in after], [t for k, t in after.items() if k not in before]
 
 
-def read_files(
-    table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str], where: BooleanExpression = _ALL
-) -> pa.Table:
+def read_files(table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str]) -> pa.Table:
     """The rows of some files, in the types that the table's columns have now, and in the order of `columns`."""
     names = list(columns)
     schema = table.schema().select(*names)
-    return ArrowScan(table.metadata, table.io, schema, where).to_table(tasks).select(names)
-
-
-def read_keys(table: Table, tasks: Iterable[FileScanTask], keys: pa.Table) -> pa.Table:
-    """The columns of `keys` in some files: of all rows that could have one of `keys`, as its first column tells."""
-    first = keys.column_names[0]
-    bounds = pc.min_max(keys.column(first)).as_py()
-    among: BooleanExpression = _ALL
-    if bounds["min"] is not None and isinstance(table.schema().find_type(first), _ORDERED):
-        among = And(GreaterThanOrEqual(first, bounds["min"]), LessThanOrEqual(first, bounds["max"]))
-    could = _InclusiveMetricsEvaluator(table.schema(), among).eval
-    return read_files(table, [task for task in tasks if could(task.file)], keys.column_names, among)
+    return ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks).select(names)
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
@@ -84,12 +65,13 @@ def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
     return {part.partition_key.partition for part in found}
 
 
-def files_in(table: Table, partitions: set[Record]) -> list[FileScanTask] | None:
-    """The head's files that lie in `partitions`, or None where some file is partitioned in an older way."""
-    tasks = list(_files_at(table, head(table)).values())
+def files_in(table: Table, partitions: set[Record]) -> tuple[list[FileScanTask], list[FileScanTask]] | None:
+    """The head's files that lie in `partitions`, and the others; None where one is partitioned in an older way."""
+    tasks = all_files(table)
     if any(task.file.spec_id != table.spec().spec_id for task in tasks):
         return None
-    return [task for task in tasks if task.file.partition in partitions]
+    inside = [task for task in tasks if task.file.partition in partitions]
+    return inside, [task for task in tasks if task.file.partition not in partitions]
 
 
 def all_files(table: Table) -> list[FileScanTask]:
