@@ -181,7 +181,9 @@ def test_after_a_rollback_of_landing_only_the_touched_partitions_are_redone(plac
     snapshot = place.land("alpha", kept)
     place.land("alpha", [Sale(3, 1100), Sale(4, 1200)])
     place.build()
-    before = place.files("core.fact_sales")
+    files = place.catalog.load_table("core.fact_sales").scan().plan_files()
+    months_since_1970 = 55 * 12 + 9
+    october = {task.file.file_path for task in files if task.file.partition[0] == months_since_1970}
     table = place.catalog.load_table("alpha.sales_alpha__raw")
     table.manage_snapshots().rollback_to_snapshot(snapshot).commit()
     late = Sale(5, 1150)
@@ -191,7 +193,6 @@ def test_after_a_rollback_of_landing_only_the_touched_partitions_are_redone(plac
     assert built["core.fact_sales"].partitions == 1
     assert built["beta.sales_beta"].mode == "noop"
     check(place, [("beta", Sale(1, 5)), *(("alpha", sale) for sale in [*kept, late])])
-    october = {path for path in before if "sold_at_month=2025-10" in path}
     assert october
     assert october <= place.files("core.fact_sales")
 

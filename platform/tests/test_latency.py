@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mesh_platform import status
+from mesh_platform import freshness
 from mesh_platform.lake.compaction import compact
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.history import changed_since
@@ -42,7 +42,7 @@ def in_three_hours(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime.now(UTC) + timedelta(hours=3)
 
-    monkeypatch.setattr(status, "datetime", Later)
+    monkeypatch.setattr(freshness, "datetime", Later)
 
 
 def test_what_is_built_of_all_there_is_waits_for_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from mesh_platform.rule import Rule
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
 # How far back past states of tables can be read, where a contract says nothing else.
 TIME_TRAVEL = timedelta(days=7)
+# How far an event's time may be ahead of the clock: senders' clocks differ. Ingest refuses what is later, and it does
+# not count for freshness.
+AHEAD = timedelta(days=1)
 # How much of what governance can ask a product keeps to, least first; `governance.rules.level` says what each asks.
 LEVELS = ("bronze", "silver", "gold")
 

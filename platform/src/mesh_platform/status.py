@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mesh_platform.lake.bounds import newest
+from mesh_platform.freshness import age_of
 from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.commit import built_from
 from mesh_platform.lake.delta import head
-from mesh_platform.lake.history import changed_since, snapshots_on_main
+from mesh_platform.lake.history import snapshots_on_main
 from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
 from mesh_platform.memo import Memo
 from mesh_platform.relation import quoted
@@ -34,6 +32,7 @@ class TableStatus:
     """One table. `lag_s` is the age of its newest event and `promise_s` the contract's limit, both in seconds.
 
     Of a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
+    `max_ahead_time` is the newest time in the table where it is too far in the future to count as an event.
 
     `quarantined` counts what was refused and has not got in since, at a landing table. `orphans` counts rows that
     point to a dimension row which is not there.
@@ -52,6 +51,7 @@ class TableStatus:
     fresh: bool | None
     quarantined: int | None
     orphans: int | None
+    max_ahead_time: datetime | None = None
 
 
 def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None = None) -> list[TableStatus]:
@@ -69,6 +69,14 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
     }
     heads = {name: head(table) for name, (_, _, _, table) in tables.items()}
     counted = _count(mesh, catalog, heads, memo)
+
+    def find(name: str) -> Table | None:
+        return tables[name][3] if name in tables else None
+
+    ages = {
+        name: age_of(contract, table, column, now, find, memo)
+        for name, (contract, _, column, table) in tables.items()
+    }
     found = [
         TableStatus(
             table=name,
@@ -79,11 +87,11 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
             snapshots=len(snapshots_on_main(table)),
             files=_total(table, "total-data-files"),
             partition_spec=_partition_spec(table),
-            **(
-                _wait(table, contract.latency, {each: found for each, (*_, found) in tables.items()})
-                if contract.latency and name == contract.identifier
-                else _age(table, name, column, contract, now, memo)
-            ),
+            max_event_time=ages[name].newest_event,
+            lag_s=ages[name].lag_s,
+            promise_s=ages[name].promise_s,
+            fresh=ages[name].fresh,
+            max_ahead_time=ages[name].ahead,
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
             orphans=counted.get(("orphans", name)),
         )
@@ -144,38 +152,6 @@ def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | No
     kind = mesh.domains[contract.domain].product_kind(contract)
     yield contract.identifier, "reference" if kind == "reference" else "product", contract.freshness_column
     yield held_name(contract), "held", None
-
-
-def _age(
-    table: Table, name: str, column: str | None, contract: Contract, now: datetime, memo: Memo
-) -> dict[str, Any]:
-    """The time of the newest event, its age, and what the contract promises of it."""
-
-    def read() -> str | None:
-        found = newest(table, str(column))
-        return found.isoformat() if found else None
-
-    text = memo.get(f"newest {name}", [head(table), table.schema().schema_id, column], read) if column else None
-    at = datetime.fromisoformat(text) if text else None
-    lag = max(0, int((now - at).total_seconds())) if at else None
-    promise = int(contract.freshness.total_seconds()) if contract.freshness and column else None
-    fresh = lag <= promise if lag is not None and promise is not None else None
-    return {"max_event_time": at, "lag_s": lag, "promise_s": promise, "fresh": fresh}
-
-
-def _wait(table: Table, latency: timedelta, tables: Mapping[str, Table]) -> dict[str, Any]:
-    """How long what came to the inputs has waited, by the clock that stamps commits, and what the contract promises.
-
-    Of a reference file nothing says when it changed.
-    """
-    noted = built_from(table, head(table))
-    inputs = json.loads(noted[1]["mesh.inputs"]) if noted else {}
-    seen = {name: state for name, state in inputs.items() if isinstance(state, int) and name in tables}
-    since = [time for name, state in seen.items() if (time := changed_since(tables[name], state))]
-    lag = max((int((datetime.now(UTC) - time).total_seconds()) for time in since), default=0) if seen else None
-    promise = int(latency.total_seconds())
-    fresh = lag <= promise if lag is not None else None
-    return {"max_event_time": None, "lag_s": lag, "promise_s": promise, "fresh": fresh}
 
 
 def _partition_spec(table: Table) -> str:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mesh_platform import faults
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
+from mesh_platform.contract import AHEAD
 from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mesh_platform.contract import Contract, Field
 
 _KEPT_OF_OVERSIZE = 64 * 1024
+# The largest offset of a zone from UTC, that of the Line Islands.
+_EASTERNMOST = timedelta(hours=14)
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,13 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
     oldest = pa.scalar(now - contract.retention, pa.timestamp("us", "UTC"))
     detail = f"The contract keeps events from {oldest.as_py():%Y-%m-%d} on."
     report(pc.less(rows["event_time"], oldest), "beyond_retention", "event_time", detail, "event_time")
-    newest = pa.scalar(max(now, datetime.now(UTC)) + timedelta(days=1), pa.timestamp("us", "UTC"))
-    report(
-        pc.greater(rows["event_time"], newest),
-        "in_the_future",
-        "event_time",
-        "Check the sender's clock.",
-        "event_time",
-    )
+    newest = max(now, datetime.now(UTC)) + AHEAD
+    for column in ("event_time", f"payload.{contract.event.time}"):
+        is_instant = rows[column].type.tz is not None
+        # A local time is compared as if it were UTC, which it is ahead of by at most so much.
+        latest = newest if is_instant else newest.astimezone(UTC).replace(tzinfo=None) + _EASTERNMOST
+        late = pc.greater(rows[column], pa.scalar(latest, rows[column].type))
+        report(late, "in_the_future", column.removeprefix("payload."), "Check the sender's clock.", column)
     for name in ("producer", "schema_version"):
         report(_hold_nul(rows[name]), "nul_character", name, "Strings hold no NUL character.")
     for field in contract.event.fields:

@@ -122,6 +122,7 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
     `names` are patterns of the tables to show, as a shell has them; none stands for all.
     """
     now = settings.now()
+    found = _read_status(settings, mesh, catalog, names)
     rows = [
         {
             "table": each.table,
@@ -136,13 +137,19 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
             "quarantined": each.quarantined,
             "orphans": each.orphans,
         }
-        for each in _read_status(settings, mesh, catalog, names)
+        for each in found
     ]
     if not rows:
         what = f"No table is called {' or '.join(names)}. 'mesh status' lists them." if names else ""
         click.echo(what or "There are no tables yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    for each in found:
+        if each.max_ahead_time:
+            tell(
+                f"{each.table}: has rows of up to {each.max_ahead_time:%Y-%m-%d %H:%M}. A time over a day after now "
+                "does not count as its newest event. Mend the source, or the SQL of that column."
+            )
 
 
 def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mesh_platform.contract import Contract
 from mesh_platform.dags.docs import words
-from mesh_platform.domain import load_mesh
+from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.settings import Settings
 
@@ -96,18 +97,45 @@ def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mappin
             _alert(table, f"{table}: may be older than promised, and cannot be looked at: {error}", owners), settings
         )
         return
-    told = settings.state_dir / "told" / table
-    newest = str(found["newest_event"])
-    if found["fresh"] or (told.exists() and told.read_text() == newest):
+    _tell_of_age(found, owners, settings)
+
+
+def look_at_ages(mesh: Mesh, contracts: Sequence[Contract], owners: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What `read_ages` finds; the owners of a product that promises latency and does not keep it are told, once.
+
+    Of freshness Airflow's deadlines tell, which know an event's time. They do not know what waits to be built.
+    """
+    from mesh_platform.dags.tasks import read_ages
+
+    settings = Settings(root=mesh.root)
+    rows = read_ages(mesh, contracts)
+    for row, contract in zip(rows, contracts, strict=True):
+        if contract.latency and row["fresh"] is False:
+            _tell_of_age(row, owners, settings)
+    return rows
+
+
+def _tell_of_age(found: Mapping[str, Any], owners: Mapping[str, str], settings: Settings) -> None:
+    """Tell the owners how old a product is, once for what its age counts from."""
+    table, domain = str(found["table"]), str(found["table"]).partition(".")[0]
+    told, since = settings.state_dir / "told" / table, str(found["since"])
+    if found["fresh"] or (told.exists() and told.read_text() == since):
         log.info("%s: fresh by now, or told already.", table)
         return
     promise = words(timedelta(seconds=found["promise_s"]))
-    age = words(timedelta(seconds=found["age_s"])) + " old" if found["age_s"] is not None else "not there at all"
-    message = f"{table}: the newest event is {age}; its contract promises {promise}."
-    message += f" Look at its producers and at {table.partition('.')[0]}__ingest."
+    age = words(timedelta(seconds=found["age_s"])) if found["age_s"] is not None else ""
+    if found["since"] != found["newest_event"]:
+        message = f"{table}: a change of what it is built from has waited for {age}; its contract promises {promise}."
+        message += f" Look at {domain}__build."
+    else:
+        message = f"{table}: the newest event is {f'{age} old' if age else 'not there at all'}; "
+        message += f"its contract promises {promise}."
+        if found["ahead"]:
+            message += f" Rows of up to {found['ahead']} do not count: that is over a day after now."
+        message += f" Look at its producers and at {domain}__ingest."
     send(_alert(table, message, owners), settings)
     told.parent.mkdir(exist_ok=True)
-    told.write_text(newest)
+    told.write_text(since)
 
 
 def _alert(subject: str, message: str, owners: Mapping[str, str]) -> Alert:

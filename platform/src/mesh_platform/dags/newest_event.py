@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
+from mesh_platform.contract import AHEAD
 from mesh_platform.errors import MeshError
 from mesh_platform.settings import Settings
 
@@ -50,15 +51,15 @@ class NewestEvent(BaseDeadlineReference):
             return None
         told = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.id.desc())
         told = told.limit(_LOOK_BACK)
-        times = [time for extra in session.scalars(told) if (time := _time_in(extra))]
-        if not times:
-            known_since: datetime = asset.created_at
-            return known_since
         try:
             now = Settings().now()
         except MeshError:
             # Past at once: who is called then says what is wrong.
-            return times[0] - timedelta(days=36500)
+            return datetime.now(UTC) - timedelta(days=36500)
+        times = [time for extra in session.scalars(told) if (time := _time_in(extra)) and time <= now + AHEAD]
+        if not times:
+            known_since: datetime = asset.created_at
+            return known_since
         # Deadlines are times of the machine; an event's time may be one of a simulation, with a clock of its own.
         return datetime.now(UTC) - (now - times[0])
 

@@ -25,7 +25,7 @@ from airflow.sdk import (
 
 from mesh_platform.contract import Contract
 from mesh_platform.dags import docs, tasks
-from mesh_platform.dags.alert import tell_of_failure, tell_of_stale_product
+from mesh_platform.dags.alert import look_at_ages, tell_of_failure, tell_of_stale_product
 from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
 from mesh_platform.domain import Domain, Mesh
@@ -54,7 +54,7 @@ class Pipelines:
             fix = f"Choose another than {', '.join(_OWN_TASKS)}."
             message = "the table has the name of a task that every domain's DAGs have."
             raise ContractError([Problem(each.path, each.table.line, message, fix) for each in taken])
-        promising = [contract for contract in self.contracts if contract.freshness and contract.freshness_column]
+        promising = [contract for contract in self.contracts if contract.freshness_column or contract.latency]
         modelled = [contract for contract in self.contracts if contract.identifier in models]
         # For each kind the products that it has tasks for.
         self.products: dict[str, Sequence[Contract]] = {
@@ -118,8 +118,9 @@ class Pipelines:
         return dag
 
     def freshness(self) -> DAG:
-        """A look at the age of each product, and a deadline for each: its newest event and its contract's promise."""
+        """A look at the age of each product, and a deadline for each that promises freshness: its newest event's."""
         promising, owners = self.products["freshness"], self.domain.owners.model_dump()
+        dated = [contract for contract in promising if contract.freshness_column]
         alerts = [
             DeadlineAlert(
                 name=contract.identifier,
@@ -127,11 +128,11 @@ class Pipelines:
                 interval=contract.freshness,
                 callback=SyncCallback(tell_of_stale_product, {"table": contract.identifier, "owners": owners}),
             )
-            for contract in promising
+            for contract in dated
         ]
         what = "Looks every 15 minutes, and tells the owner of a product that is older than its contract promises."
         with self._dag("freshness", what, deadline=alerts) as dag:
-            self._task("read_ages", partial(tasks.read_ages, self.mesh, promising), None, doc_md=what)
+            self._task("read_ages", partial(look_at_ages, self.mesh, promising, owners), None, doc_md=what)
         return dag
 
     def backfill(self) -> DAG:

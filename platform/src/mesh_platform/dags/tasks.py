@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -23,6 +24,7 @@ from mesh_platform.settings import Settings
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.freshness import Age
     from mesh_platform.sql_model import Model
 
 log = logging.getLogger(__name__)
@@ -90,7 +92,8 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
         log.warning("%s: %s rows held back in %s__held; held_reason says why.", name, built.held, name)
     if built.mode == "noop":
         raise AirflowSkipException(f"{name}: up to date already.")
-    return {**asdict(built), "newest_event": _newest_event(catalog, mesh.contracts[name])}
+    newest = _age(catalog, mesh.contracts[name], Settings(root=mesh.root).now()).newest_event
+    return {**asdict(built), "newest_event": newest.isoformat() if newest else None}
 
 
 def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
@@ -130,17 +133,27 @@ def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def read_ages(mesh: Mesh, contracts: Sequence[Contract]) -> list[dict[str, Any]]:
-    """How old the newest event of each product is, beside what its contract promises, in seconds."""
+    """How old each product is, beside what its contract promises, in seconds: as `mesh status` says it.
+
+    `since` is what the age counts from: the newest event, or of a product that promises latency the oldest change of
+    its inputs that is not built yet. A product that is not there yet, or has no rows, is not `fresh`.
+    """
     now, catalog = Settings(root=mesh.root).now(), _catalog(mesh)
     rows = []
     for contract in contracts:
-        assert contract.freshness, f"{contract.identifier} promises no freshness"
-        at = _newest_event(catalog, contract)
-        promise = int(contract.freshness.total_seconds())
-        age = int((now - datetime.fromisoformat(at)).total_seconds()) if at else None
-        rows.append({"table": contract.identifier, "newest_event": at, "age_s": age})
-        rows[-1] |= {"promise_s": promise, "fresh": age is not None and age <= promise}
-        log.info("%s: newest event %s, %s s old; promised: %s s.", contract.identifier, at, age, promise)
+        age = _age(catalog, contract, now)
+        rows.append(
+            {
+                "table": contract.identifier,
+                "newest_event": age.newest_event.isoformat() if age.newest_event else None,
+                "since": age.since.isoformat() if age.since else None,
+                "age_s": age.lag_s,
+                "promise_s": age.promise_s,
+                "fresh": age.fresh,
+                "ahead": age.ahead.isoformat() if age.ahead else None,
+            }
+        )
+        log.info("%s: since %s, %s s; promised: %s s.", contract.identifier, age.since, age.lag_s, age.promise_s)
     return rows
 
 
@@ -152,14 +165,15 @@ def asset_facts(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"rows": rows, **{name: result[name] for name in names if name in result}}
 
 
-def _newest_event(catalog: Catalog, contract: Contract) -> str | None:
-    """The time of the newest event in a product's table, ISO in UTC; None where it has none."""
-    from mesh_platform.lake.bounds import newest
+def _age(catalog: Catalog, contract: Contract, now: datetime) -> Age:
+    from mesh_platform.freshness import Age, age_of
     from mesh_platform.lake.catalog import find_table
 
-    table = find_table(catalog, contract.identifier) if contract.freshness_column else None
-    at = newest(table, str(contract.freshness_column)) if table else None
-    return at.isoformat() if at else None
+    table = find_table(catalog, contract.identifier)
+    if table is None:
+        promise = contract.freshness or contract.latency
+        return Age(promise_s=int(promise.total_seconds()) if promise else None)
+    return age_of(contract, table, contract.freshness_column, now, partial(find_table, catalog))
 
 
 def _catalog(mesh: Mesh) -> Catalog:

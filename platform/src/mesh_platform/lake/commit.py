@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.table import Transaction
+from pyiceberg.table import TableProperties, Transaction
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry, ancestors_of
 
 from mesh_platform.errors import ConflictError, NeedsAttention
 from mesh_platform.lake.data_files import write_data_files
+from mesh_platform.lake.locations import without_values
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -45,9 +46,17 @@ def replace_files(
     return commit_files(table, removed, write_files(table, rows), summary)
 
 
-def write_files(table: Table, rows: pa.Table) -> list[DataFile]:
-    """Write `rows` to data files of `table`, which no snapshot names yet."""
-    return write_data_files(table.metadata, rows, table.io)
+def write_files(table: Table, rows: pa.Table, target_bytes: int | None = None) -> list[DataFile]:
+    """Write `rows` to data files of `table`, which no snapshot names yet; their paths hold no value of the rows.
+
+    In each partition pyiceberg begins a new file when the rows of one are over `target_bytes` in memory, by default
+    `write.target-file-size-bytes` of the table.
+    """
+    properties = without_values(table.properties)
+    if target_bytes is not None:
+        properties[TableProperties.WRITE_TARGET_FILE_SIZE_BYTES] = str(target_bytes)
+    metadata = table.metadata.model_copy(update={"properties": properties})
+    return write_data_files(metadata, rows, table.io)
 
 
 def commit_files(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.errors import ConflictError, NeedsAttention, counted
-from mesh_platform.lake.data_files import write_data_files
+from mesh_platform.lake.commit import write_files
 from mesh_platform.lake.delta import all_files, changed_files, head, maintained_since, read_files
 from mesh_platform.lake.replace import MANIFESTS, ManifestReader, data_manifests, replace_same_rows
 
@@ -126,10 +126,7 @@ def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
             f"Nothing was changed. Look at {bin_[0].file.file_path} and its neighbours."
         )
     # pyiceberg would cut at the table's target, which it compares with the size in memory.
-    metadata = table.metadata.model_copy(
-        update={"properties": {**table.properties, "write.target-file-size-bytes": str(2**62)}}
-    )
-    return write_data_files(metadata, rows, table.io)
+    return write_files(table, rows, target_bytes=2**62)
 
 
 def _commit(

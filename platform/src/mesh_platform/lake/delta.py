@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan, _determine_partitions
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner
@@ -22,6 +22,8 @@ COMPACTION = "mesh.compaction"
 _ADDED = ManifestEntryStatus.ADDED
 
 _FileKey = tuple[str, frozenset[str]]
+
+_ALL = AlwaysTrue()
 
 
 def head(table: Table) -> int | None:
@@ -48,11 +50,16 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
     return [t for key, t in before.items() if key not in after], [t for k, t in after.items() if k not in before]
 
 
-def read_files(table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str]) -> pa.Table:
-    """The rows of some files, in the types that the table's columns have now, and in the order of `columns`."""
+def read_files(
+    table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str], where: BooleanExpression = _ALL
+) -> pa.Table:
+    """The rows of some files, in the types that the table's columns have now, and in the order of `columns`.
+
+    `where` is a filter on those columns.
+    """
     names = list(columns)
     schema = table.schema().select(*names)
-    return ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks).select(names)
+    return ArrowScan(table.metadata, table.io, schema, where).to_table(tasks).select(names)
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
