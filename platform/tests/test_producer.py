@@ -130,7 +130,7 @@ def test_malformed_line_is_told_of_and_the_others_go_on(
     [
         (b"a,b", "2 columns, not 13"),
         (b",", "2 columns, not 13"),
-        (b"   ", "1 columns, not 13"),
+        (b"   ", "1 column, not 13"),
         (b",".join([b"x"] * 14), "14 columns, not 13"),
         (b'"a"b', "expected after"),
         (b"x" * 200_000, "field larger than field limit"),
