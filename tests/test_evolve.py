@@ -187,7 +187,8 @@ def test_what_breaks_is_refused_and_runs_as_version_2_beside_version_1(state: St
     sold = ask(state, f"select event_id, order_id, order_ts, amount_usd from {PRODUCT} order by 1")
     contract = (state.root / "domains/east_warehouse" / CONTRACT).read_text()
     # An instant instead of local time, and the channel of every sale: neither can be said of the old events.
-    text = re.sub(r"(- name: order_time\n.*\n.*physicalType: )timestamp\n", r"\1timestamptz\n", contract)
+    local = r"(- name: order_time\n.*\n.*physicalType: )timestamp\n.*mesh\.ambiguousTime.*\n"
+    text = re.sub(local, r"\1timestamptz\n", contract)
     text = text.replace('["2025-10-01T10:03:12.250"]', '["2025-10-01T14:03:12.250Z"]')
     channel = NOTE.replace("gift_note", "channel").replace("Happy birthday", "web")
     channel = channel.replace("        description", "        required: true\n        description")

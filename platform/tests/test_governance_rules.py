@@ -39,6 +39,18 @@ def write(name: str, text: str) -> Break:
     return lambda mesh: mesh.write(name, text)
 
 
+def send_local_time(mesh: CleanMesh) -> None:
+    """Events with local time, read in the SQL without a look at their envelopes."""
+
+    def change(event: Any) -> None:
+        (time,) = (each for each in event["properties"] if each["name"] == "sold_ts")
+        time |= {"physicalType": "timestamp", "examples": ["2025-10-01T14:03:12"]}
+
+    mesh.edit(SALES, lambda contract: change(contract["schema"][0]))
+    sql = mesh.path("shop/models/sales.sql")
+    sql.write_text(sql.read_text().replace("sold_ts", "timezone('America/New_York', sold_ts) as sold_ts"))
+
+
 def rename(name: str, old: str, new: str, sql: str) -> Break:
     """Another name for a published column, in its contract and in the SQL that gives it."""
 
@@ -157,6 +169,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ),
     ("name-event", SALES, edit(SALES, schema(lambda event: event.update(name="sale_made_south"), 0))),
     ("name-event", SALES, add_product("refunds", {"sale_made": SENT, "refunds": REFUND}, REFUNDS, freshness=24)),
+    ("local-time", "shop/models/sales.sql", send_local_time),
     ("name-column", OUTLOOK, rename(OUTLOOK, "expected_count", "expected_ts", SQL)),
     ("one-word", OUTLOOK, rename(OUTLOOK, "expected_count", "forecast", SQL)),
     ("name-file", "shop/producers/sales.py", write("shop/producers/sales.py", "")),

@@ -237,7 +237,7 @@ def test_column_order_is_no_content(contract: Contract, tmp_path: Path) -> None:
         ("small", ["7", "07", "+7", "7.0"]),
         ("ratio", ["0.5", "5e-1", "0.50"]),
         ("flag", ["true", "True", "TRUE"]),
-        ("at", ["2025-10-01T14:00:00Z", "2025-10-01 16:00:00+02:00", "2025-10-01T14:00:00.0004Z"]),
+        ("at", ["2025-10-01T14:00:00Z", "2025-10-01 16:00:00+02:00", "2025-10-01T14:00:00.000000Z"]),
         ("wall", ["2025-10-01T14:00:00", "2025-10-01 14:00"]),
     ],
 )
@@ -262,7 +262,9 @@ def test_forms_of_one_value_are_one_record(contract: Contract, tmp_path: Path, f
     ],
 )
 def test_local_time_is_the_sites(tmp_path: Path, wall: str, instant: str) -> None:
-    local = every_type(tmp_path, time="wall", wall={"required": True})
+    words = {"mesh.ambiguousTime": "earlier", "mesh.nonexistentTime": "shift"}
+    custom = [{"property": name, "value": word} for name, word in words.items()]
+    local = every_type(tmp_path, time="wall", wall={"required": True, "customProperties": custom})
     (record,), problems = read(local, rows({"wall": wall}), tmp_path, zone="America/New_York")
     assert problems == []
     assert record.time == datetime.fromisoformat(instant)

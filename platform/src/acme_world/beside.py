@@ -170,5 +170,6 @@ def _publish_day(
         event_type=contract.event.name,
         producer=PRODUCER,
         schema_version=contract.version,
+        names_in_ids=contract.event.names_in_ids,
     )
     return publish(broker, contract, batch(lines, LINES_IN_MESSAGE, prefix=f"{PRODUCER}:"))

@@ -69,11 +69,13 @@ class Source:
         event_type: str,
         producer: str,
         schema_version: str,
+        names_in_ids: Mapping[str, str] | None = None,
     ) -> list[bytes]:
         """The lines of NDJSON, without newlines, that arrive on day `day` (from 0), in order of arrival.
 
-        `product` is the source of the ids, `<domain>.<product>`. A copy has the same bytes as the first. Of the days
-        before the start nothing arrives. Raises UsageError as `World.events` does.
+        `product` is the source of the ids, `<domain>.<product>`, and `names_in_ids` what they call fields, as `Shape`
+        has it. A copy has the same bytes as the first. Of the days before the start nothing arrives. Raises
+        UsageError as `World.events` does.
         """
         world = open_world(root, seed, start)
         sent: list[tuple[int, bytes]] = []
@@ -89,7 +91,7 @@ class Source:
             anywhen = midnight(start) + DAY_MS * day + draw.integers(0, DAY_MS, len(events))
             at = events.at + travel if happened_on == day else anywhen
             indices = np.flatnonzero(first | copy)
-            ids = EventIds(product)
+            ids = EventIds(product, names_in_ids)
             records = self._write(events.take(indices), domain_name, sites)
             for index, record in zip(indices.tolist(), records, strict=True):
                 event = Event(ids.id_of(record), event_type, record.time, producer, schema_version, record.payload)

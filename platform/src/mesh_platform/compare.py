@@ -5,7 +5,7 @@ What breaks is what would make a promise untrue of rows that are there already, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,29 @@ def present_name(field: Field, names: Collection[str]) -> str | None:
     return next((name for name in (field.name, *field.renamed_from) if name in names), None)
 
 
+def former_name_faults(fields: Collection[Field], is_event: bool) -> Iterator[tuple[Field, str, str]]:
+    """Where names that columns had leave in doubt which column is meant: the column, what is wrong, how to mend it.
+
+    Of an event the names in ids are looked at too: under equal ones, different events would get one id.
+    """
+    present = {field.name for field in fields}
+    former: dict[str, str] = {}
+    in_ids: dict[str, str] = {}
+    for field in fields:
+        for old in sorted({*field.renamed_from}):
+            if old in present:
+                fix = "A name that a column had may come back when no 'mesh.renamedFrom' has it any more."
+                keep = f" Write 'mesh.idName: {old}' in its place, so that events keep their ids." if is_event else ""
+                yield field, f"'{field.name}' was '{old}', which is a property too.", fix + keep
+            elif (other := former.setdefault(old, field.name)) != field.name:
+                fix = "Only one column had the name: drop it from the other's 'mesh.renamedFrom'."
+                yield field, f"'{field.name}' was '{old}', and so was '{other}'.", fix
+        first = in_ids.setdefault(field.name_in_ids, field.name)
+        if is_event and first != field.name:
+            fix = f"Give the newer one a 'mesh.idName' of its own, such as {field.name_in_ids}_2."
+            yield field, f"'{field.name}' and '{first}' are both called '{field.name_in_ids}' in ids.", fix
+
+
 def identifying(shape: Shape) -> tuple[str, ...]:
     """The key as Iceberg can note it in a table: a key with a double is none (spec, "Identifier Field IDs")."""
     return () if any(shape.by_name[name].type.name == "double" for name in shape.key) else shape.key
@@ -97,7 +120,11 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
         return [change("add", False, f"lacks {new.name} ({new.type.name}); rows that are there read null")]
     changes = []
     if old.name != new.name:
-        sent = "; producers send the new name from now on, events with the old one are refused" if shape.time else ""
+        sent = (
+            "; producers send the new name from now on, events that still have the old one are read under the new"
+            if shape.time
+            else ""
+        )
         reason = f"has {old.name}, which the contract renames to {new.name}; rows that are there read under it{sent}"
         changes.append(change("rename", False, reason))
     if old.type != new.type:

@@ -33,6 +33,9 @@ class Field:
     Of a double column that may be NaN or an infinity, `allow_non_finite` is true; bounds hold for all values but NaN.
     `references` is (`<domain>.<table>`, column) of the dimension that this column points to. `renamed_from` are the
     names that the column had before, newest first. `term` is the glossary's word for it, `<domain>.<term>`.
+    `id_name` is what the column is called in the hash of an event's id, where the contract says so. Of a local time,
+    `ambiguous_time` and `nonexistent_time` say what is made of one that the clock shows twice or never; see
+    `wall_clock.find_instant`.
     """
 
     name: str
@@ -51,6 +54,14 @@ class Field:
     renamed_from: tuple[str, ...] = ()
     term: str | None = None
     allow_non_finite: bool = False
+    id_name: str | None = None
+    ambiguous_time: str = "reject"
+    nonexistent_time: str = "reject"
+
+    @property
+    def name_in_ids(self) -> str:
+        """What the hash of an event's id calls this column, whatever it is called by now: its first name."""
+        return self.id_name or (self.renamed_from[-1] if self.renamed_from else self.name)
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,16 @@ class Shape:
         """The fields by their names."""
         return {field.name: field for field in self.fields}
 
+    @cached_property
+    def names_in_ids(self) -> Mapping[str, str]:
+        """What the hash of an event's id calls those fields that it calls otherwise than the event does."""
+        return {field.name: field.name_in_ids for field in self.fields if field.name_in_ids != field.name}
+
+    @cached_property
+    def former_names(self) -> Mapping[str, str]:
+        """For each name that a field had and that is nobody's now, the field's present name."""
+        return {old: field.name for field in self.fields for old in field.renamed_from if old not in self.by_name}
+
     @property
     def key(self) -> tuple[str, ...]:
         """The columns of the primary key, in order."""
@@ -91,7 +112,8 @@ class Contract:
     no running events. `latency` is how long a change of what it is built from may take to show in it. `time_travel`
     is how far back past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level`
     is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
-    Of a `retired` product the landing table is left, for other models of its domain to read.
+    Of a `retired` product the landing table is left, for other models of its domain to read. `time_zone` is that of
+    the domain's site, joined from its domain.yaml: local times are by its clock. Without one they are UTC.
     """
 
     path: str
@@ -111,6 +133,7 @@ class Contract:
     latency: timedelta | None = None
     level: str = "bronze"
     demands: str | None = None
+    time_zone: str | None = None
 
     @property
     def identifier(self) -> str:

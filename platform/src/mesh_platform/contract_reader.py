@@ -14,18 +14,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mesh_platform.compare import former_name_faults
 from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem, counted, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
 from mesh_platform.rule import Rule, read_rule, valid_values
+from mesh_platform.wall_clock import AMBIGUOUS, NONEXISTENT
 
 SUFFIX = ".odcs.yaml"
 CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
+_OF_PROPERTY = ("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime")
 _OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
@@ -110,7 +113,8 @@ class _Reader:
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
         latency = self.part(self._duration, "latency")
-        level, demands = (self._level(name, custom.get(name)) for name in ("mesh.level", "mesh.demands"))
+        names = ("mesh.level", "mesh.demands")
+        level, demands = (self._one_of(self.data, (), name, custom.get(name), LEVELS) for name in names)
         if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
             fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
             self._add(("slaProperties",), "promises no freshness.", fix)
@@ -189,10 +193,12 @@ class _Reader:
             self._add(_custom_place(self.data, (), "mesh.timeTravel"), f"mesh.timeTravel is '{value}'.", fix)
         return timedelta(hours=int(found[1]) * _UNITS[found[2]]) if found else TIME_TRAVEL
 
-    def _level(self, name: str, value: str | None) -> str | None:
-        if value is not None and value not in LEVELS:
+    def _one_of(
+        self, owner: Mapping[str, Any], place: Place, name: str, value: str | None, allowed: tuple[str, ...]
+    ) -> str | None:
+        if value is not None and value not in allowed:
             self._add(
-                _custom_place(self.data, (), name), f"{name} is '{value}'.", f"It is one of {', '.join(LEVELS)}."
+                _custom_place(owner, place, name), f"{name} is '{value}'.", f"It is one of {', '.join(allowed)}."
             )
         return value
 
@@ -222,11 +228,8 @@ class _Reader:
         names = [field.name for field in read]
         for twice in {n for n in names if names.count(n) > 1}:
             self._add((*place, "properties"), f"property '{twice}' stands twice in '{name}'.", "Keep one of them.")
-        for field in read:
-            for old in sorted({*field.renamed_from} & {*names}):
-                message = f"'{field.name}' was '{old}', which is a property too."
-                fix = "A name that a column had may come back when no 'mesh.renamedFrom' has it any more."
-                self.problems.append(Problem(self.document.label, field.line, message, fix))
+        for field, message, fix in former_name_faults(read, is_event=kind == "event"):
+            self.problems.append(Problem(self.document.label, field.line, message, fix))
         if not items:
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
@@ -301,7 +304,8 @@ class _Reader:
     def _field(self, place: Place, data: Mapping[str, Any], kind: str) -> Field | None:
         name = data["name"]
         self._check_name(place, name)
-        custom = self._custom(data, place, {"mesh.renamedFrom": list, "mesh.allowNonFinite": bool})
+        known = dict.fromkeys(_OF_PROPERTY, str) | {"mesh.renamedFrom": list, "mesh.allowNonFinite": bool}
+        custom = self._custom(data, place, known)
         if kind == "event" and name in LANDING_COLUMNS:
             fix = f"Choose another name than {', '.join(LANDING_COLUMNS)}."
             self._add((*place, "name"), f"property '{name}' is a column of each landing table already.", fix)
@@ -331,6 +335,13 @@ class _Reader:
             what = "an event's property" if kind == "event" else column
             fix = "Only a double column of a table, outside its key, may hold NaN and infinities. Drop the line."
             self._add(_custom_place(data, place, "mesh.allowNonFinite"), f"mesh.allowNonFinite of {what}.", fix)
+        words = {"mesh.ambiguousTime": AMBIGUOUS, "mesh.nonexistentTime": NONEXISTENT}
+        said = [self._one_of(data, place, word, custom.get(word), allowed) for word, allowed in words.items()]
+        for option in sorted(set(words) & set(custom)) if field_type.name != "timestamp" else ():
+            fix = "Only a local time (physicalType: timestamp) can be odd: drop it."
+            self._add(_custom_place(data, place, option), f"{option} of '{name}', which is {field_type.name}.", fix)
+        if custom.get("mesh.idName") == "":
+            self._add(_custom_place(data, place, "mesh.idName"), "mesh.idName is empty.", "Give it a name.")
         options = data.get("logicalTypeOptions") or {}
         for option in sorted(set(options) - {"minimum", "maximum", "pattern"}):
             fix = "Use minimum, maximum or pattern."
@@ -352,6 +363,9 @@ class _Reader:
             renamed_from=tuple(str(old) for old in custom.get("mesh.renamedFrom") or ()),
             term=self.part(self._term, place, data.get("authoritativeDefinitions") or []),
             allow_non_finite=bool(allows),
+            id_name=custom.get("mesh.idName"),
+            ambiguous_time=said[0] or "reject",
+            nonexistent_time=said[1] or "reject",
         )
 
     def _term(self, place: Place, links: list[Mapping[str, Any]]) -> str | None:

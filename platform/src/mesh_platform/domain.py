@@ -7,7 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import date
 from functools import cached_property
@@ -262,6 +262,8 @@ def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain |
             contract, found = read(path, root, folder.name)
             problems += found
             if contract:
+                if described and described.site:
+                    contract = replace(contract, time_zone=described.site.time_zone)
                 of_kind = retired if contract.retired and place == "contracts" else by_name
                 of_kind[path.name.removesuffix(SUFFIX)] = contract
     if described and described.name != folder.name:

@@ -24,7 +24,7 @@ EVENT_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a source gives: the instant it happened (aware, kept to the millisecond) and its fields."""
+    """What a source gives: the instant it happened (aware, kept to the microsecond) and its fields."""
 
     time: datetime
     payload: Mapping[str, Any]
@@ -65,23 +65,36 @@ class EventIds:
     An id is a UUID whose first 48 bits are the event time in milliseconds since 1970 (RFC 9562, version 7);
     the rest is a hash of source, content and occurrence number. Equal records are told apart by that number
     alone, so a file gives the same ids whenever it is replayed, whatever the order of its rows.
+
+    `names` has the name that a field is hashed under where that is another than its own, as `Shape.names_in_ids`
+    gives them: so a record keeps its id when a field is renamed.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
         self._source = source
+        self._names = names or {}
         self._seen: Counter[bytes] = Counter()
 
     def id_of(self, record: Record) -> str:
         """The id of the next occurrence of `record`."""
         milliseconds = to_milliseconds(record.time)
-        content = json.dumps(
-            [self._source, milliseconds, record.payload], sort_keys=True, separators=(",", ":"), default=_to_wire
-        )
+        parts: list[object] = [self._source, milliseconds, self._hashed(record.payload)]
+        # Only where there are some: a record with whole milliseconds keeps the id that it always had.
+        if microseconds := (record.time - _EPOCH) % _MILLISECOND // _MICROSECOND:
+            parts.append(microseconds)
+        content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_wire)
         digest = blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         occurrence = self._seen[digest]
         self._seen[digest] += 1
         rest = int.from_bytes(blake2b(digest + occurrence.to_bytes(8, "big"), digest_size=10).digest(), "big")
         return str(UUID(int=(milliseconds << 80 | rest) & _NOT_VERSION_OR_VARIANT | _VERSION_7))
+
+    def _hashed(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._names:
+            return payload
+        renamed = {self._names.get(name, name): value for name, value in payload.items()}
+        # A payload with a field under two of its names is not valid. Its content still makes its id.
+        return renamed if len(renamed) == len(payload) else payload
 
 
 def to_milliseconds(time: datetime) -> int:
@@ -95,13 +108,18 @@ def to_milliseconds(time: datetime) -> int:
 
 
 def format_time(time: datetime) -> str:
-    """An aware time as ISO 8601 in UTC with milliseconds and `Z`."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """An aware time as ISO 8601 in UTC with `Z`: with milliseconds, or with microseconds where it has some."""
+    return _with_fraction(time.astimezone(UTC)).replace("+00:00", "Z")
 
 
 def format_local(time: datetime) -> str:
-    """A time as the clock on the wall shows it: ISO 8601 with milliseconds and no zone."""
-    return time.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    """A time as the clock on the wall shows it: ISO 8601 with no zone, and with the digits that `format_time` has."""
+    return _with_fraction(time.replace(tzinfo=None))
+
+
+def _with_fraction(time: datetime) -> str:
+    # Whole milliseconds always have three digits: ids are hashes of what is written.
+    return time.isoformat(timespec="microseconds" if time.microsecond % 1000 else "milliseconds")
 
 
 def _to_wire(value: object) -> str:
@@ -116,5 +134,6 @@ def _to_wire(value: object) -> str:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _VERSION_7 = 0x7 << 76 | 0b10 << 62
 _NOT_VERSION_OR_VARIANT = ~(0xF << 76 | 0b11 << 62)

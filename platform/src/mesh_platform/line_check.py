@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from mesh_platform.event import ENVELOPE, EVENT_ID
+from mesh_platform.wall_clock import TOO_FINE, is_too_fine, read_time
 
 if TYPE_CHECKING:
     from mesh_platform.contract import Contract
@@ -36,7 +37,10 @@ class Fault:
 
 
 def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
-    """One line of NDJSON in plain form, decimals as `FieldType.write` has them, or the first fault in its form."""
+    """One line of NDJSON in plain form, or the first fault in its form.
+
+    In plain form decimals are as `FieldType.write` has them, and fields have the names that they have now.
+    """
     if not raw.strip():
         return Fault("empty", None, "The message has no record in it.")
     try:
@@ -55,7 +59,10 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
         return Fault("not_json", None, f"{error}.")
     if not isinstance(data, dict):
         return Fault("not_json", None, f"A record is an object, not {_json_kind(data)}.")
-    return _check_fields(contract, data) or _write_plain(contract, data, raw)
+    named = _present_names(contract, data)
+    if isinstance(named, Fault):
+        return named
+    return _check_fields(contract, named) or _write_plain(contract, named, raw, data is not named)
 
 
 def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
@@ -68,7 +75,7 @@ def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
     if not isinstance(event_id, str) or not re.fullmatch(EVENT_ID, event_id):
         return None, None
     try:
-        time = datetime.fromisoformat(data["event_time"])
+        time = read_time(data["event_time"])
         return event_id, time.astimezone(UTC) if time.tzinfo else None
     except (ValueError, TypeError, KeyError, OverflowError):
         return event_id, None
@@ -101,7 +108,22 @@ def _read_number(text: str) -> int | Decimal:
         raise _Refused("not_json", None, f"The exponent of {text[:80]} is out of all bounds.") from None
 
 
-def _write_plain(contract: Contract, data: dict[str, Any], raw: bytes) -> bytes:
+def _present_names(contract: Contract, data: dict[str, Any]) -> dict[str, Any] | Fault:
+    """The record with the fields' present names: what was sent before a rename may come after it."""
+    assert contract.event is not None
+    former, payload = contract.event.former_names, data.get("payload")
+    if not isinstance(payload, dict) or former.keys().isdisjoint(payload):
+        return data
+    renamed: dict[str, Any] = {}
+    for name in sorted(payload, key=former.__contains__):
+        present = former.get(name, name)
+        if present in renamed:
+            return Fault("duplicate_key", name, f"'{name}' is a former name of '{present}', which stands there too.")
+        renamed[present] = payload[name]
+    return {**data, "payload": renamed}
+
+
+def _write_plain(contract: Contract, data: dict[str, Any], raw: bytes, renamed: bool) -> bytes:
     assert contract.event is not None
     payload = data["payload"]
     plain = {
@@ -109,7 +131,7 @@ def _write_plain(contract: Contract, data: dict[str, Any], raw: bytes) -> bytes:
         for field in contract.event.fields
         if field.type.precision and payload.get(field.name) is not None
     }
-    if all(payload[name] == value for name, value in plain.items()):
+    if not renamed and all(payload[name] == value for name, value in plain.items()):
         return raw
     return json.dumps({**data, "payload": {**payload, **plain}}, default=float).encode()
 
@@ -126,7 +148,7 @@ def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
             return Fault("wrong_type", name, f"It must be a string of Unicode, not {_json_kind(value)}.")
     if not _is_time(data["event_time"], zone=True):
         return Fault(
-            "wrong_type", "event_time", f"It must be an instant in ISO 8601, not {data['event_time'][:80]!r}."
+            "wrong_type", "event_time", f"It must be an instant in ISO 8601, not {_shown(data['event_time'])}."
         )
     payload = data["payload"]
     if not isinstance(payload, dict):
@@ -139,7 +161,8 @@ def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
     for name, field in fields.items():
         value = payload.get(name)
         if value is not None and not fits(field.type, value):
-            return Fault("wrong_type", name, f"It must be {field.type.on_wire}, not {str(value)[:80]!r}.")
+            shown = _shown(value) if field.type.logical == "timestamp" else repr(str(value)[:80])
+            return Fault("wrong_type", name, f"It must be {field.type.on_wire}, not {shown}.")
     return None
 
 
@@ -159,6 +182,11 @@ def fits(type_: FieldType, value: object) -> bool:
     if type_.name == "date":
         return _is_date(value)
     return type_.name == "string" or _is_time(value, zone=type_.name == "timestamptz")
+
+
+def _shown(time: object) -> str:
+    text = str(time)
+    return f"{text[:80]!r}, which {TOO_FINE}" if is_too_fine(text) else repr(text[:80])
 
 
 def _is_text(value: object) -> TypeGuard[str]:

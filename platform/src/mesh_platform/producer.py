@@ -23,6 +23,7 @@ from mesh_platform.domain import Domain, Mesh, Site
 from mesh_platform.errors import ContractError, Problem, UsageError, counted, shown
 from mesh_platform.event import Event, EventIds, Record, format_local, format_time, to_milliseconds
 from mesh_platform.field_types import FieldType
+from mesh_platform.wall_clock import TOO_FINE, OddTimeError, find_instant, is_too_fine, read_time
 
 Report = Callable[[Problem], None]
 
@@ -100,7 +101,7 @@ def _load_script(path: Path, root: Path) -> Producer:
 def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
     """The records in their envelopes, with ids that the same records get again."""
     assert contract.event is not None
-    ids = EventIds(contract.identifier)
+    ids = EventIds(contract.identifier, contract.event.names_in_ids)
     for record in records:
         yield Event(
             event_id=ids.id_of(record),
@@ -189,7 +190,9 @@ def stamp(
     assert contract.event.time is not None
     field = contract.event.by_name[contract.event.time]
     local = field.type.name == "timestamp"
-    for record, time_now in zip(records, clock, strict=False):
+    for record, exact in zip(records, clock, strict=False):
+        # To the millisecond, as ids have it: a burst of the same seed and rate has the ids that it always had.
+        time_now = exact.replace(microsecond=exact.microsecond // 1000 * 1000)
         written = format_local(time_now.astimezone(site.zone if site else UTC)) if local else format_time(time_now)
         yield replace(record, time=time_now, payload={**record.payload, field.name: written})
 
@@ -197,8 +200,9 @@ def stamp(
 def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> Iterator[Record]:
     """The records of a CSV file with the event's columns in any order; `report` hears of each line that is malformed.
 
-    An empty cell is null. A time without a zone is the site's. Raises UsageError where the file cannot be read
-    or its columns are others than the contract's.
+    An empty cell is null. A time without a zone is the site's. A column may have a name that it had before, as
+    `Field.renamed_from` has it. Raises UsageError where the file cannot be read or its columns are others than the
+    contract's.
     """
     assert contract.event is not None
     try:
@@ -213,6 +217,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
         except csv.Error as error:
             raise UsageError(f"{path}:1: {error}. Give the file a header of column names.") from error
         fields = contract.event.by_name
+        header = _present_names(contract, path, header)
         missing = [name for name, field in fields.items() if field.required and name not in header]
         surplus = [name for name in header if name not in fields]
         if missing or surplus or len(set(header)) != len(header):
@@ -236,20 +241,46 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
                 report(Problem(str(path), begin, f"{error}.", fix))
 
 
+def _present_names(contract: Contract, path: Path, header: list[str]) -> list[str]:
+    """The header with the names that columns have now. Raises UsageError where a column is there under two names."""
+    assert contract.event is not None
+    former = contract.event.former_names
+    present = [former.get(name, name) for name in header]
+    for name in sorted({former[old] for old in header if old in former}):
+        both = [old for old, now in zip(header, present, strict=True) if now == name]
+        if len(both) > 1:
+            raise UsageError(
+                f"{path}:1: the file has {' and '.join(both)}, which are one column of {contract.identifier} under "
+                f"several of its names. Keep the one to read as {name}, drop the other, and replay again."
+            )
+    return present
+
+
 def _record(contract: Contract, site: Site | None, fields: list[Field], row: list[str]) -> Record:
     assert contract.event is not None
     assert contract.event.time is not None
     if len(row) != len(fields):
         raise ValueError(f"{counted(len(row), 'column')}, not {len(fields)}")
     payload = {field.name: _cell(field, text) for field, text in zip(fields, row, strict=True)}
-    time_text = payload[contract.event.time]
-    instant = datetime.fromisoformat(str(time_text))
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=site.zone if site else UTC)
+    instants = {
+        field.name: _instant(field, datetime.fromisoformat(payload[field.name]), site)
+        for field in fields
+        if field.type.logical == "timestamp" and payload[field.name] is not None
+    }
+    instant = instants[contract.event.time]
     to_milliseconds(instant)
     # The order of the columns in a file is no content: the contract's order makes equal events of equal records.
     ordered = {name: payload[name] for name in contract.event.by_name if payload.get(name) is not None}
     return Record(instant.astimezone(UTC), ordered)
+
+
+def _instant(field: Field, time: datetime, site: Site | None) -> datetime:
+    if time.tzinfo or site is None:
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    try:
+        return find_instant(time, site.zone, field.ambiguous_time, field.nonexistent_time)
+    except OddTimeError as error:
+        raise ValueError(f"{field.name} '{format_local(time)}' {error}") from None
 
 
 def _cell(field: Field, text: str) -> Any:
@@ -265,7 +296,9 @@ def _cell(field: Field, text: str) -> Any:
     try:
         return _to_wire(field.type, text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{field.name} {text[:80]!r} is not {field.type.on_wire}") from None
+        fine = field.type.logical == "timestamp" and is_too_fine(text)
+        why = f"{TOO_FINE}; it is {field.type.on_wire}" if fine else f"is not {field.type.on_wire}"
+        raise ValueError(f"{field.name} {text[:80]!r} {why}") from None
 
 
 def _to_wire(type_: FieldType, text: str) -> Any:
@@ -281,7 +314,7 @@ def _to_wire(type_: FieldType, text: str) -> Any:
     if type_.name == "date":
         return date.fromisoformat(text).isoformat()
     if type_.logical == "timestamp":
-        instant = datetime.fromisoformat(text)
+        instant = read_time(text)
         if (instant.tzinfo is None) == (type_.name == "timestamptz"):
             raise ValueError
         return format_time(instant) if instant.tzinfo else format_local(instant)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from mesh_platform.contract_reader import pattern_matches
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ContractError, Problem, counted, shown
 from mesh_platform.lake.catalog import arrow_schema
+from mesh_platform.wall_clock import TOO_FINE, OddTimeError, find_instant, is_too_fine, read_time
 
 
 def read_reference(mesh: Mesh, contract: Contract) -> pa.Table:
@@ -77,10 +79,11 @@ def _read_row(
         try:
             row[name] = _read_cell(field, cell)
         except ValueError:
-            message = f"{name} '{cell}' is not {field.type.on_wire}."
+            fine = field.type.logical == "timestamp" and is_too_fine(cell)
+            message = f"{name} '{cell}' {f'{TOO_FINE}; it is' if fine else 'is not'} {field.type.on_wire}."
             problems.append(Problem(label, line, message, "Correct the cell."))
             continue
-        fault = _broken_promise(field, row[name])
+        fault = _broken_promise(field, row[name]) or _odd_time(field, row[name], contract.time_zone)
         if fault:
             problems.append(Problem(label, line, f"{name} '{cell}' {fault}.", f"See {contract.path}:{field.line}."))
     return row, problems
@@ -102,7 +105,7 @@ def _read_cell(field: Field, cell: str) -> Any:
         return {"true": True, "false": False}.get(cell.lower()) if cell.lower() in ("true", "false") else int("")
     if kind.name == "date":
         return date.fromisoformat(cell)
-    time = datetime.fromisoformat(cell)
+    time = read_time(cell)
     if (time.tzinfo is None) != (kind.name == "timestamp"):
         raise ValueError(cell)
     return time.astimezone(UTC) if time.tzinfo else time
@@ -119,6 +122,16 @@ def _broken_promise(field: Field, value: Any) -> str | None:
         return f"is above {field.maximum}"
     if field.pattern and not pattern_matches(field.pattern, str(value)):
         return f"does not match {field.pattern}"
+    return None
+
+
+def _odd_time(field: Field, value: Any, time_zone: str | None) -> str | None:
+    if value is None or time_zone is None or field.type.name != "timestamp":
+        return None
+    try:
+        find_instant(value, ZoneInfo(time_zone), field.ambiguous_time, field.nonexistent_time)
+    except OddTimeError as error:
+        return str(error)
     return None
 
 

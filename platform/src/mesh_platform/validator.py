@@ -19,6 +19,7 @@ from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
 from mesh_platform.line_check import Fault, read_identity
+from mesh_platform.wall_clock import find_odd
 from mesh_platform.wire import ENVELOPE_STRINGS, Records, read_bodies, split_body
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
         report(_hold_nul(rows[name]), "nul_character", name, "Strings hold no NUL character.")
     for field in contract.event.fields:
         _check_field(field, rows[f"payload.{field.name}"], report)
+        if field.type.name == "timestamp" and contract.time_zone:
+            _check_clock(contract, field, rows, report)
     return found
 
 
@@ -164,6 +167,33 @@ def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
         other = pc.invert(pc.is_in(values, pa.array(field.valid_values, values.type)))
         detail = f"It is one of {', '.join(field.valid_values)}."
         report(pc.and_(pc.is_valid(values), other), "not_allowed", field.name, detail, column)
+
+
+def _check_clock(contract: Contract, field: Field, rows: pa.Table, report: object) -> None:
+    """Look for local times that the site's clock shows twice or never, where the contract lets none pass."""
+    assert callable(report)
+    assert contract.event is not None
+    assert contract.time_zone is not None
+    if "reject" not in (field.ambiguous_time, field.nonexistent_time):
+        return
+    column = f"payload.{field.name}"
+    there = pc.is_valid(rows[column]).to_numpy()
+    local = pc.fill_null(rows[column].cast(pa.int64()), 0).to_numpy()
+    for bad, odd in find_odd(local, contract.time_zone):
+        clock = f"The clock in {contract.time_zone}"
+        if not odd.twice and field.nonexistent_time == "reject":
+            detail = f"{clock} never showed it; mesh.nonexistentTime can let it pass."
+            report(pa.array(bad & there), "nonexistent_time", field.name, detail, column)
+        if not odd.twice or field.ambiguous_time != "reject":
+            continue
+        detail = f"{clock} showed it twice; mesh.ambiguousTime can say which it is."
+        if field.name == contract.event.time:
+            detail = f"{clock} showed it twice, and event_time is neither; mesh.ambiguousTime can let it pass."
+            # The envelope says which it was. One of the two may be kept to the millisecond alone.
+            instants = pc.fill_null(rows["event_time"].cast(pa.int64()), 0).to_numpy() // 1000
+            for offset in (odd.before, odd.after):
+                bad = bad & ((local - offset) // 1000 != instants)
+        report(pa.array(bad & there), "ambiguous_time", field.name, detail, column)
 
 
 def _hold_nul(strings: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:

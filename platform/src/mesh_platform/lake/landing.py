@@ -81,8 +81,8 @@ def _column(name: str, type_: str | FieldType, description: str, required: bool 
     return Field(name=name, type=field_type, description=description, required=required, key=key, line=1)
 
 
-_EVENT_ID = _column("event_id", "string", "Id of the event; its first 48 bits are event_time.", key=1)
-_EVENT_TIME = _column("event_time", "timestamptz", "When it happened, UTC, in milliseconds.")
+_EVENT_ID = _column("event_id", "string", "Id of the event; its first 48 bits are event_time in milliseconds.", key=1)
+_EVENT_TIME = _column("event_time", "timestamptz", "When it happened, UTC.")
 _PRODUCER = _column("producer", "string", "Who sent it.")
 _SCHEMA_VERSION = _column("schema_version", "string", "Version of the contract that the producer knew.")
 _INGESTED_AT = _column("ingested_at", "timestamptz", "When ingest received it, UTC.")

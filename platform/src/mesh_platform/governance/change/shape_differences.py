@@ -37,7 +37,7 @@ _PRODUCERS: dict[str, tuple[Kind, str]] = {
     "add": ("additive", "events may have '{field}' ({type})"),
     "widen": _READERS["widen"],
     "relax_required": ("additive", "events may lack '{field}'"),
-    "rename": ("breaking", "'{was}' is now '{field}'; events that have the old name are refused"),
+    "rename": ("additive", "'{was}' is now '{field}'; events that have the old name are read under the new"),
     "drop_optional": ("breaking", _REFUSED),
     "drop_required": ("breaking", _REFUSED),
     "retype": _READERS["retype"],
@@ -88,12 +88,28 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
         if before.classification != after.classification:
             reason = f"'{after.name}' is {after.classification} instead of {before.classification}"
             yield Difference("additive", "producers", reason, after.line, before.name)
+        yield from _clock_differences(before, after)
+        if before.name_in_ids != after.name_in_ids:
+            reason = f"ids of events call '{after.name}' '{after.name_in_ids}' instead of '{before.name_in_ids}'"
+            tail = "; a file that is replayed gets other ids and is there twice"
+            yield Difference("breaking", "producers", reason + tail, after.line, before.name)
     if old.name != new.name:
         reason = f"the event is called '{new.name}' instead of '{old.name}'; the queue takes no other"
         yield Difference("breaking", "producers", reason, new.line)
     if old.time != new.time:
         reason = f"an event's time is its '{new.time}' instead of its '{old.time}'; ids are made of it"
         yield Difference("breaking", "producers", reason, new.line)
+
+
+def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:
+    """What becomes of local times that the clock shows twice or never."""
+    for kind, was, now in (
+        ("ambiguous", old.ambiguous_time, new.ambiguous_time),
+        ("nonexistent", old.nonexistent_time, new.nonexistent_time),
+    ):
+        if was != now:
+            reason = f"of a time '{new.name}' that is {kind}, '{now}' holds instead of '{was}'"
+            yield Difference("additive" if was == "reject" else "breaking", "producers", reason, new.line, old.name)
 
 
 def _pairs(old: Shape, new: Shape) -> list[tuple[Field, Field]]:

@@ -30,7 +30,8 @@ def change(scope: Scope) -> Iterable[Problem]:
 
     | what changes | for readers of the table | for producers of the event |
     |---|---|---|
-    | a column is dropped or renamed, or its type does not hold every value | breaking | breaking |
+    | a column is dropped, or its type does not hold every value | breaking | breaking |
+    | a column is renamed, with `mesh.renamedFrom` | breaking | additive |
     | an optional new column; a wider type (`int` to `long`, more digits) | additive (*) | additive |
     | a new column that is required; one that becomes so | breaking: rows that are there may lack it | breaking |
     | a required column may be missing | breaking | additive |
@@ -47,7 +48,9 @@ def change(scope: Scope) -> Iterable[Problem]:
     | a role goes from a contract with personal data; a lower level; `mesh.implements` goes | breaking | |
     | a role more, a higher level, another `mesh.demands` | additive | |
     | `mesh.implements` is added, or another product of the domain takes over | additive | |
-    | the event, its name or its `mesh.eventTime`, gone or changed | | breaking |
+    | the event, its name or its `mesh.eventTime`, gone or changed; what a column is called in ids | | breaking |
+    | local times that were refused are read, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |
+    | they are refused, or read as another instant | | breaking |
     | the product is removed, or `status: retired` | breaking | |
     | descriptions, examples, terms, tags, other statuses, the order of columns | cosmetic | cosmetic |
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from mesh_platform.contract import Contract
 from mesh_platform.errors import Problem
+from mesh_platform.governance.local_times import Unsure, find_unsure, unsure_columns
 from mesh_platform.governance.portable_sql import find_unportable
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
@@ -49,6 +50,30 @@ def portable_sql(scope: Scope) -> Iterable[Problem]:
 
 def _unportable(model: Model) -> list[tuple[int, str, str]]:
     return [*find_unportable(model.tree)]
+
+
+@rule()
+def local_time(scope: Scope) -> Iterable[Problem]:
+    """A model reads a local time as the instant that its contract promises, also when the clock shows it twice.
+
+    `timezone(zone, time)` gives the later of two instants. For the event's own time, `event_time` says which of them
+    it was; for other columns the contract may promise the earlier, by `mesh.ambiguousTime`. A call on such a column
+    must be inside a CASE that compares the column with what the clock shows at an instant, as the fix writes it.
+    The rule looks at columns of relations, and at those that a subquery hands on unchanged.
+    """
+    unsure = unsure_columns(scope.mesh)
+    models = [model for model in scope.models.values() if {name for name, _ in unsure} & {*model.inputs}]
+    asked = [{key: test for key, test in unsure.items() if key[0] in model.inputs} for model in models]
+    looks = [
+        (repr((model.sql, sorted(own.items()))).encode(), partial(_unsure, model, own))
+        for model, own in zip(models, asked, strict=True)
+    ]
+    for model, faults in zip(models, scope.cache.get_all("local-time", looks), strict=True):
+        yield from (Problem(model.path, *fault) for fault in faults)
+
+
+def _unsure(model: Model, unsure: Unsure) -> list[tuple[int, str, str]]:
+    return [*find_unsure(model.tree, unsure)]
 
 
 @rule()

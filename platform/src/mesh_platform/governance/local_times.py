@@ -1,0 +1,100 @@
+"""Where SQL reads a local time as another instant than its contract: a query arrives, its calls of timezone() leave.
+
+DuckDB reads a local time that the clock shows twice as the later instant, and one that it never shows with the offset
+before the clock was set. Contracts can promise something else; see docs/contracts.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+from mesh_platform.domain import Mesh
+from mesh_platform.lake.landing import landing_name
+from mesh_platform.sql_tree import line_of, name_of
+
+# (relation, column): the words of the test by which a query can tell the two instants apart.
+Unsure = Mapping[tuple[str, str], str]
+
+
+def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
+    """The columns of local time that timezone() alone may read as another instant than the contract."""
+    found: dict[tuple[str, str], str] = {}
+    for contract in (*mesh.contracts.values(), *mesh.retired.values()):
+        if contract.time_zone is None:
+            continue
+        shapes = {contract.identifier: contract.table}
+        if contract.event:
+            shapes[landing_name(contract)] = contract.event
+        for relation, shape in shapes.items():
+            local = [field for field in shape.fields if field.type.name == "timestamp"]
+            for field in local:
+                name = field.name
+                if name == shape.time:
+                    found[relation, name] = f"timezone(zone, event_time) = {name} then event_time"
+                elif field.ambiguous_time == "earlier":
+                    earlier = f"timezone(zone, {name}) - interval 1 hour"
+                    found[relation, name] = f"timezone(zone, {earlier}) = {name} then {earlier}"
+    return found
+
+
+def find_unsure(tree: exp.Expr, unsure: Unsure) -> Iterator[tuple[int, str, str]]:
+    """(line, what is wrong, how to mend it) for each call of timezone() on one of these columns without a test.
+
+    A test is a CASE around the call that compares the column with what the clock shows at some instant.
+    """
+    for scope in traverse_scope(tree):
+        for column in scope.columns:
+            call = column.parent
+            if not _is_of_zone(call, column):
+                continue
+            origin = _origin(scope, column)
+            if origin in unsure and not _is_tested(column):
+                test = unsure[origin]
+                message = f"timezone() reads a '{origin[1]}' that the clock shows twice as the later instant."
+                fix = f"Write case when {test} else timezone(zone, {origin[1]}) end."
+                yield line_of(column), message, fix
+
+
+def _is_of_zone(call: exp.Expr | None, value: exp.Expr) -> bool:
+    if isinstance(call, exp.AtTimeZone):
+        return call.this is value
+    named = isinstance(call, exp.Anonymous) and call.name.lower() == "timezone"
+    return named and call is not None and call.expressions[-1] is value
+
+
+def _is_tested(column: exp.Column) -> bool:
+    def reads_back(test: exp.EQ) -> bool:
+        sides = (test.this, test.expression)
+        return any(
+            side == column and any(_is_of_zone(call, _value_of(call)) for call in other.walk())
+            for side, other in (sides, sides[::-1])
+        )
+
+    node = column.parent
+    while node is not None:
+        if isinstance(node, exp.Case) and any(map(reads_back, node.find_all(exp.EQ))):
+            return True
+        node = node.parent
+    return False
+
+
+def _value_of(call: exp.Expr) -> exp.Expr:
+    value: exp.Expr = call.expressions[-1] if isinstance(call, exp.Anonymous) and call.expressions else call.this
+    return value
+
+
+def _origin(scope: Scope, column: exp.Column) -> tuple[str, str]:
+    """The relation and the column that a column of a query is, as far as it is handed on as it is."""
+    sources = [scope.sources.get(column.table)] if column.table else [*scope.sources.values()]
+    source = sources[0] if len(sources) == 1 else None
+    if isinstance(source, exp.Table):
+        return name_of(source), column.name
+    if isinstance(source, Scope) and isinstance(source.expression, exp.Query):
+        for select in source.expression.selects:
+            inner = select.unalias()
+            if select.alias_or_name == column.name and isinstance(inner, exp.Column):
+                return _origin(source, inner)
+    return "", ""
