@@ -86,7 +86,8 @@ class Contract:
     no running events. `latency` is how long a change of what it is built from may take to show in it. `time_travel`
     is how far back past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level`
     is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
-    Of a `retired` product the landing table is left, for other models of its domain to read.
+    Of a `retired` product the landing table is left, for other models of its domain to read. `oldest_version` is the
+    oldest version of the contract whose events ingest takes; where it is None, the major version decides.
     """
 
     path: str
@@ -106,6 +107,7 @@ class Contract:
     latency: timedelta | None = None
     level: str = "bronze"
     demands: str | None = None
+    oldest_version: str | None = None
 
     @property
     def identifier(self) -> str:

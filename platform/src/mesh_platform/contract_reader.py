@@ -20,13 +20,14 @@ from mesh_platform.errors import Problem, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
 from mesh_platform.rule import Rule, read_rule, valid_values
+from mesh_platform.version import parse_version, read_version
 
 SUFFIX = ".odcs.yaml"
 CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
-_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
+_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion")
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 # Of these alone, a pattern that Python takes is one that RE2 takes; asking RE2 needs Arrow, which is slow to import.
@@ -106,6 +107,7 @@ class _Reader:
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
         latency = self.part(self._duration, "latency")
         level, demands = (self._level(name, custom.get(name)) for name in ("mesh.level", "mesh.demands"))
+        oldest = self._oldest_version(custom.get("mesh.oldestVersion"), bool(events))
         if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
             fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
             self._add(("slaProperties",), "promises no freshness.", fix)
@@ -133,6 +135,7 @@ class _Reader:
             latency=latency,
             level=level or LEVELS[0],
             demands=demands,
+            oldest_version=oldest,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -146,6 +149,19 @@ class _Reader:
                     f"{key} is '{self.data.get(key)}', the file's place says '{expected}'.",
                     "Make them equal.",
                 )
+
+    def _oldest_version(self, text: str | None, has_event: bool) -> str | None:
+        """The oldest version of events that is taken; None where the contract does not say."""
+        if text is None:
+            return None
+        place = _custom_place(self.data, (), "mesh.oldestVersion")
+        oldest, own = parse_version(text), read_version(str(self.data.get("version")))
+        if not has_event:
+            self._add(place, "mesh.oldestVersion is of events, and the contract has none.", "Remove it.")
+        elif oldest is None or (own is not None and oldest > own):
+            fix = f"Name three numbers up to the contract's own version, {self.data.get('version')}."
+            self._add(place, f"mesh.oldestVersion is '{text}'.", fix)
+        return text
 
     def _custom(self, owner: Mapping[str, Any], place: Place, known: Mapping[str, type]) -> dict[str, Any]:
         result: dict[str, Any] = {}
