@@ -57,6 +57,11 @@ def violations(
     for line in dict.fromkeys(confirmed):
         if _id(line) not in held and sha256(line).hexdigest() not in hashes and line not in queued:
             found.append(f"I2/I4: confirmed and nowhere to be found: {line[:120]!r}")
+    inside = [line for line in confirmed if _id(line) in landed - removed and line not in queued]
+    kept = {_content(line) for line in inside if sha256(line).hexdigest() in hashes}
+    contents = Counter(content[0] for content in {_content(line) for line in inside} - kept)
+    # The landing table has one of them.
+    found += [f"I4: {count} contents of {key} were confirmed" for key, count in contents.items() if count > 1]
     published = {_id(line) for line in [*confirmed, *sent]}
     found += [f"I4: {key} is in the landing table and nobody published it" for key in landed - published]
     for run in runs:
@@ -168,6 +173,12 @@ def _queued(state: Path) -> list[bytes]:
     finally:
         connection.close()
     return [line for body in bodies for line in [*body.split(b"\n"), body]]
+
+
+def _content(line: bytes) -> tuple[str, str]:
+    """The id of an event and what it says, whoever sent it. Two ways to write a value differ here."""
+    data = json.loads(line)
+    return data["event_id"], json.dumps([data["event_time"], data["payload"]], sort_keys=True)
 
 
 def _id(line: bytes) -> str | None:

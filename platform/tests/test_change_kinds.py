@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mesh_platform.governance.change.version import Version, parse_version
+from mesh_platform.version import Version, parse_version
 
 from .changed_mesh import ALPHA, FACT, INTERFACE, Repository, new_repository
 from .contract_edits import (

@@ -19,9 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 from mesh_platform.contract import Contract
-from mesh_platform.contract_reader import _PLAIN_PATTERN, read_contract
+from mesh_platform.contract_reader import read_contract
 from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, Problem
+from mesh_platform.pattern import _PLAIN_PATTERN
 from open_data_contract_standard.model import OpenDataContractStandard
 
 from tests.every_type import every_type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pyarrow as pa
@@ -23,31 +24,32 @@ _OBJECT = GOOD[0][:-2]
 
 
 @pytest.mark.parametrize(
-    ("lines", "accepted"),
+    ("lines", "accepted", "count"),
     [
         # As many objects as lines, but not one on each.
-        ([GOOD[0] + GOOD[1], b""], 0),
-        ([GOOD[0] + GOOD[1], GOOD[2][:40], GOOD[2][40:]], 0),
-        ([GOOD[0] + GOOD[1], _OBJECT + b"}", b"}"], 0),
-        ([_OBJECT + b"}", b"}", GOOD[1]], 1),
-        ([_OBJECT, b"}}"], 0),
-        ([b"{", GOOD[0][1:]], 0),
-        ([GOOD[0] + b"{}", b"{}" + GOOD[1]], 0),
-        ([GOOD[0] + b"\r" + GOOD[1], b"{}"], 0),
-        ([GOOD[0] + GOOD[1], b"{\0}"], 0),
-        ([GOOD[0] + GOOD[1], b"{}\0}", GOOD[2]], 1),
-        ([GOOD[0] + b"\0{", b"}"], 0),
-        ([b"[", GOOD[0], b"]"], 1),
-        ([GOOD[0] + b",", GOOD[1]], 1),
+        ([GOOD[0] + GOOD[1], b""], 0, 1),
+        ([GOOD[0] + GOOD[1], GOOD[2][:40], GOOD[2][40:]], 0, 3),
+        ([GOOD[0] + GOOD[1], _OBJECT + b"}", b"}"], 0, 2),
+        ([_OBJECT + b"}", b"}", GOOD[1]], 1, 2),
+        ([_OBJECT, b"}}"], 0, 1),
+        ([b"{", GOOD[0][1:]], 0, 1),
+        ([GOOD[0] + b"{}", b"{}" + GOOD[1]], 0, 2),
+        ([GOOD[0] + b"\r" + GOOD[1], b"{}"], 0, 2),
+        ([GOOD[0] + GOOD[1], b"{\0}"], 0, 2),
+        ([GOOD[0] + GOOD[1], b"{}\0}", GOOD[2]], 1, 3),
+        ([GOOD[0] + b"\0{", b"}"], 0, 2),
+        ([b"[", GOOD[0], b"]"], 0, 1),
+        ([GOOD[0] + b",", GOOD[1]], 1, 2),
         # A string that looks like the seam between two lines.
-        ([line(name="}\n{"), GOOD[1]], 2),
-        ([written("name", b'"}'), b'{"' + GOOD[1][1:]], 0),
-        ([written("name", b'"}{"'), GOOD[1]], 2),
+        ([line(name="}\n{"), GOOD[1]], 2, 2),
+        ([written("name", b'"}'), b'{"' + GOOD[1][1:]], 0, 2),
+        ([written("name", b'"}{"'), GOOD[1]], 2, 2),
     ],
 )
-def test_what_is_not_one_object_a_line_is_refused(contract: Contract, lines: list[bytes], accepted: int) -> None:
+def test_what_is_not_one_object_a_line_is_refused(
+    contract: Contract, lines: list[bytes], accepted: int, count: int
+) -> None:
     found = check(contract, b"\n".join(lines))
-    count = len([raw for raw in lines if raw])
     assert (found.accepted.num_rows, found.rejected.num_rows, found.lines) == (accepted, count - accepted, count)
 
 
@@ -86,11 +88,19 @@ def _mutated(draw: st.DrawFn) -> bytes:
     return raw
 
 
+def is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(_mutated(), min_size=1, max_size=8))
 def test_lines_together_give_what_each_gives_alone(contract: Contract, lines: list[bytes]) -> None:
     pieces = [piece for raw in lines for piece in raw.split(b"\n") if piece.strip()]
-    if not pieces:
+    if not pieces or any(is_json(b"\n".join(pieces[a:b])) for b in range(len(pieces) + 1) for a in range(b - 1)):
         return
     alone = [check(contract, raw) for raw in pieces]
     for extra in ([], [b"{"]):

@@ -114,6 +114,8 @@ class Contract:
     is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
     Of a `retired` product the landing table is left, for other models of its domain to read. `time_zone` is that of
     the domain's site, joined from its domain.yaml: local times are by its clock. Without one they are UTC.
+    `oldest_version` is the oldest version of the contract whose events ingest takes; where it is None, the major
+    version decides.
     """
 
     path: str
@@ -134,6 +136,7 @@ class Contract:
     level: str = "bronze"
     demands: str | None = None
     time_zone: str | None = None
+    oldest_version: str | None = None
 
     @property
     def identifier(self) -> str:

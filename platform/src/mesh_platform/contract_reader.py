@@ -20,7 +20,9 @@ from mesh_platform.document import Document, Place, read_document
 from mesh_platform.errors import Problem, counted, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
+from mesh_platform.pattern import check_pattern
 from mesh_platform.rule import Rule, read_rule, valid_values
+from mesh_platform.version import parse_version, read_version
 from mesh_platform.wall_clock import AMBIGUOUS, NONEXISTENT
 
 SUFFIX = ".odcs.yaml"
@@ -29,15 +31,9 @@ TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
 _OF_PROPERTY = ("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime")
-_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
+_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion")
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
-# Of these alone, a pattern that Python takes is one that RE2 takes, and both find the same in printable ASCII. Asking
-# RE2 needs Arrow, which is slow to import. To RE2 `[:` may begin the name of a class, and what is long and repeats
-# much may be too large.
-_PLAIN_PATTERN = re.compile(
-    r"(?!.{128})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII
-)
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
 
 _T = TypeVar("_T")
@@ -56,19 +52,6 @@ def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None,
     faults = {problem.line for problem in problems}
     problems += [problem for problem in reader.problems if problem.line not in faults]
     return (None, sorted(set(problems))) if problems else (contract, [])
-
-
-def pattern_matches(pattern: str, text: str) -> bool:
-    """Whether a pattern of a contract matches somewhere in `text` by RE2, the engine of ingest and of builds.
-
-    To Python alone, a digit may be one of any script, and `$` may stand before a line's end.
-    """
-    if text.isascii() and text.isprintable() and _PLAIN_PATTERN.fullmatch(pattern):
-        return re.search(pattern, text, re.ASCII) is not None
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return bool(pc.match_substring_regex(pa.array([text]), pattern)[0].as_py())
 
 
 class _Reader:
@@ -115,6 +98,7 @@ class _Reader:
         latency = self.part(self._duration, "latency")
         names = ("mesh.level", "mesh.demands")
         level, demands = (self._one_of(self.data, (), name, custom.get(name), LEVELS) for name in names)
+        oldest = self._oldest_version(custom.get("mesh.oldestVersion"), bool(events))
         if events and not any(item["property"] == "freshness" for item in self.data.get("slaProperties") or []):
             fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
             self._add(("slaProperties",), "promises no freshness.", fix)
@@ -142,6 +126,7 @@ class _Reader:
             latency=latency,
             level=level or LEVELS[0],
             demands=demands,
+            oldest_version=oldest,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -155,6 +140,19 @@ class _Reader:
                     f"{key} is '{self.data.get(key)}', the file's place says '{expected}'.",
                     "Make them equal.",
                 )
+
+    def _oldest_version(self, text: str | None, has_event: bool) -> str | None:
+        """The oldest version of events that is taken; None where the contract does not say."""
+        if text is None:
+            return None
+        place = _custom_place(self.data, (), "mesh.oldestVersion")
+        oldest, own = parse_version(text), read_version(str(self.data.get("version")))
+        if not has_event:
+            self._add(place, "mesh.oldestVersion is of events, and the contract has none.", "Remove it.")
+        elif oldest is None or (own is not None and oldest > own):
+            fix = f"Name three numbers up to the contract's own version, {self.data.get('version')}."
+            self._add(place, f"mesh.oldestVersion is '{text}'.", fix)
+        return text
 
     def _custom(self, owner: Mapping[str, Any], place: Place, known: Mapping[str, type]) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -391,14 +389,8 @@ class _Reader:
         if value is None:
             return None
         try:
-            re.compile(value)
-            if not _PLAIN_PATTERN.fullmatch(value):
-                import pyarrow as pa
-                import pyarrow.compute as pc
-
-                pc.match_substring_regex(pa.array([""]), value)
-        # Arrow's own errors are ValueErrors too.
-        except (re.error, ValueError) as error:
+            check_pattern(value)
+        except ValueError as error:
             fix = "Write a regular expression that both Python and RE2 know."
             self._add(place, f"pattern '{value}': {error}.", fix)
         return value

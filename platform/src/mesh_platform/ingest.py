@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
+import pyarrow as pa
+
 from mesh_platform import faults
 from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.lake.append import Appended, append_new, nothing_refused, removed_keys
@@ -29,7 +31,7 @@ from mesh_platform.lake.landing import (
     rejected_shape,
     removed_name,
 )
-from mesh_platform.validator import Validated, validate
+from mesh_platform.validator import Validated, reject_reused, validate
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -337,9 +339,12 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     """Make every record durable, in the landing table or in the quarantine, and count it in `result`."""
     landed = _land(catalog, contract, validated, known)
     faults.point("ingest.landed")
+    rejected = validated.rejected
+    if landed.reused:
+        rejected = pa.concat_tables([rejected, reject_reused(contract, validated, landed.reused)])
     refused = append_new(
         lambda: ensure_table(catalog, rejected_name(contract), rejected_shape(contract)),
-        validated.rejected,
+        rejected,
         "rejection_key",
         None,
         nothing_refused,
@@ -354,6 +359,7 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
 
 
 def _land(catalog: Catalog, contract: Contract, validated: Validated, known: KnownKeys) -> Appended:
+    assert contract.event is not None
     return append_new(
         lambda: ensure_table(catalog, landing_name(contract), landing_shape(contract)),
         validated.accepted,
@@ -361,6 +367,7 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: Kno
         "event_time",
         removed_keys(catalog, removed_name(contract), known),
         known,
+        ("event_time", *contract.event.by_name),
     )
 
 

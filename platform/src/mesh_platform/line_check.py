@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from mesh_platform.event import ENVELOPE, EVENT_ID
+from mesh_platform.version import Version, read_version
 from mesh_platform.wall_clock import TOO_FINE, is_too_fine, read_time
 
 if TYPE_CHECKING:
@@ -63,6 +64,45 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
     if isinstance(named, Fault):
         return named
     return _check_fields(contract, named) or _write_plain(contract, named, raw, data is not named)
+
+
+def tell_lines(raw: bytes, count: int) -> Fault:
+    """The fault of JSON that lies over `count` lines."""
+    how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
+    detail = f"It is JSON over {count} lines. Write one object on a line, as {how} does, and send it again."
+    return Fault("not_one_line", None, detail)
+
+
+def check_version(contract: Contract, text: str) -> Fault | None:
+    """What is wrong with an event's `schema_version`: the contract must know that version, and still take it.
+
+    A patch changes no form, so it may be newer than the contract's.
+    """
+    if text == contract.version:
+        return None
+    own, sent = read_version(contract.version), read_version(text)
+    if own and sent:
+        given = contract.oldest_version and read_version(contract.oldest_version)
+        # 1.0.0 may be declared without any change, so it begins no line of its own.
+        oldest = given or Version(own.major if own.major > 1 else 0, 0, 0)
+        if (sent.major, sent.minor) > (own.major, own.minor):
+            allowed = (
+                f"The contract is of version {contract.version}. Deploy the one of {text[:20]}, then run "
+                f"'mesh ingest {contract.identifier} --replay-rejected'."
+            )
+        elif sent < oldest:
+            allowed = (
+                f"The contract is of version {contract.version} and takes events from {oldest} on. Where those of "
+                f"{text[:20]} mean the same, say mesh.oldestVersion in the contract, then run "
+                f"'mesh ingest {contract.identifier} --replay-rejected'."
+            )
+        else:
+            return None
+    elif own:
+        allowed = f"A version is up to three numbers, such as {contract.version}, which the contract has."
+    else:
+        allowed = f"It must be '{contract.version}', as in the contract, whose version is not three numbers."
+    return Fault("unknown_version", "schema_version", f"{allowed} It is {text[:80]!r}.")
 
 
 def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
@@ -150,7 +190,15 @@ def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
         return Fault(
             "wrong_type", "event_time", f"It must be an instant in ISO 8601, not {_shown(data['event_time'])}."
         )
-    payload = data["payload"]
+    fault = _check_payload(contract, data["payload"])
+    assert contract.event is not None
+    # A payload of another version can have another form.
+    if fault and data["event_type"] == contract.event.name:
+        return check_version(contract, data["schema_version"]) or fault
+    return fault
+
+
+def _check_payload(contract: Contract, payload: object) -> Fault | None:
     if not isinstance(payload, dict):
         return Fault("wrong_type", "payload", f"It must be an object, not {_json_kind(payload)}.")
     assert contract.event is not None

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from mesh_platform.contract import Contract, Field
-from mesh_platform.contract_reader import pattern_matches
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import ContractError, Problem, counted, shown
 from mesh_platform.lake.catalog import arrow_schema
+from mesh_platform.pattern import pattern_matches
 from mesh_platform.wall_clock import TOO_FINE, OddTimeError, find_instant, is_too_fine, read_time
 
 

@@ -134,7 +134,9 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
             settled = f"select event_id from {quoted(landing)}"
             if removed in heads:
                 settled += f" union all select event_id from {quoted(removed)}"
-            query = f"from {quoted(rejected)} where event_id is null or event_id not in ({settled})"
+            # Of an id that was used again, another content is in.
+            waits = f"event_id is null or reason = 'id_reused' or event_id not in ({settled})"
+            query = f"from {quoted(rejected)} where {waits}"
             queries["waiting", landing] = [landing, rejected, removed], f"select count(*) {query}"
         name, held = contract.identifier, held_name(contract)
         queries["held", held] = [held, name], f"select count(*) from {quoted(held)}"

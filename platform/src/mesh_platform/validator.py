@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,15 @@ from mesh_platform.contract import AHEAD
 from mesh_platform.id_bits import parse_ids
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.lake.landing import landing_shape, rejected_shape
-from mesh_platform.line_check import Fault, read_identity
+from mesh_platform.line_check import Fault, check_version, read_identity
 from mesh_platform.wall_clock import find_odd
-from mesh_platform.wire import ENVELOPE_STRINGS, Records, read_bodies, split_body
+from mesh_platform.wire import ENVELOPE_STRINGS, read_bodies, split_body
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mesh_platform.contract import Contract, Field
+    from mesh_platform.lake.reused_ids import Reused
 
 _KEPT_OF_OVERSIZE = 64 * 1024
 # The largest offset of a zone from UTC, that of the Line Islands.
@@ -32,11 +35,26 @@ _EASTERNMOST = timedelta(hours=14)
 
 @dataclass(frozen=True)
 class Validated:
-    """`accepted` has the landing table's schema, `rejected` the quarantine's; `lines` counts what was delivered."""
+    """`accepted` has the landing table's schema, `rejected` the quarantine's; `lines` counts the records delivered.
+
+    The row i of `accepted` is the record `numbers[i]` of `sources`, which was looked at at `now`.
+    """
 
     accepted: pa.Table
     rejected: pa.Table
     lines: int
+    numbers: NDArray[np.int64]
+    sources: _Sources
+    now: datetime
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where records came from: `starts` and `joined` are as `wire.Records` has them of these deliveries."""
+
+    deliveries: Sequence[Delivery]
+    starts: NDArray[np.int64]
+    joined: Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,7 @@ class _Rejected:
     size: int
     sha256: str
     fault: Fault
+    key: str | None = None
 
 
 def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) -> Validated:
@@ -61,32 +80,56 @@ def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) 
     faults.point("ingest.validating")
     rows = records.rows
     found = _check_rows(contract, rows, now)
+    count, numbers = rows.num_rows + len(records.refused), records.numbers
     if found:
         good = np.ones(rows.num_rows, dtype=bool)
         good[list(found)] = False
-        rows = rows.filter(pa.array(good))
+        rows, numbers = rows.filter(pa.array(good)), numbers[good]
     refused = records.refused | {int(records.numbers[row]): fault for row, fault in found.items()}
-    rejected = [*_look_up(records, whole, refused)]
+    sources = _Sources(whole, records.starts, records.joined)
+    rejected = [*_look_up(sources, refused)]
     if len(whole) < len(deliveries):
         rejected += [_oversize(delivery) for delivery in deliveries if len(delivery.body) > MAX_MESSAGE_BYTES]
     return Validated(
         accepted=_landing_rows(contract, rows, now),
         rejected=_rejected_rows(contract, rejected, now),
-        lines=int(records.starts[-1]) + len(deliveries) - len(whole),
+        lines=count + len(deliveries) - len(whole),
+        numbers=numbers,
+        sources=sources,
+        now=now,
     )
 
 
-def _look_up(records: Records, deliveries: Sequence[Delivery], refused: dict[int, Fault]) -> Iterator[_Rejected]:
+def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reused]) -> pa.Table:
+    """Rows of the quarantine for accepted rows whose id has another content already.
+
+    Their key holds the content, so that the same content is refused once, and every other one has a row of its own.
+    """
+    faults, keys = {}, {}
+    for each in reused:
+        number = int(validated.numbers[each.row])
+        faults[number] = Fault(
+            "id_reused",
+            "event_id",
+            f"The id has another content already, of hash {each.there}; this one's is {each.came}. They differ in "
+            f"{', '.join(each.columns)}. An id is of one event: give a correction an id of its own.",
+        )
+        keys[number] = f"{validated.accepted['event_id'][each.row]}:{each.came}"
+    found = zip(_look_up(validated.sources, faults), sorted(faults), strict=True)
+    return _rejected_rows(contract, [replace(line, key=keys[number]) for line, number in found], validated.now)
+
+
+def _look_up(sources: _Sources, refused: Mapping[int, Fault]) -> Iterator[_Rejected]:
     """The refused records as they came, in order."""
     numbers = sorted(refused)
-    places = np.searchsorted(records.starts, numbers, "right") - 1
+    places = np.searchsorted(sources.starts, numbers, "right") - 1
     before, raws = -1, []
     for number, place in zip(numbers, places.tolist(), strict=True):
-        delivery = deliveries[place]
+        delivery = sources.deliveries[place]
         if place != before:
             before, raws = place, split_body(delivery.body)
-        position = number - int(records.starts[place])
-        raw = raws[position]
+        position = number - int(sources.starts[place])
+        raw = sources.joined.get(number, raws[position])
         digest = hashlib.sha256(raw).hexdigest()
         yield _Rejected(raw, delivery.message_id, position, len(raw), digest, refused[number])
 
@@ -138,6 +181,11 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
         report(late, "in_the_future", column.removeprefix("payload."), "Check the sender's clock.", column)
     for name in ("producer", "schema_version"):
         report(_hold_nul(rows[name]), "nul_character", name, "Strings hold no NUL character.")
+    sent = pc.unique(rows["schema_version"].drop_null()).to_pylist()
+    if unknown := {each: fault for each in sent if (fault := check_version(contract, each))}:
+        versions = rows["schema_version"].combine_chunks()
+        for row in np.flatnonzero(pc.is_in(versions, pa.array([*unknown])).to_numpy(zero_copy_only=False)).tolist():
+            found.setdefault(row, unknown[versions[row].as_py()])
     for field in contract.event.fields:
         _check_field(field, rows[f"payload.{field.name}"], report)
         if field.type.name == "timestamp" and contract.time_zone:
@@ -220,7 +268,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datet
         place = f"{line.message_id}:{line.position}:{digest}" if line.message_id else digest
         rows.append(
             {
-                "rejection_key": event_id or place,
+                "rejection_key": line.key or event_id or place,
                 "event_id": event_id,
                 "event_time": event_time,
                 "message_id": line.message_id,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from mesh_platform.field_types import parse_type
-from mesh_platform.line_check import Fault, read_line
+from mesh_platform.line_check import Fault, read_line, tell_lines
+from mesh_platform.line_join import find_values
 from mesh_platform.line_pattern import write_pattern
 
 if TYPE_CHECKING:
@@ -37,22 +40,26 @@ _UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 # The first and the last day that Python's dates can hold, from 1970.
 _DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 _SPACES = b" \t\r"
+# What is said of a line that is only a part of a value. Of one that has a whole object in it, that may come first.
+_BROKEN = ("not_json", "duplicate_key")
 # Arrow works beside the interpreter, whose lock it does not hold.
 _READERS = ThreadPoolExecutor(2, "reader")
 
 
 @dataclass(frozen=True)
 class Records:
-    """What some bodies hold; records are numbered from 0 in the order of the bodies.
+    """What some bodies hold; records are numbered by their lines, from 0 in the order of the bodies.
 
     `rows` has columns for the strings of the envelope, `event_time` and `payload.<field>`; its row i is the record
-    `numbers[i]`, and numbers rise. `refused` has the others. `starts[i]` is the number of body i's first record;
-    a last entry counts them all.
+    `numbers[i]`, and numbers rise. `refused` has the others. `starts[i]` is the number of body i's first line;
+    a last entry counts them all. A record that lies over several lines has the number of its first, and `joined` has
+    its bytes; the numbers of its other lines are not used.
     """
 
     rows: pa.Table
     numbers: NDArray[np.int64]
     refused: dict[int, Fault]
+    joined: dict[int, bytes]
     starts: NDArray[np.int64]
 
 
@@ -60,16 +67,18 @@ def read_bodies(contract: Contract, bodies: Sequence[bytes]) -> Records:
     """Parse every record; only its form and its types are looked at, not its values."""
     tables, numbers, counts = [_no_rows(contract)], [], []
     refused: dict[int, Fault] = {}
+    joined: dict[int, bytes] = {}
     before = 0
-    for table, places, faults, in_bodies in _READERS.map(partial(_read_piece, contract), _pieces(bodies)):
-        tables.append(table)
-        numbers.append(places + before)
-        counts.append(in_bodies)
-        refused.update({place + before: fault for place, fault in faults.items()})
-        before += int(in_bodies.sum())
+    for piece in _READERS.map(partial(_read_piece, contract), _pieces(bodies)):
+        tables.append(piece.rows)
+        numbers.append(piece.numbers + before)
+        counts.append(np.diff(piece.starts))
+        refused.update({place + before: fault for place, fault in piece.refused.items()})
+        joined.update({place + before: raw for place, raw in piece.joined.items()})
+        before += int(piece.starts[-1])
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]) if counts else np.zeros(1, np.int64)
     of_rows = np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
-    return Records(pa.concat_tables(tables), of_rows, refused, starts)
+    return Records(pa.concat_tables(tables), of_rows, refused, joined, starts)
 
 
 def split_body(body: bytes) -> list[bytes]:
@@ -143,12 +152,43 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
     return _Lines(data, starts, ends, odd, np.diff(np.searchsorted(starts, bounds)))
 
 
-def _read_piece(
-    contract: Contract, bodies: Sequence[bytes]
-) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault], NDArray[np.int64]]:
-    """As `_read_lines`, with how many records each body has."""
+def _read_piece(contract: Contract, bodies: Sequence[bytes]) -> Records:
     lines = _find_lines(bodies)
-    return *_read_lines(contract, lines), lines.counts
+    rows, numbers, refused = _read_lines(contract, lines)
+    records = Records(rows, numbers, refused, {}, np.concatenate([[0], np.cumsum(lines.counts)]))
+    broken = [number for number, fault in refused.items() if fault.reason in _BROKEN]
+    return _join_lines(records, bodies, lines, sorted(broken)) if broken else records
+
+
+def _join_lines(records: Records, bodies: Sequence[bytes], lines: _Lines, broken: Sequence[int]) -> Records:
+    """The records, each value that lies over several lines as one that is refused."""
+    refused, joined = dict(records.refused), {}
+    kept = np.ones(len(lines.starts), np.bool_)
+    offsets = np.concatenate([[0], np.cumsum([len(body) + 1 for body in bodies])])
+    owners = np.searchsorted(records.starts, broken, "right") - 1
+    for owner, its_broken in groupby(zip(owners.tolist(), broken, strict=True), itemgetter(0)):
+        first, after = records.starts[owner : owner + 2].tolist()
+        if after - first == 1:
+            continue
+        starts, ends = ((each[first:after] - offsets[owner]).tolist() for each in (lines.starts, lines.ends))
+        for begin, end in find_values(bodies[owner], starts, ends, [number - first for _, number in its_broken]):
+            raw = bodies[owner][starts[begin] : ends[end]]
+            for number in range(first + begin, first + end + 1):
+                refused.pop(number, None)
+                kept[number] = False
+            joined[first + begin] = raw
+            refused[first + begin] = tell_lines(raw, end - begin + 1)
+    if not joined:
+        return records
+    # A line within a list can be a record by itself.
+    rows = kept[records.numbers]
+    return replace(
+        records,
+        rows=records.rows.filter(pa.array(rows)),
+        numbers=records.numbers[rows],
+        refused=refused,
+        joined=joined,
+    )
 
 
 def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault]]:

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field
 
 from mesh_platform.domain import Domain, Mesh
 from mesh_platform.errors import Problem
-from mesh_platform.governance.change.version import Version, parse_version
 from mesh_platform.governance.entries import read_entries
 from mesh_platform.model_file import FileModel, Stated, Word
+from mesh_platform.version import Version, parse_version
 
 # After so long without the change that it waits for, a consent is one to nothing.
 _WAITS = timedelta(days=366)

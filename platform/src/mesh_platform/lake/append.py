@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,11 +21,12 @@ from mesh_platform.lake.commit import commit_files, write_files
 from mesh_platform.lake.delta import head, maintained_since
 from mesh_platform.lake.keys import KnownKeys, to_keys
 from mesh_platform.lake.outage import explain
+from mesh_platform.lake.reused_ids import Reused, find_reused
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
-    from pyiceberg.table import Table
+    from pyiceberg.table import FileScanTask, Table
 
 _CONFLICTS = 100
 _FAILURES = 3
@@ -37,12 +38,14 @@ _MEND = "Nothing was acknowledged; mend the storage or the catalog, then run aga
 class Appended:
     """What became of the rows: `appended` are new, `duplicates` were there, came twice, or were removed on purpose.
 
-    `snapshot_id` is the table's newest snapshot, None while it has none.
+    `snapshot_id` is the table's newest snapshot, None while it has none. `reused` are neither: their key was there,
+    or came before them, with another content.
     """
 
     appended: int
     duplicates: int
     snapshot_id: int | None
+    reused: Sequence[Reused] = ()
 
 
 def append_new(
@@ -52,13 +55,15 @@ def append_new(
     time_column: str | None,
     refused: Callable[[pa.Table], pa.Array],
     known: KnownKeys | None = None,
+    content: Sequence[str] = (),
 ) -> Appended:
     """Append the rows whose `key` the table does not hold, deciding on the snapshot that the commit asserts.
 
     Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
-    of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A commit whose
-    outcome is unknown is looked up by beginning again. Raises Unavailable where the lake fails repeatedly, and
-    NeedsAttention; a fault in the code passes at once. The caller acknowledges nothing then.
+    of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A row with a
+    known key that differs in one of the columns `content` is no duplicate, but `reused`. A commit whose outcome is
+    unknown is looked up by beginning again. Raises Unavailable where the lake fails repeatedly, and NeedsAttention; a
+    fault in the code passes at once. The caller acknowledges nothing then.
     """
     known = known or KnownKeys()
     keys = to_keys(rows[key])
@@ -67,22 +72,32 @@ def append_new(
     failures = conflicts = attempted = 0
     token = uuid4().hex
     written = _Written()
+    reused: Sequence[Reused] = ()
+
+    def result(table: Table) -> Appended:
+        return Appended(attempted, rows.num_rows - attempted - len(reused), head(table), reused)
+
     while True:
         try:
             table = load()
             if attempted and _has_landed(table, token):
-                return Appended(attempted, rows.num_rows - attempted, head(table))
-            fresh = firsts & ~known.held(table, keys, key, where)
+                return result(table)
+            holders: list[FileScanTask] = []
+            held = known.held(table, keys, key, where, holders)
+            fresh, copies = firsts & ~held, ~firsts | held
             if len(no := refused(rows)):
-                fresh &= ~pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
+                removed = pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
+                fresh, copies = fresh & ~removed, copies & (held | ~removed)
             faults.point("append.deduplicated")
+            if content and copies.any():
+                reused = find_reused(table, holders, rows, key, content, fresh, copies)
             attempted = int(fresh.sum())
             if attempted:
                 written.write(table, rows, fresh)
                 commit_files(table, (), written.files, {_TOKEN: token})
                 known.remember(table, written.files, written.rows, keys.select(fresh))
                 faults.point("append.committed")
-            return Appended(attempted, rows.num_rows - attempted, head(table))
+            return result(table)
         except ConflictError as error:
             conflicts += 1
             if conflicts > _CONFLICTS:

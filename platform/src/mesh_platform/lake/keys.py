@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import _determine_partitions
 from pyiceberg.manifest import ManifestContent
-from pyiceberg.table import ManifestGroupPlanner
+from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.typedef import Record
 
 from mesh_platform.id_bits import parse_ids
@@ -85,14 +85,25 @@ class KnownKeys:
         self._bytes = 0
         self._of_file: OrderedDict[str, Keys] = OrderedDict()
 
-    def held(self, table: Table, keys: Keys, column: str, where: BooleanExpression | None = None) -> _Mask:
-        """Which of `keys` stand in `column` at the snapshot of `table`, in files that may have rows of `where`."""
+    def held(
+        self,
+        table: Table,
+        keys: Keys,
+        column: str,
+        where: BooleanExpression | None = None,
+        holders: list[FileScanTask] | None = None,
+    ) -> _Mask:
+        """Which of `keys` stand in `column` at the snapshot of `table`, in files that may have rows of `where`.
+
+        The files that hold some of them are added to `holders`.
+        """
         found = np.zeros(len(keys.high), dtype=bool)
         if not len(found) or table.current_snapshot() is None:
             return found
         ascending = keys.sort()
-        for there in self._find(table, column, where or AlwaysTrue()):
-            _look_up(ascending, there, found)
+        for task, there in self._find(table, column, where or AlwaysTrue()):
+            if _look_up(ascending, there, found) and holders is not None:
+                holders.append(task)
         unsorted = np.empty_like(found)
         unsorted[keys.order] = found
         return unsorted
@@ -110,34 +121,34 @@ class KnownKeys:
             if len(in_partition := by_partition.get(partition, [])) == 1:
                 self._keep(in_partition[0].file_path, its_keys.sort())
 
-    def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[Keys]:
-        """The keys of the files that may have rows of `where`, and of some others that are known anyway."""
+    def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[tuple[FileScanTask, Keys]]:
+        """Each file that may have rows of `where`, with its keys, and some others that are known anyway."""
         snapshot = table.current_snapshot()
         manifests = snapshot.manifests(table.io) if snapshot else []
-        paths: Iterable[str]
+        files: Iterable[DataFile]
         if any(manifest.content != ManifestContent.DATA for manifest in manifests):
             tasks = list(table.scan(row_filter=where).plan_files())
-            paths = [task.file.file_path for task in tasks if not task.delete_files]
+            files = [task.file for task in tasks if not task.delete_files]
             for task in tasks:
                 if task.delete_files:
                     # Which rows are left is no matter of the data file alone.
-                    yield to_keys(read_files(table, [task], [column])[column]).sort()
+                    yield task, to_keys(read_files(table, [task], [column])[column]).sort()
         else:
-            paths = self._files(table, manifests, where)
-        known: list[str] = []
-        unknown: list[str] = []
-        for path in paths:
-            (known if path in self._of_file else unknown).append(path)
-        for path in known:
-            self._of_file.move_to_end(path)
-            yield self._of_file[path]
+            files = self._files(table, manifests, where)
+        known: list[DataFile] = []
+        unknown: list[DataFile] = []
+        for file in files:
+            (known if file.file_path in self._of_file else unknown).append(file)
+        for file in known:
+            self._of_file.move_to_end(file.file_path)
+            yield FileScanTask(file), self._of_file[file.file_path]
         for start in range(0, len(unknown), _AT_ONCE):
             some = unknown[start : start + _AT_ONCE]
-            for path, keys in zip(some, _READERS.map(partial(_read, table, column), some), strict=True):
-                self._keep(path, keys)
-                yield keys
+            for file, keys in zip(some, _READERS.map(partial(_read, table, column), some), strict=True):
+                self._keep(file.file_path, keys)
+                yield FileScanTask(file), keys
 
-    def _files(self, table: Table, manifests: Iterable[ManifestFile], where: BooleanExpression) -> Iterator[str]:
+    def _files(self, table: Table, manifests: Iterable[ManifestFile], where: BooleanExpression) -> Iterator[DataFile]:
         planner = ManifestGroupPlanner(table.metadata, table.io, where)
         may_list = cache(planner._build_manifest_evaluator)
         may_hold = _by_partition_once(planner)
@@ -145,7 +156,7 @@ class KnownKeys:
             if may_list(manifest.partition_spec_id)(manifest):
                 for file in self._list(table, manifest):
                     if file.file_path in self._of_file or may_hold(manifest.partition_spec_id, file):
-                        yield file.file_path
+                        yield file
 
     def _list(self, table: Table, manifest: ManifestFile) -> list[DataFile]:
         path = manifest.manifest_path
@@ -164,10 +175,10 @@ class KnownKeys:
             self._bytes -= _size(dropped)
 
 
-def _read(table: Table, column: str, path: str) -> Keys:
-    with table.io.new_input(path).open() as file:
+def _read(table: Table, column: str, file: DataFile) -> Keys:
+    with table.io.new_input(file.file_path).open() as opened:
         # A part at a time: as text, keys are large.
-        parts = pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
+        parts = pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
         keys = [to_keys(part[column]) for part in parts] or [to_keys(pa.array([], pa.string()))]
     return Keys(np.concatenate([part.high for part in keys]), np.concatenate([part.low for part in keys])).sort()
 
@@ -184,23 +195,27 @@ def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
     return Keys(high, low)
 
 
-def _look_up(wanted: Keys, there: Keys, found: _Mask) -> None:
-    """Mark in `found` which of `wanted` are `there`; both ascend by their high half."""
+def _look_up(wanted: Keys, there: Keys, found: _Mask) -> bool:
+    """Mark in `found` which of `wanted` are `there`, and say whether any is; both ascend by their high half."""
     if not len(there.high):
-        return
+        return False
     begin = int(np.searchsorted(wanted.high, there.high[0], "left"))
     end = int(np.searchsorted(wanted.high, there.high[-1], "right"))
     if begin == end:
-        return
+        return False
     high, low = wanted.high[begin:end], wanted.low[begin:end]
     at = np.searchsorted(there.high, high)
     rows = np.flatnonzero(there.high[at] == high)
     # Keys with one high half lie side by side: step on until it ends.
+    any_found = False
     while len(rows):
-        found[begin + rows] |= there.low[at[rows]] == low[rows]
+        equal = there.low[at[rows]] == low[rows]
+        any_found |= bool(equal.any())
+        found[begin + rows] |= equal
         at[rows] += 1
         rows = rows[at[rows] < len(there.high)]
         rows = rows[there.high[at[rows]] == high[rows]]
+    return any_found
 
 
 def _by_partition_once(planner: ManifestGroupPlanner) -> Callable[[int, DataFile], bool]:

@@ -13,12 +13,12 @@ from mesh_platform.governance.change.changes import Changes, ContractChange
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.governance.change.contract_differences import Setting, contract_differences
 from mesh_platform.governance.change.difference import Difference, Kind, worst
-from mesh_platform.governance.change.version import Version, parse_version
 from mesh_platform.governance.consents import Given
 from mesh_platform.lake.landing import landing_name
 from mesh_platform.relation import relation_shapes
 from mesh_platform.sql_model import Model
 from mesh_platform.type_check import check_contracts
+from mesh_platform.version import Version, parse_version
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 from mesh_platform.contract import Field
-from mesh_platform.contract_reader import pattern_matches
 from mesh_platform.document import Document, read_document
 from mesh_platform.domain import offer
 from mesh_platform.errors import Problem
@@ -17,6 +16,7 @@ from mesh_platform.glossary import GLOSSARY
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.line_check import fits
+from mesh_platform.pattern import pattern_matches
 
 
 @rule()

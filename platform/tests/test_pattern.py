@@ -15,12 +15,12 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mesh_platform.contract_reader import _PLAIN_PATTERN, pattern_matches
 from mesh_platform.domain import load_mesh
 from mesh_platform.engine.duckdb import literal
 from mesh_platform.errors import ContractError, NeedsAttention
 from mesh_platform.governance.check import check as check_rules
 from mesh_platform.governance.check import open_scope
+from mesh_platform.pattern import _PLAIN_PATTERN, pattern_matches
 from mesh_platform.reference import read_reference
 
 from .every_type import check, every_type, line

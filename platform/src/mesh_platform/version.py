@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FORM = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
+_NUMBER = "(0|[1-9][0-9]{0,8})"
+_FORM = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
+_SHORT_FORM = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER})?)?")
 
 
 @dataclass(frozen=True, order=True)
@@ -37,3 +39,9 @@ def parse_version(text: str) -> Version | None:
     """The version that `text` names, or None where it is not three numbers."""
     found = _FORM.fullmatch(text)
     return Version(*map(int, found.groups())) if found else None
+
+
+def read_version(text: str) -> Version | None:
+    """As `parse_version`, of one to three numbers: senders shorten 1.0.0 to 1 or 1.0. What is left out is 0."""
+    found = _SHORT_FORM.fullmatch(text)
+    return Version(*(int(number or 0) for number in found.groups())) if found else None

@@ -1,0 +1,120 @@
+"""One id with two contents: rows that have a known key, and those of them that are not the row that is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import FileScanTask, Table
+
+_Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The row `row`, counted from 0, has the key of another one, and not its content.
+
+    `there` and `came` are SHA-256 of the two contents in hexadecimal, `columns` those in which they differ. A hash is
+    of the values by the ids of their columns, so that it outlives a rename, a wider type and a new optional column.
+    """
+
+    row: int
+    there: str
+    came: str
+    columns: tuple[str, ...]
+
+
+def find_reused(
+    table: Table,
+    holders: Sequence[FileScanTask],
+    rows: pa.Table,
+    key: str,
+    content: Sequence[str],
+    fresh: _Mask,
+    copies: _Mask,
+) -> list[Reused]:
+    """Which of `copies` differ in one of the columns `content` from the row that has their key, in order.
+
+    That row is in one of the files `holders` of `table`, or it is among the `fresh`, which have each key once. Values
+    are compared in the types that the columns have now, one that is missing as null. Times are compared in whole
+    milliseconds, as ids have them: what was cut to them by an earlier release is the same event.
+    """
+    names = [key, *content]
+    asked = _plain(rows, names).filter(pa.array(copies))
+    keys = asked[key].combine_chunks()
+    before = fresh & _among(rows[key].cast(keys.type), keys)
+    there = pa.concat_tables([*_read(table, holders, asked, keys), _plain(rows, names).filter(pa.array(before))])
+    at = pc.index_in(keys, value_set=there[key].combine_chunks())
+    there = there.take(at)
+    differ = {name: _differ(there[name], asked[name]) for name in content}
+    any_differs = np.logical_or.reduce([*differ.values()]) & at.is_valid().to_numpy(zero_copy_only=False)
+    places = np.flatnonzero(any_differs)
+    if not len(places):
+        return []
+    had, came = (_hash(table.schema(), each.select(content).take(pa.array(places))) for each in (there, asked))
+    return [
+        Reused(row, old, new, tuple(name for name in content if differ[name][place]))
+        for row, place, old, new in zip(np.flatnonzero(copies)[places].tolist(), places, had, came, strict=True)
+    ]
+
+
+def _read(table: Table, holders: Sequence[FileScanTask], asked: pa.Table, keys: pa.Array) -> Iterator[pa.Table]:
+    """The rows with one of `keys`, in the form of `asked`."""
+    scan = ArrowScan(table.metadata, table.io, table.schema().select(*asked.column_names), AlwaysTrue())
+    for task in holders:
+        deletes = _read_all_delete_files(table.io, [task]) if task.delete_files else {}
+        # A part at a time: compaction makes files that are much larger than a flush.
+        for batch in scan._record_batches_from_scan_tasks_and_deletes([task], deletes):
+            part = pa.table(batch).select(asked.column_names).cast(asked.schema)
+            yield part.filter(pa.array(_among(part.column(0), keys)))
+
+
+def _plain(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Some columns, any of which may be null."""
+    chosen = rows.select(names)
+    return chosen.cast(pa.schema([field.with_nullable(True) for field in chosen.schema]))
+
+
+def _among(values: pa.ChunkedArray, keys: pa.Array) -> _Mask:
+    found: _Mask = pc.is_in(values, value_set=keys).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _differ(some: pa.ChunkedArray, others: pa.ChunkedArray) -> _Mask:
+    """Where two values are not one and the same, two nulls being the same."""
+    if pa.types.is_timestamp(some.type):
+        some, others = (
+            pc.floor_temporal(each.cast(pa.timestamp("us")), unit="millisecond") for each in (some, others)
+        )
+    one_missing = pc.xor(pc.is_null(some), pc.is_null(others))
+    differ: _Mask = pc.fill_null(pc.or_(pc.not_equal(some, others), one_missing), one_missing).to_numpy()
+    return differ
+
+
+def _hash(schema: Schema, rows: pa.Table) -> list[str]:
+    ids = {name: str(schema.find_field(name).field_id) for name in rows.column_names}
+    found = []
+    for row in rows.to_pylist():
+        values = {ids[name]: value for name, value in row.items() if value is not None}
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=_write)
+        found.append(sha256(text.encode()).hexdigest())
+    return found
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    return value.isoformat() if isinstance(value, date) else str(value)
