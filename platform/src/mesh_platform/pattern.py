@@ -1,4 +1,4 @@
-"""Regular expressions of contracts, which mean the same everywhere: what RE2, the engine of Arrow and DuckDB, finds."""
+"""Regular expressions of contracts mean the same everywhere: what RE2, the engine of Arrow and DuckDB, finds."""
 
 from __future__ import annotations
 
