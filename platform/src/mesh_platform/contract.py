@@ -89,7 +89,8 @@ class Contract:
     no running events. `latency` is how long a change of what it is built from may take to show in it. `time_travel`
     is how far back past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level`
     is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
-    Of a `retired` product the landing table is left, for other models of its domain to read.
+    One that is not `maintained` is left untended, its private tables too: no file is merged or removed, no snapshot
+    expires. Of a `retired` product the landing table is left, for other models of its domain to read.
     """
 
     path: str
@@ -109,6 +110,7 @@ class Contract:
     latency: timedelta | None = None
     level: str = "bronze"
     demands: str | None = None
+    maintained: bool = True
 
     @property
     def identifier(self) -> str:

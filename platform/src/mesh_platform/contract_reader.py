@@ -26,7 +26,14 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
-_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands")
+_OF_CONTRACT = {
+    "mesh.implements": str,
+    "mesh.timeTravel": str,
+    "mesh.level": str,
+    "mesh.demands": str,
+    "mesh.maintain": bool,
+}
+_FORMS = {str: "a word", list: "a list", bool: "true or false"}
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 # Of these alone, a pattern that Python takes is one that RE2 takes; asking RE2 needs Arrow, which is slow to import.
@@ -100,7 +107,7 @@ class _Reader:
         found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
         tables = [shape for kind, shape in found if kind == "table"]
         events = [shape for kind, shape in found if kind == "event"]
-        custom = self.part(self._custom, self.data, (), dict.fromkeys(_OF_CONTRACT, str)) or {}
+        custom = self.part(self._custom, self.data, (), _OF_CONTRACT) or {}
         time_travel = self._time_travel(custom.get("mesh.timeTravel"))
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
@@ -133,6 +140,7 @@ class _Reader:
             latency=latency,
             level=level or LEVELS[0],
             demands=demands,
+            maintained=custom.get("mesh.maintain") is not False,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -155,8 +163,7 @@ class _Reader:
             if name.startswith("mesh.") and name not in known:
                 self._add(here, f"'{name}' is not known here.", f"What may stand here is {', '.join(known)}.")
             elif name in known and not isinstance(value, known[name]):
-                form = "a list" if known[name] is list else "a word"
-                self._add(here, f"'{name}' is {value!r}.", f"Give it {form}.")
+                self._add(here, f"'{name}' is {value!r}.", f"Give it {_FORMS[known[name]]}.")
                 result[name] = None
             else:
                 result[name] = value
