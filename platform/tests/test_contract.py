@@ -162,7 +162,7 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
         "mesh.implements",
         "mesh.implement",
         "'mesh.implement' is not known here. What may stand here is mesh.implements, mesh.timeTravel, "
-        "mesh.level, mesh.demands.",
+        "mesh.level, mesh.demands, mesh.maintain.",
     ),
     ("value: sale.v1}", "value: [a, b]}", "'mesh.implements' is ['a', 'b']. Give it a word"),
     (
@@ -170,6 +170,12 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
         "mesh.timeTravel, value: 36 h}",
         "mesh.timeTravel is '36 h'. Write a number and",
     ),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.maintain, value: 'false'}",
+        "'mesh.maintain' is 'false'. Give it true or false.",
+    ),
+    ("mesh.timeTravel, value: 36h}", "mesh.maintain, value: 0}", "'mesh.maintain' is 0. Give it true or false."),
     ("        required: true\n        primaryKey", "        primaryKey", "of the primary key and may be missing", 47),
     ("{to: sales.sale_id}", "{to: sales}", '"sales" is not valid under any of the schemas'),
     ("{to: sales.sale_id}", "{to: a.b.c.d}", "points to ['a.b.c.d']. Name one {to: <table>.<column>}"),

@@ -6,7 +6,7 @@ What breaks is what would make a promise untrue of rows that are there already, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mesh_platform.contract import Field, Shape
@@ -26,6 +26,7 @@ Kind = Literal[
     "describe",
     "set_key",
     "repartition",
+    "purge",
     "add_required",
     "retype",
     "require",
@@ -39,7 +40,8 @@ class Change:
     """One difference between `table` and its contract: a column is `field` in the contract and `was` in the table.
 
     Of a change that is not of one column, `field` is what the contract says and `was` what the table has. Where it
-    is `breaking`, it cannot be applied; `reason` says why, or what applying it means for rows that are there.
+    is `breaking`, it cannot be applied; `reason` says why, or what applying it means for rows that are there. What
+    only a column that the contract dropped is in the way of is `purgeable`: once that column is purged, it can be.
     """
 
     table: str
@@ -48,6 +50,7 @@ class Change:
     was: str | None
     breaking: bool
     reason: str
+    purgeable: bool = False
 
 
 def compare(table: str, old: Shape, new: Shape) -> list[Change]:
@@ -107,6 +110,19 @@ def identifying(shape: Shape) -> tuple[str, ...]:
     return () if any(shape.by_name[name].type.name == "double" for name in shape.key) else shape.key
 
 
+def left_over(old: Shape, new: Shape) -> list[Field]:
+    """The optional columns of a table that its contract neither has nor takes up again, by name and type."""
+    claimed = {name: field for field in new.fields if (name := present_name(field, old.by_name))}
+    return [field for field in old.fields if not field.required and _is_left(old, field, claimed.get(field.name))]
+
+
+def _is_left(old: Shape, column: Field, claim: Field | None) -> bool:
+    if claim is None:
+        return True
+    fits = claim.type == column.type or _widens(column.type, claim.type)
+    return _is_dropped(column) and (not fits or _is_taken(old, claim))
+
+
 def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> list[Change]:
     def change(kind: Kind, breaking: bool, reason: str) -> Change:
         return Change(table, kind, new.name, old.name if old else None, breaking, reason)
@@ -130,7 +146,10 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
     if old.type != new.type:
         widens = _widens(old.type, new.type)
         reason = f"has {old.name} as {old.type.name}, the contract says {new.type.name}"
-        changes.append(change("widen" if widens else "retype", not widens, f"{reason}{_why(widens, old.type)}"))
+        found = change("widen" if widens else "retype", not widens, f"{reason}{_why(widens, old.type)}")
+        is_left = not widens and _is_dropped(old)
+        left = f"still has {old.name} as {old.type.name}, which the contract dropped once; it says {new.type.name}"
+        changes.append(replace(found, reason=left, purgeable=True) if is_left else found)
     if old.required and not new.required:
         changes.append(change("relax_required", False, f"requires {old.name}, the contract does not"))
     if new.required and not old.required:
@@ -172,7 +191,7 @@ def _taken(table: str, old: Field, new: Field) -> Change:
         f"still has a column {old.name}, which the contract dropped once, with its own values; "
         f"{new.renamed_from[0]} cannot have its name. Choose another name"
     )
-    return Change(table, "rename", new.name, new.renamed_from[0], True, reason)
+    return Change(table, "rename", new.name, new.renamed_from[0], True, reason, purgeable=True)
 
 
 def _dropped(table: str, field: Field) -> Change:

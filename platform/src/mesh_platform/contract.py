@@ -112,8 +112,9 @@ class Contract:
     no running events. `latency` is how long a change of what it is built from may take to show in it. `time_travel`
     is how far back past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level`
     is the quality that it claims, one of LEVELS, and `demands` the least that it asks of other domains' products.
-    Of a `retired` product the landing table is left, for other models of its domain to read. `time_zone` is that of
-    the domain's site, joined from its domain.yaml: local times are by its clock. Without one they are UTC.
+    One that is not `maintained` is left untended, its private tables too: no file is merged or removed, no snapshot
+    expires. Of a `retired` product the landing table is left, for other models of its domain to read. `time_zone` is
+    that of the domain's site, joined from its domain.yaml: local times are by its clock. Without one they are UTC.
     `oldest_version` is the oldest version of the contract whose events ingest takes; where it is None, the major
     version decides.
     """
@@ -137,6 +138,7 @@ class Contract:
     demands: str | None = None
     time_zone: str | None = None
     oldest_version: str | None = None
+    maintained: bool = True
 
     @property
     def identifier(self) -> str:

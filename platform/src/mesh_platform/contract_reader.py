@@ -31,7 +31,11 @@ TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
 _OF_PROPERTY = ("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime")
-_OF_CONTRACT = ("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion")
+_OF_CONTRACT = {
+    **dict.fromkeys(("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion"), str),
+    "mesh.maintain": bool,
+}
+_FORMS = {str: "a word", list: "a list", bool: "true or false"}
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
@@ -91,7 +95,7 @@ class _Reader:
         found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
         tables = [shape for kind, shape in found if kind == "table"]
         events = [shape for kind, shape in found if kind == "event"]
-        custom = self.part(self._custom, self.data, (), dict.fromkeys(_OF_CONTRACT, str)) or {}
+        custom = self.part(self._custom, self.data, (), _OF_CONTRACT) or {}
         time_travel = self._time_travel(custom.get("mesh.timeTravel"))
         self._names()
         freshness, retention = self.part(self._duration, "freshness"), self.part(self._duration, "retention")
@@ -127,6 +131,7 @@ class _Reader:
             level=level or LEVELS[0],
             demands=demands,
             oldest_version=oldest,
+            maintained=custom.get("mesh.maintain") is not False,
         )
 
     def _add(self, place: Place, message: str, fix: str) -> None:
@@ -162,8 +167,7 @@ class _Reader:
             if name.startswith("mesh.") and name not in known:
                 self._add(here, f"'{name}' is not known here.", f"What may stand here is {', '.join(known)}.")
             elif name in known and not isinstance(value, known[name]):
-                form = {list: "a list", bool: "true or false"}.get(known[name], "a word")
-                self._add(here, f"'{name}' is {value!r}.", f"Give it {form}.")
+                self._add(here, f"'{name}' is {value!r}.", f"Give it {_FORMS[known[name]]}.")
                 result[name] = None
             else:
                 result[name] = value

@@ -41,7 +41,8 @@ class Tended:
     """What was done to one table, or would be: files that were merged, snapshots that expired, orphans removed.
 
     `compacted_bytes` and `orphan_bytes` are the sizes of those files. `skipped` says what was left undone and why.
-    `failed` is whether that is a fault, and not just somebody else at work.
+    `failed` is whether that is a fault, and not just somebody else at work; `untended` whether the contract forbids
+    it, with `mesh.maintain: false`.
     """
 
     table: str
@@ -53,6 +54,7 @@ class Tended:
     orphan_bytes: int = 0
     snapshot_id: int | None = None
     failed: bool = False
+    untended: bool = False
 
 
 @answering("", "the lake fails", "Mend the catalog or the storage, then tend again; no row is changed.")
@@ -67,7 +69,10 @@ def maintain(
     """Tend `tables` (of a name that is a domain's, all of it), by default all of the mesh, as they come.
 
     `dry_run` changes nothing and says what would be done. A table where something fails is left, and the others are
-    tended. Raises UsageError for an unknown table, and Unavailable where the catalog does not answer.
+    tended. A table whose contract says `mesh.maintain: false` is left as it is, also where it is named: the Airflow
+    DAG and ingest name the tables that they want tended.
+
+    Raises UsageError for an unknown table, and Unavailable where the catalog does not answer.
     """
     chosen = _chosen(mesh, catalog, tables)
     needs = _Needs(mesh, catalog)
@@ -79,7 +84,11 @@ def maintain(
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
         job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age)
-        tended = job.plan() if dry_run else job.run()
+        if contract and not contract.maintained:
+            skipped = f"mesh.maintain is false in {contract.path}"
+            tended = Tended(name, 0, 0, 0, skipped, snapshot_id=head(load()), untended=True)
+        else:
+            tended = job.plan() if dry_run else job.run()
         done.append(tended)
         on_progress(tended)
     return done

@@ -10,23 +10,31 @@ import click
 from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
 from mesh_platform.compare import Change
 from mesh_platform.domain import load_mesh
-from mesh_platform.errors import ContractError
+from mesh_platform.errors import ContractError, UsageError
 
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
 @click.argument("product", metavar="<domain>.<product>")
 @click.option("--plan", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--purge", is_flag=True, help="Also delete columns that the contract dropped, for good.")
+@click.option("--despite-releases", is_flag=True, help="Purge columns that releases show, too.")
 @format_option
-def evolve(product: str, plan: bool, output_format: str) -> None:
+def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output_format: str) -> None:
     """Change the landing and the product table to what the contract says: no row, file or snapshot is touched.
 
     What would break is refused, each with its reason, and nothing is changed then. docs/evolution.md tells what can
     be changed, and how a change that breaks becomes version 2 beside version 1.
+
+    With --purge the columns that the contract dropped are deleted from the tables, so that their names are free again
+    in another type. It is refused while a state is kept that shows them.
     """
     from mesh_platform.lake import evolution
+    from mesh_platform.lake import purge as purging
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.type_check import check_types
 
+    if despite_releases and not purge:
+        raise UsageError("--despite-releases: it goes with --purge.")
     settings = read_settings()
     mesh = load_mesh(settings.root)
     contract = mesh.contract(product)
@@ -35,13 +43,16 @@ def evolve(product: str, plan: bool, output_format: str) -> None:
     problems = check_types(mesh)
     if plan:
         changes = evolution.plan_evolution(catalog, contract)
+        if purge:
+            changes = purging.plan_purge(catalog, contract, despite_releases)
         _show(product, changes, output_format)
         if problems:
             raise ContractError(problems)
         sys.exit(1 if any(change.breaking for change in changes) else 0)
     if problems:
         raise ContractError(problems)
-    _show(product, evolution.evolve(catalog, contract), output_format)
+    done = purging.purge(catalog, contract, despite_releases) if purge else evolution.evolve(catalog, contract)
+    _show(product, done, output_format)
 
 
 def _show(product: str, changes: list[Change], output_format: str) -> None:

@@ -19,7 +19,8 @@ from mesh_platform.errors import NeedsAttention, counted
 def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None:
     """Tend all tables, or those named: merge small files, expire old snapshots, remove files that nothing names.
 
-    Rows stay as they are. It can run beside ingest and builds, and be stopped at any time.
+    Rows stay as they are. Tables of a contract with mesh.maintain: false are skipped. It can run beside ingest and
+    builds, and be stopped at any time.
     """
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.maintain import maintain as maintain_tables
@@ -41,8 +42,10 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
-    worked = [row for row in rows if row["compacted"] or row["expired"] or row["orphans_removed"] or row["failed"]]
+    told = ("compacted", "expired", "orphans_removed", "failed", "untended")
+    worked = [row for row in rows if any(row[name] for name in told)]
     columns = ("table", "compacted", "expired", "orphans_removed", "skipped")
     write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
     would = "would be done" if dry_run else "was done"
-    tell(f"{counted(len(rows), 'table')} looked at; at {len(rows) - len(worked)} of them nothing {would}.")
+    idle = len(rows) - len([row for row in worked if not row["untended"]])
+    tell(f"{counted(len(rows), 'table')} looked at; at {idle} of them nothing {would}.")

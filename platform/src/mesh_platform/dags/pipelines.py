@@ -60,7 +60,7 @@ class Pipelines:
         self.products: dict[str, Sequence[Contract]] = {
             "ingest": [contract for contract in domain.contracts.values() if contract.event],
             "build": self.contracts,
-            "maintain": self.contracts,
+            "maintain": [contract for contract in self.contracts if contract.maintained],
             "freshness": promising,
             "backfill": [contract for contract in modelled if has_days(contract.table)],
         }
@@ -102,7 +102,7 @@ class Pipelines:
     def maintain(self) -> DAG:
         """Two tasks for a product that events are sent for, else one: each tends what one pool guards."""
         with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans, every night.") as dag:
-            for contract in self.contracts:
+            for contract in self.products["maintain"]:
                 groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
                 if contract.event:
                     landed = [name(contract) for name in (landing_name, rejected_name, removed_name)]

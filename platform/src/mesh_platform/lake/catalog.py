@@ -242,7 +242,10 @@ def _check_table(identifier: str, table: Table, shape: Shape) -> None:
         return
     found = f"{identifier}: the table {'; '.join(change.reason for change in changes)}. Nothing was changed."
     product, _, kind = identifier.partition("__")
-    if kind in ("rejected", "removed") or any(change.breaking for change in changes):
+    breaking = [change for change in changes if change.breaking]
+    if breaking and all(change.purgeable for change in breaking):
+        raise NeedsAttention(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
+    if kind in ("rejected", "removed") or breaking:
         raise NeedsAttention(
             f"{found} Put the contract back as it was, or publish the change as version 2 beside this one, as "
             "docs/evolution.md says."

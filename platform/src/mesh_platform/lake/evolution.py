@@ -34,7 +34,7 @@ def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
     """What differs between the product's tables and its contract, landing first; of one that is missing, nothing."""
     return [
         change
-        for name, shape in _shapes(contract).items()
+        for name, shape in shapes_of(contract).items()
         if (table := find_table(catalog, name)) is not None
         for change in compare(name, present_shape(table), shape)
     ]
@@ -46,28 +46,33 @@ def evolve(catalog: Catalog, contract: Contract) -> list[Change]:
     Killed between two tables, it is finished by doing it again. Raises ContractError with all that would break,
     and nothing is changed then; ConflictError where others keep committing, and Unavailable.
     """
-    _refuse(contract, plan_evolution(catalog, contract))
+    refuse(contract, plan_evolution(catalog, contract))
     done: list[Change] = []
-    for name, shape in _shapes(contract).items():
+    for name, shape in shapes_of(contract).items():
         done += _evolve_table(catalog, contract, name, shape)
         faults.point("evolve.committed")
     return done
 
 
-def _shapes(contract: Contract) -> dict[str, Shape]:
+def shapes_of(contract: Contract) -> dict[str, Shape]:
     """The tables whose shape the contract says. A quarantine and a ledger have the platform's."""
     landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
     return landing | {contract.identifier: contract.table, held_name(contract): held_shape(contract)}
 
 
-def _refuse(contract: Contract, changes: list[Change]) -> None:
+def refuse(contract: Contract, changes: list[Change]) -> None:
+    """Raise ContractError for those of the changes that break, with the line of each in the contract."""
     problems = []
     for change in changes:
         if change.breaking:
-            shape = _shapes(contract)[change.table]
+            shape = shapes_of(contract)[change.table]
             line = shape.by_name[change.field].line if change.field in shape.by_name else shape.line
             optional = "Make it optional, or publish" if change.change == "add_required" else "Publish"
             fix = f"{optional} it as version 2 beside this one, as docs/evolution.md says."
+            if change.purgeable:
+                fix = (
+                    f"Run 'mesh evolve {contract.identifier} --purge' to drop the old column for good, or rename it."
+                )
             problems.append(Problem(contract.path, line, f"the table {change.table} {change.reason}.", fix))
     if problems:
         raise ContractError(problems)
@@ -79,7 +84,7 @@ def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape)
         changes = compare(name, present_shape(table), shape) if table is not None else []
         if table is None or not changes:
             return []
-        _refuse(contract, changes)
+        refuse(contract, changes)
         with answering(name, "the lake takes no new schema", _MEND), suppress(ConflictError):
             with first_to_commit(table):
                 _apply(table, shape, changes)

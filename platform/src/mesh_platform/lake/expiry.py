@@ -116,6 +116,12 @@ def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
     return None, f"{name}: what it was at {time.isoformat()} has expired; {nearest}."
 
 
+def reigns_ended(table: Table) -> dict[int, datetime | None]:
+    """When each state that is kept was last the current one, by its snapshot; None for the one that still is."""
+    reigns = _read_past(table).reigns
+    return {reign.snapshot_id: _instant(reign.until) if reign.until is not None else None for reign in reigns}
+
+
 def expired_before(table: Table) -> datetime | None:
     """The time before which states of the table have expired; None where none has."""
     past = _read_past(table)

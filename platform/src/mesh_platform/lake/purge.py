@@ -1,0 +1,185 @@
+"""Columns that a contract dropped leave their tables for good, so that their names are free again in another type.
+
+A dropped column stays in its table, for the contract to take up again with its values. A purge deletes it from the
+table's schema (Iceberg spec, "Schema Evolution"): no data file is written, a snapshot of before keeps the schema of
+its time, and a later column of the name gets another field id, so that old files read null for it. After that the
+contract cannot take it up. So it is refused while a state is kept that was made when the contract had the column.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import CommitFailedException
+
+from mesh_platform import faults
+from mesh_platform.compare import DROPPED, Change, compare, left_over
+from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
+from mesh_platform.lake.catalog import find_table, present_shape
+from mesh_platform.lake.delta import head
+from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
+from mesh_platform.lake.expiry import reigns_ended
+from mesh_platform.lake.landing import held_name
+from mesh_platform.lake.replace import replace_same_rows
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from mesh_platform.contract import Contract
+
+_ATTEMPTS = 5
+DESPITE = "--despite-releases"
+
+
+def plan_purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) -> list[Change]:
+    """What `purge` would do: a change `purge` for each column, `breaking` where it is refused yet, and what follows.
+
+    With `despite_releases` a state that a release, a tag or a branch names does not keep a column.
+    """
+    return _purges(catalog, contract, despite_releases) + _changes_after(catalog, contract)
+
+
+def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) -> list[Change]:
+    """Delete what the contract dropped from the product's tables, and apply the contract; what was changed.
+
+    The first call for a table that nobody has written to since the contract dropped the column commits a snapshot
+    with the same rows, so that the state of before can expire. Killed between two tables, it is finished by doing it
+    again.
+
+    Raises NeedsAttention with all that keeps a column, and how long; ContractError with what would break even
+    then; in both cases no column is deleted. Raises ConflictError where others keep committing, and Unavailable.
+    """
+    refuse(contract, _changes_after(catalog, contract))
+    done: list[Change] = []
+    if not any(change.breaking for change in plan_evolution(catalog, contract)):
+        done += evolve(catalog, contract)
+    _move_on(catalog, contract)
+    purges = _purges(catalog, contract, despite_releases)
+    kept = [f"{change.table}: {change.reason}." for change in purges if change.breaking]
+    if kept:
+        raise NeedsAttention("\n".join([*kept, "No column was purged."]))
+    # What is held back goes first: the state of its table says which of it is shown.
+    for name in reversed(shapes_of(contract)):
+        columns = {change.field for change in purges if change.table == name}
+        if columns:
+            _delete(catalog, name, columns)
+        faults.point("evolve.committed")
+    return [*done, *purges, *evolve(catalog, contract)]
+
+
+def _purges(catalog: Catalog, contract: Contract, despite_releases: bool) -> list[Change]:
+    found = []
+    for name, shape in shapes_of(contract).items():
+        table = find_table(catalog, name)
+        for field in left_over(present_shape(table), shape) if table is not None else ():
+            # What is held back is shown with a state of its table alone.
+            owner = find_table(catalog, contract.identifier) if name == held_name(contract) else table
+            assert table is not None
+            kept = _partitioned_by(table, field.name)
+            if not kept and owner is not None:
+                kept = _kept_by(owner, field.name, contract, despite_releases)
+            effect = f"has {field.name} ({field.type.name}), which the contract lacks"
+            reason = f"{effect}; {kept}" if kept else f"{effect}; its values can no more be read or come back"
+            found.append(Change(name, "purge", field.name, field.name, bool(kept), reason))
+    return found
+
+
+def _changes_after(catalog: Catalog, contract: Contract) -> list[Change]:
+    """What evolving would change once nothing is left over."""
+    changes = []
+    for name, shape in shapes_of(contract).items():
+        table = find_table(catalog, name)
+        if table is not None:
+            present = present_shape(table)
+            gone = {field.name for field in left_over(present, shape)}
+            fields = tuple(field for field in present.fields if field.name not in gone)
+            changes += compare(name, replace(present, fields=fields), shape)
+    return changes
+
+
+def _partitioned_by(table: Table, column: str) -> str:
+    number = table.schema().find_field(column).field_id
+    if any(part.source_id == number for spec in table.specs().values() for part in spec.fields):
+        return "the table is or was partitioned by it, and readers need it for that. Choose another name"
+    return ""
+
+
+def _kept_by(table: Table, column: str, contract: Contract, despite_releases: bool) -> str:
+    """Which states keep a column, until when, and what to do about it; empty where none does."""
+    present = next((field for field in table.schema().fields if field.name == column), None)
+    showing = _showing(table, present.field_id) if present else []
+    names = {ref.snapshot_id: name for name, ref in table.metadata.refs.items() if name != "main"}
+    now, ended = datetime.now(UTC), reigns_ended(table)
+    lifetime = min(contract.time_travel, contract.retention)
+    # Of what never was the current state, and is not named, nothing is known but that it can go.
+    until = {each: (ended.get(each, now - lifetime) or now) + lifetime for each in showing}
+    passing = {each: time for each, time in until.items() if time > now or each not in names}
+    kept = []
+    if passing:
+        newest = max(passing, key=lambda each: passing[each])
+        others = f" and {len(passing) - 1} of before show" if len(passing) > 1 else " shows"
+        way = (
+            f"until {passing[newest]:%Y-%m-%d %H:%M} UTC; run 'mesh build' and 'mesh maintain' then, and purge again"
+        )
+        if passing[newest] <= now:
+            way = "and may expire: run 'mesh build' and 'mesh maintain', then purge again"
+        kept.append(f"snapshot {newest}{others} it {way}")
+    named = sorted({ref for each, ref in names.items() if each in showing})
+    if named and not despite_releases:
+        kept.append(
+            f"{', '.join(named)} {'show' if len(named) > 1 else 'shows'} it for good; {DESPITE} purges it all the "
+            "same, and they show no column of its name then"
+        )
+    return "; ".join(kept)
+
+
+def _showing(table: Table, field_id: int) -> list[int]:
+    """The snapshots, oldest first, that were made while the contract had a column."""
+    schemas = {
+        number
+        for number, schema in table.schemas().items()
+        for field in schema.fields
+        if field.field_id == field_id and not (field.doc or "").startswith(DROPPED)
+    }
+    return [each.snapshot_id for each in table.metadata.snapshots if each.schema_id in schemas]
+
+
+def _move_on(catalog: Catalog, contract: Contract) -> None:
+    """Make a current state of each table that shows no dropped column, so that the one of before can expire."""
+    for name, shape in shapes_of(contract).items():
+        for _ in range(_ATTEMPTS):
+            table = find_table(catalog, name)
+            if table is None or name == held_name(contract):
+                break
+            dropped = [table.schema().find_field(field.name) for field in left_over(present_shape(table), shape)]
+            if not any(head(table) in _showing(table, field.field_id) for field in dropped):
+                break
+            with suppress(ConflictError):
+                replace_same_rows(table)
+        else:
+            raise ConflictError(f"{name}: others keep committing. Stop them, then purge again.")
+
+
+def _delete(catalog: Catalog, name: str, columns: set[str]) -> None:
+    for _ in range(_ATTEMPTS):
+        table = find_table(catalog, name)
+        present = {field.name for field in table.schema().fields} if table is not None else set()
+        if table is None or not columns & present:
+            return
+        try:
+            with table.update_schema() as update:
+                for column in sorted(columns & present):
+                    update.delete_column(column)
+            return
+        except CommitFailedException:
+            continue
+        except Exception as error:
+            raise Unavailable(
+                f"{name}: the lake takes no new schema: {error}. Mend the catalog or the storage, then purge again; "
+                "what is done stays done."
+            ) from error
+    raise ConflictError(f"{name}: others keep committing. Stop them, then purge again.")
