@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from mesh_platform.contract import Field, Shape
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 from mesh_platform.field_types import BINARY, FieldType, parse_type
 from mesh_platform.lake.catalog_connection import connect_catalog
+from mesh_platform.lake.place import check_table, check_warehouse
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -49,17 +50,18 @@ _MEND = "Mend the catalog or the storage, then run again; nothing is lost."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     """The catalog `mesh`: as `PYICEBERG_CATALOG__MESH__*` says, else SQLite and files in the state folder.
 
-    Raises Unavailable where it does not answer.
+    Raises Unavailable where it does not answer; and UsageError where its tables lie elsewhere than in its warehouse,
+    as after a copy or a move, unless `copied` says that the caller mends that.
     """
     state = settings.state_dir
     external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
     fix = "Start it, or unset PYICEBERG_CATALOG__MESH__*" if external else f"Look at {state / 'catalog.db'}"
     with _reachable(f"the catalog does not answer. {fix}, then run again."):
         if external:
-            return connect_catalog(CATALOG, **_FILE_IO)
+            return _at_home(connect_catalog(CATALOG, **_FILE_IO), copied)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -73,11 +75,19 @@ def open_catalog(settings: Settings) -> Catalog:
                 f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone or empty. "
                 "Put it back; or remove warehouse/ too, which drops all tables."
             )
-        properties = embedded_properties(settings)
-        with suppress(Exception):
-            return connect_catalog(CATALOG, **properties, **_FILE_IO)
-        # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return connect_catalog(CATALOG, **properties, **_FILE_IO)
+        properties = embedded_properties(settings) | _FILE_IO
+        try:
+            catalog = connect_catalog(CATALOG, **properties)
+        except Exception:
+            # Of two that start in an empty folder at once, one finds the other's tables half made.
+            catalog = connect_catalog(CATALOG, **properties)
+        return _at_home(catalog, copied)
+
+
+def _at_home(catalog: Catalog, copied: bool) -> Catalog:
+    if not copied:
+        check_warehouse(catalog)
+    return catalog
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
@@ -92,14 +102,19 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
 
 
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
-    """The table `<namespace>.<name>` at its newest state, or None. Raises Unavailable."""
+    """The table `<namespace>.<name>` at its newest state, or None.
+
+    Raises Unavailable, and UsageError where the table's files are those of another place, which it was copied from.
+    """
     if identifier.count(".") != 1:
         return None
     with _reachable(f"{identifier}: the lake does not answer. {_MEND}"):
         try:
-            return catalog.load_table(identifier)
+            table = catalog.load_table(identifier)
         except (NoSuchTableError, NoSuchNamespaceError):
             return None
+        check_table(table)
+        return table
 
 
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
