@@ -67,16 +67,17 @@ def run(
     products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
     domains = [contract.domain for contract in products.values()]
     seconds = _Seconds()
+    # Before anything is noted: a lake that is not to be opened must not find its simulation a day ahead.
+    catalog = None if publish_only else open_catalog(settings)
     with alone_in(settings), connect(settings.broker) as broker:
         world = read_progress(settings, seed, start_date, drawn)
         target = _target(world, domains, days)
         world = note_begun(settings, world, domains, target)
         _set_clock(settings, world)
         broker.declare([queue_of(contract) for contract in products.values()])
-        if publish_only:
+        if catalog is None:
             _publish(settings, only, world, domains, target, len(products), output_format)
             return
-        catalog = open_catalog(settings)
         results: list[Ingested] = []
         published = 0
         with Beside(settings, only, world, target) as company:

@@ -33,6 +33,9 @@ POINTS = {
     "maintain.written": "small files are merged on disk, the table still has the small ones",
     "maintain.committed": "the merged files are the table's, its old snapshots have not expired",
     "maintain.expired": "old snapshots have expired, the files that nothing names any more are still there",
+    "relocate.noted": "the catalog says that a relocation is under way, no file is rewritten",
+    "relocate.replaced": "a file of a table names the new place; others are, or are not, rewritten",
+    "relocate.rewritten": "all files name the new place, the catalog still names the old one",
     "template.writing": "a file from the template is about to be put into its place; others are, or are not",
 }
 _ACTIONS = ("kill", "raise", "stop")

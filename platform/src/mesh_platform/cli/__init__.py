@@ -33,6 +33,7 @@ COMMANDS = {
     "views": "mesh_platform.cli.tables:views",
     "history": "mesh_platform.cli.tables:history",
     "maintain": "mesh_platform.cli.maintenance:maintain",
+    "relocate": "mesh_platform.cli.maintenance:relocate",
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.tables:explain",

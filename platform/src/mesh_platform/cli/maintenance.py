@@ -1,7 +1,8 @@
-"""`mesh maintain`: tables tended."""
+"""`mesh maintain` and `mesh relocate`: tables tended, and a copied or moved lake made a lake of its own."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -39,6 +40,41 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
     failed = [each for each in done if each.failed]
     if failed:
         raise NeedsAttention("\n".join(f"{each.table}: {each.skipped}" for each in failed))
+
+
+@click.command(short_help="Make a copied or moved state folder, or S3 prefix, a lake of its own.")
+@click.option(
+    "--from",
+    "old_places",
+    metavar="OLD",
+    multiple=True,
+    help="Where the lake was: its state folder, or its warehouse. By default what the catalog names.",
+)
+@format_option
+def relocate(old_places: tuple[str, ...], output_format: str) -> None:
+    """Rewrite what the tables' metadata and the catalog name as their place to where they are now.
+
+    Snapshots, tags and releases stay as they are, and the original is not touched. Stop ingest, builds and Airflow on
+    the copy first. It can be killed and run again; what is in its place already is left.
+    """
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.lake.relocate import relocate as relocate_tables
+
+    catalog = open_catalog(read_settings(), copied=True)
+    places = [place if "://" in place else os.path.abspath(place) for place in old_places]
+    with progress_bar("relocate", None, "tables") as advance:
+        done = relocate_tables(catalog, places, lambda _table: advance(1))
+    columns = ("table", "mode", "from", "to", "snapshots", "rewritten")
+    rows = [
+        dict(zip(columns, (d.table, d.mode, d.came_from, d.location, d.snapshots, d.rewritten), strict=True))
+        for d in done
+    ]
+    if output_format == "json":
+        write_json(rows)
+        return
+    moved = [row for row in rows if row["mode"] != "noop"]
+    write_table(moved, columns=columns)
+    errors.print(f"{len(rows)} tables looked at; {len(rows) - len(moved)} of them were in their place.")
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:

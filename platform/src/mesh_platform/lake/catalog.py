@@ -28,6 +28,7 @@ from mesh_platform.field_types import BINARY, FieldType, parse_type
 from mesh_platform.lake.catalog_connection import connect_catalog
 from mesh_platform.lake.key_index import KEY_INDEX
 from mesh_platform.lake.outage import answering, is_outage
+from mesh_platform.lake.place import check_table, check_warehouse
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -54,11 +55,12 @@ _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 _KEY_INDEX = "keys"
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     """The catalog `mesh`: as `PYICEBERG_CATALOG__MESH__*` says, else SQLite and files in the state folder.
 
-    Raises UsageError for settings that name none, Unavailable where it does not answer, and NeedsAttention where its
-    database is damaged.
+    Raises UsageError for settings that name none, and where its tables lie elsewhere than in its warehouse, as after
+    a copy or a move, unless `copied` says that the caller mends that; Unavailable where it does not answer, and
+    NeedsAttention where its database is damaged.
     """
     from sqlalchemy.exc import DBAPIError
 
@@ -69,7 +71,7 @@ def open_catalog(settings: Settings) -> Catalog:
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
     with answering(subject, "the catalog does not answer", f"{fix}, then run again."):
         if external:
-            return _external_catalog(own)
+            return _at_home(_external_catalog(own), copied)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -83,11 +85,19 @@ def open_catalog(settings: Settings) -> Catalog:
                 f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone or empty. "
                 "Put it back; or remove warehouse/ too, which drops all tables."
             )
-        properties = embedded_properties(settings)
-        with suppress(DBAPIError):
-            return connect_catalog(CATALOG, **properties, **own)
-        # Of two that start in an empty folder at once, one finds the other's tables half made.
-        return connect_catalog(CATALOG, **properties, **own)
+        properties = embedded_properties(settings) | own
+        try:
+            catalog = connect_catalog(CATALOG, **properties)
+        except DBAPIError:
+            # Of two that start in an empty folder at once, one finds the other's tables half made.
+            catalog = connect_catalog(CATALOG, **properties)
+        return _at_home(catalog, copied)
+
+
+def _at_home(catalog: Catalog, copied: bool) -> Catalog:
+    if not copied:
+        check_warehouse(catalog)
+    return catalog
 
 
 def _external_catalog(own: Mapping[str, str]) -> Catalog:
@@ -117,15 +127,18 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
     """The table `<namespace>.<name>` at its newest state, or None.
 
-    Raises Unavailable, and NeedsAttention where its metadata is damaged.
+    Raises Unavailable, NeedsAttention where its metadata is damaged, and UsageError where the table's files are those
+    of another place, which it was copied from.
     """
     if identifier.count(".") != 1:
         return None
     with answering(identifier, "the lake does not answer", _MEND):
         try:
-            return catalog.load_table(identifier)
+            table = catalog.load_table(identifier)
         except (NoSuchTableError, NoSuchNamespaceError):
             return None
+        check_table(table)
+        return table
 
 
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:

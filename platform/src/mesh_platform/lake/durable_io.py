@@ -61,6 +61,24 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def replace_file(io: PyArrowFileIO, location: str, content: bytes) -> None:
+    """Put `content` in the place of a file, so that a reader and a power loss find either the old one or the new one.
+
+    A file in an object store is replaced by one request.
+    """
+    scheme, _host, path = io.parse_location(location, io.properties)
+    if scheme != "file":
+        with io.new_output(location).create(overwrite=True) as file:
+            file.write(content)
+        return
+    # Not written into: with hard links it is the file of the copy's original, too.
+    beside = Path(f"{path}.replacing")
+    with _SyncedFile(beside, overwrite=True) as file:
+        file.write(content)
+    os.replace(beside, path)
+    _sync_folder(beside.parent)
+
+
 class _DurableOutput(PyArrowFile):
     def create(self, overwrite: bool = False) -> OutputStream:
         return _SyncedFile(Path(self._path), overwrite)
