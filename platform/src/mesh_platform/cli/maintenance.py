@@ -74,7 +74,7 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
         return
     moved = [row for row in rows if row["mode"] != "noop"]
     write_table(moved, columns=columns)
-    errors.print(f"{len(rows)} tables looked at; {len(rows) - len(moved)} of them were in their place.")
+    tell(f"{counted(len(rows), 'table')} looked at; {len(rows) - len(moved)} of them were in their place.")
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:

@@ -18,10 +18,10 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from mesh_platform import faults
 from mesh_platform.errors import NeedsAttention, UsageError
-from mesh_platform.lake.catalog_connection import answering
 from mesh_platform.lake.durable_io import replace_file
 from mesh_platform.lake.moved_files import Moves, metadata_places, read_metadata
 from mesh_platform.lake.moved_table import MovedTable, parsed, read_file, rewritten_files, walk
+from mesh_platform.lake.outage import answering
 from mesh_platform.lake.place import (
     Entry,
     is_name_of,
@@ -58,7 +58,7 @@ class Relocated:
     rewritten: int
 
 
-@answering("the lake does not answer. Mend the catalog or the storage, then relocate again; nothing is lost.")
+@answering("", "the lake does not answer", "Mend the catalog or the storage, then relocate again.")
 def relocate(
     catalog: Catalog,
     old_places: Sequence[str] = (),
