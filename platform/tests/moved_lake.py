@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
+from mesh_platform.errors import UsageError
+from mesh_platform.faults import InjectedFault
 from mesh_platform.lake.catalog import PROPERTIES, open_catalog
-from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.commit import append_rows, replace_files
+from mesh_platform.lake.relocate import Relocated, relocate
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog
 from pyiceberg.manifest import clear_manifest_cache
@@ -20,6 +24,7 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import DecimalType, LongType, NestedField, StringType, TimestamptzType
 
+NAME = "north.sales"
 SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=True),
     NestedField(2, "site", StringType(), required=False),
@@ -113,3 +118,40 @@ def tree(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def make_lake(state: Path) -> Path:
+    """Two tables of a few snapshots, one of them tagged, and a file that left, in a state folder."""
+    catalog = open_lake(state)
+    for name in (NAME, "south.sales"):
+        table = make_table(catalog, name, partition=1)
+        for first in range(0, 12, 4):
+            add(table, first, 4)
+    table = catalog.load_table(NAME)
+    table.manage_snapshots().create_tag(table.snapshots()[1].snapshot_id, "r1").commit()
+    gone = next(iter(table.scan().plan_files())).file
+    replace_files(table, [gone], table.scan().to_arrow().slice(0, 0))
+    return state
+
+
+def refusal(state: Path) -> str:
+    with pytest.raises(UsageError) as raised:
+        open_lake(state)
+    return str(raised.value)
+
+
+def warehouse(state: Path) -> str:
+    return f"{state}/warehouse"
+
+
+def relocated(state: Path, *old: str) -> list[Relocated]:
+    return relocate(open_lake(state, copied=True), old)
+
+
+def stop_at(state: Path, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _, number = point.partition(":")
+    monkeypatch.setattr("mesh_platform.faults._passed", {})
+    monkeypatch.setenv("MESH_FAULT", f"{name}:raise:{number or 1}")
+    with pytest.raises(InjectedFault):
+        relocated(state)
+    monkeypatch.delenv("MESH_FAULT")
