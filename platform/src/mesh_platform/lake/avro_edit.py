@@ -1,20 +1,20 @@
 """Avro files with a few fields changed and every other byte as it was.
 
 An Iceberg manifest or manifest list of another engine can have fields and header entries that pyiceberg's own writer
-does not know. So records are not read and written again: what differs is put between what does not. The format:
-https://avro.apache.org/docs/1.12.0/specification/
+does not know. So records are not read and written again: what differs is put between what does not. And pyiceberg's
+decoder of 0.12 reads on behind the end of a file that was cut, where whatever is in memory counts as data.
+
+The format: https://avro.apache.org/docs/1.12.0/specification/
 """
 
 from __future__ import annotations
 
-import io
 import json
+import zlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pyiceberg.avro.codecs import AVRO_CODEC_KEY, KNOWN_CODECS
-from pyiceberg.avro.decoder import BinaryDecoder, new_decoder
-from pyiceberg.avro.encoder import BinaryEncoder
 
 _MAGIC = b"Obj\x01"
 _SYNC = 16
@@ -22,7 +22,8 @@ _SYNC = 16
 Values = Mapping[int, Any]
 # A field of a record: its id, where its value begins and ends, the value, and whether it may be null.
 _Found = list[tuple[int, int, int, Any, bool]]
-_Step = Callable[[BinaryDecoder, _Found], None]
+# Data, where a value begins in it, and what is found: where the value ends.
+_Step = Callable[[bytes, int, _Found], int]
 
 
 def edit_records(
@@ -36,7 +37,7 @@ def edit_records(
     """
     try:
         return _edit(content, fields, edit, closed)
-    except (EOFError, IndexError, KeyError, TypeError) as error:
+    except (IndexError, KeyError, TypeError, UnicodeDecodeError, zlib.error) as error:
         raise ValueError(f"no whole Avro file: {error}") from error
 
 
@@ -57,72 +58,95 @@ def _edit(
 ) -> bytes:
     if not content.startswith(_MAGIC):
         raise ValueError("no whole Avro file: it does not begin as one")
-    decoder = new_decoder(content)
-    decoder.skip(len(_MAGIC))
-    header = _read_header(decoder)
-    sync = decoder.read(_SYNC)
+    header, at = _read_header(content, len(_MAGIC))
+    sync = content[at : at + _SYNC]
+    at += _SYNC
     codec = KNOWN_CODECS[header.get(AVRO_CODEC_KEY, b"null").decode()]  # type: ignore[index]
     step = _Steps(fields, closed).of(json.loads(header["avro.schema"]), None)
-    written = io.BytesIO()
-    written.write(content[: decoder.tell()])
+    parts = [content[:at]]
     differs = False
-    while decoder.tell() < len(content):
-        records, data = decoder.read_int(), decoder.read_bytes()
-        if decoder.read(_SYNC) != sync:
+    while at < len(content):
+        records, at = _number(content, at)
+        data, at = _bytes(content, at)
+        if len(sync) < _SYNC or content[at : at + _SYNC] != sync:
             raise ValueError("no whole Avro file: a block does not end where it should")
+        at += _SYNC
         plain = codec.decompress(data) if codec else data
         edited = _edit_block(plain, records, step, edit)
         if edited is not plain:
             differs = True
             data = codec.compress(edited)[0] if codec else edited
-        encoder = BinaryEncoder(written)
-        encoder.write_int(records)
-        encoder.write_bytes(data)
-        encoder.write(sync)
-    return written.getvalue() if differs else content
+        parts += [_encode_number(records), _encode_number(len(data)), data, sync]
+    if at > len(content):
+        raise ValueError("no whole Avro file: it ends in its header")
+    return b"".join(parts) if differs else content
 
 
-def _read_header(decoder: BinaryDecoder) -> dict[str, bytes]:
+def _read_header(content: bytes, at: int) -> tuple[dict[str, bytes], int]:
     found = {}
-    while count := decoder.read_int():
+    count, at = _number(content, at)
+    while count:
         if count < 0:
-            decoder.skip_int()
+            _, at = _number(content, at)
         for _ in range(abs(count)):
-            key = decoder.read_utf8()
-            found[key] = decoder.read_bytes()
-    return found
+            key, at = _bytes(content, at)
+            found[key.decode()], at = _bytes(content, at)
+        count, at = _number(content, at)
+    return found, at
 
 
 def _edit_block(plain: bytes, records: int, step: _Step, edit: Callable[[Values], Values]) -> bytes:
-    decoder = new_decoder(plain)
     parts: list[bytes] = []
-    copied = 0
+    at = copied = 0
     for _ in range(records):
         found: _Found = []
-        step(decoder, found)
-        values = {number: value for number, _, _, value, _ in found}
-        edited = edit(values)
+        at = step(plain, at, found)
+        edited = edit({number: value for number, _, _, value, _ in found})
         for number, begin, end, value, optional in found:
             new = edited.get(number, value)
             if new != value:
-                parts += [plain[copied:begin], _encode(new, optional)]
+                # Iceberg asks for null as the first of the two.
+                parts += [plain[copied:begin], b"\x02" if optional else b"", _encode(new)]
                 copied = end
-    if decoder.tell() != len(plain):
-        raise ValueError("no whole Avro file: a block has more than its records")
+    if at != len(plain):
+        raise ValueError("no whole Avro file: a block is not as long as its records")
     return b"".join([*parts, plain[copied:]]) if parts else plain
 
 
-def _encode(value: str | int, optional: bool) -> bytes:
-    written = io.BytesIO()
-    encoder = BinaryEncoder(written)
-    if optional:
-        # Iceberg asks for null as the first of the two.
-        encoder.write_int(1)
-    if isinstance(value, str):
-        encoder.write_utf8(value)
-    else:
-        encoder.write_int(value)
-    return written.getvalue()
+def _encode(value: str | int) -> bytes:
+    if isinstance(value, int):
+        return _encode_number(value)
+    data = value.encode()
+    return _encode_number(len(data)) + data
+
+
+def _encode_number(value: int) -> bytes:
+    rest = (value << 1) ^ (value >> 63)
+    found = bytearray()
+    while rest > 0x7F:
+        found.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    found.append(rest)
+    return bytes(found)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """An int or a long, and where it ends."""
+    rest = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        rest |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (rest >> 1) ^ -(rest & 1), at
+        shift += 7
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _number(data, at)
+    if not 0 <= size <= len(data) - at:
+        raise ValueError("no whole Avro file: it ends in a value")
+    return data[at : at + size], at + size
 
 
 class _Steps:
@@ -141,21 +165,14 @@ class _Steps:
             return self.of(kind, None, looks)
         looks = looks and number not in self._closed
         match kind:
-            case "null":
-                return lambda decoder, found: None
-            case "boolean":
-                return lambda decoder, found: decoder.skip(1)
+            case "null" | "boolean" | "float" | "double":
+                return _sized({"null": 0, "boolean": 1, "float": 4, "double": 8}[kind])
             case "int" | "long" | "enum":
-                step: _Step = lambda decoder, found: decoder.skip_int()  # noqa: E731
-            case "float":
-                return lambda decoder, found: decoder.skip(4)
-            case "double":
-                return lambda decoder, found: decoder.skip(8)
+                step: _Step = _varied
             case "bytes" | "string":
-                return lambda decoder, found: decoder.skip_bytes()
+                return _long
             case "fixed":
-                size = int(schema["size"])
-                step = lambda decoder, found: decoder.skip(size)  # noqa: E731
+                step = _sized(int(schema["size"]))
             case "union":
                 step = _union([self.of(branch, None, looks) for branch in schema])
             case "array":
@@ -178,37 +195,65 @@ def _reading(number: int, schema: Any) -> _Step:
         raise ValueError(f"no Avro file of Iceberg: its field {number} is {json.dumps(schema)}")
     is_text = kinds[-1] == "string"
 
-    def step(decoder: BinaryDecoder, found: _Found) -> None:
-        begin = decoder.tell()
-        value = None
-        if not optional or decoder.read_int():
-            value = decoder.read_utf8() if is_text else decoder.read_int()
-        found.append((number, begin, decoder.tell(), value, optional))
+    def step(data: bytes, begin: int, found: _Found) -> int:
+        at, branch = begin, 1
+        value: bytes | int | None = None
+        if optional:
+            branch, at = _number(data, at)
+        if branch:
+            value, at = _bytes(data, at) if is_text else _number(data, at)
+        found.append((number, begin, at, value.decode() if isinstance(value, bytes) else value, optional))
+        return at
 
     return step
 
 
+def _sized(size: int) -> _Step:
+    return lambda data, at, found: at + size
+
+
+def _varied(data: bytes, at: int, found: _Found) -> int:
+    while data[at] > 0x7F:
+        at += 1
+    return at + 1
+
+
+def _long(data: bytes, at: int, found: _Found) -> int:
+    size, at = _number(data, at)
+    if size < 0:
+        raise ValueError("no whole Avro file: a value has no such length")
+    return at + size
+
+
 def _union(branches: list[_Step]) -> _Step:
-    return lambda decoder, found: branches[decoder.read_int()](decoder, found)
+    def step(data: bytes, at: int, found: _Found) -> int:
+        branch, at = _number(data, at)
+        return branches[branch](data, at, found)
+
+    return step
 
 
 def _all(steps: list[_Step]) -> _Step:
-    def step(decoder: BinaryDecoder, found: _Found) -> None:
+    def step(data: bytes, at: int, found: _Found) -> int:
         for each in steps:
-            each(decoder, found)
+            at = each(data, at, found)
+        return at
 
     return step
 
 
 def _blocks(steps: list[_Step]) -> _Step:
-    def step(decoder: BinaryDecoder, found: _Found) -> None:
-        while count := decoder.read_int():
+    def step(data: bytes, at: int, found: _Found) -> int:
+        count, at = _number(data, at)
+        while count:
             if count < 0:
                 # Its bytes follow, so that it is passed as a whole.
-                decoder.skip(decoder.read_int())
-                continue
-            for _ in range(count):
-                for each in steps:
-                    each(decoder, found)
+                at = _long(data, at, found)
+            else:
+                for _ in range(count):
+                    for each in steps:
+                        at = each(data, at, found)
+            count, at = _number(data, at)
+        return at
 
     return step

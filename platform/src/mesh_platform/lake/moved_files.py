@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from mesh_platform.lake.place import plain, within
 
 # Ids of fields, by Iceberg's specification: https://iceberg.apache.org/spec/#manifests
 STATUS, PARTITION, FILE_PATH, SIZE, CONTENT, REFERENCED_FILE = 0, 102, 100, 104, 134, 143
-MANIFEST_PATH, MANIFEST_LENGTH = 500, 501
+MANIFEST_PATH, MANIFEST_LENGTH, COUNTS = 500, 501, (504, 505, 506)
 DELETED = 2
 POSITION_DELETES = 1
 # Table properties that say where new files go.
@@ -42,7 +43,10 @@ class Moves:
 
 def read_metadata(content: bytes, location: str) -> dict[str, Any]:
     """A metadata.json as it is written, with what pyiceberg does not know. Raises ValueError."""
-    found = json.loads(gzip.decompress(content) if location.endswith(".gz.metadata.json") else content)
+    try:
+        found = json.loads(gzip.decompress(content) if location.endswith(".gz.metadata.json") else content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"no metadata of a table: {error}") from error
     if not isinstance(found, dict) or "location" not in found:
         raise ValueError("no metadata of a table")
     return found
@@ -97,10 +101,11 @@ def former_metadata(metadata: dict[str, Any]) -> list[str]:
     return [entry["metadata-file"] for entry in metadata.get("metadata-log") or ()]
 
 
-def snapshot_files(metadata: dict[str, Any]) -> Iterator[tuple[str | None, list[str]]]:
-    """The manifest list of each snapshot; or None and its manifests, where it has no list."""
+def snapshot_files(metadata: dict[str, Any]) -> Iterator[tuple[str | None, list[str], bool]]:
+    """The manifest list of each snapshot, or None and its manifests; and whether it has data files."""
     for snapshot in metadata.get("snapshots") or ():
-        yield snapshot.get("manifest-list"), list(snapshot.get("manifests") or ())
+        files = (snapshot.get("summary") or {}).get("total-data-files", "0")
+        yield snapshot.get("manifest-list"), list(snapshot.get("manifests") or ()), str(files) != "0"
 
 
 def statistics_files(metadata: dict[str, Any]) -> list[str]:
@@ -109,9 +114,14 @@ def statistics_files(metadata: dict[str, Any]) -> list[str]:
     return [entry["statistics-path"] for entry in both]
 
 
-def listed_manifests(content: bytes) -> list[str]:
-    """The manifests in a manifest list. Raises ValueError."""
-    return [record[MANIFEST_PATH] for record in read_records(content, (MANIFEST_PATH,))]
+def listed_manifests(content: bytes) -> list[tuple[str, int | None]]:
+    """The manifests in a manifest list, each with how many files it names, where that is told. Raises ValueError."""
+    found: list[tuple[str, int | None]] = []
+    for record in read_records(content, (MANIFEST_PATH, *COUNTS)):
+        counts = [record.get(number) for number in COUNTS]
+        told = [count for count in counts if count is not None]
+        found.append((record[MANIFEST_PATH], sum(told) if len(told) == len(COUNTS) else None))
+    return found
 
 
 def move_list(content: bytes, moves: Moves, lengths: dict[str, int]) -> bytes:

@@ -83,7 +83,8 @@ def _walk_snapshots(table: MovedTable, metadata: dict[str, Any], needed: bool) -
     moves = table.moves
     if needed:
         table.data |= dict.fromkeys(map(moves.apply, statistics_files(metadata)), -1)
-    for listed, manifests in snapshot_files(metadata):
+    for listed, named, has_files in snapshot_files(metadata):
+        manifests: list[tuple[str, int | None]] = [(manifest, None) for manifest in named]
         if listed is not None and moves.find(listed):
             at = moves.apply(listed)
             if at in table.lists:
@@ -94,11 +95,13 @@ def _walk_snapshots(table: MovedTable, metadata: dict[str, Any], needed: bool) -
                 continue
             table.lists[at] = None
             manifests = parsed(table, at, lambda c=content: listed_manifests(c)) or []  # type: ignore[misc]
-        for manifest in manifests:
-            _walk_manifest(table, manifest, needed)
+            # Avro cut between two blocks is a file of fewer records.
+            table.missing += [at] if has_files and not manifests and at not in table.missing else []
+        for manifest, count in manifests:
+            _walk_manifest(table, manifest, count, needed)
 
 
-def _walk_manifest(table: MovedTable, named: str, needed: bool) -> None:
+def _walk_manifest(table: MovedTable, named: str, count: int | None, needed: bool) -> None:
     at = table.moves.find(named)
     if at is None:
         table.strangers += [named] if needed else []
@@ -110,7 +113,12 @@ def _walk_manifest(table: MovedTable, named: str, needed: bool) -> None:
         table.missing += [at] if needed else []
         return
     table.manifests[at] = None
-    for entry in parsed(table, at, lambda: named_files(content)) or ():
+    entries = parsed(table, at, lambda: named_files(content))
+    if entries is None:
+        return
+    if count not in (None, len(entries)):
+        table.missing.append(at)
+    for entry in entries:
         path = table.moves.find(entry[FILE_PATH])
         if entry.get(CONTENT) == POSITION_DELETES:
             raise NeedsAttention(

@@ -63,6 +63,9 @@ def check_warehouse(catalog: Catalog) -> None:
     if not is_sql(catalog):
         return
     own = warehouse(catalog)
+    if own and "://" in own and {*"#?"} & {*own}:
+        # pyiceberg ends a path there: all files of the lake would be one object, each written over the last.
+        raise UsageError(f"{own}: a warehouse's URL must have no '#' and no '?'. Choose another place.")
     strangers = _entries(catalog, elsewhere=own)
     unfinished = [entry for entry in strangers if entry.underway]
     if unfinished:

@@ -160,6 +160,8 @@ class _Job:
             files.missing.append(metadata_file)
             return files
         metadata = parsed(files, metadata_file, lambda: read_metadata(content, metadata_file))
+        if metadata is None:
+            return files
         named = table.location() if table else metadata["location"]
         folder = metadata_file.rpartition("/")[0].removesuffix("/metadata")
         if moves.find(named) is None and not within(metadata_file, named):

@@ -1,0 +1,144 @@
+"""A copied S3 prefix, and a copy that a REST catalog knows: refused, and relocated as far as a catalog lets."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from lake_services import object_store, rest_catalog
+from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.lake.catalog import PROPERTIES, find_table, open_catalog
+from mesh_platform.lake.commit import append_rows
+from mesh_platform.lake.relocate import relocate
+from mesh_platform.settings import Settings
+from pyarrow.fs import FileSelector, FileSystem, S3FileSystem
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.manifest import clear_manifest_cache
+
+NAME = "north.sales"
+ROWS = pa.schema([pa.field("n", pa.int64()), pa.field("word", pa.large_string())])
+
+
+def fill(catalog: Catalog, snapshots: int = 3, **arguments: Any) -> None:
+    catalog.create_namespace("north")
+    table = catalog.create_table(NAME, ROWS, properties=PROPERTIES, **arguments)
+    for number in range(snapshots):
+        append_rows(table, pa.table([[number], ["a"]], schema=table.schema().as_arrow()))
+    table.manage_snapshots().create_tag(table.snapshots()[0].snapshot_id, "r1").commit()
+
+
+def states(catalog: Catalog) -> list[list[int]]:
+    clear_manifest_cache()
+    table = catalog.load_table(NAME)
+    ids = [table.refs()["r1"].snapshot_id, *(snapshot.snapshot_id for snapshot in table.snapshots())]
+    return [sorted(table.scan(snapshot_id=number).to_arrow()["n"].to_pylist()) for number in ids]
+
+
+def content(files: FileSystem, prefix: str) -> dict[str, bytes]:
+    found = files.get_file_info(FileSelector(prefix, recursive=True))
+    return {each.path: files.open_input_stream(each.path).read() for each in found if each.is_file}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with object_store(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+def use(monkeypatch: pytest.MonkeyPatch, properties: dict[str, str]) -> None:
+    for name, value in properties.items():
+        variable = name.upper().replace(".", "__").replace("-", "_")
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__MESH__{variable}", value)
+
+
+def open_lake(copied: bool = False) -> Catalog:
+    return open_catalog(Settings(root=Path("/"), state=Path("/nowhere")), copied=copied)
+
+
+def test_a_copied_prefix_becomes_a_lake_of_its_own(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3 = {"s3.endpoint": store, "s3.access-key-id": "a", "s3.secret-access-key": "b", "s3.region": "us-east-1"}
+    old, new = "s3://lake/old ö", "s3://lake/old ö-new"
+
+    def properties(place: str, database: str) -> dict[str, str]:
+        return {"type": "sql", "uri": f"sqlite:///{tmp_path}/{database}", "warehouse": place, **s3}
+
+    use(monkeypatch, properties(old, "old.db"))
+    fill(open_lake())
+    said = states(open_lake())
+    files = S3FileSystem(access_key="a", secret_key="b", endpoint_override=store, region="us-east-1")
+    before = content(files, "lake/old ö")
+    for path, data in before.items():
+        with files.open_output_stream(path.replace("ö/", "ö-new/")) as copy:
+            copy.write(data)
+    shutil.copy(tmp_path / "old.db", tmp_path / "new.db")
+
+    use(monkeypatch, properties(new, "new.db"))
+    with pytest.raises(UsageError, match=f"{new}: {NAME} does not lie here but in {old}"):
+        open_lake()
+    missing = next(path for path in before if path.endswith(".parquet")).replace("ö/", "ö-new/")
+    data = files.open_input_stream(missing).read()
+    files.delete_file(missing)
+    with pytest.raises(NeedsAttention, match="are not here"):
+        relocate(open_lake(copied=True))
+    with files.open_output_stream(missing) as copy:
+        copy.write(data)
+    (done,) = relocate(open_lake(copied=True))
+    assert (done.mode, done.came_from, done.location) == ("relocated", old, f"{new}/north/sales")
+    assert states(open_lake()) == said
+    assert [each.mode for each in relocate(open_lake())] == ["noop"]
+    assert [each.mode for each in relocate(open_lake(), [old])] == ["noop"]
+    left = [data for path, data in content(files, "lake/old ö-new").items() if path.endswith(".json")]
+    assert not any(f"{old}/".encode() in data for data in left)
+    table = open_lake().load_table(NAME)
+    append_rows(table, pa.table([[9], ["b"]], schema=table.schema().as_arrow()))
+    assert content(files, "lake/old ö") == before
+    use(monkeypatch, properties(old, "old.db"))
+    assert states(open_lake()) == said
+
+
+def test_a_warehouse_whose_url_ends_early_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyiceberg takes `s3://lake/a#1/north/...` for the object `a`, whatever follows."""
+    for place in ("s3://lake/a#1", "s3://lake/a?b"):
+        use(monkeypatch, {"type": "sql", "uri": f"sqlite:///{tmp_path}/c.db", "warehouse": place})
+        with pytest.raises(UsageError, match="must have no '#'"):
+            open_lake()
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with rest_catalog(tmp_path_factory.mktemp("rest")) as url:
+        yield url
+
+
+def test_a_copy_that_a_rest_catalog_knows_is_relocated_in_its_files(
+    rest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    other = load_catalog("other", type="sql", uri=f"sqlite:///{tmp_path}/other.db", warehouse=str(old))
+    fill(other)
+    said = states(other)
+    shutil.copytree(old, new)
+    at = Path(other.load_table(NAME).metadata_location).relative_to(old)
+
+    use(monkeypatch, {"type": "rest", "uri": rest})
+    catalog = open_lake()
+    catalog.create_namespace("north")
+    catalog.register_table(NAME, str(new / at))
+    with pytest.raises(UsageError, match=f"lies outside of the table's own folder {old}/north/sales"):
+        find_table(open_lake(), NAME)
+    with pytest.raises(UsageError, match=f"--from /elsewhere: {NAME} comes from {old}/north/sales"):
+        relocate(open_lake(copied=True), ["/elsewhere"])
+    shutil.move(old, tmp_path / "gone")
+    (done,) = relocate(open_lake(copied=True))
+    assert (done.mode, done.came_from, done.location) == ("relocated", f"{old}/north/sales", f"{new}/north/sales")
+    assert find_table(open_lake(), NAME) is not None
+    assert states(open_lake()) == said
+    assert [each.mode for each in relocate(open_lake(copied=True))] == ["noop"]
+    with pytest.raises(UsageError, match="does not say where its own warehouse is"):
+        relocate(open_lake(copied=True), [str(new)])
