@@ -89,15 +89,13 @@ def test_a_folder_whose_maker_died_is_synced_by_who_comes_next(
     tmp_path: Path, mesh: Mesh, synced: list[Path]
 ) -> None:
     catalog = open_catalog(Settings(root=tmp_path, state=Path("state")))
-    append(catalog, mesh, "a", day=1)
-    (data,) = (path for path in tmp_path.rglob("data") if path.is_dir())
-    (partition,) = data.iterdir()
-    made = data / partition.name.replace("-01", "-02")
-    made.mkdir()
+    ensure_table(catalog, NAME, removed_shape(mesh.contract("south_warehouse.orders_south")))
+    table = Path(catalog.load_table(NAME).location())
+    (table / "data").mkdir()
     synced.clear()
-    append(catalog, mesh, "b", day=2)
-    assert any(made.iterdir())
-    assert data in synced
+    append(catalog, mesh, "a")
+    assert any((table / "data").iterdir())
+    assert table in synced
 
 
 def test_a_sync_that_fails_is_no_commit(tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

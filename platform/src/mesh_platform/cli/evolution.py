@@ -56,9 +56,10 @@ def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output
 
 
 def _show(product: str, changes: list[Change], output_format: str) -> None:
+    rows = [{name: value for name, value in asdict(change).items() if name != "purgeable"} for change in changes]
     if output_format == "json":
-        write_json([asdict(change) for change in changes])
-    elif changes:
-        write_table([{**asdict(change), "reason": f"the table {change.reason}"} for change in changes])
+        write_json(rows)
+    elif rows:
+        write_table([{**row, "reason": f"the table {row['reason']}"} for row in rows])
     else:
         click.echo(f"{product}: its tables are as the contract says, or not there yet.")
