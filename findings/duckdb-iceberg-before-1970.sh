@@ -12,7 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3.11 -m venv venv
-venv/bin/pip install --quiet --no-compile --disable-pip-version-check duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "pyiceberg[sql-sqlite,pyarrow]==0.12.0" pyarrow==26.0.1
+venv/bin/pip install --quiet --no-compile --disable-pip-version-check duckdb==1.5.5 duckdb-extension-avro==1.5.5 duckdb-extension-iceberg==1.5.5 "pyiceberg[sql-sqlite,pyarrow,pyiceberg-core]==0.12.0" pyarrow==26.0.1
 venv/bin/python - <<'PY'
 import importlib.metadata
 import os
