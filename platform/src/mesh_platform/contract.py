@@ -94,6 +94,11 @@ class Shape:
         return {field.name: field.name_in_ids for field in self.fields if field.name_in_ids != field.name}
 
     @cached_property
+    def times(self) -> frozenset[str]:
+        """The fields that are timestamps, local ones too."""
+        return frozenset(field.name for field in self.fields if field.type.logical == "timestamp")
+
+    @cached_property
     def former_names(self) -> Mapping[str, str]:
         """For each name that a field had and that is nobody's now, the field's present name."""
         return {old: field.name for field in self.fields for old in field.renamed_from if old not in self.by_name}

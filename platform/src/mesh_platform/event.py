@@ -6,8 +6,9 @@ A record (a time and a payload) arrives; an `Event` with a stable id leaves, and
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -67,22 +68,22 @@ class EventIds:
     alone, so a file gives the same ids whenever it is replayed, whatever the order of its rows.
 
     `names` has the name that a field is hashed under where that is another than its own, as `Shape.names_in_ids`
-    gives them: so a record keeps its id when a field is renamed.
+    gives them: so a record keeps its id when a field is renamed. Times count in whole milliseconds, those in the
+    fields `times` too, as they did when nothing finer was kept: records that differ below are told apart as equal
+    ones are.
     """
 
-    def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
+    def __init__(self, source: str, names: Mapping[str, str] | None = None, times: Collection[str] = ()) -> None:
         self._source = source
         self._names = names or {}
+        self._times = times
         self._seen: Counter[bytes] = Counter()
 
     def id_of(self, record: Record) -> str:
         """The id of the next occurrence of `record`."""
         milliseconds = to_milliseconds(record.time)
-        parts: list[object] = [self._source, milliseconds, self._hashed(record.payload)]
-        # Only where there are some: a record with whole milliseconds keeps the id that it always had.
-        if microseconds := (record.time - _EPOCH) % _MILLISECOND // _MICROSECOND:
-            parts.append(microseconds)
-        content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_wire)
+        parts = [self._source, milliseconds, self._hashed(record.payload)]
+        content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_hash)
         digest = blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         occurrence = self._seen[digest]
         self._seen[digest] += 1
@@ -90,6 +91,8 @@ class EventIds:
         return str(UUID(int=(milliseconds << 80 | rest) & _NOT_VERSION_OR_VARIANT | _VERSION_7))
 
     def _hashed(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        texts = {name: text for name in self._times if isinstance(text := payload.get(name), str)}
+        payload = {**payload, **{name: _FINER.sub(r"\1", text, count=1) for name, text in texts.items()}}
         if not self._names:
             return payload
         renamed = {self._names.get(name, name): value for name, value in payload.items()}
@@ -118,7 +121,7 @@ def format_local(time: datetime) -> str:
 
 
 def _with_fraction(time: datetime) -> str:
-    # Whole milliseconds always have three digits: ids are hashes of what is written.
+    # Whole milliseconds always have three digits: that is what ids are hashes of.
     return time.isoformat(timespec="microseconds" if time.microsecond % 1000 else "milliseconds")
 
 
@@ -132,8 +135,15 @@ def _to_wire(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no form on the wire")
 
 
+def _to_hash(value: object) -> str:
+    if isinstance(value, datetime):
+        value = value.replace(microsecond=value.microsecond // 1000 * 1000)
+    return _to_wire(value)
+
+
+# The first three digits of a second's fraction, and those after them.
+_FINER = re.compile(r"(\.\d{3})\d+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_MICROSECOND = timedelta(microseconds=1)
 _VERSION_7 = 0x7 << 76 | 0b10 << 62
 _NOT_VERSION_OR_VARIANT = ~(0xF << 76 | 0b11 << 62)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -44,16 +44,17 @@ def age_of(
 ) -> Age:
     """The age of the product's table, or with another `column` of its landing table, against what is promised.
 
-    Freshness counts from the newest time in `column` until `now` plus AHEAD; a later one, which ingest would refuse,
-    does not count. Where there are only later ones, the promise is not kept: nothing shows that it is. Latency, for
-    the product's own table, counts from when an input changed that is not built yet, by the machine's clock, which
-    stamps commits. Of a product that promises both, the one that is not kept is the answer.
+    Freshness counts from the newest time in `column` until `now` plus AHEAD; a later one does not count. Where there
+    are only later ones, the promise is not kept: nothing shows that it is. Latency, for the product's own table,
+    counts from when an input changed that is not built yet, by the machine's clock, which stamps commits. Of a
+    product that promises both, the one that is not kept is the answer, and latency where both are kept.
     """
     memo = memo or Memo()
-    ages = [_by_newest_event(contract, table, column, now, memo)] if column else []
-    if contract.latency and ".".join(table.name()) == contract.identifier:
-        ages.insert(0, _by_waiting_change(contract.latency, table, find))
-    return next((age for age in ages if age.fresh is False), ages[0] if ages else Age())
+    by_event = _by_newest_event(contract, table, column, now, memo) if column else Age()
+    if not contract.latency or ".".join(table.name()) != contract.identifier or by_event.fresh is False:
+        return by_event
+    by_change = _by_waiting_change(contract.latency, table, find)
+    return replace(by_change, newest_event=by_event.newest_event, ahead=by_event.ahead)
 
 
 def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, memo: Memo) -> Age:

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from mesh_platform.engine.duckdb import registered
 from mesh_platform.engine.rows import is_time, outside_calendar
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import NeedsAttention, counted
 from mesh_platform.lake.catalog import arrow_schema
+from mesh_platform.lake.outage import explain_duckdb
 from mesh_platform.relation import quoted, typed
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, condition: st
     """The rows of a model's query that keep to `condition` on `made`, in the columns and types of its contract.
 
     None of them is held to be required yet. Raises NeedsAttention where DuckDB refuses the query or a row, and for
-    dates and times outside of the years 1 to 9999, which Python's readers of Iceberg cannot take; duckdb.IOException
-    where an input cannot be read.
+    dates and times outside of the years 1 to 9999, which Python's readers of Iceberg cannot take; as
+    `outage.explain_duckdb` says where an input cannot be read.
     """
     shape = model.contract.table
     columns = ", ".join(typed(field) for field in shape.fields)
@@ -35,10 +36,9 @@ def run_model(connection: duckdb.DuckDBPyConnection, model: Model, condition: st
         rows = connection.execute(
             f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
         ).to_arrow_table()
-    except duckdb.IOException:
-        raise
     except duckdb.Error as error:
-        raise NeedsAttention(_why_it_stops(model, error)) from error
+        unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
+        raise unread or NeedsAttention(_why_it_stops(model, error)) from error
     rows = rows.cast(optional_schema(shape))
     if told := _outside_calendar(connection, shape, rows):
         raise NeedsAttention(
@@ -87,6 +87,6 @@ def _outside_calendar(connection: duckdb.DuckDBPyConnection, shape: Shape, rows:
             query = f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {shown} FROM mesh_odd) ORDER BY ALL LIMIT {_SHOWN}"
             sample = connection.execute(query).to_arrow_table().to_pylist()
         listed = ", ".join("(" + ", ".join(f"{name}={value}" for name, value in row.items()) + ")" for row in sample)
-        number = f"{found.num_rows} row{'s' if found.num_rows > 1 else ''}"
+        number = counted(found.num_rows, "row")
         told.append(f"{field.name} is not in the years 1 to 9999 in {number}, as in {listed}")
     return "; ".join(told)

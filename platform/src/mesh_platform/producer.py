@@ -101,7 +101,7 @@ def _load_script(path: Path, root: Path) -> Producer:
 def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
     """The records in their envelopes, with ids that the same records get again."""
     assert contract.event is not None
-    ids = EventIds(contract.identifier, contract.event.names_in_ids)
+    ids = EventIds(contract.identifier, contract.event.names_in_ids, contract.event.times)
     for record in records:
         yield Event(
             event_id=ids.id_of(record),

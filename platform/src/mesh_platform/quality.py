@@ -19,10 +19,10 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mesh_platform.engine.duckdb import literal, registered
-from mesh_platform.errors import NeedsAttention, Problem
+from mesh_platform.errors import NeedsAttention, Problem, counted
 from mesh_platform.field_types import shown_value
 from mesh_platform.lake.landing import HELD_REASON, HELD_RULE
-from mesh_platform.lake.outage import unread
+from mesh_platform.lake.outage import explain_duckdb
 from mesh_platform.relation import empty_select, quoted
 from mesh_platform.rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.sql_tree import relations, unstable_calls, works_row_by_row
@@ -135,10 +135,8 @@ def audit_rows(
         if of_table:
             with _shown_as_object(connection, rows, kept):
                 told += _of_table(connection, of_table)
-    except duckdb.IOException as error:
-        raise unread(error, f"{contract.identifier}: its rows") from error
     except duckdb.Error as error:
-        raise NeedsAttention(
+        raise explain_duckdb(error, f"{contract.identifier}: its rows") or NeedsAttention(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
             f"Mend the rules in {contract.path}, or the query."
         ) from error
@@ -387,7 +385,7 @@ def _repeating(
 
 def _words_of_rows(connection: duckdb.DuckDBPyConnection, check: Check, count: int) -> str:
     assert check.sample is not None
-    rows = f"{count} row{'s' if count > 1 else ''}"
+    rows = counted(count, "row")
     return f"{check.words} in {rows}, as in {_shown(connection, check.sample)}"
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mesh_platform.domain import Mesh, offer
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.outage import unread
+from mesh_platform.lake.outage import explain_duckdb
 from mesh_platform.masking import PSEUDONYM
 from mesh_platform.view import view_names
 
@@ -39,10 +39,8 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
             )
         _check_sources(connection, sql)
         rows = connection.execute(sql).to_arrow_table()
-    except duckdb.IOException as error:
-        raise unread(error, "the query's tables") from error
     except duckdb.Error as error:
-        raise UsageError(str(error)) from error
+        raise explain_duckdb(error, "the query's tables") or UsageError(str(error)) from error
     twice = {name for name in rows.column_names if rows.column_names.count(name) > 1}
     if twice:
         raise UsageError(f"two columns are called {', '.join(sorted(twice))}. Name one of them with AS.")

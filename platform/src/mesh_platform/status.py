@@ -132,10 +132,10 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
         landing, rejected, removed = (name(contract) for name in (landing_name, rejected_name, removed_name))
         if heads.get(rejected) is not None:
             settled = f"select event_id from {quoted(landing)}"
-            if removed in heads:
-                settled += f" union all select event_id from {quoted(removed)}"
+            gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null limit 0"
             # Of an id that was used again, another content is in.
-            waits = f"event_id is null or reason = 'id_reused' or event_id not in ({settled})"
+            others = f"reason = 'id_reused' and event_id not in ({gone})"
+            waits = f"event_id is null or {others} or event_id not in ({settled} union all {gone})"
             query = f"from {quoted(rejected)} where {waits}"
             queries["waiting", landing] = [landing, rejected, removed], f"select count(*) {query}"
         name, held = contract.identifier, held_name(contract)

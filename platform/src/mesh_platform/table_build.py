@@ -41,7 +41,7 @@ from mesh_platform.lake.delta import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.outage import unread
+from mesh_platform.lake.outage import explain_duckdb
 from mesh_platform.model_run import optional_schema, run_model
 from mesh_platform.quality import Audited, audit_rows, table_checks
 from mesh_platform.reference import read_reference
@@ -234,10 +234,8 @@ class Builder:
                     self._show(name, source)
                 self._show_unions(model)
                 return run_model(self.connection, model, condition)
-        except duckdb.IOException as error:
-            raise unread(error, f"{job.contract.identifier}: its inputs") from error
         except duckdb.Error as error:
-            raise NeedsAttention(
+            raise explain_duckdb(error, f"{job.contract.identifier}: its inputs") or NeedsAttention(
                 f"{job.contract.identifier}: DuckDB cannot open its inputs: {error}. Nothing was committed. "
                 "Mend what it names, such as the path of the state folder, and build again."
             ) from error

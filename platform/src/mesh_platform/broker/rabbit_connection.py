@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -55,7 +56,8 @@ def name_of(parameters: pika.URLParameters) -> str:
 
 def is_fault(error: BaseException) -> bool:
     """Whether it is a fault in the code, which no broker makes and no other connection mends."""
-    return not isinstance(_innermost(error), AMQPError | OSError | MeshError)
+    # pika's own errors of connecting are no AMQPError.
+    return not isinstance(_innermost(error), AMQPError | AMQPConnectorException | OSError | MeshError)
 
 
 def explain(error: BaseException, parameters: pika.URLParameters) -> BaseException:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Self
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from mesh_platform.broker import DELIVERY_LIMIT, MAX_MESSAGE_BYTES, Message, Queue
@@ -105,7 +106,7 @@ class RabbitBroker:
         # Short-lived: a blocking connection that nobody serves would miss its heartbeats.
         try:
             connection = pika.BlockingConnection(self._parameters)
-        except (AMQPError, OSError) as error:
+        except (AMQPError, AMQPConnectorException, OSError) as error:
             raise explain(error, self._parameters) from error
         try:
             yield connection

@@ -62,7 +62,7 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
 
     catalog = open_catalog(read_settings(), copied=True)
     places = [place if "://" in place else os.path.abspath(place) for place in old_places]
-    with progress_bar("relocate", None, "tables") as advance:
+    with progress_bar("relocate", None, "table") as advance:
         done = relocate_tables(catalog, places, lambda _table: advance(1))
     columns = ("table", "mode", "from", "to", "snapshots", "rewritten")
     rows = [

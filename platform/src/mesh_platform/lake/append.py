@@ -89,8 +89,9 @@ def append_new(
                 removed = pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
                 fresh, copies = fresh & ~removed, copies & (held | ~removed)
             faults.point("append.deduplicated")
-            if content and copies.any():
-                reused = find_reused(table, holders, rows, key, content, fresh, copies)
+            # Of another try nothing counts: what was there then may be gone.
+            any_copies = bool(content) and bool(copies.any())
+            reused = find_reused(table, holders, rows, key, content, fresh, copies) if any_copies else ()
             attempted = int(fresh.sum())
             if attempted:
                 written.write(table, rows, fresh)

@@ -40,16 +40,17 @@ def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
     ]
 
 
-def evolve(catalog: Catalog, contract: Contract) -> list[Change]:
+def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> list[Change]:
     """Apply the contract to the product's tables, each in one commit that makes no snapshot; what was changed.
 
-    Killed between two tables, it is finished by doing it again. Raises ContractError with all that would break,
-    and nothing is changed then; ConflictError where others keep committing, and Unavailable.
+    With `only` just changes of that kind are looked at. Killed between two tables, it is finished by doing it again.
+    Raises ContractError with all that would break, and nothing is changed then; ConflictError where others keep
+    committing, and Unavailable.
     """
-    refuse(contract, plan_evolution(catalog, contract))
+    refuse(contract, [change for change in plan_evolution(catalog, contract) if only in (None, change.change)])
     done: list[Change] = []
     for name, shape in shapes_of(contract).items():
-        done += _evolve_table(catalog, contract, name, shape)
+        done += _evolve_table(catalog, contract, name, shape, only)
         faults.point("evolve.committed")
     return done
 
@@ -78,10 +79,11 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
         raise ContractError(problems)
 
 
-def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape) -> list[Change]:
+def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape, only: str | None) -> list[Change]:
     for _ in range(_ATTEMPTS):
         table = find_table(catalog, name)
-        changes = compare(name, present_shape(table), shape) if table is not None else []
+        found = compare(name, present_shape(table), shape) if table is not None else []
+        changes = [change for change in found if only in (None, change.change)]
         if table is None or not changes:
             return []
         refuse(contract, changes)

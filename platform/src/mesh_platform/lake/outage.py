@@ -30,6 +30,8 @@ _PARQUET = (
     "Page was smaller",
     "CRC checksum verification failed",
 )
+# What DuckDB says of one, in the type that it has for a row it cannot take.
+_PARQUET_OF_DUCKDB = ("No magic bytes found", "Failed to read file", "decompression failure")
 # DuckDB has one type for a missing file and for a store that fails.
 _NO_FILE = ("No such file or directory", "HTTP 404", "404 (Not Found)", "No files found")
 
@@ -64,11 +66,9 @@ def answering(subject: str, what: str, fix: str) -> Iterator[None]:
         raise explained from error
 
 
-def unread(error: Exception, subject: str) -> MeshError:
-    """The error to raise where DuckDB's `error` (an IOException) says that `subject` cannot be read."""
-    explained = explain(error, subject, "DuckDB cannot read them", "Mend the storage, then run again.")
-    assert explained is not None
-    return explained
+def explain_duckdb(error: Exception, subject: str) -> MeshError | None:
+    """The error to raise where DuckDB's `error` says that `subject` cannot be read, else None."""
+    return explain(error, subject, "DuckDB cannot read them", "Mend the storage, then run again.")
 
 
 def is_outage(error: BaseException) -> bool:
@@ -97,6 +97,8 @@ def is_damage(error: BaseException) -> bool:
         return True
     if isinstance(error, duckdb.IOException):
         return any(words in str(error) for words in _NO_FILE)
+    if isinstance(error, duckdb.InvalidInputException):
+        return any(words in str(error) for words in _PARQUET_OF_DUCKDB)
     if isinstance(error, OSError | ArrowInvalid) and any(words in str(error) for words in _PARQUET):
         return True
     # sqlite3 raises its own general class for a file that is no database, or a torn one: sqlalchemy keeps it.

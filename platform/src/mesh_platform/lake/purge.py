@@ -13,16 +13,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException
-
 from mesh_platform import faults
 from mesh_platform.compare import DROPPED, Change, compare, left_over
-from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
+from mesh_platform.errors import ConflictError, NeedsAttention
 from mesh_platform.lake.catalog import find_table, present_shape
+from mesh_platform.lake.commit import first_to_commit
 from mesh_platform.lake.delta import head
 from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
 from mesh_platform.lake.expiry import reigns_ended
 from mesh_platform.lake.landing import held_name
+from mesh_platform.lake.outage import answering
 from mesh_platform.lake.replace import replace_same_rows
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mesh_platform.contract import Contract
 
 _ATTEMPTS = 5
+_MEND = "Mend the catalog or the storage, then purge again; what is done stays done."
 DESPITE = "--despite-releases"
 
 
@@ -55,8 +56,9 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     """
     refuse(contract, _changes_after(catalog, contract))
     done: list[Change] = []
-    if not any(change.breaking for change in plan_evolution(catalog, contract)):
-        done += evolve(catalog, contract)
+    # Where another change breaks, columns are at least marked as dropped: snapshots made from here on show none.
+    breaks = any(change.breaking for change in plan_evolution(catalog, contract))
+    done += evolve(catalog, contract, "drop_optional" if breaks else None)
     _move_on(catalog, contract)
     purges = _purges(catalog, contract, despite_releases)
     kept = [f"{change.table}: {change.reason}." for change in purges if change.breaking]
@@ -170,16 +172,9 @@ def _delete(catalog: Catalog, name: str, columns: set[str]) -> None:
         present = {field.name for field in table.schema().fields} if table is not None else set()
         if table is None or not columns & present:
             return
-        try:
-            with table.update_schema() as update:
+        with answering(name, "the lake takes no new schema", _MEND), suppress(ConflictError):
+            with first_to_commit(table), table.update_schema() as update:
                 for column in sorted(columns & present):
                     update.delete_column(column)
             return
-        except CommitFailedException:
-            continue
-        except Exception as error:
-            raise Unavailable(
-                f"{name}: the lake takes no new schema: {error}. Mend the catalog or the storage, then purge again; "
-                "what is done stays done."
-            ) from error
     raise ConflictError(f"{name}: others keep committing. Stop them, then purge again.")
