@@ -52,9 +52,6 @@ def test_tending_a_copy_takes_nothing_from_the_original(
         ("build",),
         ("query", COUNT),
         ("status",),
-        ("history", RAW),
-        ("releases",),
-        ("evolve", PRODUCT),
         ("rollback", RAW, "--to", 1),
         ("views", copy.folder.with_name("views.duckdb")),
         ("run", "--days", 1),
@@ -100,6 +97,7 @@ def test_a_copy_reads_all_states_of_the_original(filled: State, mesh: Mesh, make
     assert {row["mode"] for row in copy.json("relocate")} == {"noop"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [name for name in POINTS if name.startswith("relocate.")])
 def test_killed_at_a_point_a_moved_folder_is_refused_until_it_is_done(
     filled: State, make_state: Callable[..., State], point: str
