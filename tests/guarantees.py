@@ -30,7 +30,8 @@ For each product, over both brokers, however processes, machines and services fa
 - **I3, nothing goes.** Ingest never removes a row.
 - **I4, nothing is missing, nothing is invented.** When faults stop and the queues are empty, whatever a publisher got
   a confirm for is in the landing table, in the quarantine, in the dead-letter queue, or in the ledger of what was
-  removed on purpose; and nothing is there that nobody published.
+  removed on purpose; and nothing is there that nobody published. One id with two contents is two things: the landing
+  table has the first, the quarantine each other one.
 - **I5, it adds up.** What a run received is the sum of what it appended, quarantined, found to be duplicates,
   dead-lettered and returned; it reports each figure.
 
