@@ -59,6 +59,14 @@ def test_records_that_differ_in_microseconds_alone_are_two(contract: Contract, t
     assert check(contract, *lines_of(contract, records)).accepted.num_rows == 2
 
 
+def test_a_file_whose_microseconds_were_cut_once_keeps_its_ids(contract: Contract, tmp_path: Path) -> None:
+    fine, cut = (f"a,2025-10-01 10:03:12.{end},2025-10-01T14:03:12.{end}Z" for end in ("123456", "123"))
+    found = [
+        [event.event_id for event in wrap(contract, replay(contract, tmp_path, row)[0], "t")] for row in (fine, cut)
+    ]
+    assert found[0] == found[1]
+
+
 def test_whole_milliseconds_are_written_as_they_always_were(contract: Contract, tmp_path: Path) -> None:
     (record,), _ = replay(contract, tmp_path, "a,2025-10-01 10:03,2025-10-01T14:03:12.120000Z")
     assert record.payload["wall"] == "2025-10-01T10:03:00.000"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,6 +89,18 @@ def test_airflow_says_what_status_says(place: Place, monkeypatch: pytest.MonkeyP
         (row,) = tasks.read_ages(place.mesh, [place.mesh.contracts[SALES]])
         found = look(place, now)
         assert (row["age_s"], row["fresh"], row["promise_s"]) == (found.lag_s, found.fresh, found.promise_s)
+
+
+def test_a_product_that_promises_both_has_its_newest_event_too(place: Place) -> None:
+    place.land("alpha", [Sale(1, 1), Sale(2, IN_2999)])
+    place.build()
+    contract = replace(place.mesh.contracts[SALES], latency=timedelta(hours=2), freshness=timedelta(days=500))
+    table = place.catalog.load_table(SALES)
+    now = START + timedelta(days=400)
+    age = age_of(contract, table, contract.freshness_column, now, lambda name: place.catalog.load_table(name))
+    assert (age.fresh, age.promise_s) == (True, 7200)
+    assert age.newest_event == START + timedelta(hours=1)
+    assert age.ahead == START + timedelta(hours=IN_2999)
 
 
 def test_owners_are_told_of_a_product_that_waits_longer_than_its_latency_once(

@@ -27,6 +27,7 @@ from mesh_platform.lake.landing import landing_name, landing_shape
 from mesh_platform.lake.outage import answering, explain
 from mesh_platform.maintain import maintain
 from mesh_platform.settings import Settings
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.exceptions import AMQPConnectionError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
@@ -298,6 +299,8 @@ def test_a_fault_of_a_callback_is_no_outage_of_rabbitmq() -> None:
     assert isinstance(explain_rabbit(AMQPConnectionError("gone"), parameters), Unavailable)
     assert isinstance(explain_rabbit(AMQPConnectionError(OSError("refused")), parameters), Unavailable)
     assert isinstance(explain_rabbit(MeshError("known"), parameters), MeshError)
+    # As pika says it of a server that takes a connection and never answers.
+    assert isinstance(explain_rabbit(AMQPConnectorStackTimeout("silent"), parameters), Unavailable)
 
 
 SCRIPT = """

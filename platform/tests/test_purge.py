@@ -238,3 +238,23 @@ def test_a_purge_that_was_killed_half_way_is_finished_by_another(
             purge_alpha(place)
     purge_alpha(place)
     assert not {name for name in (RAW, PRODUCT) if "note" in place.catalog.load_table(name).schema().column_names}
+
+
+def test_a_column_dropped_in_the_edit_that_takes_another_one_up_again_is_no_one_elses_commit(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_note(place, {"extra": "string"})
+    evolve_alpha(place)
+    land(place, 2, extra="x")
+    place.build(PRODUCT)
+    pass_time(place, monkeypatch)
+    # Evolving is refused as the type is another, so nothing has said yet that `extra` was dropped.
+    say_note(place, NUMBER)
+    before = place.snapshots(RAW)
+    with pytest.raises(NeedsAttention, match=r"has extra(.|\n)*leave the new column of that name out"):
+        purge_alpha(place)
+    assert len(place.snapshots(RAW)) <= len(before) + 1
+    say_note(place, {})
+    place.build(PRODUCT)
+    pass_time(place, monkeypatch)
+    assert {name for _, change, name in purge_alpha(place) if change == "purge"} == {"note", "extra"}

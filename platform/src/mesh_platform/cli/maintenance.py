@@ -10,7 +10,7 @@ import click
 
 from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
 from mesh_platform.domain import load_mesh
-from mesh_platform.errors import NeedsAttention, counted
+from mesh_platform.errors import NeedsAttention, UsageError, counted
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove orphans.")
@@ -64,6 +64,8 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
     places = [place if "://" in place else os.path.abspath(place) for place in old_places]
     with progress_bar("relocate", None, "table") as advance:
         done = relocate_tables(catalog, places, lambda _table: advance(1))
+    if not done:
+        raise UsageError("there is no table to relocate. Say with MESH_STATE where the copied lake is.")
     columns = ("table", "mode", "from", "to", "snapshots", "rewritten")
     rows = [
         dict(zip(columns, (d.table, d.mode, d.came_from, d.location, d.snapshots, d.rewritten), strict=True))

@@ -63,7 +63,8 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     purges = _purges(catalog, contract, despite_releases)
     kept = [f"{change.table}: {change.reason}." for change in purges if change.breaking]
     if kept:
-        raise NeedsAttention("\n".join([*kept, "No column was purged."]))
+        waits = " Until then leave the new column of that name out of the contract: no build runs with it." * breaks
+        raise NeedsAttention("\n".join([*kept, f"What was dropped is noted. No column was purged.{waits}"]))
     # What is held back goes first: the state of its table says which of it is shown.
     for name in reversed(shapes_of(contract)):
         columns = {change.field for change in purges if change.table == name}
