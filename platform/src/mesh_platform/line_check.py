@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from mesh_platform.errors import counted
 from mesh_platform.event import ENVELOPE, EVENT_ID
 from mesh_platform.version import Version, read_version
 from mesh_platform.wall_clock import TOO_FINE, is_too_fine, read_time
@@ -69,7 +70,7 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
 def tell_lines(raw: bytes, count: int) -> Fault:
     """The fault of JSON that lies over `count` lines."""
     how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
-    detail = f"It is JSON over {count} lines. Write one object on a line, as {how} does, and send it again."
+    detail = f"It is JSON over {counted(count, 'line')}. Write one object on a line, as {how} does, and send it again."
     return Fault("not_one_line", None, detail)
 
 
