@@ -70,7 +70,8 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
 def tell_lines(raw: bytes, count: int) -> Fault:
     """The fault of JSON that lies over `count` lines."""
     how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
-    detail = f"It is JSON over {counted(count, 'line')}. Write one object on a line, as {how} does, and send it again."
+    lines = counted(count, "line")
+    detail = f"It is JSON over {lines}. Write one object on a line, as {how} does, and send it again."
     return Fault("not_one_line", None, detail)
 
 
