@@ -173,7 +173,8 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
     detail = f"The contract keeps events from {oldest.as_py():%Y-%m-%d} on."
     report(pc.less(rows["event_time"], oldest), "beyond_retention", "event_time", detail, "event_time")
     newest = max(now, datetime.now(UTC)) + AHEAD
-    for column in ("event_time", f"payload.{contract.event.time}"):
+    own_time = [f"payload.{contract.event.time}"] if contract.event.time else []
+    for column in ("event_time", *own_time):
         is_instant = rows[column].type.tz is not None
         # A local time is compared as if it were UTC, which it is ahead of by at most so much.
         latest = newest if is_instant else newest.astimezone(UTC).replace(tzinfo=None) + _EASTERNMOST
