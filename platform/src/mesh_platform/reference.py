@@ -78,7 +78,7 @@ def _read_row(
         field = contract.table.by_name[name]
         try:
             row[name] = _read_cell(field, cell)
-        except ValueError:
+        except (ValueError, OverflowError):
             fine = field.type.logical == "timestamp" and is_too_fine(cell)
             message = f"{name} '{cell}' {f'{TOO_FINE}; it is' if fine else 'is not'} {field.type.on_wire}."
             problems.append(Problem(label, line, message, "Correct the cell."))
@@ -132,6 +132,9 @@ def _odd_time(field: Field, value: Any, time_zone: str | None) -> str | None:
         find_instant(value, ZoneInfo(time_zone), field.ambiguous_time, field.nonexistent_time)
     except OddTimeError as error:
         return str(error)
+    except OverflowError:
+        # At the ends of the calendar no clock changes.
+        return None
     return None
 
 

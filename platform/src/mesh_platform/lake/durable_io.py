@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
+from uuid import uuid4
 
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
@@ -72,7 +73,8 @@ def replace_file(io: PyArrowFileIO, location: str, content: bytes) -> None:
             file.write(content)
         return
     # Not written into: with hard links it is the file of the copy's original, too.
-    beside = Path(f"{path}.replacing")
+    # A name of its own: two that replace it at once must not write into one another's.
+    beside = Path(f"{path}.{uuid4().hex}.replacing")
     with _SyncedFile(beside, overwrite=True) as file:
         file.write(content)
     os.replace(beside, path)
