@@ -33,7 +33,7 @@ def describe(dag: DAG) -> dict[str, Any]:
         "owner": dag.owner,
         "tags": sorted(dag.tags),
         "params": sorted(dag.params),
-        "deadlines": {alert.name: str(alert.interval) for alert in dag.deadline or []},
+        "deadlines": dict(sorted((alert.name, str(alert.interval)) for alert in dag.deadline or [])),
         "tasks": {task.task_id: _describe_task(task) for task in sorted(dag.tasks, key=lambda task: task.task_id)},
     }
 

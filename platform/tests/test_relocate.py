@@ -276,11 +276,35 @@ def test_links_to_the_original_are_not_followed(copy_of: Callable[..., Path], or
 def test_hard_links_to_the_original_are_broken(original: Path, tmp_path: Path) -> None:
     before, said = tree(original), describe(open_lake(original), original)
     copy = Path(shutil.copytree(original, tmp_path / "copy", copy_function=os.link))
+    with pytest.raises(UsageError, match=r"copy/catalog\.db: it has another name too \(a hard link\)"):
+        relocated(copy)
+    assert tree(original) == before
     (copy / "catalog.db").unlink()
     shutil.copy(original / "catalog.db", copy)
     relocated(copy)
     assert describe(open_lake(copy), copy) == said
     assert tree(original) == before
+
+
+@pytest.mark.parametrize("linked", ["catalog.db", "broker.db", "*.parquet", "*.avro", "*.metadata.json"])
+def test_a_file_that_is_a_link_to_the_original_is_refused(
+    copy_of: Callable[..., Path], original: Path, tmp_path: Path, linked: str
+) -> None:
+    broker = tmp_path / "broker.db"
+    broker.touch()
+    copy = copy_of(original)
+    shutil.copy(broker, copy)
+    file = sorted(copy.rglob(linked))[0]
+    target = broker if linked == "broker.db" else original / file.relative_to(copy)
+    file.unlink()
+    file.symlink_to(target)
+    before = tree(original)
+    with pytest.raises(UsageError, match=rf"{re.escape(str(file))}: it is a link to .*[Nn]othing was changed"):
+        relocated(copy)
+    assert tree(original) == before
+    file.unlink()
+    shutil.copy(target, file)
+    assert {each.mode for each in relocated(copy)} == {"relocated"}
 
 
 def test_a_warehouse_written_as_a_url_is_the_same_place(original: Path) -> None:

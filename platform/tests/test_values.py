@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from mesh_platform.cli.result import write_result
 from mesh_platform.contract import Field, Shape
@@ -266,6 +266,7 @@ _FILTERS = st.sampled_from(
 
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(files=st.lists(_RATES, min_size=1, max_size=3), conditions=st.lists(_FILTERS, min_size=5, max_size=8))
+@example(files=[[-math.inf, 0.0, None]], conditions=["rate <= 'nan'::double"])
 def test_pruning_by_bounds_and_a_filter_agree(
     tmp_path_factory: pytest.TempPathFactory, files: Sequence[Sequence[float | None]], conditions: Sequence[str]
 ):

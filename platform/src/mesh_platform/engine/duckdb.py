@@ -51,8 +51,7 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table 
     if rows is None:
         yield
         return
-    if _holds_nan(rows):
-        # Of rows that are registered, Arrow evaluates the filters, and to Arrow NaN > 1 is false, to DuckDB true.
+    if _filters_differ(rows):
         connection.register(f"{name}__arrow", rows)
         connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS SELECT * FROM "{name}__arrow"')
         connection.unregister(f"{name}__arrow")
@@ -68,14 +67,18 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table 
         connection.unregister(name)
 
 
-def _holds_nan(rows: pa.Table) -> bool:
+def _filters_differ(rows: pa.Table) -> bool:
+    """Whether a filter may choose other rows than DuckDB does: of rows that are registered, Arrow evaluates it.
+
+    To Arrow NaN > 1 is false, to DuckDB true. What is <= NaN includes missing values where Arrow evaluates it
+    (duckdb/duckdb-python#615).
+    """
     # Not at the top: a check of types has no rows and does without Arrow, which is slow to import.
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return any(
-        pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py() is True for column in rows.columns
-    )
+    doubles = (column for column in rows.columns if pa.types.is_floating(column.type))
+    return any(pc.any(pc.is_null(column, nan_is_null=True)).as_py() is True for column in doubles)
 
 
 def literal(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.io import load_file_io
@@ -226,11 +227,35 @@ class _Job:
                         f"{folder}: it is the folder {before}, by another name or by a link, so the files in it are "
                         "those of the original. Copy them, too, then relocate; nothing was changed."
                     )
+        for file in map(plain, named):
+            # Files of a lake are replaced, never changed: a hard link is as good as a copy. A symbolic link is not.
+            if os.path.islink(file):
+                raise UsageError(
+                    f"{file}: it is a link to {os.path.realpath(file)}, which is lost when that lake removes it. "
+                    "Copy the files themselves (cp -rL), then relocate; nothing was changed."
+                )
+
+    def _check_databases(self) -> None:
+        """Raise where the catalog, or another database in its folder, is one file with that of another lake."""
+        database = self.catalog.engine.url.database  # type: ignore[attr-defined]
+        for file in sorted(Path(database).parent.glob("*.db")) if database and os.path.exists(database) else ():
+            if file.is_symlink():
+                how = f"is a link to {file.resolve()}"
+            elif file.stat().st_nlink > 1:
+                how = "has another name too (a hard link)"
+            else:
+                continue
+            raise UsageError(
+                f"{file}: it {how}, so that what is written here would be written to the lake that this one was "
+                f"copied from. Nothing was changed. Put a copy in its place (cp {file} {file.name}.new && "
+                f"mv {file.name}.new {file}), then relocate."
+            )
 
     def run(self, tables: Sequence[MovedTable], on_progress: Callable[[str], object]) -> list[Relocated]:
         """Rewrite the files of the tables, and have the catalog name them."""
         touched = [table for table in tables if table.came_from or table.entry.underway or _is_stale(table)]
         if is_sql(self.catalog) and touched:
+            self._check_databases()
             note_underway(self.catalog, [table.entry for table in touched], self.own or touched[0].location)
             faults.point("relocate.noted")
         done = []
