@@ -165,15 +165,18 @@ def add_contract(
     partition: str | None = None,
     implements: str | None = None,
     roles: Sequence[str] = (),
+    dropped: dict[str, str] | None = None,
 ) -> None:
-    """A contract; the last of `shapes` is the table.
+    """A contract; the last of `shapes` is the table. `dropped` are columns that the event had once.
 
     A column is `<type> [key|required] [pii] [->table.column] [<-earlier name]`.
     """
     schema = []
     for shape, columns in shapes.items():
         is_table = shape == list(shapes)[-1]
-        custom = [] if is_table else [{"property": "mesh.eventTime", "value": "sold_at"}]
+        custom: list[dict[str, object]] = [] if is_table else [{"property": "mesh.eventTime", "value": "sold_at"}]
+        if not is_table and dropped is not None:
+            custom.append({"property": "mesh.droppedColumns", "value": dropped})
         if is_table and partition:
             custom = [{"property": "mesh.partition", "value": [partition]}]
         schema.append(

@@ -66,7 +66,8 @@ def compare(table: str, old: Shape, new: Shape) -> list[Change]:
         for change in _column_changes(table, old.by_name.get(present_name(field, old.by_name) or ""), field, new)
     ]
     changes += [_taken(table, old.by_name[field.name], field) for field in new.fields if _is_taken(old, field)]
-    changes += [_dropped(table, field) for field in old.fields if field.name not in there and not _is_dropped(field)]
+    gone = (field for field in old.fields if field.name not in there and not _is_dropped(field))
+    changes += [_dropped(table, field, new) for field in gone]
     now = {name: field.name for name, field in there.items()}
     key = tuple(now.get(name, name) for name in old.key)
     if set(key) != set(identifying(new)):
@@ -194,11 +195,16 @@ def _taken(table: str, old: Field, new: Field) -> Change:
     return Change(table, "rename", new.name, new.renamed_from[0], True, reason, purgeable=True)
 
 
-def _dropped(table: str, field: Field) -> Change:
+def _dropped(table: str, field: Field, new: Shape) -> Change:
     if field.required:
         reason = f"requires {field.name}, which the contract lacks; readers were promised a value in every row"
         return Change(table, "drop_required", field.name, field.name, True, reason)
     reason = f"has {field.name}, which the contract lacks; it stays in the table, new rows leave it null"
+    if new.time and field.name not in {each.name for each in new.dropped}:
+        reason += (
+            f". Files that have it are refused until the event says 'mesh.droppedColumns: {{{field.name}: "
+            f"{field.type.name}}}', which keeps the ids of their lines"
+        )
     return Change(table, "drop_optional", field.name, field.name, False, reason)
 
 

@@ -71,6 +71,7 @@ class Shape:
     `partition` is a list of (transform, column); an event's `time` names its column of the event time. Where a table
     keeps history, `history` names the columns from when and until before when a row is true. `rules` are what a
     table's rows are held to beyond the promises of its fields. One `by_flush` is written a little at a time.
+    `dropped` are columns that an event had once: files that still have them keep their ids.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Shape:
     history: tuple[str, str] | None = None
     rules: tuple[Rule, ...] = ()
     by_flush: bool = False
+    dropped: tuple[Field, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -95,8 +97,8 @@ class Shape:
 
     @cached_property
     def times(self) -> frozenset[str]:
-        """The fields that are timestamps, local ones too."""
-        return frozenset(field.name for field in self.fields if field.type.logical == "timestamp")
+        """The fields that are timestamps, local ones and dropped ones too."""
+        return frozenset(field.name for field in (*self.fields, *self.dropped) if field.type.logical == "timestamp")
 
     @cached_property
     def former_names(self) -> Mapping[str, str]:

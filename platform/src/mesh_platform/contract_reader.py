@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from mesh_platform.compare import former_name_faults
 from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
+from mesh_platform.dropped_columns import read_dropped_columns
 from mesh_platform.errors import Problem, counted, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
@@ -30,12 +31,13 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
+_OF_EVENT = {"mesh.eventTime": str, "mesh.droppedColumns": dict}
 _OF_PROPERTY = ("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime")
 _OF_CONTRACT = {
     **dict.fromkeys(("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion"), str),
     "mesh.maintain": bool,
 }
-_FORMS = {str: "a word", list: "a list", bool: "true or false"}
+_FORMS = {str: "a word", list: "a list", bool: "true or false", dict: "a type for each name"}
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
@@ -236,7 +238,7 @@ class _Reader:
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
             self._add(place, f"'{name}' has no description.", "Say what one row is.")
-        of_event = {"mesh.eventTime": str} if kind == "event" or not self.knows_all else {}
+        of_event = _OF_EVENT if kind == "event" or not self.knows_all else {}
         of_table = {"mesh.history": list} if kind == "table" or not self.knows_all else {}
         custom = self.part(self._custom, data, place, {"mesh.partition": list} | of_event | of_table) or {}
         time = custom.get("mesh.eventTime", "")
@@ -254,9 +256,11 @@ class _Reader:
                 self.problems.append(Problem(self.document.label, field.line, message, "Drop one of the two."))
         history = self._history(_custom_place(data, place, "mesh.history"), custom.get("mesh.history"), read)
         line = self.document.line(place)
+        add = partial(self._add, _custom_place(data, place, "mesh.droppedColumns"))
+        dropped = read_dropped_columns(custom.get("mesh.droppedColumns") or {}, read, line, add)
         rules = tuple(self._rules(place, data, kind, read))
         description = data.get("description", "")
-        return kind, Shape(name, description, read, partition, time or None, line, history, rules)
+        return kind, Shape(name, description, read, partition, time or None, line, history, rules, dropped=dropped)
 
     def _rules(self, place: Place, data: Mapping[str, Any], kind: str, fields: tuple[Field, ...]) -> Iterator[Rule]:
         """The quality rules of a schema and of its properties."""

@@ -25,10 +25,14 @@ EVENT_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a source gives: the instant it happened (aware, kept to the microsecond) and its fields."""
+    """What a source gives: the instant it happened (aware, kept to the microsecond) and its fields.
+
+    `dropped` are its values in columns that the event has no more. They count for its id, and are not sent.
+    """
 
     time: datetime
     payload: Mapping[str, Any]
+    dropped: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class EventIds:
     def id_of(self, record: Record) -> str:
         """The id of the next occurrence of `record`."""
         milliseconds = to_milliseconds(record.time)
-        parts = [self._source, milliseconds, self._hashed(record.payload)]
+        parts = [self._source, milliseconds, self._hashed({**record.payload, **(record.dropped or {})})]
         content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_hash)
         digest = blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         occurrence = self._seen[digest]

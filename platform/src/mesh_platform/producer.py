@@ -216,16 +216,22 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
             header = next(rows, [])
         except csv.Error as error:
             raise UsageError(f"{path}:1: {error}. Give the file a header of column names.") from error
-        fields = contract.event.by_name
+        fields = {**contract.event.by_name, **{field.name: field for field in contract.event.dropped}}
         header = _present_names(contract, path, header)
         missing = [name for name, field in fields.items() if field.required and name not in header]
         surplus = [name for name in header if name not in fields]
         if missing or surplus or len(set(header)) != len(header):
             shown_surplus = ", ".join(surplus).encode("utf-8", "replace").decode()
             wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {shown_surplus}"] * bool(surplus)
+            fix = "Name the columns like that and replay again."
+            if surplus:
+                fix += (
+                    f" If the event had {shown_surplus} once, leave the file as it is, so that its lines keep their "
+                    f"ids, and write mesh.droppedColumns in {contract.path}."
+                )
             raise UsageError(
                 f"{path}:1: the file {' and '.join(wrong) or 'names a column twice'}. {contract.identifier} takes "
-                f"the columns {', '.join(fields)}. Name the columns like that and replay again."
+                f"the columns {', '.join(fields)}. {fix}"
             )
         chosen = [fields[name] for name in header]
         while True:
@@ -271,7 +277,10 @@ def _record(contract: Contract, site: Site | None, fields: list[Field], row: lis
     to_milliseconds(instant)
     # The order of the columns in a file is no content: the contract's order makes equal events of equal records.
     ordered = {name: payload[name] for name in contract.event.by_name if payload.get(name) is not None}
-    return Record(instant.astimezone(UTC), ordered)
+    dropped = {
+        field.name: value for field in contract.event.dropped if (value := payload.get(field.name)) is not None
+    }
+    return Record(instant.astimezone(UTC), ordered, dropped)
 
 
 def _instant(field: Field, time: datetime, site: Site | None) -> datetime:

@@ -35,6 +35,7 @@ def landing_shape(contract: Contract) -> Shape:
         time="event_time",
         line=event.line,
         by_flush=True,
+        dropped=event.dropped,
     )
 
 
