@@ -89,3 +89,10 @@ def test_a_commit_into_sqlite_cannot_be_undone_by_a_power_loss(settings: Setting
     with open_catalog(settings).engine.connect() as connection:  # type: ignore[attr-defined]
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 3
+
+
+@pytest.mark.parametrize("sign", ["?", '"'])
+def test_a_state_folder_that_no_catalog_or_view_can_name_is_refused(tmp_path: Path, sign: str) -> None:
+    state = tmp_path / f"state{sign}1"
+    with pytest.raises(UsageError, match=r"state.1: .*Name a folder without one with MESH_STATE"):
+        open_catalog(Settings(root=tmp_path, state=state))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlglot
 import yaml
 from mesh_platform.domain import RESERVED, Mesh, interface_view, load_mesh, offer
 from mesh_platform.engine.duckdb import connect
@@ -311,7 +312,7 @@ def try_schema(name: str) -> None:
         connection.execute(f'select base.id from "{name}".base')
 
 
-def test_the_template_reserves_the_same_names() -> None:
+def test_the_template_reserves_the_same_names_and_refuses_words_of_sql() -> None:
     path = ROOT / "templates/domain/domain_answers.py"
     spec = importlib.util.spec_from_file_location("domain_answers_read", path)
     assert spec is not None
@@ -322,3 +323,22 @@ def test_the_template_reserves_the_same_names() -> None:
     for name in RESERVED:
         given = answers.propose() | {"domain": name}
         assert any("would hide what is called so already" in text for text in answers.find_problems(given)), name
+    with duckdb.connect() as connection:
+        words = {word for (word,) in connection.execute("select keyword_name from duckdb_keywords()").fetchall()}
+        refused = {word for word in words if not is_schema_without_quotes(connection, word)}
+    assert refused - answers.SQL_WORDS == set()
+    for name in refused:
+        assert list(answers.find_problems(answers.propose() | {"domain": name})), name
+
+
+def is_schema_without_quotes(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether DuckDB and sqlglot read the name as that of a table's schema."""
+    sql = f"select r.x from {name}.orders__raw as r"
+    try:
+        sqlglot.parse_one(sql, dialect="duckdb")
+        connection.execute(sql)
+    except (duckdb.ParserException, sqlglot.errors.SqlglotError):
+        return False
+    except duckdb.CatalogException:
+        return True
+    return True

@@ -49,6 +49,19 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 50
 # Schemas that DuckDB and the platform have already; mesh_platform/domain.py has the same.
 RESERVED = {"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"}
+# What needs quotes as the schema of a table in DuckDB's SQL, or as sqlglot reads it.
+SQL_WORDS = set(
+    """
+    all alter analyse analyze and anti any array as asc asof asymmetric at authorization between binary both by
+    case cast check collate collation column concurrently constraint create cross default deferrable desc
+    describe distinct do drop else end except false fetch for force foreign freeze from full glob grant group
+    having ilike in initially inner insert install intersect into is isnull join lambda lateral leading left
+    like limit natural not notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider
+    placing positional primary qualify references returning revoke right rollback select semi show similar some
+    summarize symmetric table tablesample then to trailing true union unique unpack unpivot using values
+    variadic verbose when where window with
+    """.split()
+)
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 # What YAML 1.1 takes for a line break, or does not allow in a file at all.
 NOT_IN_YAML = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -233,8 +246,8 @@ def _name_problems(name: str) -> Iterable[str]:
         yield f"domain {name!r} is not a name. Use small letters, digits and single underscores, a letter first."
     elif len(name) > LONGEST_NAME:
         yield f"domain '{name}' has {len(name)} letters. Use {LONGEST_NAME} at most."
-    elif keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in YAML_WORDS:
-        yield f"domain '{name}' is a word of Python's or YAML's. Choose another, such as '{name}_warehouse'."
+    elif keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in YAML_WORDS | SQL_WORDS:
+        yield f"domain '{name}' is a word of Python's, YAML's or SQL's. Choose another, such as '{name}_warehouse'."
     elif name in {*sys.stdlib_module_names, *packages_distributions(), *RESERVED, "mesh_platform", "acme_world"}:
         yield f"domain '{name}' would hide what is called so already. Choose another, such as '{name}_warehouse'."
 

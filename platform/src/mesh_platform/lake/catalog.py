@@ -53,6 +53,10 @@ _MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 # Below the state folder, beside what else can be found again.
 _KEY_INDEX = "keys"
+_NOT_IN_PATHS = {
+    "?": "a catalog's URL ends at a '?'",
+    '"': "a view of DuckDB takes a '\"' in a file's path for that of a name",
+}
 
 
 def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
@@ -76,8 +80,9 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"{state}: not a folder. Name one with MESH_STATE.") from error
-        if "?" in str(state):
-            raise UsageError(f"{state}: a catalog's URL ends at a '?'. Name a folder without one with MESH_STATE.")
+        for sign, why in _NOT_IN_PATHS.items():
+            if sign in str(state):
+                raise UsageError(f"{state}: {why}. Name a folder without one with MESH_STATE.")
         file = state / "catalog.db"
         if (state / "warehouse").exists() and not (file.exists() and file.stat().st_size):
             # A new catalog would be empty, and what was acknowledged into it would be gone with the old one's return.
