@@ -14,6 +14,7 @@ from typing import Any
 
 from mesh_platform.field_types import FieldType
 from mesh_platform.rule import Rule
+from mesh_platform.version import Version, read_version
 
 # What ingest adds to each event: an event's own columns stand beside these.
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
@@ -151,3 +152,12 @@ class Contract:
     def identifier(self) -> str:
         """`<domain>.<table>`: the product's name across the mesh, and its table's in the catalog and in SQL."""
         return f"{self.domain}.{self.table.name}"
+
+    @property
+    def oldest_taken(self) -> Version | None:
+        """The oldest version of whose events ingest takes; None where the contract's own is no version."""
+        own = read_version(self.version)
+        if own is None:
+            return None
+        # 1.0.0 may be declared without any change, so it begins no line of its own.
+        return read_version(self.oldest_version or "") or Version(own.major if own.major > 1 else 0, 0, 0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from mesh_platform.errors import counted
 from mesh_platform.event import ENVELOPE, EVENT_ID
-from mesh_platform.version import Version, read_version
+from mesh_platform.version import read_version
 from mesh_platform.wall_clock import TOO_FINE, is_too_fine, read_time
 
 if TYPE_CHECKING:
@@ -84,15 +84,12 @@ def check_version(contract: Contract, text: str) -> Fault | None:
         return None
     own, sent = read_version(contract.version), read_version(text)
     if own and sent:
-        given = contract.oldest_version and read_version(contract.oldest_version)
-        # 1.0.0 may be declared without any change, so it begins no line of its own.
-        oldest = given or Version(own.major if own.major > 1 else 0, 0, 0)
         if (sent.major, sent.minor) > (own.major, own.minor):
             allowed = (
                 f"The contract is of version {contract.version}. Deploy the one of {text[:20]}, then run "
                 f"'mesh ingest {contract.identifier} --replay-rejected'."
             )
-        elif sent < oldest:
+        elif (oldest := contract.oldest_taken) and sent < oldest:
             allowed = (
                 f"The contract is of version {contract.version} and takes events from {oldest} on. Where those of "
                 f"{text[:20]} mean the same, say mesh.oldestVersion in the contract, then run "

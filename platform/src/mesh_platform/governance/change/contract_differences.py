@@ -74,6 +74,9 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
     if old.demands != new.demands:
         reason = f"demands level {new.demands or LEVELS[0]} of what it reads instead of {old.demands or LEVELS[0]}"
         yield Difference("additive", "readers", reason)
+    if old.maintained != new.maintained:
+        reason = f"its tables are {'tended again' if new.maintained else 'not tended any more'}"
+        yield Difference("cosmetic", "readers", reason)
     if old.description != new.description:
         yield Difference("cosmetic", "readers", "the purpose is told in other words")
 

@@ -81,6 +81,7 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
         elif new:
             yield Difference("additive", "producers", f"producers may send '{new.name}'", new.line)
         return
+    yield from _version_differences(before_it, after_it)
     landing = (landing_shape(before_it), landing_shape(after_it))
     yield from _shape_differences(old, new, "producers", _PRODUCERS, landing)
     for before, after in _pairs(old, new):
@@ -93,12 +94,33 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
             reason = f"ids of events call '{after.name}' '{after.name_in_ids}' instead of '{before.name_in_ids}'"
             tail = "; a file that is replayed gets other ids and is there twice"
             yield Difference("breaking", "producers", reason + tail, after.line, before.name)
+    yield from _dropped_column_differences(old, new)
     if old.name != new.name:
         reason = f"the event is called '{new.name}' instead of '{old.name}'; the queue takes no other"
         yield Difference("breaking", "producers", reason, new.line)
     if old.time != new.time:
         reason = f"an event's time is its '{new.time}' instead of its '{old.time}'; ids are made of it"
         yield Difference("breaking", "producers", reason, new.line)
+
+
+def _version_differences(old: Contract, new: Contract) -> Iterator[Difference]:
+    """Events of which versions are taken. What a new major version alone refuses, its own number tells."""
+    was, now = old.oldest_taken, new.oldest_taken
+    if old.oldest_version == new.oldest_version or was is None or now is None or was == now:
+        return
+    reason = f"events of version {now} and later are taken instead of those of {was} and later"
+    yield Difference("breaking" if now > was else "additive", "producers", reason)
+
+
+def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
+    """Files of which columns that are gone are still taken as they are."""
+    was, now = ({field.name: field.type.name for field in event.dropped} for event in (old, new))
+    for name, _ in sorted(now.items() - was.items()):
+        yield Difference("additive", "producers", f"files may have '{name}', which counts for ids alone", new.line)
+    for name, type_ in sorted(was.items() - now.items()):
+        if name not in new.by_name:
+            reason = f"files that have '{name}' ({type_}) are refused, or their lines get other ids"
+            yield Difference("breaking", "producers", reason, new.line)
 
 
 def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:

@@ -49,6 +49,8 @@ def change(scope: Scope) -> Iterable[Problem]:
     | a role more, a higher level, another `mesh.demands` | additive | |
     | `mesh.implements` is added, or another product of the domain takes over | additive | |
     | the event, its name or its `mesh.eventTime`, gone or changed; what a column is called in ids | | breaking |
+    | `mesh.oldestVersion` refuses versions that were taken | | breaking |
+    | it takes versions that were refused; `mesh.droppedColumns` has more | | additive |
     | local times that were refused are read, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |
     | they are refused, or read as another instant | | breaking |
     | the product is removed, or `status: retired` | breaking | |
