@@ -58,7 +58,8 @@ def test_a_copy_is_refused_with_both_places_and_what_to_do(copy_of: Callable[...
     copy = copy_of(original)
     before = tree(copy)
     message = refusal(copy)
-    assert message.startswith(f"{warehouse(copy)}: north.sales does not lie here but in {warehouse(original)}.")
+    assert message.startswith(f"{warehouse(copy)}: this lake was copied or moved")
+    assert f"names the files in {warehouse(original)}, such as those of north.sales." in message
     assert "mesh relocate" in message
     assert tree(copy) == before
     assert UsageError.exit_code == 2
@@ -267,7 +268,7 @@ def test_links_to_the_original_are_not_followed(copy_of: Callable[..., Path], or
     whole.mkdir()
     shutil.copy(original / "catalog.db", whole)
     (whole / "warehouse").symlink_to(original / "warehouse")
-    assert "does not lie here" in refusal(whole)
+    assert "was copied or moved" in refusal(whole)
     with pytest.raises(UsageError, match="by another name or by a link"):
         relocated(whole)
     assert tree(original) == before

@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> Path:
 def test_a_moved_folder_is_refused_and_then_relocated(own: Path) -> None:
     said = describe(open_lake(own), own)
     moved = own.rename(own.parent / "moved here")
-    assert f"does not lie here but in {warehouse(own)}" in refusal(moved)
+    assert f"still names the files in {warehouse(own)}" in refusal(moved)
     assert {each.mode for each in relocated(moved)} == {"relocated"}
     assert describe(open_lake(moved), moved) == said
     assert not own.exists()

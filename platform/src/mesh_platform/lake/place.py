@@ -81,8 +81,8 @@ def check_warehouse(catalog: Catalog) -> None:
         first = strangers[0]
         place = place_of(first) or first.metadata
         raise UsageError(
-            f"{own}: {first.name} does not lie here but in {place}. The lake was copied or moved, and its catalog "
-            f"still names the files of that place. Nothing was read or changed. {MEND}; or use the lake where it was."
+            f"{own}: this lake was copied or moved, and its catalog still names the files in {place}, such as those "
+            f"of {first.name}. Nothing was read or changed. {MEND}; or use the lake where it was."
         )
 
 
