@@ -21,6 +21,7 @@ from mesh_platform.broker import connect, queue_of
 from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import Unavailable
 from mesh_platform.settings import Settings
+from mesh_server import MeshServer
 
 # A machine that is busy is no failure; and the gate must not depend on the draw of the day.
 hypothesis.settings.register_profile("local", deadline=None)
@@ -28,6 +29,7 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 ROOT = Path(__file__).resolve().parent
+_SERVER = MeshServer()
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
@@ -67,16 +69,23 @@ class State:
 
     def mesh(self, *words: object, check: int | None = 0, timeout: float = 120, **environment: str) -> Result:
         """Call `mesh` in a process of its own; asserts its exit code, any where `check` is None."""
+        result = self._run([*map(str, words)], {**self.environment, **environment}, timeout)
+        if check is not None:
+            assert result.code == check, (
+                f"mesh {' '.join(map(str, words))}: exit {result.code}\n{result.out}\n{result.err}"
+            )
+        return result
+
+    def _run(self, words: list[str], environment: dict[str, str], timeout: float) -> Result:
+        if "MUTATION" not in os.environ and MeshServer.can_run(environment):
+            return Result(*_SERVER.run(words, self.root, environment, timeout))
         done = self.start(*words, **environment)
         try:
             out, err = done.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             done.kill()
             raise
-        result = Result(done.returncode, out, err)
-        if check is not None:
-            assert result.code == check, f"mesh {' '.join(map(str, words))}: exit {result.code}\n{out}\n{err}"
-        return result
+        return Result(done.returncode, out, err)
 
     def json(self, *words: object, **environment: str) -> Any:
         """What `mesh ... --format json` prints."""
@@ -139,6 +148,14 @@ def any_state(request: pytest.FixtureRequest, tmp_path: Path, make_state: Callab
     empty_queues(url)
     yield make_state(tmp_path / "state", broker_url=url)
     empty_queues(url)
+
+
+# For a test that is quick with the embedded broker alone.
+SLOW_ON_RABBITMQ = pytest.mark.parametrize(
+    "any_state",
+    ["embedded", pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.slow])],
+    indirect=True,
+)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
 from orders import PRODUCT, envelope, in_batches, inject, lines, send, waiting
 
-from conftest import ROOT, State
+from conftest import ROOT, SLOW_ON_RABBITMQ, State
 
 CONTRACT = Path("domains/south_warehouse/contracts/orders_south.odcs.yaml")
 
@@ -136,6 +136,7 @@ def test_lines_that_are_wrong_are_named_and_the_others_sent(state: State, tmp_pa
     assert f"{path}:4: " in done.err
 
 
+@SLOW_ON_RABBITMQ
 def test_messages_that_are_no_orders_are_kept_and_the_rest_goes_on(any_state: State, mesh: Mesh) -> None:
     good = lines(range(10))
     bodies = [body for body, _reason in BAD_MESSAGES.values()]

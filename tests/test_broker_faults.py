@@ -28,7 +28,7 @@ from mesh_platform.lake.catalog import open_catalog
 from orders import PRODUCT, START, ids, in_batches, lines, send, waiting
 from rabbit_node import Node, rabbit_node
 
-from conftest import State
+from conftest import SLOW_ON_RABBITMQ, State
 
 DRAIN = ("ingest", PRODUCT, "--until-empty", "--format", "json")
 TIMES = 26
@@ -165,6 +165,7 @@ def give_back(state: State, queue: str) -> int:
         return len(consumer.receive(100, 0.3))
 
 
+@SLOW_ON_RABBITMQ
 def test_a_message_that_is_delivered_again_and_again(any_state: State, mesh: Mesh) -> None:
     confirmed = send(any_state, mesh, in_batches(lines(range(6)), 2))
     deadline = time.monotonic() + PATIENCE
@@ -185,6 +186,7 @@ def test_a_message_that_is_delivered_again_and_again(any_state: State, mesh: Mes
     record("a message is delivered over 25 times", f"{broker}: to consumers that acknowledge nothing", 20 + TIMES)
 
 
+@SLOW_ON_RABBITMQ
 def test_ingest_dies_of_a_message_over_25_times(any_state: State, mesh: Mesh, tmp_path: Path) -> None:
     confirmed = send(any_state, mesh, in_batches(lines(range(6)), 2))
     deaths = 0

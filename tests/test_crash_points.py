@@ -19,7 +19,7 @@ from mesh_platform.lake.catalog import open_catalog
 from orders import PRODUCT, bad, emptied, ids, in_batches, lines, send
 from pyiceberg.table import Table
 
-from conftest import State
+from conftest import SLOW_ON_RABBITMQ, State
 
 INGEST_POINTS = [name for name in POINTS if name.startswith(("ingest.", "append.", "commit."))]
 # A flush commits to the landing table and then to the quarantine: these passings are of the second commit.
@@ -47,6 +47,7 @@ def die(workers: Workers, state: State, passing: str) -> None:
     assert workers.place(worker) == point
 
 
+@SLOW_ON_RABBITMQ
 def test_a_kill_at_every_point_of_ingest(any_state: State, mesh: Mesh, workers: Workers) -> None:
     on_file = any_state.settings.broker.startswith("sqlite")
     confirmed: list[bytes] = []

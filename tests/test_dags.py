@@ -76,6 +76,7 @@ def test_a_broken_contract_is_the_import_error_of_every_bundle(
         assert "domains/east_warehouse/contracts/orders_east.odcs.yaml:" in error
 
 
+@pytest.mark.slow
 def test_ingest_lands_each_queue_and_counts_what_is_malformed(home: AirflowHome, runs: dict[str, Any]) -> None:
     run = runs["ingest"]
     assert run["state"] == "success", run["raised"]
@@ -91,6 +92,7 @@ def test_ingest_lands_each_queue_and_counts_what_is_malformed(home: AirflowHome,
     assert sum(event["duplicates"] for event in landed.values()) > 0
 
 
+@pytest.mark.slow
 def test_an_empty_queue_skips_and_wakes_nobody(runs: dict[str, Any]) -> None:
     run = runs["ingest again"]
     assert run["state"] == "success"
@@ -98,6 +100,7 @@ def test_an_empty_queue_skips_and_wakes_nobody(runs: dict[str, Any]) -> None:
     assert run["events"] == {}
 
 
+@pytest.mark.slow
 def test_build_makes_what_the_command_line_would_make_and_nothing_twice(
     home: AirflowHome, runs: dict[str, Any]
 ) -> None:
@@ -115,6 +118,7 @@ def test_build_makes_what_the_command_line_would_make_and_nothing_twice(
     assert modes["north_warehouse.orders_north"] == "noop"
 
 
+@pytest.mark.slow
 def test_a_backfill_builds_the_days_of_one_table_anew(home: AirflowHome, runs: dict[str, Any]) -> None:
     run = runs["backfill"]
     assert run["state"] == "success", run["raised"]
@@ -126,6 +130,7 @@ def test_a_backfill_builds_the_days_of_one_table_anew(home: AirflowHome, runs: d
     assert rows[0]["n"] == runs["build"]["events"]["north_warehouse.orders_north"]["rows"]
 
 
+@pytest.mark.slow
 def test_maintain_tends_each_table_once(runs: dict[str, Any]) -> None:
     run = runs["maintain"]
     assert run["state"] == "success", run["raised"]
@@ -135,6 +140,7 @@ def test_maintain_tends_each_table_once(runs: dict[str, Any]) -> None:
     assert "north_warehouse.orders_north__rejected" in tended
 
 
+@pytest.mark.slow
 def test_a_deadline_counts_from_the_newest_event_that_was_built(home: AirflowHome, runs: dict[str, Any]) -> None:
     promise = timedelta(days=1)
     row = status_of(home, "orders_north")
@@ -150,6 +156,7 @@ def test_a_deadline_counts_from_the_newest_event_that_was_built(home: AirflowHom
     assert (age["fresh"], age["age_s"]) == (True, row["lag_s"])
 
 
+@pytest.mark.slow
 def test_an_owner_is_told_of_a_stale_product_once_and_not_of_one_that_is_fresh(
     home: AirflowHome, runs: dict[str, Any]
 ) -> None:
@@ -169,6 +176,7 @@ def test_an_owner_is_told_of_a_stale_product_once_and_not_of_one_that_is_fresh(
     assert (alert["owner"], alert["on_call"]) == ("North Ops", "#north-ops-on-call")
 
 
+@pytest.mark.slow
 def test_what_was_written_is_told_by_openlineage(home: AirflowHome, runs: dict[str, Any]) -> None:
     assert "north_warehouse.orders_north__raw" in runs["ingest"]["returned"]["register"]["datasets"]
     events = [json.loads(line) for line in (home.state.folder / "lineage.jsonl").read_text().splitlines()]
@@ -194,6 +202,7 @@ def status_of(home: AirflowHome, table: str) -> dict[str, Any]:
     return next(row for row in home.state.json("status") if row["table"] == f"north_warehouse.{table}")
 
 
+@pytest.mark.slow
 def test_a_table_that_does_not_match_its_contract_is_red_and_acknowledges_nothing(
     migrated: Path, mesh_copy: Path, make_state: Callable[..., State]
 ) -> None:

@@ -19,6 +19,8 @@ from mesh_platform.lake.landing import landing_name, landing_shape
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
 
+from conftest import State, new_state
+
 START = datetime(2025, 10, 1, tzinfo=UTC)
 SALE = {
     "event_id": "string key",
@@ -62,6 +64,9 @@ class Sale:
         return START + timedelta(hours=self.hours)
 
 
+_READ: dict[Path, tuple[list[tuple[str, int, int]], Mesh]] = {}
+
+
 @dataclass(frozen=True)
 class Place:
     """A mesh of files and its lake, in one folder."""
@@ -70,7 +75,13 @@ class Place:
 
     @property
     def mesh(self) -> Mesh:
-        return load_mesh(self.root)
+        """The mesh as its files say now; read again where one of them has changed."""
+        files = sorted((self.root / "domains").rglob("*"))
+        facts = [(str(file), stat.st_mtime_ns, stat.st_size) for file in files for stat in [file.stat()]]
+        read = _READ.get(self.root)
+        if read is None or read[0] != facts:
+            read = _READ[self.root] = (facts, load_mesh(self.root))
+        return read[1]
 
     @property
     def catalog(self) -> Catalog:
@@ -101,6 +112,11 @@ class Place:
 
     def build(self, *tables: str, full: bool = False) -> dict[str, Built]:
         return {built.table: built for built in build(self.mesh, self.catalog, tables, full)}
+
+    @property
+    def state(self) -> State:
+        """The command line on this mesh and its lake, in processes of their own."""
+        return new_state(self.root / ".mesh", self.root)
 
     def rows(self, table: str, *columns: str) -> list[tuple[object, ...]]:
         """The rows of a table as plain pyiceberg reads it, sorted."""

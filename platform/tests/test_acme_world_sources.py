@@ -113,7 +113,9 @@ def add_up(event: str, told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]
     return {"rows": len(told), "sums": sums}
 
 
-@pytest.mark.parametrize("rates", [NO_FAULTS, Rates(), Rates(0.3, 0.3, 0)], ids=str)
+@pytest.mark.parametrize(
+    "rates", [NO_FAULTS, Rates(), pytest.param(Rates(0.3, 0.3, 0), marks=pytest.mark.slow)], ids=str
+)
 def test_what_arrives_of_each_line_reconciles_with_the_key(rates: Rates) -> None:
     days = 7
     key = key_of(START, days, rates)
@@ -135,7 +137,9 @@ def test_what_arrives_of_each_line_reconciles_with_the_key(rates: Rates) -> None
         assert {month for month, _ in told} == table["by_month"].keys()
 
 
-@pytest.mark.parametrize("rates", [Rates(), Rates(0.2, 0.2, 0.1), Rates(1, 1, 0)], ids=str)
+@pytest.mark.parametrize(
+    "rates", [Rates(), pytest.param(Rates(0.2, 0.2, 0.1), marks=pytest.mark.slow), Rates(1, 1, 0)], ids=str
+)
 def test_good_and_spoilt_orders_are_told_apart_as_the_key_does(rates: Rates) -> None:
     days = 6
     key = key_of(START, days, rates)

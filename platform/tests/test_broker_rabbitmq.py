@@ -153,6 +153,7 @@ def test_refused_messages_are_tried_again_then_reported(monkeypatch: pytest.Monk
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.slow
 def test_restarts_of_the_broker_lose_nothing(node: Callable[..., str], own_url: str) -> None:
     queue = unique_queue()
     with connect(own_url) as broker:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -23,13 +20,6 @@ from pyiceberg.expressions import EqualTo
 from .small_mesh import FACT_SQL, SALES_SQL, Place, Sale, add_shop, small_mesh
 
 PRODUCTS = ("alpha.sales_alpha", "beta.sales_beta")
-BUILD = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from small_mesh import Place
-print(len(Place(Path(sys.argv[1])).build()))
-"""
 
 
 @pytest.fixture
@@ -56,12 +46,6 @@ def buyers(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
 def check(place: Place, landed: list[tuple[str, Sale]]) -> None:
     assert place.rows("core.fact_sales") == expected(landed)
     assert place.rows("core.dim_buyer") == buyers(landed)
-
-
-def run_build(place: Place, fault: str | None = None) -> subprocess.Popen[str]:
-    environment = {**os.environ, **({"MESH_FAULT": fault} if fault else {})}
-    arguments = [sys.executable, "-c", BUILD, str(place.root), str(Path(__file__).parent)]
-    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_rows_pass_from_landing_to_fact_and_a_rerun_commits_nothing(place: Place):
@@ -291,12 +275,13 @@ def test_a_killed_build_is_mended_by_the_next(place: Place, fault: str, passing:
     for shop in ("alpha", "beta"):
         place.land(shop, [sale for name, sale in landed if name == shop])
     # At each passing of the point some tables are committed and others not; noops pass only the second point.
-    assert run_build(place, f"{fault}:{passing if 'committed' in fault else passing - 3}").wait() == -9
+    place.state.mesh("build", check=-9, MESH_FAULT=f"{fault}:{passing if 'committed' in fault else passing - 3}")
     place.build()
     check(place, landed)
     assert {built.mode for built in place.build().values()} == {"noop"}
 
 
+@pytest.mark.slow
 def test_builds_at_once_double_no_row(place: Place):
     place.build()
     landed = []
@@ -304,7 +289,7 @@ def test_builds_at_once_double_no_row(place: Place):
         landed += [(shop, Sale(turn, turn * 300)) for shop in ("alpha", "beta")]
         for shop in ("alpha", "beta"):
             place.land(shop, [Sale(turn, turn * 300)])
-        processes = [run_build(place) for _ in range(2)]
+        processes = [place.state.start("build") for _ in range(2)]
         assert [process.wait() for process in processes] == [0, 0]
         check(place, landed)
 

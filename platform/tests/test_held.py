@@ -19,7 +19,6 @@ from mesh_platform.status import read_status
 from mesh_platform.view import open_session
 
 from .small_mesh import BUYER_SQL, START, Place, Sale, small_mesh
-from .test_build import run_build
 from .test_quality import CHEAP, FACT, FACT_WITHOUT, QUARANTINE, refused, rule, sale
 
 HELD = f"{FACT}__held"
@@ -149,7 +148,7 @@ def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Plac
         landed.append(sale(5, "0.60"))
         place.land("alpha", landed[-1:])
     before = ids(place, FACT), ids(place, HELD)
-    assert run_build(place, fault).wait() == -9
+    place.state.mesh("build", check=-9, MESH_FAULT=fault)
     # Only what belongs to the published state is seen, whatever is in the table of what is held back.
     assert (ids(place, FACT), ids(place, HELD)) == before
     landed.append(sale(6, "0.70"))
@@ -162,7 +161,7 @@ def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Plac
 def test_a_killed_first_build_leaves_nothing_that_counts(place: Place):
     rule(place, {**CHEAP, "customProperties": QUARANTINE})
     place.land("alpha", [sale(1, "0.50")])
-    assert run_build(place, "build.held:kill").wait() == -9
+    place.state.mesh("build", check=-9, MESH_FAULT="build.held:kill")
     assert len(place.rows(HELD)) == 1
     assert ids(place, HELD) == []
     place.write("core/models/fact_sales.sql", FACT_WITHOUT.format("amount > 9"))
@@ -175,6 +174,7 @@ def test_a_killed_first_build_leaves_nothing_that_counts(place: Place):
     assert len(place.rows(HELD)) == 1
 
 
+@pytest.mark.slow
 def test_builds_at_once_hold_back_no_row_twice(place: Place):
     rule(place, {**CHEAP, "customProperties": QUARANTINE})
     place.build()
@@ -182,7 +182,7 @@ def test_builds_at_once_hold_back_no_row_twice(place: Place):
     for turn in range(3):
         landed += [sale(2 * turn, "0.50", turn * 300), sale(2 * turn + 1, "1.50", turn * 300)]
         place.land("alpha", landed[-2:])
-        processes = [run_build(place) for _ in range(2)]
+        processes = [place.state.start("build") for _ in range(2)]
         assert [process.wait() for process in processes] == [0, 0]
         check(place, landed)
 

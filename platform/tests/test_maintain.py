@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -31,17 +29,6 @@ from .tended import files_of, on_disk, rows_of
 
 RAW, SALES, FACT, BUYERS = "alpha.sales_alpha__raw", "alpha.sales_alpha", "core.fact_sales", "core.dim_buyer"
 NOW = timedelta(0)
-MAINTAIN = """
-import sys
-from contextlib import suppress
-from datetime import timedelta
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from small_mesh import Place
-from mesh_platform.maintain import maintain
-place = Place(Path(sys.argv[1]))
-maintain(place.mesh, place.catalog, orphan_age=timedelta(0))
-"""
 
 
 @pytest.fixture
@@ -215,10 +202,9 @@ def test_a_kill_at_every_point_leaves_the_rows_and_the_next_run_the_rest(place: 
     before = contents(place)
     for fault in ("maintain.written", "maintain.committed", "maintain.expired", "maintain.committed"):
         place.land("alpha", [])
-        ended = run_maintain(place, f"{fault}:kill")
-        assert ended.wait() == -signal.SIGKILL, fault
+        place.state.mesh("maintain", check=-signal.SIGKILL, MESH_ORPHAN_AGE_S="0", MESH_FAULT=f"{fault}:kill")
         assert contents(place) == before
-    assert run_maintain(place).wait() == 0
+    place.state.mesh("maintain", MESH_ORPHAN_AGE_S="0")
     tend(place)
     assert contents(place) == before
     for name, table in tables(place.catalog):
@@ -230,13 +216,7 @@ def test_a_kill_at_every_point_leaves_the_rows_and_the_next_run_the_rest(place: 
         assert {path for path in on_disk(table) if path.endswith(".parquet")} == named, name
 
 
-def run_maintain(place: Place, fault: str | None = None) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, **({"MESH_FAULT": fault} if fault else {})}
-    return subprocess.Popen(
-        [sys.executable, "-c", MAINTAIN, str(place.root), str(Path(__file__).parent)], env=environment
-    )
-
-
+@pytest.mark.slow
 def test_two_maintainers_landing_and_builds_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "NEWEST", 5)
     land_and_build(place, range(2))

@@ -14,7 +14,6 @@ from mesh_platform.query import run_query
 from mesh_platform.view import open_session
 
 from .small_mesh import Place, Sale, small_mesh
-from .test_build import run_build
 
 FACT, BUYERS = "core.fact_sales", "core.dim_buyer"
 
@@ -130,7 +129,7 @@ def test_a_release_keeps_its_snapshots_from_expiry(place: Place):
 
 def test_what_is_half_tagged_is_no_release_and_the_next_build_makes_a_whole_one(place: Place):
     place.land("alpha", [Sale(1)])
-    assert run_build(place, "build.tagged:kill").wait() == -9
+    place.state.mesh("build", check=-9, MESH_FAULT="build.tagged:kill")
     assert names(place) == []
     assert tags(place, FACT).keys() == {"r1"}
     with pytest.raises(UsageError, match=r"r1: no such release"):
@@ -211,11 +210,12 @@ def test_of_a_table_that_moved_no_release_is_made(place: Place):
     assert names(place) == ["r1"]
 
 
+@pytest.mark.slow
 def test_builders_at_once_make_whole_releases_with_names_of_their_own(place: Place):
     place.build()
     for turn in range(3):
         place.land("alpha", [Sale(turn)])
-        processes = [run_build(place) for _ in range(2)]
+        processes = [place.state.start("build") for _ in range(2)]
         assert [process.wait() for process in processes] == [0, 0]
         check(place)
         assert find_release(place.catalog, names(place)[0]) == heads(place)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -31,8 +31,14 @@ ProductKind = Literal["reference", "model"]
 RESERVED = frozenset({"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"})
 
 
+@cache
+def _known_zones() -> set[str]:
+    # Reads the whole database, which takes as long as all else that a domain is read from.
+    return available_timezones()
+
+
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _known_zones():
         raise ValueError(f"'{name}' is not a time zone of the IANA database, such as 'America/Chicago'")
     return name
 

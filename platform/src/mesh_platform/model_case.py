@@ -77,16 +77,18 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
     for relation in case.given:
         if relation not in shapes:
             raise _fault(case, f"'{relation}' is no relation of the mesh.", offer(relation, shapes))
-    wanted = mesh.contracts[case.model].table
+    wanted, model = mesh.contracts[case.model].table, models[case.model]
+    needed = {case.model, *case.given, *model.inputs}
     with duckdb.connect(config={"python_enable_replacements": "false"}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         create_schemas(connection, mesh)
         connection.execute(f"DELETE FROM {quoted(SITES)}")
         for relation, shape in shapes.items():
-            if relation != SITES:
-                connection.execute(table_definition(relation, shape))
-            _insert(connection, case, relation, shape, case.given.get(relation, ()))
-        actual = _run(connection, case, models[case.model], wanted)
+            if relation in needed:
+                if relation != SITES:
+                    connection.execute(table_definition(relation, shape))
+                _insert(connection, case, relation, shape, case.given.get(relation, ()))
+        actual = _run(connection, case, model, wanted)
         # The model has run: its output's table is free for what is expected, which so gets the contract's types.
         connection.execute(f"DELETE FROM {quoted(case.model)}")
         _insert(connection, case, case.model, wanted, case.expect)

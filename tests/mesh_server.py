@@ -1,0 +1,128 @@
+"""`mesh` for tests in processes that begin at once: a parent that has imported everything forks one for each call.
+
+`python -m mesh_server` is that parent. It reads one call a line, JSON, and answers each with the exit code. A
+call is a process of its own, as `mesh` is, and costs 30 ms instead of a second of imports.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from select import select
+from tempfile import TemporaryDirectory
+
+_KILL_WITH_PARENT = 1
+_LIBRARIES = ("click", "duckdb", "pika", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "rich.progress", "sqlglot")
+# These read the environment when they are imported, so each call imports them itself.
+_NOT_YET = ("mesh_platform.cli", "mesh_platform.dags", "acme_world.commands")
+
+
+class MeshServer:
+    """The parent, which begins with the first call. Calls are made one after the other."""
+
+    def __init__(self) -> None:
+        self._printed: TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    @staticmethod
+    def can_run(environment: Mapping[str, str]) -> bool:
+        """Whether a call with this environment may be forked: pyiceberg reads its settings when it is imported."""
+        return not any(name.startswith("PYICEBERG_") for name in environment)
+
+    def run(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+    ) -> tuple[int, str, str]:
+        """Call `mesh` with these words in a folder: its exit code, negative for a signal, stdout and stderr.
+
+        Raises subprocess.TimeoutExpired after `timeout` seconds, and ends the call.
+        """
+        server = self._running()
+        assert self._printed is not None
+        out, err = Path(self._printed.name, "out"), Path(self._printed.name, "err")
+        command = {"words": [*words], "cwd": str(folder), "env": {**environment}, "out": str(out), "err": str(err)}
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(command) + "\n")
+        server.stdin.flush()
+        if not select([server.stdout], [], [], timeout)[0]:
+            self.close()
+            raise subprocess.TimeoutExpired(["mesh", *words], timeout, err.read_bytes())
+        return json.loads(server.stdout.readline()), *(file.read_text(encoding="utf-8") for file in (out, err))
+
+    def close(self) -> None:
+        """End the parent, and with it what runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._printed = self._printed or TemporaryDirectory(prefix="mesh-tests-")
+            kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_"))}
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mesh_server"],
+                env={**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self._process
+
+
+def serve() -> None:
+    """Fork a process for each call that stdin names, until it ends."""
+    for line in sys.stdin:
+        command = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _call(**command)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def _call(words: Sequence[str], cwd: str, env: Mapping[str, str], out: str, err: str) -> None:
+    code = 1
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
+        for target, path, mode in ((0, os.devnull, "rb"), (1, out, "wb"), (2, err, "wb")):
+            with Path(path).open(mode) as file:
+                os.dup2(file.fileno(), target)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        from mesh_platform.cli import main
+
+        main(words)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _warm_up() -> None:
+    """Import what calls import, each of them late. As `mesh` does, tell Arrow first which memory it takes."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    for package in ("mesh_platform", "acme_world"):
+        found = importlib.import_module(package)
+        for module in pkgutil.walk_packages(found.__path__, f"{package}.", onerror=lambda _name: None):
+            if not module.name.startswith(_NOT_YET) and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+if __name__ == "__main__":
+    _warm_up()
+    serve()
