@@ -29,6 +29,7 @@ from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import connect, literal, registered
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.errors import ConflictError, NeedsAttention, shown
+from mesh_platform.fingerprint import fingerprint
 from mesh_platform.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.commit import built_from, note, replace_files
@@ -69,8 +70,6 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
 _ATTEMPTS = 5
-# Part of what a table is held to where builds append to it, and its key may be in any partition.
-_WHOLE = "the key is unique in the whole table"
 
 
 class Builder:
@@ -150,11 +149,9 @@ class Builder:
         inputs: Inputs = {name: head(table) for name, table in tables.items()}
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
-        job = self._job(contract, inputs, model.sql + repr(sorted(behind.items())), output)
-        if driving_inputs(model) and not determines_partition(contract.table):
-            # Older builds looked for a key in the partitions alone that they wrote: what they made is checked again.
-            job = replace(job, rules=content_hash(f"{job.rules} {_WHOLE}".encode()))
-        return job, tables
+        query = model.sql + repr(sorted(behind.items()))
+        key_anywhere = bool(driving_inputs(model)) and not determines_partition(contract.table)
+        return self._job(contract, inputs, query, output, key_anywhere), tables
 
     def _behind(self, model: Model) -> dict[str, tuple[str, ...]]:
         return {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
@@ -180,25 +177,29 @@ class Builder:
             return self._replace_all(job, self._run(job, model, tables), full)
         return self._apply_changes(job, model, tables, mapped)
 
-    def _job(self, contract: Contract, inputs: Inputs, query: str, output: Table | None = None) -> Job:
+    def _job(
+        self,
+        contract: Contract,
+        inputs: Inputs,
+        query: str,
+        output: Table | None = None,
+        key_anywhere: bool = False,
+    ) -> Job:
         output = output or ensure_table(self.catalog, contract.identifier, contract.table)
-        shape = contract.table
-        columns = [(field.name, field.type.name, field.required) for field in shape.fields]
         checks = table_checks(self.mesh, contract)
-        # What holds rows back is of what makes the table; what blocks or warns only looks at it.
-        holding = [check for check in checks if check.on_failure == "quarantine"]
-        model = content_hash(repr((query, columns, shape.key, shape.partition, holding)).encode())
-        job = Job(contract, output, inputs, model, content_hash(repr(checks).encode()), checks)
+        made_by = fingerprint(query, contract.table, checks, key_anywhere)
+        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
         noted = built_from(output, head(output))
         if noted is None:
             return job
         snapshot, summary = noted
         held = summary.get("mesh.held")
+        was_model, was_rules = made_by.recognise(summary.get("mesh.model"), summary.get("mesh.rules"))
         return replace(
             job,
             was_inputs=json.loads(summary["mesh.inputs"]),
-            was_model=summary.get("mesh.model"),
-            was_rules=summary.get("mesh.rules"),
+            was_model=was_model,
+            was_rules=was_rules,
             was_held=int(held) if held else None,
             recorded_at=snapshot,
         )

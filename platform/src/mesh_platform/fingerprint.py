@@ -1,0 +1,77 @@
+"""What a table is made of and what its rows are held to, as two hashes that its snapshots note.
+
+A build compares them with those of today: another `model` makes all rows again, other `rules` look at all rows again.
+So they hash what a query, a column and a check are, never the words of a message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, make_dataclass
+
+from mesh_platform.contract import Shape
+from mesh_platform.quality import Check
+from mesh_platform.relation import content_hash
+
+# Each hash begins with the version of what is hashed. Raise it where that changes, and let `Fingerprint.recognise`
+# know the one before.
+_VERSION = "2:"
+# What version 1 hashed of a table to which builds append, and whose key may be in any partition.
+_WHOLE = "the key is unique in the whole table"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """`model` is of the query, the columns and the rules that hold rows back; `rules` of all that rows are held to.
+
+    `model_1` and `rules_1` are what version 1 noted for the same.
+    """
+
+    model: str
+    rules: str
+    model_1: str
+    rules_1: str
+
+    def recognise(self, model: str | None, rules: str | None) -> tuple[str | None, str | None]:
+        """What a table notes, with hashes of version 1 that mean the same as those of now."""
+        return self.model if model == self.model_1 else model, self.rules if rules == self.rules_1 else rules
+
+
+def fingerprint(query: str, shape: Shape, checks: Sequence[Check], key_anywhere: bool) -> Fingerprint:
+    """The fingerprint of a table of this shape that `query` makes, and that is held to `checks`.
+
+    `key_anywhere` says that builds append to it and its key does not determine its partition: then the key is
+    compared with all rows.
+    """
+    columns = [(field.name, field.type.name, field.required) for field in shape.fields]
+    # What holds rows back is of what makes the table; what blocks or warns only looks at it.
+    holding = [check for check in checks if check.on_failure == "quarantine"]
+    made_of = (query, columns, shape.key, shape.partition)
+    model_1 = content_hash(repr((*made_of, [*map(_as_1, holding)])).encode())
+    rules_1 = content_hash(repr((*map(_as_1, checks),)).encode())
+    if key_anywhere:
+        rules_1 = content_hash(f"{rules_1} {_WHOLE}".encode())
+    model = _hash(*made_of, [*map(_facts, holding)])
+    return Fingerprint(model, _hash([*map(_facts, checks)], key_anywhere), model_1, rules_1)
+
+
+def _hash(*facts: object) -> str:
+    return _VERSION + content_hash(json.dumps(facts, default=str).encode())
+
+
+def _facts(check: Check) -> list[object]:
+    """What a check is: its SQL, what that is held to, and what becomes of a table that breaks it."""
+    bound = check.bound
+    return [check.on_failure, bound.operator, bound.numbers, check.failing, check.number, check.is_of_rows]
+
+
+# Version 1 hashed how Python shows a check, the words of its messages with it. Where those change, tables that only
+# version 1 has noted are looked at once more, and made again where rules hold rows back.
+_Check1 = make_dataclass(
+    "Check", ["name", "words", "subject", "on_failure", "bound", "failing", "number", "sample", "is_of_rows"]
+)
+
+
+def _as_1(check: Check) -> object:
+    return _Check1(*(getattr(check, each.name) for each in fields(_Check1)))
