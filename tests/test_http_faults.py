@@ -27,6 +27,8 @@ from pyiceberg.catalog import load_catalog
 
 from conftest import State
 
+pytestmark = pytest.mark.slow
+
 RAW = f"{PRODUCT}__raw"
 GOOD = lines(range(12), minutes=50)
 BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quantity": -1})).encode(), b"no json"]

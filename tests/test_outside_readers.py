@@ -61,6 +61,7 @@ def test_an_outside_reader_sees_the_same_totals(filled: State, reader: str) -> N
     assert _read(filled, reader) == [expected["n"], expected["q"], expected["usd"]]
 
 
+@pytest.mark.slow
 def test_columns_are_described_for_outside_readers(filled: State) -> None:
     described = "print(json.dumps([[f.name, f.doc] for f in table.schema().fields] + [table.format_version]))"
     *fields, version = _read(filled, described)

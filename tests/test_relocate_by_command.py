@@ -78,6 +78,7 @@ def test_tending_a_copy_takes_nothing_from_the_original(
     assert filled.json("query", COUNT) == [{"n": 20}]
 
 
+@pytest.mark.slow
 def test_a_copy_reads_all_states_of_the_original(filled: State, mesh: Mesh, make_state: Callable[..., State]) -> None:
     land(filled, mesh, 10)
     filled.mesh("build")

@@ -110,8 +110,11 @@ class Place:
         ]
         return append_rows(table, pa.Table.from_pylist(rows, schema=arrow_schema(landing_shape(contract))))
 
-    def build(self, *tables: str, full: bool = False) -> dict[str, Built]:
-        return {built.table: built for built in build(self.mesh, self.catalog, tables, full)}
+    def build(self, *tables: str, full: bool = False, release: bool = False) -> dict[str, Built]:
+        """Build `tables`, by default all; a release of all of them, which takes long, only where it is asked for."""
+        published = [name for name, contract in self.mesh.contracts.items() if not contract.retired]
+        chosen = tables or ([] if release else published)
+        return {built.table: built for built in build(self.mesh, self.catalog, chosen, full)}
 
     @property
     def state(self) -> State:

@@ -215,6 +215,7 @@ def test_a_server_that_stays_away_is_unavailable(
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.slow
 def test_a_broker_that_blocks_publishers_is_unavailable(
     node: Callable[..., str], own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

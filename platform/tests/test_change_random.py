@@ -63,8 +63,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.mark.parametrize(
     ("which", "examples"),
     [
-        ("small", 80),
-        ("real", 10),
+        ("small", 40),
         pytest.param("small", 700, marks=pytest.mark.slow),
         pytest.param("real", 300, marks=pytest.mark.slow),
     ],

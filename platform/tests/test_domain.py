@@ -297,19 +297,18 @@ def test_the_reserved_names_are_those_that_duckdb_and_the_platform_have() -> Non
     assert {name for (name,) in found} | {SITES.split(".")[0]} == RESERVED
     for name in RESERVED - {"main", "mesh"}:
         with pytest.raises(duckdb.BinderException):
-            try_schema(name)
+            try_schema(duckdb.connect(), name)
     # Each other word that SQL has can be a schema, in quotes.
     for (word,) in connection.execute("select keyword_name from duckdb_keywords()").fetchall():
         if word not in RESERVED:
-            try_schema(word)
+            try_schema(connection, word)
 
 
-def try_schema(name: str) -> None:
+def try_schema(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Make a schema of that name with a view, and read it. Raises what DuckDB does."""
-    with duckdb.connect() as connection:
-        connection.execute(f'create schema if not exists "{name}"')
-        connection.execute(f'create view "{name}".base as select 1 as id')
-        connection.execute(f'select base.id from "{name}".base')
+    connection.execute(f'create schema if not exists "{name}"')
+    connection.execute(f'create view "{name}".base as select 1 as id')
+    connection.execute(f'select base.id from "{name}".base')
 
 
 def test_the_template_reserves_the_same_names_and_refuses_words_of_sql() -> None:

@@ -266,9 +266,9 @@ def test_what_is_held_back_follows_a_changed_contract(place: Place):
 
 def test_a_release_older_than_the_first_row_held_back_has_none(place: Place):
     place.land("alpha", [sale(1, "0.50")])
-    place.build()
+    place.build(release=True)
     rule(place, {**CHEAP, "customProperties": QUARANTINE})
-    place.build()
+    place.build(release=True)
     with open_session(place.mesh, place.catalog, as_of="r1") as session:
         assert session.execute(f"SELECT count(*) FROM {FACT}").fetchall() == [(1,)]
         assert session.execute(f"SELECT count(*) FROM {HELD}").fetchall() == [(0,)]

@@ -72,7 +72,7 @@ def land_and_build(place: Place, numbers: Iterable[int]) -> None:
     for number in numbers:
         place.land("alpha", [Sale(number, number * 7), Sale(number + 500, buyer="bob")])
         place.land("beta", [Sale(number, 800)])
-        place.build()
+        place.build(release=True)
 
 
 def test_all_tables_are_tended_and_the_next_build_has_nothing_to_do(place: Place, few: None) -> None:
@@ -154,7 +154,7 @@ def test_what_is_held_back_stays_with_its_table(place: Place, few: None) -> None
     path.write_text(text[:at] + rule + text[at:])
     for number in range(3):
         place.land("alpha", [Sale(number), Sale(number + 500, buyer="bob")])
-        place.build()
+        place.build(release=True)
     held = f"select count(*) as n from {SALES}__held"
     done = tend(place)
     assert "not compacted" in str(done[f"{SALES}__held"].skipped)

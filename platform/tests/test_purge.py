@@ -154,11 +154,11 @@ def test_a_state_that_shows_it_keeps_it_and_is_named_with_its_time(place: Place)
 def test_a_release_keeps_it_unless_that_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     say_note(place, TEXT)
     evolve_alpha(place)
-    place.build()
+    place.build(release=True)
     say_note(place, {})
     evolve_alpha(place)
     land(place, 2)
-    place.build()
+    place.build(release=True)
     pass_time(place, monkeypatch)
     with pytest.raises(NeedsAttention, match="r1 shows it for good; --despite-releases purges it all the same"):
         purge_alpha(place)

@@ -78,13 +78,13 @@ def test_a_build_of_everything_is_a_release_and_one_that_commits_nothing_is_none
 
 def test_a_release_is_seen_as_one_whatever_was_built_since(place: Place):
     place.land("alpha", [Sale(1)])
-    place.build()
+    place.build(release=True)
     place.land("beta", [Sale(2, buyer="bob")])
     place.build(FACT)
     both = f"select (select count(*) from {FACT}) as facts, (select count(*) from {BUYERS}) as buyers"
     assert ask(place, both) == [(2, 1)]
     assert ask(place, both, "r1") == [(1, 1)]
-    place.build()
+    place.build(release=True)
     assert ask(place, both, "r1") == [(1, 1)]
     assert ask(place, both, "r2") == [(2, 2)]
     assert ask(place, "select count(*) from core.sale_v1", "r1") == [(1,)]
@@ -96,7 +96,7 @@ def test_a_release_is_seen_as_one_whatever_was_built_since(place: Place):
 
 def test_what_is_not_in_a_release_says_so_where_it_is_read(place: Place):
     place.land("alpha", [Sale(1)])
-    place.build()
+    place.build(release=True)
     with pytest.raises(UsageError, match=r"alpha.sales_alpha__raw is not in release r1"):
         ask(place, "select * from alpha.sales_alpha__raw", "r1")
     for wrong in ("r2", "r10"):
@@ -114,15 +114,15 @@ def test_where_something_fails_there_is_no_release(place: Place):
     place.land("alpha", [Sale(1), Sale(1)])
     place.land("beta", [Sale(2)])
     with pytest.raises(NeedsAttention):
-        place.build()
+        place.build(release=True)
     assert names(place) == []
 
 
 def test_a_release_keeps_its_snapshots_from_expiry(place: Place):
-    place.build()
+    place.build(release=True)
     kept = find_release(place.catalog, "r1")[FACT]
     place.land("alpha", [Sale(1)])
-    place.build()
+    place.build(release=True)
     with pytest.raises(ValueError, match="protected"):
         place.catalog.load_table(FACT).maintenance.expire_snapshots().by_id(kept).commit()
 
@@ -136,12 +136,12 @@ def test_what_is_half_tagged_is_no_release_and_the_next_build_makes_a_whole_one(
         ask(place, "select 1", "r1")
     # A few tables only, as if it was killed between two of them.
     place.catalog.load_table(FACT).manage_snapshots().remove_tag("r1").commit()
-    assert {built.mode for built in place.build().values()} == {"noop"}
+    assert {built.mode for built in place.build(release=True).values()} == {"noop"}
     assert names(place) == ["r2"]
     check(place)
     for number in (1, 2):
         place.land("alpha", [Sale(10 + number)])
-        place.build()
+        place.build(release=True)
     assert names(place) == ["r4", "r3", "r2"]
     assert tags(place, BUYERS).keys() == {"r2", "r3", "r4"}
     check(place)
@@ -151,7 +151,7 @@ def test_what_is_half_tagged_is_no_release_and_the_next_build_makes_a_whole_one(
 def test_what_another_builder_moves_meanwhile_is_looked_at_again(
     place: Place, monkeypatch: pytest.MonkeyPatch, point: str
 ):
-    place.build()
+    place.build(release=True)
     passed: list[str] = []
 
     def other_builder(name: str) -> None:
@@ -159,11 +159,11 @@ def test_what_another_builder_moves_meanwhile_is_looked_at_again(
         # Here the first tables are built and the last ones are not, or all are tagged.
         if name == point and passed.count(name) == (1 if point == "build.tagged" else 3):
             place.land("alpha", [Sale(100 + len(passed))])
-            place.build()
+            place.build(release=True)
 
     place.land("alpha", [Sale(1)])
     monkeypatch.setattr("mesh_platform.faults.point", other_builder)
-    place.build()
+    place.build(release=True)
     monkeypatch.undo()
     check(place)
     assert find_release(place.catalog, names(place)[0]) == heads(place)
@@ -173,7 +173,7 @@ def test_what_another_builder_moves_meanwhile_is_looked_at_again(
 def test_what_was_built_from_a_state_that_is_gone_again_is_in_no_release(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ):
-    place.build()
+    place.build(release=True)
     place.land("alpha", [Sale(1)])
     own: list[int] = []
     passed: list[str] = []
@@ -193,7 +193,7 @@ def test_what_was_built_from_a_state_that_is_gone_again_is_in_no_release(
             sales.manage_snapshots().rollback_to_snapshot(own[0]).commit()
 
     monkeypatch.setattr("mesh_platform.faults.point", other_builder)
-    place.build()
+    place.build(release=True)
     monkeypatch.undo()
     assert len(own) == 2
     assert names(place)[0] != "r1"
@@ -201,7 +201,7 @@ def test_what_was_built_from_a_state_that_is_gone_again_is_in_no_release(
 
 
 def test_of_a_table_that_moved_no_release_is_made(place: Place):
-    place.build()
+    place.build(release=True)
     old = heads(place)
     place.land("alpha", [Sale(1)])
     place.build(FACT)
@@ -212,7 +212,7 @@ def test_of_a_table_that_moved_no_release_is_made(place: Place):
 
 @pytest.mark.slow
 def test_builders_at_once_make_whole_releases_with_names_of_their_own(place: Place):
-    place.build()
+    place.build(release=True)
     for turn in range(3):
         place.land("alpha", [Sale(turn)])
         processes = [place.state.start("build") for _ in range(2)]

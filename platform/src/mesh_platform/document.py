@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ def read_document(path: Path, root: Path) -> Document | Problem:
         return Problem(label, 1, f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
     except OSError as error:
         return Problem(label, 1, f"cannot be read: {error.strerror}.", "Check the file and its permissions.")
+    return _parse(text, label)
+
+
+# What makes a domain or checks a change reads the mesh before and after, and all files but a few are the same.
+@lru_cache(maxsize=1024)
+def _parse(text: str, label: str) -> Document | Problem:
     lines: dict[Place, int] = {}
     twice: list[Problem] = []
     try:

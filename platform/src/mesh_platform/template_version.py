@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha1
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NamedTuple
@@ -173,13 +176,11 @@ class Templates:
         objects: dict[str, tuple[str, bytes]] = {}
         self.today.module.tree_id(self.folder, lambda kind, name, body: objects.update({name: (kind, body)}))
         known = git(self.folder, "cat-file", "--batch-check", body="\n".join(objects).encode())
-        for answer in known.line.splitlines():
-            name, _, state = answer.partition(" ")
-            if state == "missing":
-                kind, body = objects[name]
-                stored = git(self.folder, "hash-object", "-w", "-t", kind, "--stdin", body=body)
-                if not stored:
-                    raise NeedsAttention(f"templates/ cannot be kept in git's store: {stored.words}")
+        answers = (answer.partition(" ") for answer in known.line.splitlines())
+        if missing := [objects[name] for name, _, state in answers if state == "missing"]:
+            stored = git(self.folder, "unpack-objects", "-q", body=_pack(missing))
+            if not stored:
+                raise NeedsAttention(f"templates/ cannot be kept in git's store: {stored.words}")
 
     def _look_up(self, version: str) -> Template | str:
         folder = Path(self._place.name) / version
@@ -197,6 +198,21 @@ class Templates:
             return Template(version, _load(folder / ANSWERS))
         except (tarfile.TarError, OSError, MeshError) as error:
             return f"template {short(version)} cannot be used: {error}"
+
+
+def _pack(objects: Sequence[tuple[str, bytes]]) -> bytes:
+    """Git's objects, each its kind and its content, as one pack (gitformat-pack, "pack-*.pack files")."""
+    kinds = {"tree": 2, "blob": 3}
+    pack = bytearray(b"PACK" + struct.pack(">II", 2, len(objects)))
+    for kind, content in objects:
+        # A length in bits of 4, 7, 7, ..., each byte but the last with its highest bit set.
+        length, byte = len(content) >> 4, kinds[kind] << 4 | len(content) & 0xF
+        while length:
+            pack.append(byte | 0x80)
+            length, byte = length >> 7, length & 0x7F
+        pack.append(byte)
+        pack += zlib.compress(content)
+    return bytes(pack + sha1(pack).digest())
 
 
 def short(version: str) -> str:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,7 +69,7 @@ class DomainSuite:
         root = find_root(folder)
         cls.subjects = {"product": [], "sent": [], "case": [], "table": [], "domain": []}
         try:
-            cls.mesh = load_mesh(root)
+            cls.mesh = _load_mesh(root)
             cls.domain = cls.mesh.domain(folder.name)
             cls.faults = []
             files = sorted((folder / "tests" / "cases").glob("*.yaml"))
@@ -219,6 +219,10 @@ class _Lake:
         found = find_table(self.catalog, table)
         assert found is not None, f"{table} is not there"
         return found.scan().count()
+
+
+# Each domain's class looks at the same files.
+_load_mesh = cache(load_mesh)
 
 
 def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
