@@ -6,8 +6,6 @@ import platform
 import re
 import subprocess
 
-import pytest
-
 from conftest import ROOT
 
 
@@ -22,9 +20,9 @@ def test_the_folder_called_platform_does_not_shadow_the_standard_library() -> No
     assert not (ROOT / "platform" / "conftest.py").exists()
 
 
-@pytest.mark.parametrize("path", tracked("*.py"))
-def test_no_file_holds_two_things(path: str) -> None:
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 420
+def test_no_file_is_so_long_that_it_surely_holds_two_things() -> None:
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in tracked("*.py")}
+    assert {path: lines for path, lines in lengths.items() if lines > 500} == {}
 
 
 def test_requirements_are_pinned_and_name_no_package_host() -> None:

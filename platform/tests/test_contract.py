@@ -157,6 +157,14 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at]}}", "mesh.history is ['sold_at']", 46),
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at, amount]}}", "Name two required", 46),
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 46),
+    (MONTHLY, f"{MONTHLY}\n{MONTHLY}", "'mesh.partition' stands here twice. Keep one of them.", 46),
+    (
+        "        description: Its amount in US dollars.\n",
+        "        description: Its amount in US dollars.\n"
+        "        customProperties: [{property: mesh.idName, value: sum}]\n",
+        "mesh.idName of a table's column 'amount'. Ids are made of the columns of events",
+        57,
+    ),
     ("[month(sold_at)]", "month(sold_at)", "'mesh.partition' is 'month(sold_at)'. Give it a list"),
     (
         "mesh.implements",

@@ -168,6 +168,8 @@ class _Reader:
             here: Place = (*place, "customProperties", i)
             if name.startswith("mesh.") and name not in known:
                 self._add(here, f"'{name}' is not known here.", f"What may stand here is {', '.join(known)}.")
+            elif name in result and name in known:
+                self._add(here, f"'{name}' stands here twice.", "Keep one of them.")
             elif name in known and not isinstance(value, known[name]):
                 self._add(here, f"'{name}' is {value!r}.", f"Give it {_FORMS[known[name]]}.")
                 result[name] = None
@@ -346,7 +348,10 @@ class _Reader:
         for option in sorted(set(words) & set(custom)) if field_type.name != "timestamp" else ():
             fix = "Only a local time (physicalType: timestamp) can be odd: drop it."
             self._add(_custom_place(data, place, option), f"{option} of '{name}', which is {field_type.name}.", fix)
-        if custom.get("mesh.idName") == "":
+        if custom.get("mesh.idName") is not None and kind == "table":
+            fix = "Ids are made of the columns of events. Drop the line."
+            self._add(_custom_place(data, place, "mesh.idName"), f"mesh.idName of a table's column '{name}'.", fix)
+        elif custom.get("mesh.idName") == "":
             self._add(_custom_place(data, place, "mesh.idName"), "mesh.idName is empty.", "Give it a name.")
         options = data.get("logicalTypeOptions") or {}
         for option in sorted(set(options) - {"minimum", "maximum", "pattern"}):
