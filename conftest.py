@@ -35,7 +35,8 @@ AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:56
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a quarter of the time, tests wait for disks and brokers."""
-    return (os.cpu_count() or 1) + 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """`mesh` for tests in processes that begin at once: a parent that has imported everything forks one for each call.
 
 `python -m mesh_server` is that parent. It reads one call a line, JSON, and answers each with the exit code. A
-call is a process of its own, as `mesh` is, and costs 30 ms instead of a second of imports.
+call is a process of its own, as `mesh` is, and costs 30 ms instead of a second of imports. Unlike `mesh` it ends as
+soon as the command has: what Python does at its exit is not seen. `State.start` calls the real command.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from select import select
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 _KILL_WITH_PARENT = 1
 _LIBRARIES = ("click", "duckdb", "pika", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "rich.progress", "sqlglot")
 # These read the environment when they are imported, so each call imports them itself.
-_NOT_YET = ("mesh_platform.cli", "mesh_platform.dags", "acme_world.commands")
+_NOT_YET = ("mesh_platform.cli.", "mesh_platform.dags.", "acme_world.commands")
 
 
 class MeshServer:
     """The parent, which begins with the first call. Calls are made one after the other."""
 
     def __init__(self) -> None:
+        self._turn = Lock()
         self._printed: TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[str] | None = None
 
@@ -44,6 +48,12 @@ class MeshServer:
 
         Raises subprocess.TimeoutExpired after `timeout` seconds, and ends the call.
         """
+        with self._turn:
+            return self._run(words, folder, environment, timeout)
+
+    def _run(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+    ) -> tuple[int, str, str]:
         server = self._running()
         assert self._printed is not None
         out, err = Path(self._printed.name, "out"), Path(self._printed.name, "err")
@@ -55,7 +65,10 @@ class MeshServer:
         if not select([server.stdout], [], [], timeout)[0]:
             self.close()
             raise subprocess.TimeoutExpired(["mesh", *words], timeout, err.read_bytes())
-        return json.loads(server.stdout.readline()), *(file.read_text(encoding="utf-8") for file in (out, err))
+        answer = server.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the server of mesh ended with {server.wait()}")
+        return json.loads(answer), *(file.read_text(encoding="utf-8") for file in (out, err))
 
     def close(self) -> None:
         """End the parent, and with it what runs."""
@@ -104,7 +117,11 @@ def _call(words: Sequence[str], cwd: str, env: Mapping[str, str], out: str, err:
         main(words)
         code = 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -121,6 +138,8 @@ def _warm_up() -> None:
         for module in pkgutil.walk_packages(found.__path__, f"{package}.", onerror=lambda _name: None):
             if not module.name.startswith(_NOT_YET) and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+    early = [name for name in sys.modules if name.startswith(_NOT_YET)]
+    assert not early, f"{early} would see the environment of the server"
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ class Place:
         facts = [(str(file), stat.st_mtime_ns, stat.st_size) for file in files for stat in [file.stat()]]
         read = _READ.get(self.root)
         if read is None or read[0] != facts:
+            _READ.clear()
             read = _READ[self.root] = (facts, load_mesh(self.root))
         return read[1]
 
@@ -184,18 +185,15 @@ def add_contract(
     partition: str | None = None,
     implements: str | None = None,
     roles: Sequence[str] = (),
-    dropped: dict[str, str] | None = None,
 ) -> None:
-    """A contract; the last of `shapes` is the table. `dropped` are columns that the event had once.
+    """A contract; the last of `shapes` is the table.
 
-    A column is `<type> [key|required] [pii] [->table.column] [<-earlier name]`.
+    A column is `<type> [key|required] [pii] [dropped] [->table.column] [<-earlier name]`.
     """
     schema = []
     for shape, columns in shapes.items():
         is_table = shape == list(shapes)[-1]
-        custom: list[dict[str, object]] = [] if is_table else [{"property": "mesh.eventTime", "value": "sold_at"}]
-        if not is_table and dropped is not None:
-            custom.append({"property": "mesh.droppedColumns", "value": dropped})
+        custom = [] if is_table else [{"property": "mesh.eventTime", "value": "sold_at"}]
         if is_table and partition:
             custom = [{"property": "mesh.partition", "value": [partition]}]
         schema.append(
@@ -239,6 +237,6 @@ def _property(name: str, words: list[str]) -> dict[str, object]:
     if targets:
         found["relationships"] = [{"to": targets[0]}]
     earlier = [word.removeprefix("<-") for word in words if word.startswith("<-")]
-    if earlier:
-        found["customProperties"] = [{"property": "mesh.renamedFrom", "value": earlier}]
-    return found
+    custom: list[dict[str, object]] = [{"property": "mesh.renamedFrom", "value": earlier}] if earlier else []
+    custom += [{"property": "mesh.dropped", "value": True}] if "dropped" in words else []
+    return {**found, **({"customProperties": custom} if custom else {})}

@@ -38,24 +38,19 @@ HISTORY = all_of(
     adds(name="until", logicalType="timestamp", physicalType="timestamptz", required=True),
     custom("mesh.history", ["sold_at", "until"], TABLE),
 )
+DROPPED = {"customProperties": [{"property": "mesh.dropped", "value": True}]}
 CASES: list[tuple[str, Edit, Edit, str, str]] = [
     ("a column is dropped", nothing, drops("amount"), "breaking", "'amount' is no longer there; SQL"),
     ("an optional one", adds(), drops("note"), "breaking", "'note' is no longer there; SQL that reads it breaks"),
     ("one of the event", adds(EVENT), drops("note", EVENT), "breaking", "events that have it are refused"),
     (
-        "it counts for ids",
+        "a dropped one counts for ids",
         nothing,
-        custom("mesh.droppedColumns", {"way": "int"}, EVENT),
+        adds(EVENT, **DROPPED),
         "additive",
-        "files may have 'way', which counts for ids alone",
+        "files may have 'note', which counts for ids alone",
     ),
-    (
-        "no longer",
-        custom("mesh.droppedColumns", {"way": "int"}, EVENT),
-        custom("mesh.droppedColumns", None, EVENT),
-        "breaking",
-        "files that have 'way' (int)",
-    ),
+    ("no longer", adds(EVENT, **DROPPED), drops("note", EVENT), "breaking", "files that have 'note' (string)"),
     (
         "a newer oldest version",
         nothing,

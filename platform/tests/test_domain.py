@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -335,9 +336,8 @@ def is_schema_without_quotes(connection: duckdb.DuckDBPyConnection, name: str) -
     sql = f"select r.x from {name}.orders__raw as r"
     try:
         sqlglot.parse_one(sql, dialect="duckdb")
-        connection.execute(sql)
+        with suppress(duckdb.CatalogException):
+            connection.execute(sql)
     except (duckdb.ParserException, sqlglot.errors.SqlglotError):
         return False
-    except duckdb.CatalogException:
-        return True
     return True

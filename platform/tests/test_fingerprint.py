@@ -63,6 +63,13 @@ def test_a_lake_that_version_1_built_has_nothing_to_do(place: Place, monkeypatch
         assert {each.mode for each in place.build().values()} == {"rebuild"}
     before = {name: place.snapshots(name) for name in TABLES}
     assert {each.mode for each in place.build().values()} == {"noop"}
+    # From now on words may change.
+    with monkeypatch.context() as patch:
+        patch.setattr("mesh_platform.fingerprint._As1._FACTS", ("failing",))
+        assert {each.mode for each in place.build().values()} == {"noop"}
+    metadata = {name: place.catalog.load_table(name).metadata_location for name in TABLES}
+    assert {each.mode for each in place.build().values()} == {"noop"}
+    assert {name: place.catalog.load_table(name).metadata_location for name in TABLES} == metadata
     place.land("alpha", [Sale(3)])
     assert place.build()["core.fact_sales"].mode == "incremental"
     assert {name: place.snapshots(name)[: len(known)] for name, known in before.items()} == before
@@ -80,7 +87,7 @@ def test_other_words_look_at_nothing_again_and_other_facts_do(place: Place) -> N
     def with_another(check: Check) -> Fingerprint:
         return fingerprint("select 1", shape, [check if each is holds else each for each in checks], False)
 
-    for words in ("name", "words", "subject", "sample"):
+    for words in ("words", "subject", "sample"):
         found = with_another(replace(holds, **{words: "something else"}))
         assert (found.model, found.rules) == (before.model, before.rules)
     for changed in (
@@ -92,6 +99,9 @@ def test_other_words_look_at_nothing_again_and_other_facts_do(place: Place) -> N
         found = with_another(changed)
         assert found.model != before.model
         assert found.rules != before.rules
+    # Rows that a rule holds back have its name.
+    renamed = with_another(replace(holds, name="another"))
+    assert (renamed.model != before.model, renamed.rules == before.rules) == (True, True)
     only_blocks = next(check for check in checks if check.on_failure == "block")
     found = fingerprint("select 1", shape, [check for check in checks if check is not only_blocks], False)
     assert found.model == before.model

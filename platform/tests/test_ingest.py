@@ -280,7 +280,6 @@ def test_acknowledged_too_early_is_seen_by_the_checker(state: State, mesh: Mesh)
 
 
 @pytest.mark.rabbitmq
-@pytest.mark.rabbitmq
 def test_a_queue_with_other_arguments_is_emptied_all_the_same(
     mesh: Mesh, state: State, caplog: pytest.LogCaptureFixture
 ) -> None:

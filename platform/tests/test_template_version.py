@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError, NeedsAttention, UsageError
 from mesh_platform.scaffold import template_drift, template_status
 from mesh_platform.template_sync import find_folders, sync_domains
+from mesh_platform.template_version import _pack
 from template_repository import NAME, SUITE, TEMPLATE, commit, edit, git, make_repository, sync, today, tree, version
 
 from conftest import State
@@ -210,3 +212,13 @@ def test_the_repository_may_lie_in_a_folder_of_a_larger_one(root: Path, tmp_path
     edit(root / TEMPLATE / "README.md", "Run it", "Run all of it")
     outcome = sync(root)
     assert (outcome.note, outcome.changed, outcome.conflicts) == ("", ["README.md"], [])
+
+
+def test_a_pack_holds_objects_of_any_length(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    lengths = (0, 1, 15, 16, 2047, 2048, 300_000)
+    pack = _pack([("blob", b"x" * length) for length in lengths])
+    subprocess.run(["git", "unpack-objects", "-q"], cwd=tmp_path, input=pack, check=True)
+    command = ["git", "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectsize)"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert sorted(found) == sorted(f"blob {length}" for length in lengths)

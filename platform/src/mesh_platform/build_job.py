@@ -43,6 +43,7 @@ class Job:
     """One table at one attempt: its state, what it would be built from, and what it was built from.
 
     `recorded_at` is the snapshot that says the latter, `was_held` that of the rows held back which belongs to it.
+    Where it `notes_version_1` of the fingerprint, `was_model` or `was_rules` is what that means now.
     """
 
     contract: Contract
@@ -56,6 +57,7 @@ class Job:
     was_rules: str | None = None
     was_held: int | None = None
     recorded_at: int | None = None
+    notes_version_1: bool = False
     began: float = field(default_factory=time.monotonic)
 
     def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:

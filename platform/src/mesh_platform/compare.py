@@ -200,10 +200,10 @@ def _dropped(table: str, field: Field, new: Shape) -> Change:
         reason = f"requires {field.name}, which the contract lacks; readers were promised a value in every row"
         return Change(table, "drop_required", field.name, field.name, True, reason)
     reason = f"has {field.name}, which the contract lacks; it stays in the table, new rows leave it null"
-    if new.time and field.name not in {each.name for each in new.dropped}:
+    if new.time and not any(present_name(each, (field.name,)) for each in new.dropped):
         reason += (
-            f". Files that have it are refused until the event says 'mesh.droppedColumns: {{{field.name}: "
-            f"{field.type.name}}}', which keeps the ids of their lines"
+            ". Files that have it are refused, and get other ids without it: leave the property in the event and "
+            "give it 'mesh.dropped: true'"
         )
     return Change(table, "drop_optional", field.name, field.name, False, reason)
 

@@ -36,7 +36,7 @@ class Field:
     names that the column had before, newest first. `term` is the glossary's word for it, `<domain>.<term>`.
     `id_name` is what the column is called in the hash of an event's id, where the contract says so. Of a local time,
     `ambiguous_time` and `nonexistent_time` say what is made of one that the clock shows twice or never; see
-    `wall_clock.find_instant`.
+    `wall_clock.find_instant`. One that is `dropped` was a column of the event once.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Field:
     id_name: str | None = None
     ambiguous_time: str = "reject"
     nonexistent_time: str = "reject"
+    dropped: bool = False
 
     @property
     def name_in_ids(self) -> str:
@@ -93,8 +94,9 @@ class Shape:
 
     @cached_property
     def names_in_ids(self) -> Mapping[str, str]:
-        """What the hash of an event's id calls those fields that it calls otherwise than the event does."""
-        return {field.name: field.name_in_ids for field in self.fields if field.name_in_ids != field.name}
+        """What the hash of an event's id calls those fields that have another name; dropped ones too."""
+        named = (*self.fields, *self.dropped)
+        return {field.name: field.name_in_ids for field in named if field.name_in_ids != field.name}
 
     @cached_property
     def times(self) -> frozenset[str]:
@@ -104,7 +106,9 @@ class Shape:
     @cached_property
     def former_names(self) -> Mapping[str, str]:
         """For each name that a field had and that is nobody's now, the field's present name."""
-        return {old: field.name for field in self.fields for old in field.renamed_from if old not in self.by_name}
+        named = (*self.fields, *self.dropped)
+        present = {field.name for field in named}
+        return {old: field.name for field in named for old in field.renamed_from if old not in present}
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -17,7 +18,6 @@ from typing import Any, TypeVar
 from mesh_platform.compare import former_name_faults
 from mesh_platform.contract import LANDING_COLUMNS, LEVELS, TIME_TRAVEL, Contract, Field, Shape
 from mesh_platform.document import Document, Place, read_document
-from mesh_platform.dropped_columns import read_dropped_columns
 from mesh_platform.errors import Problem, counted, shown
 from mesh_platform.field_types import FieldType, parse_type
 from mesh_platform.odcs import find_faults, plain
@@ -31,13 +31,12 @@ CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 TRANSFORMS = ("day", "month", "year", "identity")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TIMES = ("date", "timestamp", "timestamptz")
-_OF_EVENT = {"mesh.eventTime": str, "mesh.droppedColumns": dict}
 _OF_PROPERTY = ("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime")
 _OF_CONTRACT = {
     **dict.fromkeys(("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion"), str),
     "mesh.maintain": bool,
 }
-_FORMS = {str: "a word", list: "a list", bool: "true or false", dict: "a type for each name"}
+_FORMS = {str: "a word", list: "a list", bool: "true or false"}
 # A link from contracts/ to a term: of the own domain's glossary, or of another's.
 _TERM = re.compile(r"\.\./(?:\.\./(?P<domain>[a-z0-9_]+)/)?glossary\.yaml#(?P<name>[a-z0-9_]+)")
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
@@ -230,17 +229,19 @@ class _Reader:
         self._check_name(place, name)
         items = data.get("properties") or []
         fields = [self.part(self._field, (*place, "properties", i), item, kind) for i, item in enumerate(items)]
-        read = tuple(field for field in fields if field)
-        names = [field.name for field in read]
+        every = tuple(field for field in fields if field)
+        names = [field.name for field in every]
         for twice in {n for n in names if names.count(n) > 1}:
             self._add((*place, "properties"), f"property '{twice}' stands twice in '{name}'.", "Keep one of them.")
-        for field, message, fix in former_name_faults(read, is_event=kind == "event"):
+        for field, message, fix in former_name_faults(every, is_event=kind == "event"):
             self.problems.append(Problem(self.document.label, field.line, message, fix))
-        if not items:
+        read = tuple(field for field in every if not field.dropped)
+        dropped = tuple(replace(field, required=False) for field in every if field.dropped)
+        if len(dropped) == len(items):
             self._add(place, f"'{name}' has no properties.", "List its columns.")
         if not data.get("description"):
             self._add(place, f"'{name}' has no description.", "Say what one row is.")
-        of_event = _OF_EVENT if kind == "event" or not self.knows_all else {}
+        of_event = {"mesh.eventTime": str} if kind == "event" or not self.knows_all else {}
         of_table = {"mesh.history": list} if kind == "table" or not self.knows_all else {}
         custom = self.part(self._custom, data, place, {"mesh.partition": list} | of_event | of_table) or {}
         time = custom.get("mesh.eventTime", "")
@@ -258,8 +259,6 @@ class _Reader:
                 self.problems.append(Problem(self.document.label, field.line, message, "Drop one of the two."))
         history = self._history(_custom_place(data, place, "mesh.history"), custom.get("mesh.history"), read)
         line = self.document.line(place)
-        add = partial(self._add, _custom_place(data, place, "mesh.droppedColumns"))
-        dropped = read_dropped_columns(custom.get("mesh.droppedColumns") or {}, read, line, add)
         rules = tuple(self._rules(place, data, kind, read))
         description = data.get("description", "")
         return kind, Shape(name, description, read, partition, time or None, line, history, rules, dropped=dropped)
@@ -313,6 +312,7 @@ class _Reader:
         name = data["name"]
         self._check_name(place, name)
         known = dict.fromkeys(_OF_PROPERTY, str) | {"mesh.renamedFrom": list, "mesh.allowNonFinite": bool}
+        known |= {"mesh.dropped": bool} if kind == "event" or not self.knows_all else {}
         custom = self._custom(data, place, known)
         if kind == "event" and name in LANDING_COLUMNS:
             fix = f"Choose another name than {', '.join(LANDING_COLUMNS)}."
@@ -377,6 +377,7 @@ class _Reader:
             id_name=custom.get("mesh.idName"),
             ambiguous_time=said[0] or "reject",
             nonexistent_time=said[1] or "reject",
+            dropped=bool(custom.get("mesh.dropped")),
         )
 
     def _term(self, place: Place, links: list[Mapping[str, Any]]) -> str | None:

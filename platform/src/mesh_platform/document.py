@@ -21,7 +21,7 @@ _SURELY_COMPOSED = 1000
 
 @dataclass(frozen=True)
 class Document:
-    """`data` is the parsed value; `label` is the path as people read it."""
+    """`data` is the parsed value, which equal files share; `label` is the path as people read it."""
 
     label: str
     data: Any

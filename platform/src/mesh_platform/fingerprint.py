@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass
 
 from mesh_platform.contract import Shape
 from mesh_platform.quality import Check
@@ -34,7 +34,7 @@ class Fingerprint:
     rules_1: str
 
     def recognise(self, model: str | None, rules: str | None) -> tuple[str | None, str | None]:
-        """What a table notes, with hashes of version 1 that mean the same as those of now."""
+        """What a table notes, with those of now for hashes of version 1 that mean the same."""
         return self.model if model == self.model_1 else model, self.rules if rules == self.rules_1 else rules
 
 
@@ -48,30 +48,36 @@ def fingerprint(query: str, shape: Shape, checks: Sequence[Check], key_anywhere:
     # What holds rows back is of what makes the table; what blocks or warns only looks at it.
     holding = [check for check in checks if check.on_failure == "quarantine"]
     made_of = (query, columns, shape.key, shape.partition)
-    model_1 = content_hash(repr((*made_of, [*map(_as_1, holding)])).encode())
-    rules_1 = content_hash(repr((*map(_as_1, checks),)).encode())
+    model_1 = content_hash(repr((*made_of, [*map(_As1, holding)])).encode())
+    rules_1 = content_hash(repr((*map(_As1, checks),)).encode())
     if key_anywhere:
         rules_1 = content_hash(f"{rules_1} {_WHOLE}".encode())
-    model = _hash(*made_of, [*map(_facts, holding)])
+    model = _hash(*made_of, [[*_facts(check), _name(check)] for check in holding])
     return Fingerprint(model, _hash([*map(_facts, checks)], key_anywhere), model_1, rules_1)
 
 
 def _hash(*facts: object) -> str:
-    return _VERSION + content_hash(json.dumps(facts, default=str).encode())
+    return _VERSION + content_hash(json.dumps(facts).encode())
 
 
 def _facts(check: Check) -> list[object]:
     """What a check is: its SQL, what that is held to, and what becomes of a table that breaks it."""
-    bound = check.bound
-    return [check.on_failure, bound.operator, bound.numbers, check.failing, check.number, check.is_of_rows]
+    numbers = [str(number) for number in check.bound.numbers]
+    return [check.on_failure, check.bound.operator, numbers, check.failing, check.number, check.is_of_rows]
 
 
-# Version 1 hashed how Python shows a check, the words of its messages with it. Where those change, tables that only
-# version 1 has noted are looked at once more, and made again where rules hold rows back.
-_Check1 = make_dataclass(
-    "Check", ["name", "words", "subject", "on_failure", "bound", "failing", "number", "sample", "is_of_rows"]
-)
+def _name(check: Check) -> str | None:
+    """The name that its author gave to a rule: rows that it holds back note it."""
+    return check.name if check.name != check.words else None
 
 
-def _as_1(check: Check) -> object:
-    return _Check1(*(getattr(check, each.name) for each in fields(_Check1)))
+class _As1:
+    """A check as version 1 hashed it: as Python shows it, with the words of its messages."""
+
+    _FACTS = ("name", "words", "subject", "on_failure", "bound", "failing", "number", "sample", "is_of_rows")
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    def __repr__(self) -> str:
+        return f"Check({', '.join(f'{name}={getattr(self._check, name)!r}' for name in self._FACTS)})"

@@ -84,10 +84,11 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
         create_schemas(connection, mesh)
         connection.execute(f"DELETE FROM {quoted(SITES)}")
         for relation, shape in shapes.items():
-            if relation in needed:
-                if relation != SITES:
-                    connection.execute(table_definition(relation, shape))
-                _insert(connection, case, relation, shape, case.given.get(relation, ()))
+            if relation not in needed:
+                continue
+            if relation != SITES:
+                connection.execute(table_definition(relation, shape))
+            _insert(connection, case, relation, shape, case.given.get(relation, ()))
         actual = _run(connection, case, model, wanted)
         # The model has run: its output's table is free for what is expected, which so gets the contract's types.
         connection.execute(f"DELETE FROM {quoted(case.model)}")

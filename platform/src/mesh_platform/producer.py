@@ -226,12 +226,12 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
             fix = "Name the columns like that and replay again."
             if surplus:
                 fix += (
-                    f" If the event had {shown_surplus} once, leave the file as it is, so that its lines keep their "
-                    f"ids, and write mesh.droppedColumns in {contract.path}."
+                    " If the event had one of these once, leave the file as it is, so that its lines keep their ids, "
+                    f"and put the column back into {contract.path} with mesh.dropped: true."
                 )
             raise UsageError(
                 f"{path}:1: the file {' and '.join(wrong) or 'names a column twice'}. {contract.identifier} takes "
-                f"the columns {', '.join(fields)}. {fix}"
+                f"the columns {', '.join(contract.event.by_name)}. {fix}"
             )
         chosen = [fields[name] for name in header]
         while True:

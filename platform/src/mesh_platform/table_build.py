@@ -133,7 +133,7 @@ class Builder:
     def _build_reference(self, contract: Contract, full: bool) -> Built:
         job = self._reference_job(contract)
         if job.is_current() and not full:
-            return job.built("noop")
+            return self._leave(job)
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
     def _model_job(self, contract: Contract) -> tuple[Job, dict[str, Table]]:
@@ -159,7 +159,7 @@ class Builder:
     def _build_model(self, contract: Contract, full: bool) -> Built:
         model, (job, tables) = self.models[contract.identifier], self._model_job(contract)
         if job.is_current() and not full:
-            return job.built("noop")
+            return self._leave(job)
         changed = job.changed_inputs()
         if changed is not None and not full and job.was_rules == job.rules and job.has_same_rows(tables, changed):
             self._note(job)
@@ -200,6 +200,7 @@ class Builder:
             was_inputs=json.loads(summary["mesh.inputs"]),
             was_model=was_model,
             was_rules=was_rules,
+            notes_version_1=(was_model, was_rules) != (summary.get("mesh.model"), summary.get("mesh.rules")),
             was_held=int(held) if held else None,
             recorded_at=snapshot,
         )
@@ -369,6 +370,13 @@ class Builder:
         values = ", ".join(partition_values(job.contract.table, "mesh_rows")) or "true"
         with registered(self.connection, "mesh_rows", rows):
             return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
+
+    def _leave(self, job: Job) -> Built:
+        """Leave a table that is up to date as it is."""
+        if job.notes_version_1:
+            # What version 1 noted has words in it, and is recognised as long as these are the same.
+            self._note(job)
+        return job.built("noop")
 
     def _note(self, job: Job) -> None:
         """Say that the published state is what the model and the rules of now make of inputs with the same rows."""

@@ -47,6 +47,10 @@ SEED, START = 1, date(2025, 10, 1)
 DRAWN, BURST = 50, 200
 
 
+# Each domain's class looks at the same files, when it is made.
+_load_mesh = cache(load_mesh)
+
+
 class DomainSuite:
     """What every domain promises. `product` is each of its contracts, `sent` each that has an event."""
 
@@ -219,10 +223,6 @@ class _Lake:
         found = find_table(self.catalog, table)
         assert found is not None, f"{table} is not there"
         return found.scan().count()
-
-
-# Each domain's class looks at the same files.
-_load_mesh = cache(load_mesh)
 
 
 def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:

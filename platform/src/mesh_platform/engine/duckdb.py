@@ -78,7 +78,7 @@ def _filters_differ(rows: pa.Table) -> bool:
     import pyarrow.compute as pc
 
     doubles = (column for column in rows.columns if pa.types.is_floating(column.type))
-    return any(pc.any(pc.is_null(column, nan_is_null=True)).as_py() is True for column in doubles)
+    return any(column.null_count or pc.any(pc.is_nan(column)).as_py() for column in doubles)
 
 
 def literal(text: str) -> str:

@@ -55,7 +55,7 @@ _FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
 _KEY_INDEX = "keys"
 _NOT_IN_PATHS = {
     "?": "a catalog's URL ends at a '?'",
-    '"': "a view of DuckDB takes a '\"' in a file's path for that of a name",
+    '"': "DuckDB's views read no file with a '\"' in its path",
 }
 
 

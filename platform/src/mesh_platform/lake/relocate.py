@@ -231,31 +231,32 @@ class _Job:
             # Files of a lake are replaced, never changed: a hard link is as good as a copy. A symbolic link is not.
             if os.path.islink(file):
                 raise UsageError(
-                    f"{file}: it is a link to {os.path.realpath(file)}, which is lost when that lake removes it. "
+                    f"{file}: it is a link to {os.path.realpath(file)}, and this lake loses it when that is removed. "
                     "Copy the files themselves (cp -rL), then relocate; nothing was changed."
                 )
 
-    def _check_databases(self) -> None:
-        """Raise where the catalog, or another database in its folder, is one file with that of another lake."""
-        database = self.catalog.engine.url.database  # type: ignore[attr-defined]
-        for file in sorted(Path(database).parent.glob("*.db")) if database and os.path.exists(database) else ():
-            if file.is_symlink():
-                how = f"is a link to {file.resolve()}"
-            elif file.stat().st_nlink > 1:
-                how = "has another name too (a hard link)"
-            else:
-                continue
-            raise UsageError(
-                f"{file}: it {how}, so that what is written here would be written to the lake that this one was "
-                f"copied from. Nothing was changed. Put a copy in its place (cp {file} {file.name}.new && "
-                f"mv {file.name}.new {file}), then relocate."
-            )
+    def _check_shared_state(self) -> None:
+        """Raise where the catalog, or another file beside it, is one file with that of another lake.
+
+        Databases and logs are written in place.
+        """
+        engine = self.catalog.engine  # type: ignore[attr-defined]
+        if engine.dialect.name != "sqlite":
+            return
+        for file in sorted(each for each in Path(engine.url.database or "").parent.iterdir() if each.is_file()):
+            if file.is_symlink() or file.stat().st_nlink > 1:
+                how = f"is a link to {file.resolve()}" if file.is_symlink() else "has another name too (a hard link)"
+                raise UsageError(
+                    f"{file}: it {how}, so what is written here may be written to the lake that this one was copied "
+                    f"from. Nothing was changed. Put a copy in the place of each link in {file.parent} "
+                    "(cp -rL makes copies of links), then relocate."
+                )
 
     def run(self, tables: Sequence[MovedTable], on_progress: Callable[[str], object]) -> list[Relocated]:
         """Rewrite the files of the tables, and have the catalog name them."""
         touched = [table for table in tables if table.came_from or table.entry.underway or _is_stale(table)]
         if is_sql(self.catalog) and touched:
-            self._check_databases()
+            self._check_shared_state()
             note_underway(self.catalog, [table.entry for table in touched], self.own or touched[0].location)
             faults.point("relocate.noted")
         done = []

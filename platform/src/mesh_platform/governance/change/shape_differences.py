@@ -114,13 +114,15 @@ def _version_differences(old: Contract, new: Contract) -> Iterator[Difference]:
 
 def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
     """Files of which columns that are gone are still taken as they are."""
-    was, now = ({field.name: field.type.name for field in event.dropped} for event in (old, new))
-    for name, _ in sorted(now.items() - was.items()):
-        yield Difference("additive", "producers", f"files may have '{name}', which counts for ids alone", new.line)
-    for name, type_ in sorted(was.items() - now.items()):
-        if name not in new.by_name:
-            reason = f"files that have '{name}' ({type_}) are refused, or their lines get other ids"
-            yield Difference("breaking", "producers", reason, new.line)
+    was, now = ({field.name: field for field in event.dropped} for event in (old, new))
+    for name in sorted(now.keys() - was.keys()):
+        reason = f"files may have '{name}', which counts for ids alone"
+        yield Difference("additive", "producers", reason, now[name].line)
+    for name, field in sorted(was.items()):
+        kept = next((each for each in (*new.dropped, *new.fields) if present_name(each, (name,))), None)
+        if kept is None or kept.type != field.type or kept.name_in_ids != field.name_in_ids:
+            reason = f"files that have '{name}' ({field.type.name}) are refused, or their lines get other ids"
+            yield Difference("breaking", "producers", reason, kept.line if kept else new.line)
 
 
 def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:

@@ -49,12 +49,12 @@ def change(scope: Scope) -> Iterable[Problem]:
     | a role more, a higher level, another `mesh.demands` | additive | |
     | `mesh.implements` is added, or another product of the domain takes over | additive | |
     | the event, its name or its `mesh.eventTime`, gone or changed; what a column is called in ids | | breaking |
-    | `mesh.oldestVersion` refuses versions that were taken | | breaking |
-    | it takes versions that were refused; `mesh.droppedColumns` has more | | additive |
+    | `mesh.oldestVersion` refuses versions that were taken; a `mesh.dropped` column of old files goes | | breaking |
+    | it takes versions that were refused; a column of old files is kept with `mesh.dropped` | | additive |
     | local times that were refused are read, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |
     | they are refused, or read as another instant | | breaking |
     | the product is removed, or `status: retired` | breaking | |
-    | descriptions, examples, terms, tags, other statuses, the order of columns | cosmetic | cosmetic |
+    | descriptions, examples, terms, tags, other statuses, `mesh.maintain`, order of columns | cosmetic | cosmetic |
 
     (*) Where somebody's SQL cannot be run with it that could be with the contract as it was, it is breaking: a
     `select *` gives a column more, a name is no longer clear, a sum has a wider type.
