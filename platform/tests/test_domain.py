@@ -14,6 +14,7 @@ from mesh_platform.domain import RESERVED, Mesh, interface_view, load_mesh, offe
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.relation import SITES
+from sqlglot.dialects import DuckDB
 
 from tests.small_mesh import Place, add_contract, add_domain, small_mesh
 
@@ -325,7 +326,9 @@ def test_the_template_reserves_the_same_names_and_refuses_words_of_sql() -> None
         assert any("would hide what is called so already" in text for text in answers.find_problems(given)), name
     with duckdb.connect() as connection:
         words = {word for (word,) in connection.execute("select keyword_name from duckdb_keywords()").fetchall()}
-        refused = {word for word in words if not is_schema_without_quotes(connection, word)}
+        words |= {word.lower() for word in (*DuckDB.Tokenizer.KEYWORDS, *DuckDB.Parser.FUNCTIONS)}
+        names = filter(answers.NAME.fullmatch, words)
+        refused = {name for name in names if not is_schema_without_quotes(connection, name)}
     assert refused - answers.SQL_WORDS == set()
     for name in refused:
         assert list(answers.find_problems(answers.propose() | {"domain": name})), name

@@ -56,10 +56,10 @@ SQL_WORDS = set(
     case cast check collate collation column concurrently constraint create cross default deferrable desc
     describe distinct do drop else end except false fetch for force foreign freeze from full glob grant group
     having ilike in initially inner insert install intersect into is isnull join lambda lateral leading left
-    like limit natural not notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider
-    placing positional primary qualify references returning revoke right rollback select semi show similar some
-    summarize symmetric table tablesample then to trailing true union unique unpack unpivot using values
-    variadic verbose when where window with
+    like limit natural not notnull null offset on only or order outer overlaps partitioned_by pivot pivot_longer
+    pivot_wider placing positional primary qualify references regexp returning revoke right rlike rollback
+    select semi show similar some summarize symmetric table tablesample then to trailing true uncache union
+    unique unpack unpivot using values variadic verbose when where window with xor
     """.split()
 )
 YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

@@ -120,7 +120,7 @@ def left_over(old: Shape, new: Shape) -> list[Field]:
 def _is_left(old: Shape, column: Field, claim: Field | None) -> bool:
     if claim is None:
         return True
-    fits = claim.type == column.type or _widens(column.type, claim.type)
+    fits = claim.type == column.type or widens(column.type, claim.type)
     return _is_dropped(column) and (not fits or _is_taken(old, claim))
 
 
@@ -145,10 +145,10 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
         reason = f"has {old.name}, which the contract renames to {new.name}; rows that are there read under it{sent}"
         changes.append(change("rename", False, reason))
     if old.type != new.type:
-        widens = _widens(old.type, new.type)
+        fits = widens(old.type, new.type)
         reason = f"has {old.name} as {old.type.name}, the contract says {new.type.name}"
-        found = change("widen" if widens else "retype", not widens, f"{reason}{_why(widens, old.type)}")
-        is_left = not widens and _is_dropped(old)
+        found = change("widen" if fits else "retype", not fits, f"{reason}{_why(fits, old.type)}")
+        is_left = not fits and _is_dropped(old)
         left = f"still has {old.name} as {old.type.name}, which the contract dropped once; it says {new.type.name}"
         changes.append(replace(found, reason=left, purgeable=True) if is_left else found)
     if old.required and not new.required:
@@ -170,7 +170,8 @@ def _why(widens: bool, old: FieldType) -> str:
     return f"; {old.name} widens to {wider}"
 
 
-def _widens(old: FieldType, new: FieldType) -> bool:
+def widens(old: FieldType, new: FieldType) -> bool:
+    """Whether a column of the type `old` can become one of `new`, with the same values."""
     if old.precision and new.precision:
         return new.precision > old.precision and new.scale == old.scale
     return (old.name, new.name) == ("int", "long")

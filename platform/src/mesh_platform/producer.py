@@ -221,10 +221,11 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
         missing = [name for name, field in fields.items() if field.required and name not in header]
         surplus = [name for name in header if name not in fields]
         if missing or surplus or len(set(header)) != len(header):
-            shown_surplus = ", ".join(surplus).encode("utf-8", "replace").decode()
+            names = (name if name.isprintable() and name else repr(name) for name in surplus)
+            shown_surplus = ", ".join(names).encode("utf-8", "replace").decode()
             wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {shown_surplus}"] * bool(surplus)
             fix = "Name the columns like that and replay again."
-            if surplus:
+            if surplus and not missing:
                 fix += (
                     " If the event had one of these once, leave the file as it is, so that its lines keep their ids, "
                     f"and put the column back into {contract.path} with mesh.dropped: true."
