@@ -168,8 +168,11 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
             return catalog.create_table(
                 identifier, schema, partition_spec=_partition_spec(shape, schema), properties=properties
             )
-        except TableAlreadyExistsError:
-            return catalog.load_table(identifier)
+        except TableAlreadyExistsError as error:
+            if (found := find_table(catalog, identifier)) is None:
+                message = f"{identifier}: the catalog says that the table is there, and that it is not. {_MEND}"
+                raise Unavailable(message) from error
+            return found
 
 
 def _create_namespace(catalog: Catalog, namespace: str) -> None:
