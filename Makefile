@@ -6,6 +6,8 @@ ARGS ?=
 # The first of these that is Python 3.11 or 3.12.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+# A quarter of their time, quick tests wait for disks and brokers. The long ones fill each core.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 export MESH_STATE := $(STATE)
@@ -32,7 +34,7 @@ airflow-stop: ## Stop it, with all that it started
 	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need and run those that everybody runs before a push
-	@$(BIN)/pytest -n auto --dist worksteal -m "not slow and not e2e" $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not e2e" $(ARGS)
 
 test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
 	@$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)

@@ -33,12 +33,6 @@ _SERVER = MeshServer()
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a quarter of the time, tests wait for disks and brokers."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 1
-
-
 @pytest.fixture(autouse=True)
 def alone_with_rabbitmq(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test of RabbitMQ waits until no other one, of whatever process, uses the same broker: they share queues."""

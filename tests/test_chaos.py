@@ -11,13 +11,13 @@ from ingest_workers import Workers
 from mesh_platform.domain import Mesh
 from traffic import Sent
 
-from conftest import SLOW_ON_RABBITMQ, State
+from conftest import State
 
 KILLS = 50
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@SLOW_ON_RABBITMQ
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.slow
 def test_random_kills_lose_and_double_nothing(any_state: State, mesh: Mesh, tmp_path: Path, seed: int) -> None:
     total, sent = Tally(), Sent()
     with Workers(tmp_path / "workers") as workers:

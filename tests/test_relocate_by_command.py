@@ -39,6 +39,7 @@ def copied(filled: State, make_state: Callable[..., State]) -> State:
     return make_state(Path(shutil.copytree(filled.folder, filled.folder.with_name("backup"))))
 
 
+@pytest.mark.slow
 def test_tending_a_copy_takes_nothing_from_the_original(
     filled: State, mesh: Mesh, make_state: Callable[..., State]
 ) -> None:

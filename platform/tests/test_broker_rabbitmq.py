@@ -154,7 +154,11 @@ def test_refused_messages_are_tried_again_then_reported(monkeypatch: pytest.Monk
 
 @pytest.mark.rabbitmq
 @pytest.mark.slow
-def test_restarts_of_the_broker_lose_nothing(node: Callable[..., str], own_url: str) -> None:
+def test_restarts_of_the_broker_lose_nothing(
+    node: Callable[..., str], own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine a node takes its time to start.
+    monkeypatch.setattr(Publisher, "PATIENCE_SECONDS", 180.0)
     queue = unique_queue()
     with connect(own_url) as broker:
         broker.declare([queue])
