@@ -105,17 +105,16 @@ def test_one_amount_changed_on_its_way_fails_the_comparison(state: State, mesh: 
             taken = consumer.receive(100, timeout=5)
             consumer.ack(taken)
         bodies = [delivery.body for delivery in taken]
-        # Not the first line, of which a copy comes later: an id with two contents is quarantined.
-        line = bodies[0].split(b"\n")[1]
-        changed = re.sub(rb'"amount":"[0-9.]+"', b'"amount":"0.01"', line)
-        assert changed != line
-        bodies[0] = bodies[0].replace(line, changed)
+        bodies[0], changed = re.subn(rb'"amount":"[0-9.]+"', b'"amount":"0.01"', bodies[0], count=1)
+        assert changed == 1
         messages = [Message(body, str(delivery.message_id)) for body, delivery in zip(bodies, taken, strict=True)]
         broker.publish(queue, messages, lambda _message: None)
     result = state.mesh("run", "--format", "json", check=1)
     tables = {difference["table"] for difference in result.json["differences"]}
     assert {"south_warehouse.orders_south", "logistics_core.fact_orders"} <= tables
-    assert all(difference["figure"].startswith("amount_usd") for difference in result.json["differences"])
+    others = [each for each in result.json["differences"] if not each["figure"].startswith("amount_usd")]
+    # The true event is sent again by the run that goes on: an id with two contents.
+    assert [(each["table"], each["figure"]) for each in others] == [("south_warehouse.orders_south", "quarantine")]
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import random
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pika
 import pytest
@@ -175,6 +177,10 @@ def test_restarts_of_the_broker_lose_nothing(
                     if number == 2000:
                         pid = node("status").split("pid ")[1].split(",")[0]
                         os.kill(int(pid), signal.SIGKILL)
+                        with suppress(ProcessLookupError):
+                            while True:
+                                os.kill(int(pid), 0)
+                                time.sleep(0.05)
                         node("start")
                     yield Message(b"second", f"second-{number}")
 
