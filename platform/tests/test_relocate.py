@@ -312,6 +312,17 @@ def test_a_file_that_is_a_link_to_the_original_is_refused(
     assert {each.mode for each in relocated(copy)} == {"relocated"}
 
 
+def test_a_catalog_that_is_named_by_a_uri_of_sqlite_is_relocated(
+    copy_of: Callable[..., Path], original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_of(original)
+    # What lies in the folder of the call is none of the lake's.
+    (tmp_path / "notes").symlink_to(copy)
+    monkeypatch.chdir(tmp_path)
+    catalog = load_catalog("mesh", uri="sqlite:///file:copy/catalog.db?uri=true", warehouse=str(warehouse(copy)))
+    assert {each.mode for each in relocate(catalog)} == {"relocated"}
+
+
 def test_a_warehouse_written_as_a_url_is_the_same_place(original: Path) -> None:
     catalog = load_catalog("mesh", uri=f"sqlite:///{original}/catalog.db", warehouse=f"file://{original}/warehouse/")
     assert {each.mode for each in relocate(catalog)} == {"noop"}

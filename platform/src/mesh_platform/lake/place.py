@@ -10,12 +10,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mesh_platform.errors import UsageError
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.table import Table
 
 # Begins what the catalog notes in a table's `previous_metadata_location` while its files are rewritten. No reader of
@@ -117,7 +118,7 @@ def strange(catalog: Catalog, entries: Sequence[Entry], own: str) -> list[Entry]
 
 def is_name_of(catalog: Catalog, place: str, own: str) -> bool:
     """Whether a place is but another name of the warehouse: a link to where a folder was moved, a second mount."""
-    database = catalog.engine.url.database  # type: ignore[attr-defined]
+    database = sql(catalog).engine.url.database
     try:
         if not os.path.samefile(plain(place), plain(own)):
             return False
@@ -133,6 +134,11 @@ def is_name_of(catalog: Catalog, place: str, own: str) -> bool:
 def is_sql(catalog: Catalog) -> bool:
     """Whether a catalog is a database that can be asked for the places of all its tables at once."""
     return hasattr(catalog, "engine") and hasattr(catalog, "_iceberg_type_filter")
+
+
+def sql(catalog: Catalog) -> SqlCatalog:
+    """The catalog, which `is_sql`, with its database."""
+    return cast("SqlCatalog", catalog)
 
 
 def warehouse(catalog: Catalog) -> str | None:
@@ -153,7 +159,7 @@ def _entries(catalog: Catalog, elsewhere: str | None = None) -> list[Entry]:
 
     columns = (Row.table_namespace, Row.table_name, Row.metadata_location, Row.previous_metadata_location)
     query = select(*columns).where(Row.catalog_name == catalog.name).order_by(*columns[:2])
-    is_table = catalog._iceberg_type_filter()  # type: ignore[attr-defined]
+    is_table = sql(catalog)._iceberg_type_filter()
     if is_table is not None:
         query = query.where(is_table)
     if elsewhere is not None:
@@ -165,7 +171,7 @@ def _entries(catalog: Catalog, elsewhere: str | None = None) -> list[Entry]:
                 func.substr(Row.previous_metadata_location, 1, len(_UNDERWAY)) == _UNDERWAY,
             )
         )
-    with catalog.engine.connect() as connection:  # type: ignore[attr-defined]
+    with sql(catalog).engine.connect() as connection:
         rows = connection.execute(query).all()
     found = [_read(*row) for row in rows if row[2]]
     if elsewhere is not None:
@@ -186,7 +192,7 @@ def namespace_places(catalog: Catalog) -> dict[str, str]:
     from sqlalchemy import select
 
     query = select(Row.namespace, Row.property_value).where(Row.catalog_name == catalog.name)
-    with catalog.engine.connect() as connection:  # type: ignore[attr-defined]
+    with sql(catalog).engine.connect() as connection:
         return {row[0]: row[1] for row in connection.execute(query.where(Row.property_key == "location"))}
 
 
@@ -218,7 +224,7 @@ def point(
     from pyiceberg.catalog.sql import IcebergTables as Row
     from sqlalchemy import update
 
-    with catalog.engine.begin() as connection:  # type: ignore[attr-defined]
+    with sql(catalog).engine.begin() as connection:
         for entry, metadata, previous in changes:
             same = (
                 Row.catalog_name == catalog.name,

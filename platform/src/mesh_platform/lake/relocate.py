@@ -32,6 +32,7 @@ from mesh_platform.lake.place import (
     place_of,
     plain,
     point,
+    sql,
     sql_entries,
     strange,
     warehouse,
@@ -240,10 +241,12 @@ class _Job:
 
         Databases and logs are written in place.
         """
-        engine = self.catalog.engine  # type: ignore[attr-defined]
-        if engine.dialect.name != "sqlite":
+        engine = sql(self.catalog).engine
+        database = engine.url.database
+        # That of another kind of database is a name, and not a path.
+        if engine.dialect.name != "sqlite" or not database or not os.path.exists(database):
             return
-        for file in sorted(each for each in Path(engine.url.database or "").parent.iterdir() if each.is_file()):
+        for file in sorted(each for each in Path(database).parent.iterdir() if each.is_file()):
             if file.is_symlink() or file.stat().st_nlink > 1:
                 how = f"is a link to {file.resolve()}" if file.is_symlink() else "has another name too (a hard link)"
                 raise UsageError(
