@@ -6,7 +6,6 @@ its child is as real as killing `mesh ingest`, and costs 50 ms instead of over a
 
 from __future__ import annotations
 
-import ctypes
 import json
 import mmap
 import os
@@ -27,13 +26,13 @@ from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.settings import Settings
+from mesh_server import become_child
 from mutations import mutate
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "start"
 # Where a worker can be when it is killed: it has passed none, or this point last.
 PLACES = (START, *faults.POINTS)
-_KILL_WITH_PARENT = 1
 
 
 @dataclass(frozen=True)
@@ -164,13 +163,7 @@ def serve(folder: Path) -> None:
 def _be_worker(mesh: Mesh, folder: Path, number: int, work: Work, environment: Mapping[str, str]) -> None:
     code = 1
     try:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
-        with (folder / f"{number}.err").open("wb") as said, Path(os.devnull).open("r+b") as nothing:
-            for target, file in ((0, nothing), (1, nothing), (2, said)):
-                os.dup2(file.fileno(), target)
-        os.environ.clear()
-        os.environ.update(environment)
+        become_child(environment, os.devnull, folder / f"{number}.err")
         _note_places(folder / f"{number}.place")
         try:
             reports = [asdict(each) for each in _ingest(mesh, work)]

@@ -101,17 +101,22 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
+def become_child(environment: Mapping[str, str], out: str | Path, err: str | Path) -> None:
+    """In a forked process: end with the parent, read nothing, write to these files, and have this environment."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
+    for target, path, mode in ((0, os.devnull, "rb"), (1, out, "wb"), (2, err, "wb")):
+        with Path(path).open(mode) as file:
+            os.dup2(file.fileno(), target)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
 def _call(words: Sequence[str], cwd: str, env: Mapping[str, str], out: str, err: str) -> None:
     code = 1
     try:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
-        for target, path, mode in ((0, os.devnull, "rb"), (1, out, "wb"), (2, err, "wb")):
-            with Path(path).open(mode) as file:
-                os.dup2(file.fileno(), target)
+        become_child(env, out, err)
         os.chdir(cwd)
-        os.environ.clear()
-        os.environ.update(env)
         from mesh_platform.cli import main
 
         main(words)

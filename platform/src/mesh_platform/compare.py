@@ -120,7 +120,7 @@ def left_over(old: Shape, new: Shape) -> list[Field]:
 def _is_left(old: Shape, column: Field, claim: Field | None) -> bool:
     if claim is None:
         return True
-    fits = claim.type == column.type or widens(column.type, claim.type)
+    fits = takes(claim.type, column.type)
     return _is_dropped(column) and (not fits or _is_taken(old, claim))
 
 
@@ -145,7 +145,7 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
         reason = f"has {old.name}, which the contract renames to {new.name}; rows that are there read under it{sent}"
         changes.append(change("rename", False, reason))
     if old.type != new.type:
-        fits = widens(old.type, new.type)
+        fits = takes(new.type, old.type)
         reason = f"has {old.name} as {old.type.name}, the contract says {new.type.name}"
         found = change("widen" if fits else "retype", not fits, f"{reason}{_why(fits, old.type)}")
         is_left = not fits and _is_dropped(old)
@@ -170,8 +170,10 @@ def _why(widens: bool, old: FieldType) -> str:
     return f"; {old.name} widens to {wider}"
 
 
-def widens(old: FieldType, new: FieldType) -> bool:
-    """Whether a column of the type `old` can become one of `new`, with the same values."""
+def takes(new: FieldType, old: FieldType) -> bool:
+    """Whether a column of the type `new` takes every value of the type `old` as it is."""
+    if new == old:
+        return True
     if old.precision and new.precision:
         return new.precision > old.precision and new.scale == old.scale
     return (old.name, new.name) == ("int", "long")

@@ -93,22 +93,25 @@ class Shape:
         return {field.name: field for field in self.fields}
 
     @cached_property
+    def in_files(self) -> Mapping[str, Field]:
+        """The fields that a file of events may have, by their names: the event's, and those that it had once."""
+        return {field.name: field for field in (*self.fields, *self.dropped)}
+
+    @cached_property
     def names_in_ids(self) -> Mapping[str, str]:
         """What the hash of an event's id calls those fields that have another name; dropped ones too."""
-        named = (*self.fields, *self.dropped)
-        return {field.name: field.name_in_ids for field in named if field.name_in_ids != field.name}
+        return {field.name: field.name_in_ids for field in self.in_files.values() if field.name_in_ids != field.name}
 
     @cached_property
     def times(self) -> frozenset[str]:
         """The fields that are timestamps, local ones and dropped ones too."""
-        return frozenset(field.name for field in (*self.fields, *self.dropped) if field.type.logical == "timestamp")
+        return frozenset(field.name for field in self.in_files.values() if field.type.logical == "timestamp")
 
     @cached_property
     def former_names(self) -> Mapping[str, str]:
         """For each name that a field had and that is nobody's now, the field's present name."""
-        named = (*self.fields, *self.dropped)
-        present = {field.name for field in named}
-        return {old: field.name for field in named for old in field.renamed_from if old not in present}
+        known = self.in_files
+        return {old: field.name for field in known.values() for old in field.renamed_from if old not in known}
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -86,7 +86,8 @@ class EventIds:
     def id_of(self, record: Record) -> str:
         """The id of the next occurrence of `record`."""
         milliseconds = to_milliseconds(record.time)
-        parts = [self._source, milliseconds, self._hashed({**record.payload, **(record.dropped or {})})]
+        payload = {**record.payload, **record.dropped} if record.dropped else record.payload
+        parts = [self._source, milliseconds, self._hashed(payload)]
         content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_hash)
         digest = blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         occurrence = self._seen[digest]

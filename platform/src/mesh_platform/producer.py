@@ -216,7 +216,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
             header = next(rows, [])
         except csv.Error as error:
             raise UsageError(f"{path}:1: {error}. Give the file a header of column names.") from error
-        fields = {**contract.event.by_name, **{field.name: field for field in contract.event.dropped}}
+        fields = contract.event.in_files
         header = _present_names(contract, path, header)
         missing = [name for name, field in fields.items() if field.required and name not in header]
         surplus = [name for name in header if name not in fields]

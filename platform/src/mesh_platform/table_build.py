@@ -194,13 +194,14 @@ class Builder:
             return job
         snapshot, summary = noted
         held = summary.get("mesh.held")
-        was_model, was_rules = made_by.recognise(summary.get("mesh.model"), summary.get("mesh.rules"))
+        was = summary.get("mesh.model"), summary.get("mesh.rules")
+        was_model, was_rules = made_by.recognise(*was)
         return replace(
             job,
             was_inputs=json.loads(summary["mesh.inputs"]),
             was_model=was_model,
             was_rules=was_rules,
-            notes_version_1=(was_model, was_rules) != (summary.get("mesh.model"), summary.get("mesh.rules")),
+            notes_version_1=(was_model, was_rules) != was,
             was_held=int(held) if held else None,
             recorded_at=snapshot,
         )

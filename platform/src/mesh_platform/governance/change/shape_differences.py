@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from mesh_platform.compare import Change, compare, identifying, present_name, widens
+from mesh_platform.compare import Change, compare, identifying, present_name, takes
 from mesh_platform.contract import Contract, Field, Shape
 from mesh_platform.governance.change.difference import Difference, Kind, Side
 from mesh_platform.governance.change.rule_differences import kept_values, rule_differences
@@ -119,9 +119,8 @@ def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
         reason = f"files may have '{name}', which counts for ids alone"
         yield Difference("additive", "producers", reason, now[name].line)
     for name, field in sorted(was.items()):
-        kept = next((each for each in (*new.dropped, *new.fields) if present_name(each, (name,))), None)
-        same = kept and (kept.type == field.type or widens(field.type, kept.type))
-        if not (kept and same and kept.name_in_ids == field.name_in_ids):
+        kept = next((each for each in new.in_files.values() if present_name(each, (name,))), None)
+        if not kept or not takes(kept.type, field.type) or kept.name_in_ids != field.name_in_ids:
             reason = f"files that have '{name}' ({field.type.name}) are refused, or their lines get other ids"
             yield Difference("breaking", "producers", reason, kept.line if kept else new.line)
 
