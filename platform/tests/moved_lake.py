@@ -82,13 +82,14 @@ def describe(catalog: Catalog, place: Path | str) -> dict[str, Any]:
     """All that tables say, with `<here>` for their place: metadata, and the manifests and rows of every snapshot."""
     clear_manifest_cache()
     return {
-        ".".join(name): _of_table(catalog.load_table(name), str(place))
+        ".".join(name): _of_table(catalog.load_table(name), json.dumps(str(place), ensure_ascii=False)[1:-1])
         for namespace in catalog.list_namespaces()
         for name in catalog.list_tables(namespace)
     }
 
 
 def _of_table(table: Table, place: str) -> dict[str, Any]:
+    """`place` is spelled as JSON spells it, which escapes a backslash."""
     found: dict[str, Any] = {"metadata": table.metadata.model_dump_json().replace(place, "<here>")}
     for snapshot in table.snapshots():
         files = []

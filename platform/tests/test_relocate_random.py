@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mesh_platform import faults
 from mesh_platform.errors import UsageError
@@ -119,6 +119,7 @@ PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @settings(max_examples=4, suppress_health_check=PATIENT)
+@example(tables=[(0, 1, [])], folders=("s0", "s\\"), moved=False, kill=None)
 @CASES
 def test_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kill: str | int | None) -> None:
     check(tables, folders, moved, kill)
