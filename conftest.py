@@ -18,8 +18,8 @@ from typing import Any
 import hypothesis
 import pytest
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import Unavailable
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_server import MeshServer
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 
-from mesh_platform.ingest import TEND_EVERY
-from mesh_platform.lake.append import append_new, nothing_refused
+from mesh_platform.iceberg.append import append_new
+from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.ingest.ingest import TEND_EVERY
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.keys import KnownKeys
-from mesh_platform.lake.landing import landing_name, landing_shape
-from mesh_platform.maintain import maintain
-from mesh_platform.view import open_session
+from mesh_platform.lake.maintain import maintain
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.query.session import open_session
 from pyiceberg.table import Table
 
 from benchmarks.events import draw
@@ -66,7 +66,7 @@ def _append(place: Place, count: int) -> tuple[list[float], float]:
     for number in range(count):
         some = rows.slice(number * ROWS, ROWS)
         begin = time.process_time()
-        append_new(load, some, "event_id", "event_time", nothing_refused, known)
+        append_new(load, some, "event_id", "event_time", known=known)
         spent.append(time.process_time() - begin)
         if number % TEND_EVERY == TEND_EVERY - 1:
             begin = time.process_time()

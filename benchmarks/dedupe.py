@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pyarrow as pa
-from mesh_platform.ingest import removed_keys
-from mesh_platform.lake.append import append_new
+from mesh_platform.iceberg.append import append_new
+from mesh_platform.iceberg.commit import commit_files, write_files
+from mesh_platform.iceberg.keys import KnownKeys
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.commit import commit_files, write_files
-from mesh_platform.lake.keys import KnownKeys
-from mesh_platform.lake.landing import landing_name, landing_shape, removed_name
+from mesh_platform.lake.ledger import removed_keys
+from mesh_platform.lake.tables import landing_name, landing_shape, removed_name
 
 from benchmarks.events import draw
 from benchmarks.figures import Bench

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from mesh_platform.broker import Message
-from mesh_platform.contract import Contract, Field
+from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.lake.catalog import arrow_schema
-from mesh_platform.lake.landing import landing_shape
+from mesh_platform.lake.tables import landing_shape
 
 START = datetime(2025, 10, 1, tzinfo=UTC)
 LINES_IN_MESSAGE = 500

@@ -10,11 +10,11 @@ import pika
 import pyarrow as pa
 import pyarrow.json
 from mesh_platform.broker import Message
-from mesh_platform.contract import Contract
-from mesh_platform.event import ENVELOPE
+from mesh_platform.contract.contract import Contract
+from mesh_platform.events.event import ENVELOPE
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
 
 from benchmarks.place import Place
 

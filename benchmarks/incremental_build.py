@@ -10,9 +10,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 
-from mesh_platform.build import build
-from mesh_platform.domain import load_mesh
+from mesh_platform.build.build import build
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import Settings
 
 from benchmarks.figures import Bench

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mesh_platform.broker import Message, connect, queue_of
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.landing import landing_name, landing_shape
-from mesh_platform.view import open_session
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.query.session import open_session
 
 from benchmarks.events import draw, write_messages
 from benchmarks.figures import Bench

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Message, connect, queue_of
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 
 from benchmarks.events import draw, repeat_some, write_messages
 from benchmarks.figures import Bench, console

@@ -11,12 +11,12 @@ from datetime import date, timedelta
 
 import duckdb
 import pyarrow as pa
-from mesh_platform.contract import Contract, Shape
-from mesh_platform.domain import Mesh
+from mesh_platform.contract.contract import Contract, Shape
 from mesh_platform.engine.duckdb import connect
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import Mesh
 from pyiceberg.catalog import Catalog
 
 WAREHOUSES = ("north", "south", "east", "west")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.contract.contract import Contract
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog
 

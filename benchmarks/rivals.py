@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import pika
 import pyarrow as pa
 from mesh_platform.lake.catalog import CATALOG, arrow_schema, ensure_table
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
 from pydantic import BaseModel, ConfigDict, Field
 from pyiceberg.catalog import load_catalog
 

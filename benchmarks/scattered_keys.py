@@ -15,12 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from mesh_platform.build import build
-from mesh_platform.domain import load_mesh
+from mesh_platform.build.build import build
 from mesh_platform.engine.duckdb import connect
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import Settings
 
 from benchmarks.figures import Bench

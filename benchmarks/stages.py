@@ -26,17 +26,17 @@ from benchmarks.place import ROOT, Place
 
 # A part of ingest, and the function that does it. Of one that calls another of these, its own time counts.
 _PARTS = {
-    "receive": ("mesh_platform.ingest", "_Lane.receive"),
+    "receive": ("mesh_platform.ingest.ingest", "_Lane.receive"),
     "ask whether it is empty": ("mesh_platform.broker.embedded_consumer", "EmbeddedConsumer.is_empty"),
-    "parse and check": ("mesh_platform.ingest", "validate"),
-    "wait for the other thread": ("mesh_platform.ingest", "_Writer.wait"),
+    "parse and check": ("mesh_platform.ingest.ingest", "validate"),
+    "wait for the other thread": ("mesh_platform.ingest.ingest", "_Writer.wait"),
     "pause": ("time", "sleep"),
-    "load and make tables": ("mesh_platform.ingest", "ensure_table"),
-    "deduplicate": ("mesh_platform.lake.keys", "KnownKeys.held"),
-    "write files": ("mesh_platform.lake.append", "write_files"),
-    "commit": ("mesh_platform.lake.append", "commit_files"),
+    "load and make tables": ("mesh_platform.ingest.ingest", "ensure_table"),
+    "deduplicate": ("mesh_platform.iceberg.keys", "KnownKeys.held"),
+    "write files": ("mesh_platform.iceberg.append", "write_files"),
+    "commit": ("mesh_platform.iceberg.append", "commit_files"),
     "acknowledge": ("mesh_platform.broker.embedded_consumer", "EmbeddedConsumer.ack"),
-    "write, the rest": ("mesh_platform.ingest", "_Writer._write"),
+    "write, the rest": ("mesh_platform.ingest.ingest", "_Writer._write"),
 }
 _IDLE = ("wait for the other thread", "pause")
 
@@ -119,7 +119,7 @@ def _run(report: Path, words: list[str]) -> None:
         owner: Any = import_module(module)
         owner = attrgetter(path)(owner) if path else owner
         setattr(owner, last, clock.wrap(name, getattr(owner, last)))
-    ingesting: Any = import_module("mesh_platform.ingest")
+    ingesting: Any = import_module("mesh_platform.ingest.ingest")
     ingesting.ingest = clock.only_in(ingesting.ingest)
     out = StringIO()
     with redirect_stdout(out), suppress(SystemExit):

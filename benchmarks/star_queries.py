@@ -15,14 +15,15 @@ from pathlib import Path
 from statistics import median
 
 import duckdb
-from mesh_platform.domain import load_mesh
+from mesh_platform.build.table import Builder
+from mesh_platform.engine.sql import quoted
+from mesh_platform.iceberg.snapshot_diff import all_files
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.lake.delta import all_files
-from mesh_platform.relation import create_schemas, quoted
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.query.session import open_session
 from mesh_platform.settings import Settings
-from mesh_platform.sql_model import read_models
-from mesh_platform.table_build import Builder
-from mesh_platform.view import open_session
+from mesh_platform.sql.model import read_models
+from mesh_platform.sql.relations import create_schemas
 
 from benchmarks.figures import Bench
 from benchmarks.order_lines import publish_lines

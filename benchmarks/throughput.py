@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 from mesh_platform.broker import Message, connect, queue_of
-from mesh_platform.ingest import ensure_tables, ingest
+from mesh_platform.ingest.ingest import ensure_tables, ingest
 
 from benchmarks import floors, rivals
 from benchmarks.events import LINES_IN_MESSAGE, draw, repeat_some, write_messages

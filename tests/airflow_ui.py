@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 from mesh_platform.broker import queue_of
-from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.lake.landing import landing_name
+from mesh_platform.lake.tables import landing_name
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service

@@ -23,9 +23,9 @@ from typing import Any
 from fault_record import HOLDS, record
 from ingest_workers import START, Work, Workers
 from invariants import landed_ids, violations
-from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import Unavailable
 from mesh_platform.faults import POINTS
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from orders import PRODUCT, emptied, ids, lines, send
 from traffic import Sent, publishing
 

@@ -19,7 +19,7 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.serialization.definitions.deadline import SerializedReferenceModels
 from airflow.utils.session import create_session
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import Settings
 from sqlalchemy import select
 

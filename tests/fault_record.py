@@ -62,7 +62,7 @@ def kinds(folder: Path = ROOT) -> Iterator[tuple[str, Path]]:
 
     Raises ValueError for a kind that is no literal.
     """
-    for path in sorted([*folder.glob("tests/*.py"), *folder.glob("platform/tests/*.py")]):
+    for path in sorted([*folder.glob("tests/*.py"), *folder.glob("platform/tests/**/*.py")]):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "record":
                 if not (call.args and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, str)):

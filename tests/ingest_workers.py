@@ -19,12 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mesh_platform import faults, ingest
+from mesh_platform import faults
 from mesh_platform.broker import connect
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
-from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError
+from mesh_platform.ingest import ingest
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_server import become_child
 from mutations import mutate
@@ -220,7 +221,7 @@ def _warm_up() -> None:
     import pyiceberg.catalog.sql
     import pyiceberg.io.pyarrow
     from mesh_platform.broker import embedded, rabbitmq
-    from mesh_platform.lake import durable_io
+    from mesh_platform.iceberg import durable_io
 
     assert all((pika, pyiceberg.catalog.sql, pyiceberg.io.pyarrow, embedded, rabbitmq, durable_io))
 

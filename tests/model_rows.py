@@ -7,10 +7,11 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from mesh_platform.domain import Mesh
 from mesh_platform.engine.duckdb import registered
-from mesh_platform.relation import create_schemas, quoted, relation_shapes, table_definition, typed
-from mesh_platform.sql_model import read_models
+from mesh_platform.engine.sql import quoted, table_definition, typed
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.model import read_models
+from mesh_platform.sql.relations import create_schemas, relation_shapes
 
 
 class ModelRows:

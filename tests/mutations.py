@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # Those of the ordinary tests that are to notice; each is quick.
 WATCHERS = (
-    "platform/tests/test_append.py",
-    "platform/tests/test_durable_io.py",
+    "platform/tests/iceberg/test_append.py",
+    "platform/tests/iceberg/test_durable_io.py",
     "tests/test_faults.py::test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm",
     "tests/test_crash_points.py::test_a_kill_at_every_point_of_ingest[embedded]",
     "tests/test_power_loss.py",
@@ -53,14 +53,14 @@ def retry_by_pyiceberg() -> None:
 
 def no_deduplication() -> None:
     """No id is looked up in the table."""
-    from mesh_platform.lake.keys import KnownKeys
+    from mesh_platform.iceberg.keys import KnownKeys
 
     _wrap(KnownKeys, "held", lambda real, self, *rest: real(self, *rest) & False)
 
 
 def no_fsync() -> None:
     """Files are left to the operating system when the catalog names them."""
-    from mesh_platform.lake import durable_io
+    from mesh_platform.iceberg import durable_io
 
     durable_io._sync_folder = lambda folder: None
     durable_io._SyncedFile.close = lambda self: super(durable_io._SyncedFile, self).close()  # type: ignore[method-assign]
@@ -69,7 +69,7 @@ def no_fsync() -> None:
 def swallow_unknown_outcome() -> None:
     """A commit that fails in a way that nobody knows counts as done."""
     from mesh_platform.errors import ConflictError
-    from mesh_platform.lake import append
+    from mesh_platform.iceberg import append
 
     def swallow(real: Callable[..., Any], *given: Any) -> Any:
         try:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.errors import Unavailable
-from mesh_platform.lake import durable_io
+from mesh_platform.iceberg import durable_io
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pika
 from mesh_platform.broker import Message, connect, queue_of
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 
 from conftest import State
 

@@ -23,7 +23,7 @@ import pytest
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.broker.embedded_file import BrokerFile
 from mesh_platform.errors import Unavailable
-from mesh_platform.lake import durable_io
+from mesh_platform.iceberg import durable_io
 from pyiceberg.catalog.sql import SqlCatalog
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mesh_platform.scaffold import new_domain, propose_answers, template_status
-from mesh_platform.template_sync import Outcome, find_folders, sync_domains
-from mesh_platform.template_version import Templates
+from mesh_platform.scaffold.new import new_domain, propose_answers, template_status
+from mesh_platform.scaffold.sync import Outcome, find_folders, sync_domains
+from mesh_platform.scaffold.template_version import Templates
 
 from conftest import ROOT
 

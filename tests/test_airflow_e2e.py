@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 from acme_world.beside import compute_keys
-from acme_world.key_check import compare
+from acme_world.key.key_check import compare
 from acme_world.progress_file import read_progress
 from airflow_server import Server, airflow_server, wait_until
 from airflow_ui import DRIVER, look
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.domain import load_mesh
-from mesh_platform.ingest import ensure_tables
+from mesh_platform.ingest.ingest import ensure_tables
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.view import open_session
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.query.session import open_session
 from rabbit_node import rabbit_node
 
 from conftest import ROOT, State, new_state

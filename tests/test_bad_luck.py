@@ -14,8 +14,8 @@ from chaos import NAMES, broker_of
 from fault_record import record
 from invariants import landed_ids, quarantine, violations
 from mesh_platform.broker import MAX_MESSAGE_BYTES
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, envelope, in_batches, inject, lines, send, waiting
 
 from conftest import ROOT, SLOW_ON_RABBITMQ, State

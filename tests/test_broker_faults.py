@@ -21,10 +21,10 @@ from fault_record import record
 from ingest_workers import Work, Workers
 from invariants import landed_ids, quarantine, violations
 from mesh_platform.broker import Message, connect, queue_of
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import Limits, ingest
+from mesh_platform.ingest.ingest import Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, START, ids, in_batches, lines, send, waiting
 from rabbit_node import Node, rabbit_node
 

@@ -8,7 +8,7 @@ import pytest
 from chaos import KILLS_A_ROUND, NAMES, Tally, broker_of, prepare, spread, torment
 from fault_record import record
 from ingest_workers import Workers
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 from traffic import Sent
 
 from conftest import State

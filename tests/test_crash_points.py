@@ -13,9 +13,9 @@ from chaos import NAMES, broker_of
 from fault_record import record
 from ingest_workers import Work, Workers
 from invariants import landed_ids, quarantine, violations
-from mesh_platform.domain import Mesh
 from mesh_platform.faults import POINTS
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, bad, emptied, ids, in_batches, lines, send
 from pyiceberg.table import Table
 

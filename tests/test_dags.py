@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow_home import AirflowHome
 from mesh_platform.broker import connect
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 
 from conftest import ROOT, State, new_state
 

@@ -15,7 +15,7 @@ import pytest
 from chaos import NAMES, broker_of
 from fault_record import record
 from invariants import landed_ids, violations
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, emptied, ids, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 from rabbit_node import Node, rabbit_node

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.broker import connect
-from mesh_platform.build import build
-from mesh_platform.domain import load_mesh
+from mesh_platform.build.build import build
 from mesh_platform.errors import Problem
-from mesh_platform.ingest import ingest
+from mesh_platform.events.producer import batch, publish, read_csv, wrap
+from mesh_platform.ingest.ingest import ingest
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.producer import batch, publish, read_csv, wrap
-from mesh_platform.scaffold import new_domain, propose_answers
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.scaffold.new import new_domain, propose_answers
 from mesh_platform.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -17,11 +17,11 @@ from flaky_proxy import KINDS, STATUSES, Faults, Proxy, flaky_proxy
 from invariants import landed_ids, quarantine, violations
 from lake_services import object_store, rest_catalog
 from mesh_platform.broker import connect
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import Ingested, ingest
+from mesh_platform.iceberg.connection import TIMEOUTS
+from mesh_platform.ingest.ingest import Ingested, ingest
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.lake.catalog_connection import TIMEOUTS
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, envelope, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 
@@ -77,7 +77,7 @@ def attempt(
     state: State, mesh: Mesh, tmp_path: Path, make_state: Callable[..., State], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Lake, Faults], Ingested | None]:
     """One ingest with faults and one without, in a state of their own: the promises hold. The first one's report."""
-    monkeypatch.setattr("mesh_platform.lake.append.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mesh_platform.iceberg.append.time.sleep", lambda seconds: None)
     sent = send(state, mesh, BODIES)
     numbers = count()
 

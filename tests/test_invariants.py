@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from invariants import PARTS, violations
 from mesh_platform.broker import connect
-from mesh_platform.domain import Mesh
-from mesh_platform.ingest import ingest
+from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.ingest.ingest import ingest
 from mesh_platform.lake.catalog import find_table, open_catalog
-from mesh_platform.lake.commit import append_rows
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, in_batches, lines, send
 from pyiceberg.table import Table
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 from model_rows import ModelRows
 
 from conftest import ROOT

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from invariants import landed_ids, violations
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, in_batches, lines, send
 
 from conftest import State

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from fault_record import record
 from invariants import landed_ids, quarantine, violations
-from mesh_platform import ingest as ingesting
 from mesh_platform.broker import connect
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import Ingested, Limits, ingest
+from mesh_platform.ingest import ingest as ingesting
+from mesh_platform.ingest.ingest import Ingested, Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh
 from nth_operation import ANSWERED, ERRORS, Operations, watched
 from orders import PRODUCT, envelope, in_batches, lines, send, waiting
 
@@ -33,7 +33,7 @@ BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quant
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh_platform.lake.append.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mesh_platform.iceberg.append.time.sleep", lambda seconds: None)
     monkeypatch.setattr(ingesting, "_RECEIVE", 3)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from fault_record import record
 from invariants import violations
-from mesh_platform import ingest as ingesting
 from mesh_platform.broker import connect
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.ingest import Limits, ingest
+from mesh_platform.ingest import ingest as ingesting
+from mesh_platform.ingest.ingest import Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, in_batches, lines, send
 from power_cut import Disk, powered
 
@@ -46,7 +46,7 @@ def lose_power(
     state: State, mesh: Mesh, tmp_path: Path, make_state: Callable[..., State], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int], Cut]:
     """Ingest in a state of its own until a power cut that a seed draws."""
-    monkeypatch.setattr("mesh_platform.lake.append.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mesh_platform.iceberg.append.time.sleep", lambda seconds: None)
     monkeypatch.setattr(ingesting, "_RECEIVE", 2)
     sent = send(state, mesh, [*in_batches(GOOD, 2), b"no json"])
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mesh_platform.domain import Mesh
 from mesh_platform.faults import POINTS
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, in_batches, lines, send
 
 from conftest import ROOT, State

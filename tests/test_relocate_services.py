@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from lake_services import object_store, rest_catalog
 from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.iceberg.relocate import relocate
 from mesh_platform.lake.catalog import PROPERTIES, find_table, open_catalog
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.relocate import relocate
 from mesh_platform.settings import Settings
 from pyarrow.fs import FileSelector, FileSystem, S3FileSystem
 from pyiceberg.catalog import Catalog, load_catalog

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_world.answer_key import answer_key
-from acme_world.faults import Rates
+from acme_world.key.answer_key import answer_key
+from acme_world.wire.faults import Rates
 from mesh_platform.broker import Message, connect, queue_of
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 
 from conftest import ROOT, State
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 from model_rows import ModelRows
 
 from conftest import ROOT

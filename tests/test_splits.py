@@ -14,15 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from mesh_platform.broker import Delivery
-from mesh_platform.build import Built, build
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh
+from mesh_platform.build.build import Built, build
+from mesh_platform.contract.contract import Contract
+from mesh_platform.events.producer import batch, read_csv, wrap
+from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.landing import landing_name, landing_shape
-from mesh_platform.producer import batch, read_csv, wrap
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
-from mesh_platform.validator import validate
 from pyiceberg.catalog import Catalog, load_catalog
 
 Row = dict[str, Any]

@@ -24,14 +24,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from invariants import landed_ids, quarantine, violations
 from mesh_platform import faults
 from mesh_platform.broker import connect
-from mesh_platform.domain import load_mesh
 from mesh_platform.errors import UsageError
-from mesh_platform.ingest import Ingested, Limits, ingest
+from mesh_platform.iceberg.compaction import compact
+from mesh_platform.iceberg.expiry import expire
+from mesh_platform.iceberg.orphan_files import remove_orphans
+from mesh_platform.ingest.ingest import Ingested, Limits, ingest
 from mesh_platform.lake.catalog import open_catalog
-from mesh_platform.lake.compaction import compact
-from mesh_platform.lake.expiry import expire
-from mesh_platform.lake.history import roll_back
-from mesh_platform.lake.orphans import remove_orphans
+from mesh_platform.lake.rollback import roll_back
+from mesh_platform.mesh.mesh import load_mesh
 from orders import PRODUCT, bad, ids, lines, send
 from pyiceberg.table import Table
 
@@ -142,7 +142,7 @@ class Product(RuleBasedStateMachine):
     @rule(after=st.booleans())
     def lose_the_response(self, after: bool) -> None:
         """A commit ends in an error, when it has taken effect or when it has not; ingest finds out which."""
-        with self.failing_once(after), patch("mesh_platform.lake.append.time.sleep", lambda seconds: None):
+        with self.failing_once(after), patch("mesh_platform.iceberg.append.time.sleep", lambda seconds: None):
             self.deliver()
 
     @contextmanager
@@ -172,7 +172,7 @@ class Product(RuleBasedStateMachine):
         if not self.at:
             return
         keep = {snapshot.snapshot_id for snapshot in self.load().metadata.snapshots[::kept_every]}
-        with patch("mesh_platform.lake.expiry.NEWEST", 1):
+        with patch("mesh_platform.iceberg.expiry.NEWEST", 1):
             expire(self.load, timedelta(0), lambda: keep, datetime.now(UTC) + timedelta(seconds=1))
         kept = {snapshot.snapshot_id for snapshot in self.load().metadata.snapshots}
         assert keep <= kept

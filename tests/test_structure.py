@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
+import tomllib
 
 from conftest import ROOT
 
@@ -23,6 +24,26 @@ def test_the_folder_called_platform_does_not_shadow_the_standard_library() -> No
 def test_no_file_is_so_long_that_it_surely_holds_two_things() -> None:
     lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in tracked("*.py")}
     assert {path: lines for path, lines in lengths.items() if lines > 500} == {}
+
+
+def test_the_table_of_packages_is_the_order_that_imports_keep_to() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(each for each in contracts if each["name"] == "Packages import downwards only")["layers"]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", text.partition("## The packages")[2].partition("\n#")[0], re.MULTILINE)
+    listed = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    # A row may be a part of a layer whose packages do not import each other.
+    for layer in reversed(layers):
+        found: set[str] = set()
+        while found < set(layer.split(" | ")):
+            found |= listed.pop(0)
+        assert found == set(layer.split(" | "))
+    assert listed == []
+
+
+def test_the_top_of_the_platform_holds_packages_and_few_files() -> None:
+    top = [path for path in tracked("platform/src/mesh_platform/*.py") if path.count("/") == 3]
+    assert len(top) <= 8, top
 
 
 def test_requirements_are_pinned_and_name_no_package_host() -> None:

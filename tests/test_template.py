@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from mesh_platform.domain import load_mesh
-from mesh_platform.scaffold import new_domain, propose_answers, template_drift
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.scaffold.new import new_domain, propose_answers, template_drift
 
 ROOT = Path(__file__).parents[1]
 # Lines of SQL that say which columns are read, and from where: what any two models of one interface have in common.

@@ -12,7 +12,7 @@ import time
 import pytest
 from history_watch import HistoryWatch
 from invariants import landed_ids, violations
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, bad, ids, in_batches, lines, send, waiting
 
 from conftest import ROOT, State
@@ -21,9 +21,9 @@ COMMITS = int(os.environ.get("MESH_TEST_COMMITS", "2000"))
 INGEST = """
 import json, random, sys, time
 from dataclasses import asdict
-from mesh_platform import ingest
+from mesh_platform.ingest import ingest
 from mesh_platform.broker import connect
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.settings import Settings
 settings = Settings()
@@ -46,10 +46,10 @@ print(json.dumps([asdict(each) for each in done]))
 TEND = """
 import sys, time
 from datetime import timedelta
-from mesh_platform.domain import load_mesh
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.lake.catalog import find_table, open_catalog
-from mesh_platform.lake.compaction import compact
-from mesh_platform.maintain import maintain
+from mesh_platform.iceberg.compaction import compact
+from mesh_platform.lake.maintain import maintain
 from mesh_platform.settings import Settings
 kind, *tables = sys.argv[1:]
 settings = Settings()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Broker, Message, connect, queue_of
-from mesh_platform.domain import Mesh
+from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, bad, in_batches, inject, lines
 
 from conftest import State

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pyarrow as pa
-from mesh_platform.compare import Change
+from mesh_platform.contract.schema_change import Change
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.commit import append_rows
 from mesh_platform.lake.evolution import evolve, plan_evolution
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
 
 from .small_mesh import Place, Sale, add_contract
 

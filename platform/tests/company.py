@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from acme_world import sources
-from acme_world.answer_key import answer_key
-from acme_world.faults import Rates
-from acme_world.lines import Events, Line
-from acme_world.sources import Source
-from acme_world.world import World
+from acme_world.key.answer_key import answer_key
+from acme_world.truth.lines import Events, Line
+from acme_world.truth.world import World
+from acme_world.wire import sources
+from acme_world.wire.faults import Rates
+from acme_world.wire.sources import Source
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]

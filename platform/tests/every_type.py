@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 from mesh_platform.broker import Delivery
-from mesh_platform.contract import Contract
-from mesh_platform.contract_reader import read_contract
-from mesh_platform.domain import Domain, Owners, Site
-from mesh_platform.event import EventIds, Record
-from mesh_platform.field_types import parse_type
-from mesh_platform.producer import wrap
-from mesh_platform.validator import Validated, validate
+from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.reader import read_contract
+from mesh_platform.contract.types import parse_type
+from mesh_platform.events.event import EventIds, Record
+from mesh_platform.events.producer import wrap
+from mesh_platform.ingest.validator import Validated, validate
+from mesh_platform.mesh.mesh import Domain, Owners, Site
 
 NOW = datetime(2025, 11, 1, tzinfo=UTC)
 ID = "0199b4d3-2c3a-7b1e-8f00-5d1c0f2a9b11"

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from mesh_platform.errors import UsageError
 from mesh_platform.faults import InjectedFault
+from mesh_platform.iceberg.commit import append_rows, replace_files
+from mesh_platform.iceberg.relocate import Relocated, relocate
 from mesh_platform.lake.catalog import PROPERTIES, open_catalog
-from mesh_platform.lake.commit import append_rows, replace_files
-from mesh_platform.lake.relocate import Relocated, relocate
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog
 from pyiceberg.manifest import clear_manifest_cache

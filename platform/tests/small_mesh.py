@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import yaml
-from mesh_platform.build import build
-from mesh_platform.build_job import Built
-from mesh_platform.domain import Mesh, load_mesh
+from mesh_platform.build.build import build
+from mesh_platform.build.job import Built
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.landing import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
 
@@ -88,7 +88,7 @@ class Place:
     def catalog(self) -> Catalog:
         settings = Settings(root=self.root)
         settings.state_dir.mkdir(exist_ok=True)
-        io = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
+        io = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
         return load_catalog("mesh", **embedded_properties(settings), **io)
 
     def land(self, domain: str, sales: Iterable[Sale]) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import PROPERTIES, embedded_properties
-from mesh_platform.lake.commit import append_rows
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -42,7 +42,7 @@ def open_lake(folder: Path) -> Catalog:
     """A catalog as the platform's."""
     settings = Settings(root=folder)
     settings.state_dir.mkdir(exist_ok=True)
-    io = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
+    io = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
     return load_catalog("mesh", **embedded_properties(settings), **io)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from mesh_platform import faults
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
 from mesh_platform.faults import POINTS, InjectedFault
+from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.iceberg.durable_io import DurableFileIO
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
-from mesh_platform.lake.commit import append_rows
-from mesh_platform.lake.durable_io import DurableFileIO
-from mesh_platform.lake.landing import removed_shape
+from mesh_platform.lake.tables import removed_shape
+from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog.sql import SqlCatalog
 

@@ -47,7 +47,7 @@ KINDS = ("source-aligned", "aggregate", "consumer-aligned")
 BILLED = ("order_created", "order_returned", "inventory_restock_event")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST_NAME = 50
-# Schemas that DuckDB and the platform have already; mesh_platform/domain.py has the same.
+# Schemas that DuckDB and the platform have already; mesh_platform/mesh/mesh.py has the same.
 RESERVED = {"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"}
 # What needs quotes as the schema of a table in DuckDB's SQL, or as sqlglot reads it.
 SQL_WORDS = set(

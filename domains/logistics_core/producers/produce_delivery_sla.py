@@ -1,8 +1,8 @@
 """Deliveries: one event for each order that was handed over."""
 
-from acme_world.sources import delivery_sla
+from acme_world.wire.sources import delivery_sla
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("logistics_core.delivery_sla", source=delivery_sla())
 

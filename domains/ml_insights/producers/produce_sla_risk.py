@@ -1,8 +1,8 @@
 """Risks of late delivery, one for each dispatched order: drawn by the simulation until a model exists."""
 
-from acme_world.sources import sla_risk
+from acme_world.wire.sources import sla_risk
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("ml_insights.sla_risk", source=sla_risk())
 

@@ -1,8 +1,8 @@
 """Restocks of the north warehouse: one event for each product of a supplier's delivery."""
 
-from acme_world.sources import restocks
+from acme_world.wire.sources import restocks
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("north_warehouse.restocks_north", source=restocks())
 

@@ -1,8 +1,8 @@
 """Returns of the north warehouse: one event for each order line that comes back."""
 
-from acme_world.sources import returns
+from acme_world.wire.sources import returns
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("north_warehouse.returns_north", source=returns())
 

@@ -1,8 +1,8 @@
 """Dispatches of the south warehouse: one event for each order that leaves."""
 
-from acme_world.sources import dispatch_logs
+from acme_world.wire.sources import dispatch_logs
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("south_warehouse.dispatch_logs_south", source=dispatch_logs(rename={"employee_id": "staff_no"}))
 

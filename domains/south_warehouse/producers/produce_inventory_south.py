@@ -1,8 +1,8 @@
 """Stock movements of the south warehouse: one event for each pick or adjustment."""
 
-from acme_world.sources import inventory
+from acme_world.wire.sources import inventory
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer(
     "south_warehouse.inventory_south",

@@ -1,8 +1,8 @@
 """Dispatches of the west warehouse: one event for each order that leaves."""
 
-from acme_world.sources import dispatch_logs
+from acme_world.wire.sources import dispatch_logs
 from mesh_platform.cli import run_producer
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 producer = Producer("west_warehouse.dispatch_logs_west", source=dispatch_logs(extra=["dock_door"]))
 

@@ -16,16 +16,16 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from mesh_platform.broker import Broker, connect
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh, Site, load_mesh
+from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Unavailable, UsageError
-from mesh_platform.producer import batch, find_producer, publish, sites_of
+from mesh_platform.events.producer import batch, find_producer, publish, sites_of
+from mesh_platform.mesh.mesh import Mesh, Site, load_mesh
 from mesh_platform.settings import Settings
 
-from acme_world.answer_key import answer_key
-from acme_world.key_check import PRODUCER
+from acme_world.key.answer_key import answer_key
+from acme_world.key.key_check import PRODUCER
 from acme_world.progress_file import Progress
-from acme_world.sources import Source
+from acme_world.wire.sources import Source
 
 LINES_IN_MESSAGE = 500
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
-from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import counted
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 from acme_world.beside import Beside, Keys, compute_keys, find_sellers
-from acme_world.faults import parse_rates
-from acme_world.key_check import Difference, compare
+from acme_world.key.key_check import Difference, compare
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
+from acme_world.wire.faults import parse_rates
 
 if TYPE_CHECKING:
-    from mesh_platform.ingest import Ingested
+    from mesh_platform.ingest.ingest import Ingested
     from pyiceberg.catalog import Catalog
 
 DEFAULT_DAYS = 28
@@ -56,9 +56,9 @@ def run(
     The first run makes 28 days, each further run one more. With --days the simulation is brought to that length;
     days that it has already are not made again. Exit code 1 where a total differs.
     """
-    from mesh_platform.build import build
+    from mesh_platform.build.build import build
     from mesh_platform.cli.tables import show_warnings
-    from mesh_platform.ingest import ensure_tables, ingest
+    from mesh_platform.ingest.ingest import ensure_tables, ingest
     from mesh_platform.lake.catalog import open_catalog
 
     settings = read_settings()
@@ -197,7 +197,7 @@ def _set_clock(settings: Settings, world: Progress) -> None:
 
 def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Difference]]:
     """How many figures were compared, and which differ."""
-    from mesh_platform.view import open_session
+    from mesh_platform.query.session import open_session
 
     figures, differences = 0, []
     with open_session(mesh, catalog, locked=False) as session:

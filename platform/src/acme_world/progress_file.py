@@ -14,7 +14,7 @@ from pathlib import Path
 from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
 from mesh_platform.settings import Settings
 
-from acme_world.faults import Rates
+from acme_world.wire.faults import Rates
 
 DEFAULT_SEED = 7
 # Sixty days from here pass the end of summer time, when an hour comes twice.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 
 class MeshError(Exception):
@@ -65,14 +64,3 @@ class ContractError(MeshError):
     def __reduce__(self) -> tuple[type[ContractError], tuple[list[Problem]]]:
         # Made anew from its problems, where it goes from one process to another.
         return type(self), (self.problems,)
-
-
-def counted(number: int, thing: str, many: str | None = None) -> str:
-    """A number and what it counts, as people read it: `1 event`, `2 events`; `many` where no `s` makes the plural."""
-    return f"{number} {thing if number == 1 else many or f'{thing}s'}"
-
-
-def shown(path: Path, root: Path) -> str:
-    """`path` as people read it: relative to the repository where it lies inside; what is no UTF-8 in it as U+FFFD."""
-    text = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -17,28 +17,28 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import duckdb
 import pytest
 
 from mesh_platform.broker import Delivery, connect
-from mesh_platform.build import build
-from mesh_platform.contract import LANDING_COLUMNS, Contract, Shape
-from mesh_platform.domain import Domain, Mesh, load_mesh
+from mesh_platform.build.build import build
+from mesh_platform.contract.contract import LANDING_COLUMNS, Contract, Shape
+from mesh_platform.engine.duckdb import Connection, DuckDBError
 from mesh_platform.engine.duckdb import connect as connect_duckdb
-from mesh_platform.engine.duckdb import literal
+from mesh_platform.engine.sql import literal, quoted
 from mesh_platform.errors import ContractError, Problem
-from mesh_platform.event import Event, Record
-from mesh_platform.ingest import ingest
+from mesh_platform.events.event import Event, Record
+from mesh_platform.events.producer import batch, find_producer, name_sender, publish, read_csv, sites_of, wrap
+from mesh_platform.ingest.ingest import ingest
+from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.catalog import find_table, open_catalog
-from mesh_platform.lake.landing import landing_name, rejected_name
-from mesh_platform.model_case import Case, read_cases, run_case
-from mesh_platform.producer import batch, find_producer, name_sender, publish, read_csv, sites_of, wrap
-from mesh_platform.relation import quoted, tables_behind
+from mesh_platform.lake.tables import landing_name, rejected_name
+from mesh_platform.mesh.mesh import Domain, Mesh, load_mesh
+from mesh_platform.query.session import open_session
 from mesh_platform.settings import Settings, find_root
-from mesh_platform.sql_model import read_models
-from mesh_platform.type_check import check_types
-from mesh_platform.validator import validate
-from mesh_platform.view import open_session
+from mesh_platform.sql.model import read_models
+from mesh_platform.sql.model_case import Case, read_cases, run_case
+from mesh_platform.sql.relations import tables_behind
+from mesh_platform.sql.type_check import check_types
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -148,7 +148,7 @@ class DomainSuite:
         assert lake.take_in(events, domain) == first
         assert {contract: lake.rows(landing_name(contract)) for contract in ids} == {c: len(ids[c]) for c in ids}
 
-    def test_view_has_rows(self, product: Contract, views: duckdb.DuckDBPyConnection) -> None:
+    def test_view_has_rows(self, product: Contract, views: Connection) -> None:
         """The product's table is there, and its view has rows.
 
         The views are those of the file that DUCKDB_PATH names (see `mesh views`), else of a lake that the samples
@@ -156,13 +156,13 @@ class DomainSuite:
         """
         try:
             found = views.execute(f"SELECT 1 FROM {quoted(product.identifier)} LIMIT 1").fetchone()
-        except duckdb.Error as error:
+        except DuckDBError as error:
             pytest.fail(f"{product.identifier} has no view, or its table is missing: {error}")
         assert found is not None, f"{product.identifier} has no rows"
 
     @pytest.fixture(scope="class")
     @classmethod
-    def views(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    def views(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
         """A DuckDB session with the domain's views."""
         path = os.environ.get("DUCKDB_PATH")
         if path:

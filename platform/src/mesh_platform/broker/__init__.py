@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import UsageError
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024

@@ -19,7 +19,8 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from mesh_platform.broker import Message, Queue, check_size
 from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, is_fault, name_of, open_patiently
-from mesh_platform.errors import MeshError, Unavailable, counted
+from mesh_platform.errors import MeshError, Unavailable
+from mesh_platform.text import counted
 
 
 class Publisher:

@@ -17,7 +17,7 @@ import click
 
 from mesh_platform import faults
 from mesh_platform.errors import MeshError
-from mesh_platform.producer import Producer
+from mesh_platform.events.producer import Producer
 
 # Read by Arrow when it is first imported. Its own choice keeps what one thread took and another gave back, so that
 # ingest takes a quarter more.

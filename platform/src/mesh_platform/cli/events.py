@@ -26,11 +26,10 @@ from mesh_platform.cli.output import (
     write_json,
     write_table,
 )
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import Problem, UsageError, counted
-from mesh_platform.event import Event
-from mesh_platform.producer import (
+from mesh_platform.contract.contract import Contract
+from mesh_platform.errors import Problem, UsageError
+from mesh_platform.events.event import Event
+from mesh_platform.events.producer import (
     batch,
     find_producer,
     name_sender,
@@ -42,7 +41,9 @@ from mesh_platform.producer import (
     wrap,
     write,
 )
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 
 @click.command(short_help="Send events to a product's queue: live, in a burst, or from a CSV file.")
@@ -207,7 +208,7 @@ def ingest(
         )
     if replay_rejected and dead_letters:
         raise UsageError("--replay-rejected and --dead-letters are two runs. Give one of them.")
-    from mesh_platform import ingest as ingesting
+    from mesh_platform.ingest import ingest as ingesting
     from mesh_platform.lake.catalog import open_catalog
 
     catalog = open_catalog(settings)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
-from mesh_platform.compare import Change
-from mesh_platform.domain import load_mesh
+from mesh_platform.contract.schema_change import Change
 from mesh_platform.errors import ContractError, UsageError
+from mesh_platform.mesh.mesh import load_mesh
 
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
@@ -31,7 +31,7 @@ def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output
     from mesh_platform.lake import evolution
     from mesh_platform.lake import purge as purging
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.type_check import check_types
+    from mesh_platform.sql.type_check import check_types
 
     if despite_releases and not purge:
         raise UsageError("--despite-releases: it goes with --purge.")

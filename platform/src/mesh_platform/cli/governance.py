@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import click
 
 from mesh_platform.cli.output import read_settings
-from mesh_platform.errors import MeshError, UsageError, shown
+from mesh_platform.errors import MeshError, UsageError
+from mesh_platform.text import shown
 
 
 @click.command(short_help="Hold the mesh to its rules; each problem with its place and how to mend it.")

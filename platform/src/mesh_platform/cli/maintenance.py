@@ -9,8 +9,9 @@ from datetime import timedelta
 import click
 
 from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
-from mesh_platform.domain import load_mesh
-from mesh_platform.errors import NeedsAttention, UsageError, counted
+from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.text import counted
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove orphans.")
@@ -24,7 +25,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
     builds, and be stopped at any time.
     """
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.maintain import maintain as maintain_tables
+    from mesh_platform.lake.maintain import maintain as maintain_tables
 
     settings = read_settings()
     mesh, catalog = load_mesh(settings.root), open_catalog(settings)
@@ -57,8 +58,8 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
     Snapshots, tags and releases stay as they are, and the original is not touched. Stop ingest, builds and Airflow on
     the copy first. It can be killed and run again; what is in its place already is left.
     """
+    from mesh_platform.iceberg.relocate import relocate as relocate_tables
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.lake.relocate import relocate as relocate_tables
 
     catalog = open_catalog(read_settings(), copied=True)
     places = [place if "://" in place else os.path.abspath(place) for place in old_places]

@@ -19,9 +19,10 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from mesh_platform.errors import UsageError, counted
-from mesh_platform.field_types import number_words
+from mesh_platform.contract.types import number_words
+from mesh_platform.errors import UsageError
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 errors = Console(stderr=True, highlight=False)
 

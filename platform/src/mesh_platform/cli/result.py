@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from mesh_platform.cli.output import to_plain, write_json, write_table
+from mesh_platform.contract.types import number_words
 from mesh_platform.engine.rows import is_time, outside_calendar
 from mesh_platform.errors import UsageError
-from mesh_platform.field_types import number_words
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
-from mesh_platform.errors import UsageError, shown
+from mesh_platform.errors import UsageError
+from mesh_platform.text import shown
 
 if TYPE_CHECKING:
-    from mesh_platform.template_sync import Outcome
+    from mesh_platform.scaffold.sync import Outcome
 
 
 @click.group(short_help="A new domain, or a new product in one.")
@@ -36,7 +37,7 @@ def new() -> None:
 @format_option
 def domain(name: str | None, no_input: bool, output_format: str, **given: str | None) -> None:
     """Render domains/NAME. It is valid and tested as it stands; its contracts are then the team's to change."""
-    from mesh_platform.scaffold import check_answers, keep_template, new_domain, propose_answers
+    from mesh_platform.scaffold.new import check_answers, keep_template, new_domain, propose_answers
 
     root = read_settings().root
     if not name and no_input:
@@ -69,7 +70,7 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
 @format_option
 def product(domain_name: str, line: str | None, output_format: str) -> None:
     """Render the contract, producer, model and tests of EVENT into DOMAIN."""
-    from mesh_platform.scaffold import list_lines, new_product
+    from mesh_platform.scaffold.new import list_lines, new_product
 
     settings = read_settings()
     if not line:
@@ -97,9 +98,9 @@ def template_status(name: str | None, output_format: str) -> None:
     """Which version of the template each domain is at, which files that the template owns it has changed, and which
     it has taken over on purpose. Exit code 1 where a domain is behind, has changed one of these files, or holds an
     unresolved conflict."""
-    from mesh_platform.scaffold import template_status as find_status
-    from mesh_platform.template_sync import find_folders
-    from mesh_platform.template_version import short
+    from mesh_platform.scaffold.new import template_status as find_status
+    from mesh_platform.scaffold.sync import find_folders
+    from mesh_platform.scaffold.template_version import short
 
     root = read_settings().root
     found = find_status(root, find_folders(root, [name] if name else []))
@@ -143,7 +144,7 @@ def template_status(name: str | None, output_format: str) -> None:
 def template_sync(name: str | None, output_format: str) -> None:
     """Merge what the template has changed since a domain last took it over into DOMAIN, or into all. What the domain
     changed stays; where both changed the same lines, both stand there between marks, as git does it: exit code 1."""
-    from mesh_platform.template_sync import sync_domains
+    from mesh_platform.scaffold.sync import sync_domains
 
     root = read_settings().root
     outcomes, note = sync_domains(root, [name] if name else [])
@@ -176,7 +177,7 @@ def _placed(domain: str, names: list[str] | dict[str, str]) -> object:
 
 
 def _tell(outcome: Outcome) -> None:
-    from mesh_platform.template_version import short
+    from mesh_platform.scaffold.template_version import short
 
     place = f"domains/{outcome.domain}/"
     if outcome.unresolved:

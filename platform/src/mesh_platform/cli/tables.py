@@ -19,16 +19,17 @@ from mesh_platform.cli.output import (
     write_json,
     write_table,
 )
-from mesh_platform.domain import Mesh, load_mesh
-from mesh_platform.errors import UsageError, counted
+from mesh_platform.errors import UsageError
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-    from mesh_platform.build_job import Built
+    from mesh_platform.build.job import Built
     from mesh_platform.lake.releases import Release
-    from mesh_platform.status import TableStatus
+    from mesh_platform.query.status import TableStatus
 
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -47,7 +48,7 @@ def build(
 
     All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
     """
-    from mesh_platform.build import build as build_tables
+    from mesh_platform.build.build import build as build_tables
 
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
@@ -153,8 +154,8 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
 
 
 def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:
-    from mesh_platform.memo import Memo
-    from mesh_platform.status import read_status
+    from mesh_platform.query.counts import Memo
+    from mesh_platform.query.status import read_status
 
     found = read_status(mesh, catalog, settings.now(), Memo(settings.state_dir / "counted.json"))
     return [each for each in found if not names or any(fnmatchcase(each.table, name) for name in names)]
@@ -182,9 +183,9 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     `mesh status` lists the tables, `describe <table>` the columns of one.
     """
     from mesh_platform.cli.result import write_result
-    from mesh_platform.memo import Memo
-    from mesh_platform.query import run_query, views_named
-    from mesh_platform.view import open_session
+    from mesh_platform.query.counts import Memo
+    from mesh_platform.query.query import run_query, views_named
+    from mesh_platform.query.session import open_session
 
     settings, mesh, catalog = _open()
     memo, views = Memo(settings.state_dir / "counted.json"), views_named(mesh, sql)
@@ -200,7 +201,7 @@ def views(file: Path) -> None:
 
     Who opens it loads DuckDB's extensions avro and iceberg first. DUCKDB_PATH=FILE points the domains' tests at it.
     """
-    from mesh_platform.view import write_views
+    from mesh_platform.query.session import write_views
 
     _settings, mesh, catalog = _open()
     write_views(mesh, catalog, file)
@@ -212,10 +213,11 @@ def views(file: Path) -> None:
 @format_option
 def history(table: str, output_format: str) -> None:
     """The snapshots that led to the current state of a table: what --as-of and rollback take."""
-    from mesh_platform.lake.history import read_history
+    from mesh_platform.iceberg.history import read_history
+    from mesh_platform.lake.catalog import existing_table
 
     _settings, _mesh, catalog = _open()
-    rows = [asdict(entry) for entry in read_history(catalog, table)]
+    rows = [asdict(entry) for entry in read_history(existing_table(catalog, table))]
     if output_format == "json":
         write_json(rows)
     else:
@@ -232,7 +234,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     Of a landing table it lasts: the events that leave go to its ledger, so that no replay brings them back, and the
     tables above follow with the next 'mesh build'. A built table is brought up to its inputs by the next build.
     """
-    from mesh_platform.lake.history import roll_back
+    from mesh_platform.lake.rollback import roll_back
 
     _settings, mesh, catalog = _open()
     done = roll_back(mesh, catalog, table, snapshot_id)
@@ -253,7 +255,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
 @format_option
 def explain(product: str, output_format: str) -> None:
     """Explain <domain>.<product> from its contract and SQL."""
-    from mesh_platform.explain import explain_product
+    from mesh_platform.metadata.explain import explain_product
 
     settings = read_settings()
     mesh = load_mesh(settings.root)

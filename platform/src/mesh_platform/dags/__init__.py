@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh_platform.domain import load_mesh
 from mesh_platform.errors import ContractError
+from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import find_root
-from mesh_platform.sql_model import find_models, of_tables
+from mesh_platform.sql.model import find_models, of_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.docs import words
-from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 
 log = logging.getLogger(__name__)

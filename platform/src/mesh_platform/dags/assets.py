@@ -5,10 +5,10 @@ from __future__ import annotations
 from airflow.sdk import Asset, AssetWatcher
 
 from mesh_platform.broker import queue_of
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.queue_trigger import QueueTrigger
-from mesh_platform.domain import Mesh
-from mesh_platform.lake.landing import landing_name
+from mesh_platform.lake.tables import landing_name
+from mesh_platform.mesh.mesh import Mesh
 
 
 def queue_asset(mesh: Mesh, contract: Contract) -> Asset:

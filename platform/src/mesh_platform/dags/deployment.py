@@ -10,9 +10,9 @@ import json
 import sys
 from typing import Any
 
-from mesh_platform.domain import Mesh, load_mesh
 from mesh_platform.errors import MeshError
-from mesh_platform.lake.landing import landing_name
+from mesh_platform.lake.tables import landing_name
+from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 
 

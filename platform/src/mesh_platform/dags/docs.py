@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.domain import Domain, Mesh
-from mesh_platform.errors import shown
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.text import shown
 
 
 def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], beside: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
-from mesh_platform.contract import AHEAD
+from mesh_platform.contract.contract import AHEAD
 from mesh_platform.errors import MeshError
 from mesh_platform.settings import Settings
 

@@ -23,17 +23,17 @@ from airflow.sdk import (
     task,
 )
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.dags import docs, tasks
 from mesh_platform.dags.alert import look_at_ages, tell_of_failure, tell_of_stale_product
 from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
-from mesh_platform.domain import Domain, Mesh
+from mesh_platform.engine.sql import has_days
 from mesh_platform.errors import ContractError, Problem
-from mesh_platform.lake.landing import held_name, landing_name, rejected_name, removed_name
-from mesh_platform.relation import has_days
-from mesh_platform.schedule import CRON, WITHIN
-from mesh_platform.sql_model import Model, build_order, tables_read, upstream
+from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.mesh.schedule import CRON, WITHIN
+from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
 # No second try mends a contract, its SQL, a table that does not match it, or a wrong name.
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]

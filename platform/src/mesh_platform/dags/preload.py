@@ -3,7 +3,7 @@
 Each task would import it else, which takes longer than most tasks.
 """
 
-import mesh_platform.build
+import mesh_platform.build.build
 import mesh_platform.dags.pipelines
-import mesh_platform.ingest
+import mesh_platform.ingest.ingest
 import mesh_platform.lake.catalog  # noqa: F401

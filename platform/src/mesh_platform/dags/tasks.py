@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh
+from mesh_platform.contract.contract import Contract
+from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-    from mesh_platform.freshness import Age
-    from mesh_platform.sql_model import Model
+    from mesh_platform.query.freshness import Age
+    from mesh_platform.sql.model import Model
 
 log = logging.getLogger(__name__)
 # It tells of each file that it opens.
@@ -35,7 +35,7 @@ logging.getLogger("pyiceberg").setLevel(logging.WARNING)
 def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str, Any]:
     """Land what waits in the product's queue, at most for so long; what was done, as `mesh ingest` says it.
 
-    Skips where nothing waits. Raises as `mesh_platform.ingest.ingest`.
+    Skips where nothing waits. Raises as `mesh_platform.ingest.ingest.ingest`.
     """
     settings = Settings(root=mesh.root)
     queue = queue_of(contract)
@@ -43,7 +43,7 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
         broker.declare_to_consume([queue])
         if not broker.depth(queue.name):
             raise AirflowSkipException(f"{queue.name}: nothing waits.")
-        from mesh_platform.ingest import Limits, ingest
+        from mesh_platform.ingest.ingest import Limits, ingest
         from mesh_platform.lake.catalog import open_catalog
 
         (result,) = ingest(
@@ -70,7 +70,7 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
 
 def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
     """Those of the tables that a build would change, by the lake alone."""
-    from mesh_platform.build import stale_tables as find_stale
+    from mesh_platform.build.build import stale_tables as find_stale
 
     found = find_stale(mesh, _catalog(mesh), names)
     log.info("To be built: %s.", ", ".join(found) or "nothing; all is up to date")
@@ -80,9 +80,9 @@ def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
 def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None) -> dict[str, Any]:
     """Bring one table up to date with its inputs as they are, and with `between` build these days of it anew.
 
-    Skips where nothing is new. Raises as `mesh_platform.build.build`.
+    Skips where nothing is new. Raises as `mesh_platform.build.build.build`.
     """
-    from mesh_platform.build import build
+    from mesh_platform.build.build import build
 
     catalog = _catalog(mesh)
     (built,) = build(mesh, catalog, [name], between=between, alone=True)
@@ -107,7 +107,7 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
         tell(Settings(root=mesh.root), mesh, models, written)
     release = None
     if builds:
-        from mesh_platform.build import release_standing
+        from mesh_platform.build.build import release_standing
 
         made = release_standing(mesh, _catalog(mesh))
         release = made.name if made else None
@@ -119,7 +119,7 @@ def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
     """Tend those of the tables that are there, as `mesh maintain` does. Raises Unavailable for what failed."""
     from mesh_platform.errors import Unavailable
     from mesh_platform.lake.catalog import find_table
-    from mesh_platform.maintain import maintain
+    from mesh_platform.lake.maintain import maintain
 
     settings, catalog = Settings(root=mesh.root), _catalog(mesh)
     there = [name for name in names if find_table(catalog, name) is not None]
@@ -166,8 +166,8 @@ def asset_facts(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _age(catalog: Catalog, contract: Contract, now: datetime) -> Age:
-    from mesh_platform.freshness import Age, age_of
     from mesh_platform.lake.catalog import find_table
+    from mesh_platform.query.freshness import Age, age_of
 
     table = find_table(catalog, contract.identifier)
     if table is None:

@@ -1,1 +1,1 @@
-"""What runs a model's SQL: DuckDB in this process."""
+"""The SQL engine: DuckDB in this process. Nothing else imports duckdb."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +14,23 @@ from urllib.parse import urlparse
 
 import duckdb
 
-from mesh_platform.errors import Unavailable
+from mesh_platform.engine.sql import literal
+from mesh_platform.errors import MeshError, Unavailable
+from mesh_platform.iceberg.outage import explain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def connect(properties: Mapping[str, str], database: str = ":memory:") -> duckdb.DuckDBPyConnection:
+Connection = duckdb.DuckDBPyConnection
+VERSION = duckdb.__version__
+DuckDBError = duckdb.Error
+# What DuckDB raises where a row stops a query, and where the query itself is wrong.
+ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
+QUERY_ERRORS = (duckdb.ProgrammingError, duckdb.NotSupportedError)
+
+
+def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connection:
     """A DuckDB in UTC that reads Iceberg, in memory or in a file; of `properties`, the catalog's, `s3.*` matter.
 
     Raises Unavailable where the extension wheels are missing or are not of DuckDB's own version.
@@ -45,8 +55,24 @@ def connect(properties: Mapping[str, str], database: str = ":memory:") -> duckdb
     return connection
 
 
+def connect_in_memory() -> Connection:
+    """A DuckDB in memory that reads no variable of Python, for SQL that needs no lake."""
+    return duckdb.connect(config={"python_enable_replacements": "false"})
+
+
+def statement_kinds(sql: str) -> list[str]:
+    """What each statement in a text is, such as `SELECT`. Raises DuckDBError where it cannot be read."""
+    return [statement.type.name for statement in duckdb.extract_statements(sql)]
+
+
+def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:
+    """Let SQL call `function`, of a text, by `name`; null stays null."""
+    text = duckdb.sqltype("VARCHAR")
+    connection.create_function(name, function, [text], text)
+
+
 @contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | None) -> Iterator[None]:
+def registered(connection: Connection, name: str, rows: pa.Table | None) -> Iterator[None]:
     """Within the block, SQL reads `rows` by `name`; without rows there is no such name."""
     if rows is None:
         yield
@@ -67,6 +93,11 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table 
         connection.unregister(name)
 
 
+def explain_duckdb(error: Exception, subject: str) -> MeshError | None:
+    """The error to raise where DuckDB's `error` says that `subject` cannot be read, else None."""
+    return explain(error, subject, "DuckDB cannot read them", "Mend the storage, then run again.")
+
+
 def _filters_differ(rows: pa.Table) -> bool:
     """Whether a filter may choose other rows than DuckDB does: of rows that are registered, Arrow evaluates it.
 
@@ -79,11 +110,6 @@ def _filters_differ(rows: pa.Table) -> bool:
 
     doubles = (column for column in rows.columns if pa.types.is_floating(column.type))
     return any(column.null_count or pc.any(pc.is_nan(column)).as_py() for column in doubles)
-
-
-def literal(text: str) -> str:
-    """`text` as a string in SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _extension_path(name: str) -> Path:

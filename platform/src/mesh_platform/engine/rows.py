@@ -8,29 +8,30 @@ from typing import TYPE_CHECKING
 from mesh_platform.engine.duckdb import registered
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
+
+    from mesh_platform.engine.duckdb import Connection
 
 _DAY_US = 86_400_000_000
 # The first and the last day that Python's dates, Iceberg's readers among them, can hold, from 1970.
 _DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 
 
-def count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+def count(connection: Connection, query: str) -> int:
     """How many rows a SELECT has."""
     found = connection.execute(f"SELECT count(*) FROM ({query})").fetchone()
     assert found is not None
     return int(found[0])
 
 
-def without(connection: duckdb.DuckDBPyConnection, rows: pa.Table, others: pa.Table) -> pa.Table:
+def without(connection: Connection, rows: pa.Table, others: pa.Table) -> pa.Table:
     """`rows` less one row for each of `others` that is the same."""
     with registered(connection, "mesh_rows", rows), registered(connection, "mesh_others", others):
         query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
         return connection.execute(query).to_arrow_table().cast(rows.schema)
 
 
-def are_rows(connection: duckdb.DuckDBPyConnection, rows: pa.Table, present: str) -> bool:
+def are_rows(connection: Connection, rows: pa.Table, present: str) -> bool:
     """Whether the SELECT `present` has these very rows, in any order; it names their columns in the same one."""
     with registered(connection, "mesh_rows", rows):
         if count(connection, present) != rows.num_rows:

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mesh_platform.files import write_whole
 from mesh_platform.governance.spread import spread
-from mesh_platform.whole_file import write_whole
 
 _Found = TypeVar("_Found")
 _SUM = 32

@@ -9,13 +9,14 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from mesh_platform.contract_reader import SUFFIX, read_contract
-from mesh_platform.domain import domain_folders, offer, read_mesh
-from mesh_platform.errors import MeshError, Problem, UsageError, shown
+from mesh_platform.contract.reader import SUFFIX, read_contract
+from mesh_platform.errors import MeshError, Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.registry import GlobalRule, all_rules
 from mesh_platform.governance.scope import Scope, contract_source, remembering
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
+from mesh_platform.mesh.mesh import domain_folders, read_mesh
+from mesh_platform.text import offer, shown
 
 # What these tell of was held to no other rule.
 _UNREAD = ("contract", "domain-files")

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mesh_platform.domain import Domain, Mesh
+from mesh_platform.contract.version import Version, parse_version
+from mesh_platform.contract.yaml_model import FileModel, Stated, Word
 from mesh_platform.errors import Problem
 from mesh_platform.governance.entries import read_entries
-from mesh_platform.model_file import FileModel, Stated, Word
-from mesh_platform.version import Version, parse_version
+from mesh_platform.mesh.mesh import Domain, Mesh
 
 # After so long without the change that it waits for, a consent is one to nothing.
 _WAITS = timedelta(days=366)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mesh_platform.domain import Domain, Mesh
+from mesh_platform.contract.yaml_model import FileModel, read_with_lines
 from mesh_platform.errors import Problem
-from mesh_platform.model_file import FileModel, read_with_lines
+from mesh_platform.mesh.mesh import Domain, Mesh
 
 _Entry = TypeVar("_Entry")
 

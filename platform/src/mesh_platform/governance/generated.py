@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mesh_platform.domain import Mesh
 from mesh_platform.errors import UsageError
 from mesh_platform.governance.registry import GlobalRule
-from mesh_platform.scaffold import first_difference
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.scaffold.new import first_difference
 
 CODEOWNERS = Path(".github") / "CODEOWNERS"
 PAGES = Path("docs") / "rules"

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from mesh_platform.domain import Mesh
-from mesh_platform.lake.landing import landing_name
-from mesh_platform.sql_tree import line_of, name_of
+from mesh_platform.lake.tables import landing_name
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.syntax import line_of, name_of
 
 # (relation, column): the words of the test by which a query can tell the two instants apart.
 Unsure = Mapping[tuple[str, str], str]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlglot import ErrorLevel, exp
 from sqlglot.errors import SqlglotError, UnsupportedError
 
-from mesh_platform.sql_tree import line_of, unstable_calls
+from mesh_platform.sql.syntax import line_of, unstable_calls
 
 # Functions of DuckDB that sqlglot passes on as they are, each with the words of Spark that give the same.
 SPARK = {

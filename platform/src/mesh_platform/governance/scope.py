@@ -8,20 +8,21 @@ from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 
-from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.contract_reader import read_contract
-from mesh_platform.domain import Domain, Mesh, ReadContract
-from mesh_platform.errors import Problem, shown
-from mesh_platform.glossary import Term
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.reader import read_contract
+from mesh_platform.errors import Problem
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.change.assessment import Assessed, assess
 from mesh_platform.governance.change.changes import Changes, read_changes
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.governance.consents import Given, read_consents
 from mesh_platform.governance.spread import spread
-from mesh_platform.relation import relation_shapes
-from mesh_platform.sql_model import Model, QueryText, find_models, read_query
-from mesh_platform.type_check import check_contracts, find_cycles
+from mesh_platform.mesh.glossary import Term
+from mesh_platform.mesh.mesh import Domain, Mesh, ReadContract
+from mesh_platform.sql.model import Model, QueryText, find_models, read_query
+from mesh_platform.sql.relations import relation_shapes
+from mesh_platform.sql.type_check import check_contracts, find_cycles
+from mesh_platform.text import shown
 
 # Contracts whose SQL is checked in one session of DuckDB.
 _TOGETHER = 400

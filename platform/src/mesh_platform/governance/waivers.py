@@ -9,11 +9,12 @@ from pathlib import PurePosixPath
 
 from pydantic import Field
 
-from mesh_platform.domain import Domain, Mesh, offer
-from mesh_platform.errors import Problem, shown
+from mesh_platform.contract.yaml_model import FileModel, Stated, Word
+from mesh_platform.errors import Problem
 from mesh_platform.governance.entries import read_entries
 from mesh_platform.governance.registry import GlobalRule
-from mesh_platform.model_file import FileModel, Stated, Word
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.text import offer, shown
 
 # Whoever needs longer changes the rule.
 LONGEST = timedelta(days=366)

@@ -1,1 +1,1 @@
-"""Iceberg tables: created from contracts, appended to exactly once, rebuilt by partition, rolled back."""
+"""The tables of the mesh in its catalog: created and evolved by contract, rolled back, released, maintained."""

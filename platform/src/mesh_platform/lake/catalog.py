@@ -21,14 +21,14 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform.compare import HARMLESS, compare, identifying
-from mesh_platform.contract import Field, Shape
+from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.schema_change import HARMLESS, compare, identifying
+from mesh_platform.contract.types import BINARY, FieldType, parse_type
 from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
-from mesh_platform.field_types import BINARY, FieldType, parse_type
-from mesh_platform.lake.catalog_connection import connect_catalog
-from mesh_platform.lake.key_index import KEY_INDEX
-from mesh_platform.lake.outage import answering, is_outage
-from mesh_platform.lake.place import check_table, check_warehouse
+from mesh_platform.iceberg.connection import connect_catalog
+from mesh_platform.iceberg.key_index import KEY_INDEX
+from mesh_platform.iceberg.outage import answering, is_outage
+from mesh_platform.iceberg.place import check_table, check_warehouse
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -50,7 +50,7 @@ PROPERTIES = {
 # Large files are read the quicker for it.
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again."
-_FILE_IO = {"py-io-impl": "mesh_platform.lake.durable_io.DurableFileIO"}
+_FILE_IO = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
 # Below the state folder, beside what else can be found again.
 _KEY_INDEX = "keys"
 _NOT_IN_PATHS = {
@@ -144,6 +144,14 @@ def find_table(catalog: Catalog, identifier: str) -> Table | None:
             return None
         check_table(table)
         return table
+
+
+def existing_table(catalog: Catalog, identifier: str) -> Table:
+    """The table of that name. Raises UsageError where there is none."""
+    table = find_table(catalog, identifier)
+    if table is None:
+        raise UsageError(f"{identifier}: no such table. 'mesh status' lists them.")
+    return table
 
 
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from pyiceberg.transforms import parse_transform
 
 from mesh_platform import faults
-from mesh_platform.compare import DROPPED, Change, compare, identifying
+from mesh_platform.contract.schema_change import DROPPED, Change, compare, identifying
 from mesh_platform.errors import ConflictError, ContractError, Problem
+from mesh_platform.iceberg.commit import first_to_commit
+from mesh_platform.iceberg.outage import answering
 from mesh_platform.lake.catalog import find_table, partition_name, present_shape
-from mesh_platform.lake.commit import first_to_commit
-from mesh_platform.lake.landing import held_name, held_shape, landing_name, landing_shape
-from mesh_platform.lake.outage import answering
+from mesh_platform.lake.tables import held_name, held_shape, landing_name, landing_shape
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.table.update.schema import UpdateSchema
 
-    from mesh_platform.contract import Contract, Shape
+    from mesh_platform.contract.contract import Contract, Shape
 
 _ATTEMPTS = 5
 _MEND = "Mend the catalog or the storage, then evolve again; what is done stays done."

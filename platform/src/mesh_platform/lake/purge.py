@@ -14,22 +14,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
-from mesh_platform.compare import DROPPED, Change, compare, left_over
+from mesh_platform.contract.schema_change import DROPPED, Change, compare, left_over
 from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.iceberg.commit import first_to_commit
+from mesh_platform.iceberg.expiry import reigns_ended
+from mesh_platform.iceberg.outage import answering
+from mesh_platform.iceberg.replace import replace_same_rows
+from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table, present_shape
-from mesh_platform.lake.commit import first_to_commit
-from mesh_platform.lake.delta import head
 from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
-from mesh_platform.lake.expiry import reigns_ended
-from mesh_platform.lake.landing import held_name
-from mesh_platform.lake.outage import answering
-from mesh_platform.lake.replace import replace_same_rows
+from mesh_platform.lake.tables import held_name
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from mesh_platform.contract import Contract
+    from mesh_platform.contract.contract import Contract
 
 _ATTEMPTS = 5
 _MEND = "Mend the catalog or the storage, then purge again; what is done stays done."

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform import faults
-from mesh_platform.contract import Field, Shape
+from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import ConflictError, UsageError
-from mesh_platform.field_types import parse_type
+from mesh_platform.iceberg.commit import append_rows, first_to_commit
+from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
-from mesh_platform.lake.commit import append_rows, first_to_commit
-from mesh_platform.lake.delta import head
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

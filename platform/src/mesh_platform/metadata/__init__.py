@@ -1,1 +1,1 @@
-"""What the mesh knows of itself, for other tools: the mesh arrives, descriptions in their forms leave."""
+"""What the mesh knows of itself, for people and other tools."""

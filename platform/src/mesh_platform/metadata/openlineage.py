@@ -24,12 +24,12 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.uuid import generate_new_uuid
 
 from mesh_platform.broker import queue_of
-from mesh_platform.contract import Contract, Shape
-from mesh_platform.domain import Mesh
-from mesh_platform.lake.landing import landing_name, landing_shape
-from mesh_platform.relation import SITES, tables_behind
+from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
-from mesh_platform.sql_model import Model, lineage, tables_read
+from mesh_platform.sql.model import Model, lineage, tables_read
+from mesh_platform.sql.relations import SITES, tables_behind
 
 NAMESPACE = "mesh"
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mesh_platform.contract import Contract
-from mesh_platform.contract_reader import SUFFIX, read_contract
-from mesh_platform.document import Document, read_document
-from mesh_platform.domain import Mesh, ReadContract, interface_view
+from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.reader import SUFFIX, read_contract
+from mesh_platform.contract.yaml_document import Document, read_document
 from mesh_platform.governance.change.base import Base, read_base
 from mesh_platform.governance.change.contract_differences import Setting, contract_differences, wording_differs
 from mesh_platform.governance.change.difference import Difference
+from mesh_platform.mesh.mesh import Mesh, ReadContract, interface_view
 
 _CONTRACT = re.compile(r"domains/([^/]+)/(contracts|interfaces)/([^/]+)" + re.escape(SUFFIX), re.DOTALL)
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from mesh_platform.contract import Contract
-from mesh_platform.domain import Mesh
-from mesh_platform.errors import shown
-from mesh_platform.relation import interface_unions
-from mesh_platform.sql_model import Model
+from mesh_platform.contract.contract import Contract
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.model import Model
+from mesh_platform.sql.relations import interface_unions
+from mesh_platform.text import shown
 
 _DASHBOARD = (".yaml", ".yml", ".json", ".sql")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mesh_platform.contract import LEVELS, Contract
+from mesh_platform.contract.contract import LEVELS, Contract
 from mesh_platform.governance.change.difference import Difference
 from mesh_platform.governance.change.shape_differences import event_differences, table_differences
 

@@ -9,7 +9,7 @@ from mesh_platform.governance.change.assessment import Assessed
 from mesh_platform.governance.change.model_changes import ModelChange, model_changes, read_before
 from mesh_platform.governance.change.reach import Column, Flow, Reached
 from mesh_platform.governance.scope import Scope
-from mesh_platform.lake.landing import landing_name
+from mesh_platform.lake.tables import landing_name
 
 
 @dataclass(frozen=True)

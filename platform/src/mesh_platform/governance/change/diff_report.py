@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mesh_platform.contract.version import parse_version
 from mesh_platform.governance.change.assessment import Assessed, Needed
 from mesh_platform.governance.change.diff import Diff, Effect
 from mesh_platform.governance.change.model_changes import ModelChange
 from mesh_platform.governance.change.reach import Reached
-from mesh_platform.version import parse_version
 
 _NOTHING = "No contract and no SQL changed."
 _NO_BASE = "There is nothing to compare with: this is no git repository, or one without commits."

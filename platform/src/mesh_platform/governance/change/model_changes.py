@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mesh_platform.domain import Mesh
 from mesh_platform.governance.change.assessment import mesh_with_old
 from mesh_platform.governance.change.changes import Changes
-from mesh_platform.sql_model import Model, derivations, read_query
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.model import Model, derivations, read_query
 
 _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mesh_platform.domain import Mesh
 from mesh_platform.governance.change.consumers import Consumers
-from mesh_platform.relation import relation_shapes
-from mesh_platform.sql_model import Model, lineage
-from mesh_platform.sql_tree import name_of
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.model import Model, lineage
+from mesh_platform.sql.relations import relation_shapes
+from mesh_platform.sql.syntax import name_of
 
 Column = tuple[str, str]
 

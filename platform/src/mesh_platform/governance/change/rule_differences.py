@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mesh_platform.contract import Field, Shape
+from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.quality_rule import Rule
 from mesh_platform.governance.change.difference import Difference
-from mesh_platform.rule import Rule
 
 
 def kept_values(shape: Shape, field: Field) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from mesh_platform.compare import Change, compare, identifying, present_name, takes
-from mesh_platform.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.schema_change import Change, compare, identifying, present_name, takes
 from mesh_platform.governance.change.difference import Difference, Kind, Side
 from mesh_platform.governance.change.rule_differences import kept_values, rule_differences
-from mesh_platform.lake.landing import landing_shape
+from mesh_platform.lake.tables import landing_shape
 
 _GONE = "'{was}' is no longer there; SQL that reads it breaks"
 _REFUSED = "'{was}' is no longer there; events that have it are refused"

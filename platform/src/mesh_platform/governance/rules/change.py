@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.version import Version, parse_version
 from mesh_platform.errors import Problem
 from mesh_platform.governance.change.assessment import Assessed
 from mesh_platform.governance.change.base import NoBase
@@ -12,7 +13,6 @@ from mesh_platform.governance.change.difference import Difference
 from mesh_platform.governance.consents import find_stale, how_to_give
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.version import Version, parse_version
 
 # So many reasons are read at once; `mesh diff` has all.
 _TOLD = 3

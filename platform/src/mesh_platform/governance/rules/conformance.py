@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
 from mesh_platform.governance.local_times import Unsure, find_unsure, unsure_columns
 from mesh_platform.governance.portable_sql import find_unportable
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.sql_model import Model
+from mesh_platform.sql.model import Model
 
 
 @rule(waivable=False)

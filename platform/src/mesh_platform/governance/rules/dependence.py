@@ -9,7 +9,7 @@ from pathlib import Path
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.relation import SITES, interface_unions
+from mesh_platform.sql.relations import SITES, interface_unions
 
 _RANK = {"source-aligned": 0, "aggregate": 1, "consumer-aligned": 2}
 

@@ -8,15 +8,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from mesh_platform.contract import Field
-from mesh_platform.document import Document, read_document
-from mesh_platform.domain import offer
+from mesh_platform.contract.contract import Field
+from mesh_platform.contract.json_value import fits
+from mesh_platform.contract.pattern import pattern_matches
+from mesh_platform.contract.yaml_document import Document, read_document
 from mesh_platform.errors import Problem
-from mesh_platform.glossary import GLOSSARY
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.line_check import fits
-from mesh_platform.pattern import pattern_matches
+from mesh_platform.mesh.glossary import GLOSSARY
+from mesh_platform.text import offer
 
 
 @rule()

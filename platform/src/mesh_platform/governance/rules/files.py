@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from mesh_platform.errors import MeshError, Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.scaffold import template_drift
+from mesh_platform.scaffold.new import template_drift
 
 
 @rule(waivable=False)

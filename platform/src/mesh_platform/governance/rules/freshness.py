@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mesh_platform.contract import Contract
+from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.relation import tables_behind
-from mesh_platform.schedule import longest
-from mesh_platform.sql_model import driving_inputs, upstream
+from mesh_platform.mesh.schedule import longest
+from mesh_platform.sql.model import driving_inputs, upstream
+from mesh_platform.sql.relations import tables_behind
 
 
 @rule()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mesh_platform.domain import domain_folders
 from mesh_platform.errors import Problem
 from mesh_platform.governance.generated import CODEOWNERS, PAGES, differing, render_codeowners, render_pages, write
 from mesh_platform.governance.registry import all_rules, rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.mesh.mesh import domain_folders
 
 
 def _codeowners(scope: Scope) -> Mapping[Path, str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from mesh_platform.contract import LEVELS, Contract
+from mesh_platform.contract.contract import LEVELS, Contract
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.sql_model import upstream
+from mesh_platform.sql.model import upstream
 
 _Asks = Mapping[str, Callable[[Scope, Contract], bool]]
 

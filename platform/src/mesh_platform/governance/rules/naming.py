@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mesh_platform.contract import Contract, Field, Shape
-from mesh_platform.contract_reader import NAME
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.reader import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
-from mesh_platform.schedule import WITHIN
+from mesh_platform.mesh.schedule import WITHIN
 
 # RabbitMQ takes 255 bytes, and `<domain>.<product>.dlq` has both names in it; files and columns bear less.
 _LONGEST = 63

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mesh_platform.document import Document, read_document
-from mesh_platform.domain import find_unreachable
+from mesh_platform.contract.yaml_document import Document, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.mesh.mesh import find_unreachable
 
 
 @rule()

@@ -1,0 +1,132 @@
+"""The answer key and a session on the tables arrive; the figures that differ leave.
+
+Only what the simulation sent is compared, so that events of other producers in the same state folder do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mesh_platform.lake.tables import landing_name, rejected_name
+
+if TYPE_CHECKING:
+    import duckdb
+    from mesh_platform.contract.contract import Contract
+    from mesh_platform.mesh.mesh import Mesh
+
+PRODUCER = "acme_world"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure that is not what the key says."""
+
+    table: str
+    figure: str
+    expected: str
+    found: str
+
+
+def compare(
+    mesh: Mesh, session: duckdb.DuckDBPyConnection, key: Mapping[str, Mapping[str, Any]]
+) -> tuple[int, list[Difference]]:
+    """How many figures were compared, and those that differ.
+
+    A table without event ids, such as a dimension, is left out where others sent events that it is made of.
+    """
+    landings = {name: landing_name(mesh.contract(name)) for name in key["quarantine"]}
+    # A union of event ids keeps the comparison to what the simulation sent.
+    sent = " union all ".join(
+        f"select event_id from {landing} where producer = '{PRODUCER}'" for landing in landings.values()
+    )
+    session.execute(f"create or replace temp table sent as {sent}")
+    mixed = {
+        name
+        for name, landing in landings.items()
+        if session.execute(f"select 1 from {landing} where producer <> '{PRODUCER}' limit 1").fetchone()
+    }
+    compared = {
+        table: figures
+        for table, figures in key.items()
+        if table.endswith(".dim_customer") or not mixed.intersection(figures.get("sources", ()))
+    }
+    expected = [*_expected(compared)]
+    found = {table: _found(mesh, session, table, key) for table in {figure[0] for figure in expected}}
+    differences = [
+        Difference(table, figure, value, actual)
+        for table, figure, value in expected
+        if (actual := found[table].get(figure, "0")) != value
+    ]
+    known = {(table, figure) for table, figure, _ in expected}
+    unexpected = [
+        Difference(table, figure, "0", actual)
+        for table, actuals in found.items()
+        for figure, actual in actuals.items()
+        if (table, figure) not in known
+    ]
+    return len(expected), differences + unexpected
+
+
+def _expected(key: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for table, figures in key.items():
+        if table == "quarantine":
+            for product, count in figures.items():
+                yield product, "quarantine", str(count)
+            continue
+        yield table, "rows", str(figures["rows"])
+        if "orphans" in figures:
+            yield table, "orphans", str(figures["orphans"])
+        parts = [("", figures), *((f" {month}", values) for month, values in figures.get("by_month", {}).items())]
+        for suffix, values in parts:
+            if suffix:
+                yield table, f"rows{suffix}", str(values["rows"])
+            for measure, total in values.get("sums", {}).items():
+                yield table, f"{measure}{suffix}", str(total)
+
+
+def _found(
+    mesh: Mesh, session: duckdb.DuckDBPyConnection, table: str, key: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    contract, figures = mesh.contract(table), key[table]
+    measures = list(figures.get("sums", {}))
+    totals = ", ".join(["count(*)", *(f"coalesce(sum({measure}), 0)" for measure in measures)])
+    names = ["rows", *measures]
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        return session.execute(sql).fetchall()
+
+    if "sources" in figures:
+        ours = ""
+        if table.endswith(".dim_customer"):
+            in_facts = "select customer_id from logistics_core.fact_orders where event_id in (from sent)"
+            ours = f"where customer_id = 'unknown' or customer_id in ({in_facts})"
+        return dict(zip(names, map(str, rows(f"select {totals} from {table} {ours}")[0]), strict=True))
+    ours = f"from {table} where event_id in (from sent)"
+    found: dict[str, str] = {}
+    month = f"strftime({_time_column(contract)}, '%Y-%m') as month"
+    for name, *values in rows(f"select {month}, {totals} {ours} group by rollup (month)"):
+        suffix = f" {name}" if name else ""
+        found |= {f"{figure}{suffix}": str(value) for figure, value in zip(names, values, strict=True)}
+    if "orphans" in figures:
+        found["orphans"] = str(rows(f"select count(*) {ours} and ({_lost(contract)})")[0][0])
+    if table in key["quarantine"]:
+        counted = f"select count(*) from {rejected_name(contract)} where message_id like '{PRODUCER}:%'"
+        found["quarantine"] = str(rows(counted)[0][0])
+    return found
+
+
+def _time_column(contract: Contract) -> str:
+    """When a row happened: what its freshness goes by, else what its table is partitioned by."""
+    return contract.freshness_column or contract.table.partition[0][1]
+
+
+def _lost(contract: Contract) -> str:
+    """Whether something a row points to is not there."""
+    pointing = [
+        f"{field.name} not in (select {field.references[1]} from {field.references[0]})"
+        for field in contract.table.fields
+        if field.references
+    ]
+    return " or ".join(pointing) or "false"

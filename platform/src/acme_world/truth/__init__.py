@@ -1,0 +1,1 @@
+"""What happened in the company: the simulation itself."""

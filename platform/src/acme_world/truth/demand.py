@@ -1,0 +1,93 @@
+"""What a region's customers want, and at what price.
+
+The catalogue and a domain's name arrive; the expected sales and the price factors of each product on a day leave.
+A region's character comes from its name alone: the seed draws another history of the same company, and one more
+warehouse changes none of the others.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+from mesh_platform.errors import UsageError
+from numpy.typing import NDArray
+
+from acme_world.truth.reference import Products
+from acme_world.truth.streams import open_stream
+
+# Day of the year when a category sells best, and by how much more than on average.
+SEASONS = {
+    "Electronics": (345, 0.35),
+    "Garden": (135, 0.70),
+    "Grocery": (350, 0.15),
+    "Home": (300, 0.15),
+    "Kitchen": (340, 0.25),
+    "Sports": (170, 0.40),
+    "Tools": (110, 0.25),
+    "Toys": (345, 0.75),
+}
+OTHER_SEASON = (340, 0.20)
+# Monday first. Each category deviates from it in its own way, so that last week says more than the mean of all weeks.
+WEEKDAYS = np.array([0.66, 0.50, 0.56, 0.95, 1.80, 2.20, 0.33])
+WEEKDAY_SPREAD = 0.12
+PROMOTION_EVERY, PROMOTION_LASTS = 56, 7
+DISCOUNTS = (10, 15, 20, 25)
+
+
+class Demand:
+    """The taste of one domain's region for each product, in the order of `products`."""
+
+    def __init__(self, domain: str, products: Products) -> None:
+        draw = open_stream("demand", domain)
+        count = len(products.product_id)
+        self._products = products
+        self._size = draw.uniform(0.85, 1.15)
+        self._price = int(draw.integers(960, 1061))
+        self._popularity = draw.lognormal(0.0, 0.8, count)
+        self._growth = draw.normal(0.06, 0.08, count)
+        self._elasticity = draw.uniform(2.0, 4.5, count)
+        seasons = [SEASONS.get(category, OTHER_SEASON) for category in products.category.tolist()]
+        self._peak = np.array([peak for peak, _ in seasons]) + draw.normal(0.0, 6.0, count)
+        swing = draw.uniform(0.8, 1.2) * np.array([swing for _, swing in seasons]) * draw.uniform(0.8, 1.2, count)
+        self._swing = np.minimum(swing, 0.9)
+        categories, category = np.unique(products.category, return_inverse=True)
+        weekdays = WEEKDAYS * np.exp(draw.normal(0.0, WEEKDAY_SPREAD, (len(categories), 7)))
+        self._weekdays = (weekdays / weekdays.mean(axis=1, keepdims=True))[category]
+        self._phase = draw.integers(0, PROMOTION_EVERY, count)
+
+    def expect(self, day: date, since_start: int) -> NDArray[np.float64]:
+        """Relative sales of each product on `day`: weekday, season, trend and promotion; 0 before its launch.
+
+        Over a year, and over the four warehouses of the company, a day sums to about 1. The trend counts from the
+        world's start, `since_start` days ago. Raises UsageError where nothing is launched yet.
+        """
+        launched = self._products.launched <= day.toordinal()
+        if not launched.any():
+            raise UsageError(f"No product of products.csv is launched on {day}. Start the world on a later day.")
+        popularity = np.where(launched, self._popularity, 0.0)
+        season = 1 + self._swing * np.cos(2 * np.pi * (day.timetuple().tm_yday - self._peak) / 365.25)
+        weekday = self._weekdays[:, day.weekday()]
+        trend = (1 + self._growth) ** (since_start / 365.25)
+        promotion = 1 + self._elasticity * self.discounts(day) / 100
+        sales: NDArray[np.float64] = self._size * popularity / popularity.sum() * season * weekday * trend * promotion
+        return sales
+
+    def discounts(self, day: date) -> NDArray[np.int64]:
+        """Per cent off each product on `day`. Each has one week in eight, which differs by region."""
+        turn, into = np.divmod(day.toordinal() + self._phase, PROMOTION_EVERY)
+        percent = np.array(DISCOUNTS)[(turn + self._phase) % len(DISCOUNTS)]
+        return np.where(into < PROMOTION_LASTS, percent, 0).astype(np.int64)
+
+    def price(self, day: date, micro_usd: int) -> NDArray[np.int64]:
+        """Price of each product on `day` in cents of a currency worth `micro_usd` millionths of a dollar.
+
+        List price times the region's factor times the promotion, converted and rounded once, half up.
+        """
+        exact = self._products.list_price * self._price * (100 - self.discounts(day)) * 1_000_000
+        return divide_half_up(exact, 1000 * 100 * micro_usd)
+
+
+def divide_half_up(numerator: NDArray[np.int64], denominator: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole quotient of positive integers, halves up, without a float in between."""
+    return (2 * numerator + denominator) // (2 * denominator)

@@ -1,0 +1,42 @@
+"""All that lies on a warehouse's shelves: the catalogue, and a few products too new for it.
+
+The catalogue arrives; goods leave, whose places in the arrays are the numbers by which shelves and sales know them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acme_world.truth.reference import Products
+
+NEWCOMERS = ("P-9001", "P-9002", "P-9003", "P-9004", "P-9005")
+NEWCOMER_PRICE, NEWCOMER_WEIGHT = 2500, 1000
+
+
+@dataclass(frozen=True)
+class Goods:
+    """The first `known` are the catalogue in file order. `list_price` is in US cents, `weight` in grams a unit."""
+
+    known: int
+    product_id: NDArray[np.str_]
+    category: NDArray[np.str_]
+    list_price: NDArray[np.int64]
+    weight: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.product_id)
+
+
+def list_goods(products: Products) -> Goods:
+    """The catalogue's products, then the newcomers, which have no category."""
+    new = len(NEWCOMERS)
+    return Goods(
+        known=len(products.product_id),
+        product_id=np.concatenate([products.product_id, np.array(NEWCOMERS)]),
+        category=np.concatenate([products.category, np.full(new, "")]),
+        list_price=np.concatenate([products.list_price, np.full(new, NEWCOMER_PRICE)]),
+        weight=np.concatenate([products.unit_weight, np.full(new, NEWCOMER_WEIGHT)]),
+    )

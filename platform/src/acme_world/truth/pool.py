@@ -1,0 +1,47 @@
+"""What is going to happen: rows with a time arrive in any order; those of one day leave in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acme_world.truth.clock import DAY_MS, day_of
+from acme_world.truth.lines import Events, Line, arrange, no_events
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class Pool:
+    """Rows that wait for their day. `empty` has the names and types of their columns; one of them is `at`."""
+
+    def __init__(self, empty: Columns) -> None:
+        self._parts: list[Columns] = [empty]
+
+    def add(self, columns: Columns) -> None:
+        """More rows; all columns of the pool, of one length."""
+        self._parts.append(columns)
+
+    def take_until(self, end: int) -> dict[str, NDArray[Any]]:
+        """Remove the rows with `at` before `end`, in order of time; equal ones as they came."""
+        whole = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+        order = np.argsort(whole["at"], kind="stable")
+        split = int(np.searchsorted(whole["at"][order], end))
+        self._parts = [{name: values[order[split:]] for name, values in whole.items()}]
+        return {name: values[order[:split]] for name, values in whole.items()}
+
+
+def pool_events(line: Line) -> Pool:
+    """A pool for events of `line` that have no id yet."""
+    columns = {name: values for name, values in no_events(line).columns.items() if name != line.id_field}
+    return Pool({"at": np.zeros(0, np.int64), **columns})
+
+
+def number_events(line: Line, prefix: str, columns: Columns, end: int) -> Events:
+    """Events of the UTC day that ends at `end`, whose ids count them from 1: `<prefix>-20251001-00001`."""
+    day = day_of(end - DAY_MS)
+    ids = [f"{prefix}-{day:%Y%m%d}-{number:05d}" for number in range(1, len(columns["at"]) + 1)]
+    named = {line.id_field: np.array(ids, dtype=np.str_), **columns}
+    return arrange(line, named.pop("at"), named)

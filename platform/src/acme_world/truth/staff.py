@@ -1,0 +1,65 @@
+"""Who is at work when.
+
+Employees and a warehouse arrive; for each of many instants one employee leaves who is on shift there at that hour.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acme_world.truth.clock import HOUR_MS
+from acme_world.truth.reference import SHIFTS, Employees
+
+SHIFT_BEGINS = {"early": 6, "late": 14, "night": 22}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Staff:
+    """The people of one warehouse. One without people of its own lends those of all others."""
+
+    def __init__(self, employees: Employees, warehouse_id: str, time_zone: str) -> None:
+        self._zone = time_zone
+        here = employees.warehouse_id == warehouse_id
+        here = here if here.any() else np.ones(len(here), np.bool_)
+        self._rosters: dict[tuple[str, str], NDArray[np.str_]] = {
+            (role, shift): employees.employee_id[here & (employees.role == role) & (employees.shift == shift)]
+            for role in set(employees.role.tolist())
+            for shift in SHIFTS
+        }
+        self._everyone: NDArray[np.str_] = employees.employee_id[here]
+
+    def roster(self, role: str, shift: str) -> NDArray[np.str_]:
+        """All who have this role and shift; where nobody has both, whoever has the role, else everyone."""
+        if (role, shift) in self._rosters and len(self._rosters[role, shift]):
+            return self._rosters[role, shift]
+        anywhen = [ids for (each, _), ids in self._rosters.items() if each == role and len(ids)]
+        return np.concatenate(anywhen) if anywhen else self._everyone
+
+    def on_shift(self, role: str, at: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.str_]:
+        """One employee of `role` for each instant of `at` (ms since 1970, UTC), at work in that local hour."""
+        hours = local_hours(at, self._zone)
+        luck = draw.random(len(at))
+        chosen = np.zeros(len(at), dtype=self._everyone.dtype)
+        for shift, begins in SHIFT_BEGINS.items():
+            now = (hours - begins) % 24 < 8
+            roster: NDArray[np.str_] = self.roster(role, shift)
+            chosen[now] = roster[(luck[now] * len(roster)).astype(np.int64)]
+        return chosen
+
+
+def local_hours(at: NDArray[np.int64], time_zone: str) -> NDArray[np.int64]:
+    """Hour of the wall clock, 0 to 23, at each instant of `at` (ms since 1970, UTC)."""
+    # Offsets change at quarters of an hour at the finest.
+    quarters, which = np.unique(at // (HOUR_MS // 4), return_inverse=True)
+    hours: NDArray[np.int64] = np.array([_hour(quarter, time_zone) for quarter in quarters.tolist()], np.int64)[which]
+    return hours
+
+
+@lru_cache(maxsize=100_000)
+def _hour(quarter: int, time_zone: str) -> int:
+    return (_EPOCH + timedelta(minutes=15 * quarter)).astimezone(ZoneInfo(time_zone)).hour

@@ -1,0 +1,82 @@
+"""The truth: what happened in the company on each day.
+
+The repository's reference data, a seed and a start arrive; the events of a line and a day leave as columns. Any day
+can be asked for, in any order and by any process, and comes out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+from mesh_platform.errors import UsageError
+
+from acme_world.truth import lines
+from acme_world.truth.anomalies import Anomaly
+from acme_world.truth.goods import list_goods
+from acme_world.truth.history import Company, History
+from acme_world.truth.lines import Events, Line, join
+from acme_world.truth.reference import read_exchange_rates, read_logistics, read_products
+from acme_world.truth.site import Site
+from acme_world.truth.warehouse import Warehouse
+
+# Lines of which each warehouse tells its own part; all others are the company's, told of all warehouses together.
+WAREHOUSE_LINES = (
+    lines.ORDERS,
+    lines.RETURNS,
+    lines.INVENTORY,
+    lines.RESTOCKS,
+    lines.ORDER_ERRORS,
+    lines.DISPATCH_LOGS,
+)
+
+
+class World:
+    """The company from `start` on, as history number `seed` has it. Reads each reference file once."""
+
+    def __init__(self, root: Path, seed: int, start: date) -> None:
+        if seed < 0:
+            raise UsageError(f"seed {seed} is negative. Give 0 or more.")
+        self.seed, self.start, self._root = seed, start, root
+        products = read_products(root)
+        self.company = Company(products, list_goods(products), read_logistics(root))
+        self._warehouses: dict[tuple[str, str, str, str], Warehouse] = {}
+
+    def warehouse(self, domain: str, site: Site) -> Warehouse:
+        """The warehouse of `domain`. Raises UsageError where its currency has no exchange rates."""
+        name = (domain, site.warehouse_id, site.time_zone, site.currency)
+        if name not in self._warehouses:
+            rates = read_exchange_rates(self._root, domain, site.currency)
+            self._warehouses[name] = Warehouse(
+                lambda: History(self.company, rates, domain, site, self.seed, self.start)
+            )
+        return self._warehouses[name]
+
+    def events(self, line: Line, domain: str, sites: Mapping[str, Site], day_index: int) -> Events:
+        """What happened on UTC day `day_index`, counted from 0 at the start, that `domain` tells as events of `line`.
+
+        `sites` are those of all domains that have one. A line of the company covers the warehouses whose vehicles
+        are in the reference data. Raises UsageError where a warehouse's line is asked of a domain without a site, a
+        currency has no exchange rates, or nothing is launched yet.
+        """
+        if line in WAREHOUSE_LINES:
+            if domain not in sites:
+                raise UsageError(
+                    f"domains/{domain}/domain.yaml: has no site, and {line.event} happens at one. Give it a site."
+                )
+            return self.warehouse(domain, sites[domain]).day(day_index).events[line.event]
+        fleets = {name: self.warehouse(name, sites[name]) for name in sorted(sites)}
+        told = {name: fleet for name, fleet in fleets.items() if not fleet.rents}
+        return join(line, [fleet.day(day_index).events[line.event] for fleet in told.values()])
+
+    def anomalies(self, domain: str, site: Site, day_index: int) -> tuple[Anomaly, ...]:
+        """What was planted in `domain` on UTC day `day_index`."""
+        return self.warehouse(domain, site).day(day_index).anomalies
+
+
+@lru_cache(maxsize=4)
+def open_world(root: Path, seed: int, start: date) -> World:
+    """The same world for all in this process who ask for it, so that its days are told once."""
+    return World(root, seed, start)

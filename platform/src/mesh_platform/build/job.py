@@ -1,0 +1,98 @@
+"""What one build of one table goes by: its state, what it would be built from, and what it was built from.
+
+A table arrives with what its newest build noted; what has changed since leaves, and what the build says it did.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mesh_platform.contract.contract import Contract
+from mesh_platform.iceberg.provenance import Inputs, Provenance
+from mesh_platform.iceberg.snapshot_diff import changed_files, has_snapshot, head
+from mesh_platform.sql.audit import Audited, Check
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+Mode = Literal["noop", "incremental", "rebuild"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did to one table. `partitions` and `rows` were written; `inputs` are what it is built from.
+
+    `held` counts the rows that rules kept out of it, `warnings` say which rules that only warn are broken.
+    """
+
+    table: str
+    mode: Mode
+    partitions: int
+    rows: int
+    snapshot_id: int | None
+    inputs: Mapping[str, int | str | None]
+    held: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One table at one attempt: its state, what it would be built from, and what it was built from.
+
+    `recorded_at` is the snapshot that says the latter, `was_held` that of the rows held back which belongs to it.
+    Where it `notes_version_1` of the fingerprint, `was_model` or `was_rules` is what that means now.
+    """
+
+    contract: Contract
+    output: Table
+    inputs: Inputs
+    model: str
+    rules: str
+    checks: tuple[Check, ...]
+    was_inputs: Inputs | None = None
+    was_model: str | None = None
+    was_rules: str | None = None
+    was_held: int | None = None
+    recorded_at: int | None = None
+    notes_version_1: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
+        """What this attempt did, of `audited` rows."""
+        rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
+        warnings = audited.warnings if audited else ()
+        name, counted = self.contract.identifier, held.num_rows if held else 0
+        return Built(name, mode, partitions, rows, head(self.output), self.inputs, counted, warnings)
+
+    def provenance(self, held: int | None = None) -> Provenance:
+        """What a state built now is built from; `held` is the snapshot of the rows held back that belongs to it."""
+        return Provenance(self.inputs, self.model, self.rules, held)
+
+    def is_current(self) -> bool:
+        """Whether a build would make what is there."""
+        return (self.was_inputs, self.was_model, self.was_rules) == (self.inputs, self.model, self.rules)
+
+    def changed_inputs(self) -> set[str] | None:
+        """The inputs that have moved since the last build, or None where more than the inputs is another."""
+        was = self.was_inputs
+        if was is None or was.keys() != self.inputs.keys() or self.was_model != self.model:
+            return None
+        return {name for name, now in self.inputs.items() if was[name] != now}
+
+    def recorded(self, name: str) -> int | None:
+        """The snapshot of the table `name` that the output was last built from."""
+        recorded = (self.was_inputs or {})[name]
+        assert not isinstance(recorded, str), f"{name} is no table"
+        return recorded
+
+    def has_same_rows(self, tables: Mapping[str, Table], changed: set[str]) -> bool:
+        """Whether the inputs that moved on have the rows that they had: they were compacted, or only noted inputs."""
+        return all(
+            name in tables
+            and has_snapshot(tables[name], self.recorded(name))
+            and changed_files(tables[name], self.recorded(name)) == ([], [])
+            for name in changed
+        )

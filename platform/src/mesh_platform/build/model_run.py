@@ -1,0 +1,91 @@
+"""A model's query run over the views of its inputs: rows in the contract's types, or why there are none."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mesh_platform.engine.duckdb import QUERY_ERRORS, ROW_ERRORS, Connection, DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.rows import is_time, outside_calendar
+from mesh_platform.engine.sql import quoted, typed
+from mesh_platform.errors import NeedsAttention
+from mesh_platform.lake.catalog import arrow_schema
+from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    from mesh_platform.contract.contract import Shape
+    from mesh_platform.sql.model import Model
+
+_SHOWN = 5
+
+
+def run_model(connection: Connection, model: Model, condition: str = "true") -> pa.Table:
+    """The rows of a model's query that keep to `condition` on `made`, in the columns and types of its contract.
+
+    None of them is held to be required yet. Raises NeedsAttention where DuckDB refuses the query or a row, and for
+    dates and times outside of the years 1 to 9999, which Python's readers of Iceberg cannot take; as
+    `outage.explain_duckdb` says where an input cannot be read.
+    """
+    shape = model.contract.table
+    columns = ", ".join(typed(field) for field in shape.fields)
+    try:
+        rows = connection.execute(
+            f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
+        ).to_arrow_table()
+    except DuckDBError as error:
+        unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
+        raise unread or NeedsAttention(_why_it_stops(model, error)) from error
+    rows = rows.cast(optional_schema(shape))
+    if told := _outside_calendar(connection, shape, rows):
+        raise NeedsAttention(
+            f"{model.path}: {told}. Nothing was committed. Give these rows another time, such as 9999-12-31, or null "
+            "where the column may be missing; or mend the input."
+        )
+    return rows
+
+
+def optional_schema(shape: Shape) -> pa.Schema:
+    """The Arrow schema of `shape` whose columns may all be null."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(shape)])
+
+
+def _why_it_stops(model: Model, error: DuckDBError) -> str:
+    """What DuckDB says of a model, as a fault of a row, of the query, or of neither."""
+    text, _, where = str(error).partition("\n\nLINE ")
+    said = " ".join(text.split())
+    if isinstance(error, ROW_ERRORS):
+        return (
+            f"{model.path}: DuckDB stops at a row: {said}. Nothing was committed. Let the query take that row, or "
+            "mend the input."
+        )
+    if isinstance(error, QUERY_ERRORS):
+        number = re.match(r"\d+", where)
+        # The query begins on the second line of what is run.
+        line = max(int(number[0]) - 1, 1) if number else 1
+        return f"{model.path}:{line}: DuckDB says: {said}. Nothing was committed. Mend the query."
+    return (
+        f"{model.path}: DuckDB cannot run it: {said}. Nothing was committed. Mend what it names, or let the query "
+        "need less, and build again."
+    )
+
+
+def _outside_calendar(connection: Connection, shape: Shape, rows: pa.Table) -> str:
+    """Which dates and times of `rows` no other reader can take, in words, with up to five rows; else empty."""
+    told = []
+    for field in shape.fields:
+        values = rows.column(field.name)
+        if not is_time(values.type) or not pc.any(odd := outside_calendar(values)).as_py():
+            continue
+        found = rows.filter(odd)
+        shown = ", ".join(quoted(name) for name in dict.fromkeys([*shape.key, field.name]))
+        with registered(connection, "mesh_odd", found):
+            # As text: Python has no such times.
+            query = f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {shown} FROM mesh_odd) ORDER BY ALL LIMIT {_SHOWN}"
+            sample = connection.execute(query).to_arrow_table().to_pylist()
+        listed = ", ".join("(" + ", ".join(f"{name}={value}" for name, value in row.items()) + ")" for row in sample)
+        number = counted(found.num_rows, "row")
+        told.append(f"{field.name} is not in the years 1 to 9999 in {number}, as in {listed}")
+    return "; ".join(told)

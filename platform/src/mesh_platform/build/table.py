@@ -1,0 +1,398 @@
+"""One table brought up to date: its contract and the lake arrive, at most one new snapshot of it leaves.
+
+Each output snapshot notes its provenance (`iceberg/provenance.py`). A build knows from there alone what is already
+built, so that it mends what one before left that was killed, doubled or rolled back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mesh_platform import faults
+from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
+from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
+from mesh_platform.build.job import Built, Job, Mode
+from mesh_platform.build.model_run import optional_schema, run_model
+from mesh_platform.build.reference import read_reference
+from mesh_platform.contract.contract import Contract
+from mesh_platform.engine.duckdb import Connection, DuckDBError, connect, explain_duckdb, registered
+from mesh_platform.engine.rows import are_rows, count, without
+from mesh_platform.engine.sql import days_between, has_days, in_partitions, literal, partition_values, quoted
+from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.iceberg.commit import replace_files
+from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
+from mesh_platform.iceberg.snapshot_diff import (
+    all_files,
+    changed_files,
+    files_in,
+    has_snapshot,
+    head,
+    partitions_of,
+    read_files,
+)
+from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.audit import Audited, audit_rows, table_checks
+from mesh_platform.sql.model import Model, driving_inputs
+from mesh_platform.sql.relations import (
+    SITES,
+    create_schemas,
+    interface_unions,
+    table_shapes,
+    tables_behind,
+    union_select,
+)
+from mesh_platform.sql.unique_keys import determines_partition, keys_that_stay
+from mesh_platform.text import shown
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import FileScanTask, Table
+
+_ATTEMPTS = 5
+
+
+class Builder:
+    """Builds single tables of a mesh; one for each thread, it holds a DuckDB."""
+
+    def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
+        self.mesh, self.catalog, self.models = mesh, catalog, models
+        self.shapes = table_shapes(mesh)
+
+    @cached_property
+    def connection(self) -> Connection:
+        # Opened when first needed: a build with nothing to do saves most of its time.
+        connection = connect(self.catalog.properties)
+        create_schemas(connection, self.mesh)
+        return connection
+
+    def build(self, name: str, full: bool) -> Built:
+        """Bring one table up to date with its inputs as they are now; `full` builds it anew.
+
+        Raises NeedsAttention and ContractError where its rows cannot be published, ConflictError where others keep
+        committing, and Unavailable.
+        """
+        contract = self.mesh.contracts[name]
+        attempt = self._build_model if name in self.models else self._build_reference
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return attempt(contract, full)
+            except ConflictError:
+                continue
+        return attempt(contract, full)
+
+    def build_between(self, name: str, first: date, last: date) -> Built:
+        """Bring one table up to date, then build anew those of its partitions by time that reach into the days from
+        `first` to `last`, both included, UTC. It `has_days`. Raises as `build`.
+        """
+        contract = self.mesh.contracts[name]
+        for _ in range(_ATTEMPTS):
+            self.build(name, False)
+            job, tables = self._model_job(contract)
+            if job.is_current():
+                with suppress(ConflictError):
+                    return self._redo_between(job, tables, first, last)
+        raise ConflictError(f"{name}: others keep building it. Build again.")
+
+    def has_days(self, name: str) -> bool:
+        """Whether the table comes of a model and has partitions by time."""
+        return name in self.models and has_days(self.mesh.contracts[name].table)
+
+    def standing(self, name: str) -> Built | None:
+        """What the table is built from, where a build of it would do nothing; None where there is something to do."""
+        contract = self.mesh.contracts[name]
+        if find_table(self.catalog, name) is None:
+            return None
+        job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
+        return job.built("noop") if job.is_current() else None
+
+    def _reference_job(self, contract: Contract) -> Job:
+        path = self.mesh.domain(contract.domain).reference_path(contract)
+        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "")
+
+    def _build_reference(self, contract: Contract, full: bool) -> Built:
+        job = self._reference_job(contract)
+        if job.is_current() and not full:
+            return self._leave(job)
+        return self._replace_all(job, read_reference(self.mesh, contract), full)
+
+    def _model_job(self, contract: Contract) -> tuple[Job, dict[str, Table]]:
+        """The job of a model and the tables that it reads, as they are now."""
+        model = self.models[contract.identifier]
+        # The output is loaded before its inputs: a commit of somebody else in between then shows as a conflict.
+        output = ensure_table(self.catalog, contract.identifier, contract.table)
+        behind = self._behind(model)
+        tables = {
+            name: ensure_table(self.catalog, name, self.shapes[name])
+            for name in sorted({name for names in behind.values() for name in names})
+        }
+        inputs: Inputs = {name: head(table) for name, table in tables.items()}
+        if SITES in model.inputs:
+            inputs[SITES] = sites_hash(self.mesh)
+        query = model.sql + repr(sorted(behind.items()))
+        key_anywhere = bool(driving_inputs(model)) and not determines_partition(contract.table)
+        return self._job(contract, inputs, query, output, key_anywhere), tables
+
+    def _behind(self, model: Model) -> dict[str, tuple[str, ...]]:
+        return {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+
+    def _build_model(self, contract: Contract, full: bool) -> Built:
+        model, (job, tables) = self.models[contract.identifier], self._model_job(contract)
+        if job.is_current() and not full:
+            return self._leave(job)
+        changed = job.changed_inputs()
+        if changed is not None and not full and job.was_rules == job.rules and job.has_same_rows(tables, changed):
+            self._note(job)
+            return job.built("noop")
+        driving = driving_inputs(model)
+        if not driving or changed is None or full:
+            return self._replace_all(job, self._run(job, model, tables), full)
+        behind = self._behind(model)
+        lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
+        mapped = {name: tables[name] for relation in driving for name in behind[relation]}
+        moved = changed <= mapped.keys() - lookups
+        if not moved or not all(has_snapshot(tables[name], job.recorded(name)) for name in changed):
+            return self._replace_all(job, self._run(job, model, tables), full)
+        if not is_kept(self.catalog, job.contract, job.was_held):
+            return self._replace_all(job, self._run(job, model, tables), full)
+        return self._apply_changes(job, model, tables, mapped)
+
+    def _job(
+        self,
+        contract: Contract,
+        inputs: Inputs,
+        query: str,
+        output: Table | None = None,
+        key_anywhere: bool = False,
+    ) -> Job:
+        output = output or ensure_table(self.catalog, contract.identifier, contract.table)
+        checks = table_checks(self.mesh, contract)
+        made_by = fingerprint(query, contract.table, checks, key_anywhere)
+        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
+        noted = read_provenance(output, head(output))
+        if noted is None:
+            return job
+        snapshot, was = noted
+        was_model, was_rules = made_by.recognise(was.model, was.rules)
+        return replace(
+            job,
+            was_inputs=was.inputs,
+            was_model=was_model,
+            was_rules=was_rules,
+            notes_version_1=(was_model, was_rules) != (was.model, was.rules),
+            was_held=was.held,
+            recorded_at=snapshot,
+        )
+
+    def _show(self, relation: str, source: str) -> None:
+        columns = ", ".join(quoted(field.name) for field in self.shapes[relation].fields)
+        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
+
+    def _show_unions(self, model: Model) -> None:
+        for name, (interface, implementations) in interface_unions(self.mesh).items():
+            if name in model.inputs:
+                query = union_select(interface, {c.identifier: {} for c in implementations})
+                self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(name)} AS {query}")
+
+    def _run(
+        self,
+        job: Job,
+        model: Model,
+        tables: Mapping[str, Table],
+        instead: Mapping[str, pa.Table] | None = None,
+        condition: str = "true",
+    ) -> pa.Table:
+        """The rows of a model's query, in the contract's columns and types, none of them yet held to be required.
+
+        It reads `tables`, but for those inputs that have rows `instead`: opening a table takes longer than they do.
+        """
+        given = instead or {}
+        try:
+            with ExitStack() as stack:
+                for number, (name, table) in enumerate(tables.items()):
+                    source = f"mesh_input_{number}" if name in given else _scan(table)
+                    stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
+                    self._show(name, source)
+                self._show_unions(model)
+                return run_model(self.connection, model, condition)
+        except DuckDBError as error:
+            raise explain_duckdb(error, f"{job.contract.identifier}: its inputs") or NeedsAttention(
+                f"{job.contract.identifier}: DuckDB cannot open its inputs: {error}. Nothing was committed. "
+                "Mend what it names, such as the path of the state folder, and build again."
+            ) from error
+
+    def _apply_changes(
+        self, job: Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
+    ) -> Built:
+        """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
+        left, came = self._changed_rows(job, driving)
+        if job.was_rules == job.rules and not any(rows.num_rows for rows in (*left.values(), *came.values())):
+            self._note(job)
+            return job.built("noop")
+        rows = {name: pa.concat_tables([left[name], came[name]]) for name in driving}
+        touched_rows = self._run(job, model, tables, rows)
+        touched = partitions_of(job.output, touched_rows)
+        files = files_in(job.output, touched)
+        if files is None:
+            return self._replace_all(job, self._run(job, model, tables), False)
+        here, elsewhere = files
+        columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
+        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
+        # Rules that are not those of before have not seen the rows that stay.
+        recheck = job.was_rules != job.rules
+        if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
+            existing = keys_that_stay(self.connection, job.output, job.contract.table, touched_rows, here, elsewhere)
+            checks = job.checks if touched_rows.num_rows or recheck else ()
+            audited = audit_rows(self.connection, job.contract, checks, touched_rows, existing, kept, recheck)
+            faults.point("build.computed")
+            held = append_held(self.catalog, job.contract, job.was_held, audited.held)
+            if job.was_inputs == job.inputs:
+                self._note(job)
+            else:
+                self._commit(job, [], audited.rows, held)
+            mode: Mode = "incremental" if touched_rows.num_rows else "noop"
+            return job.built(mode, len(touched), audited)
+        return self._redo(job, tables, touched_rows, files, recheck)
+
+    def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
+        shape, model = job.contract.table, self.models[job.contract.identifier]
+        there, made = (days_between(shape, relation, first, last) for relation in ("kept", "made"))
+        columns = ", ".join(quoted(field.name) for field in shape.fields)
+        rows = self.connection.execute(f"SELECT {columns} FROM {_scan(job.output)} AS kept WHERE {there}")
+        # Partitions that lost all their rows are touched too.
+        found = rows.to_arrow_table().cast(optional_schema(shape))
+        touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
+        if not touched_rows.num_rows:
+            return job.built("noop")
+        files = files_in(job.output, partitions_of(job.output, touched_rows))
+        if files is None:
+            return self._replace_all(job, self._run(job, model, tables), True)
+        return self._redo(job, tables, touched_rows, files, recheck=False)
+
+    def _redo(
+        self,
+        job: Job,
+        tables: Mapping[str, Table],
+        rows: pa.Table,
+        files: tuple[list[FileScanTask], list[FileScanTask]],
+        recheck: bool,
+    ) -> Built:
+        """Build the partitions anew that `rows` lie in; `files` are those that lie there now, and the others."""
+        shape, model = job.contract.table, self.models[job.contract.identifier]
+        columns = ", ".join(quoted(field.name) for field in shape.fields)
+        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
+        with registered(self.connection, "mesh_touched", rows):
+            redone_where = in_partitions(shape, "made", "mesh_touched")
+            redone = self._run(job, model, tables, condition=redone_where)
+            kept += f" WHERE NOT {in_partitions(shape, 'kept', 'mesh_touched')}"
+            existing = keys_that_stay(self.connection, job.output, shape, redone, [], files[1])
+            audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
+            faults.point("build.computed")
+            held = self._replace_held(job, audited, "mesh_touched")
+        self._commit(job, [task.file for task in files[0]], audited.rows, held)
+        return job.built("rebuild", len(partitions_of(job.output, rows)), audited)
+
+    def _changed_rows(
+        self, job: Job, driving: Mapping[str, Table]
+    ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+        left: dict[str, pa.Table] = {}
+        came: dict[str, pa.Table] = {}
+        for name, table in driving.items():
+            columns = [field.name for field in self.shapes[name].fields]
+            gone, new = changed_files(table, job.recorded(name))
+            left[name], came[name] = read_files(table, gone, columns), read_files(table, new, columns)
+            if gone:
+                # Rows that were only moved to another file, by compaction, have not changed.
+                left[name], came[name] = (
+                    without(self.connection, left[name], came[name]),
+                    without(self.connection, came[name], left[name]),
+                )
+        return left, came
+
+    def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
+        """Replace the whole content.
+
+        Where it is the same already, only the inputs are noted (in a snapshot without files, or beside the snapshot
+        that stays where the inputs are the same too): nothing that reads this table then has changed rows to carry
+        over, and the next build need not compare again.
+        """
+        audited = audit_rows(self.connection, job.contract, job.checks, rows)
+        # Files that are partitioned in an older way are written anew even where their rows are the same.
+        stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
+        if stays and self._is_content(job, audited):
+            none = rows.slice(0, 0)
+            if job.was_inputs == job.inputs:
+                self._note(job)
+            else:
+                self._commit(job, [], none, job.was_held)
+            return job.built("noop", audited=replace(audited, rows=none, held=None))
+        faults.point("build.computed")
+        held = self._replace_held(job, audited)
+        self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
+        return job.built("rebuild", self._count_partitions(job, audited.rows), audited)
+
+    def _replace_held(self, job: Job, audited: Audited, touched: str | None = None) -> int | None:
+        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
+
+    def _is_content(self, job: Job, audited: Audited) -> bool:
+        """Whether the output and what is held back are these very rows, in any order."""
+        columns = ", ".join(quoted(name) for name in audited.rows.column_names)
+        present = f"SELECT {columns} FROM {_scan(job.output)}"
+        if not are_rows(self.connection, audited.rows, present):
+            return False
+        was_held = read_held(self.catalog, job.contract, job.was_held)
+        with registered(self.connection, "mesh_was_held", was_held):
+            held = as_held(job.contract, audited.held)
+            return was_held is not None and are_rows(self.connection, held, "SELECT * FROM mesh_was_held")
+
+    def _count_partitions(self, job: Job, rows: pa.Table) -> int:
+        values = ", ".join(partition_values(job.contract.table, "mesh_rows")) or "true"
+        with registered(self.connection, "mesh_rows", rows):
+            return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
+
+    def _leave(self, job: Job) -> Built:
+        """Leave a table that is up to date as it is."""
+        if job.notes_version_1:
+            # What version 1 noted has words in it, and is recognised as long as these are the same.
+            self._note(job)
+        return job.built("noop")
+
+    def _note(self, job: Job) -> None:
+        """Say that the published state is what the model and the rules of now make of inputs with the same rows."""
+        moved = job.was_inputs != job.inputs
+        if moved:
+            self._assert_inputs_are_kept(job)
+        assert job.recorded_at is not None
+        note_properties(job.output, job.provenance().to_properties(job.recorded_at, with_inputs=moved))
+
+    def _commit(self, job: Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
+        """Publish; `held` is the snapshot of what is held back that belongs to it."""
+        self._assert_inputs_are_kept(job)
+        summary = job.provenance(held).to_summary()
+        replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
+
+    def _assert_inputs_are_kept(self, job: Job) -> None:
+        """Raises ConflictError where a state that was read has expired: the next build could not go on from it.
+
+        A table keeps its newest snapshots, so that it takes a busy one longer than a second to lose one.
+        """
+        if time.monotonic() - job.began < 1:
+            return
+        for name, snapshot in job.inputs.items():
+            table = find_table(self.catalog, name) if isinstance(snapshot, int) else None
+            if table is not None and not has_snapshot(table, int(str(snapshot))):
+                raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
+
+
+def _scan(table: Table) -> str:
+    """The SQL that reads the state that `table` was loaded at."""
+    return f"iceberg_scan({literal(table.metadata_location)})"

@@ -1,0 +1,233 @@
+"""Quality rules of a contract: the items of ODCS `quality` arrive, `Rule`s leave, or what is wrong with each.
+
+What a rule says is checked here; that its SQL fits the table is `quality.find_problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from mesh_platform.contract.types import FieldType
+
+OnFailure = Literal["block", "quarantine", "warn"]
+METRICS = ("nullValues", "invalidValues", "duplicateValues", "rowCount")
+ON_FAILURE: tuple[OnFailure, ...] = ("block", "quarantine", "warn")
+# The operators of ODCS v3.1 ("Data quality"), each with how it reads after a number.
+_OPERATORS = {
+    "mustBe": "must be {}",
+    "mustNotBe": "must not be {}",
+    "mustBeGreaterThan": "must be greater than {}",
+    "mustBeGreaterOrEqualTo": "must be at least {}",
+    "mustBeLessThan": "must be less than {}",
+    "mustBeLessOrEqualTo": "must be at most {}",
+    "mustBeBetween": "must be between {} and {}",
+    "mustNotBeBetween": "must not be between {} and {}",
+}
+_ROWS_ONLY = "Only a rule that tells row by row, and allows none, can quarantine: block or warn."
+
+Add = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What the number of a rule must keep to: an operator of ODCS and its one or two numbers, ends included."""
+
+    operator: str
+    numbers: tuple[Decimal, ...]
+
+    def holds(self, number: Decimal) -> bool:
+        """Whether `number` keeps to it."""
+        first, last = self.numbers[0], self.numbers[-1]
+        return {
+            "mustBe": number == first,
+            "mustNotBe": number != first,
+            "mustBeGreaterThan": number > first,
+            "mustBeGreaterOrEqualTo": number >= first,
+            "mustBeLessThan": number < first,
+            "mustBeLessOrEqualTo": number <= first,
+            "mustBeBetween": first <= number <= last,
+            "mustNotBeBetween": not first <= number <= last,
+        }[self.operator]
+
+    @property
+    def allows_none(self) -> bool:
+        """Whether a count keeps to it only where it is 0."""
+        return (self.operator, self.numbers) in _NONE
+
+    def __str__(self) -> str:
+        return _OPERATORS[self.operator].format(*self.numbers)
+
+
+NONE = Bound("mustBe", (Decimal(0),))
+_NONE = {(o, (Decimal(n),)) for o, n in (("mustBe", 0), ("mustBeLessThan", 1), ("mustBeLessOrEqualTo", 0))}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `metric` is one of METRICS, or `sql`; `columns` are those that it stands at or names.
+
+    `query` gives one number, with `${object}` for the table's rows and `${property}` for the column. `percent` is of
+    all rows. `name` and `description` are the rule's own, where it has them.
+    """
+
+    name: str
+    metric: str
+    columns: tuple[str, ...]
+    bound: Bound
+    on_failure: OnFailure
+    percent: bool = False
+    values: tuple[str, ...] = ()
+    pattern: str | None = None
+    query: str | None = None
+    description: str = ""
+    line: int = field(default=1, compare=False)
+
+
+def read_rule(
+    item: Mapping[str, Any],
+    kind: str,
+    column: tuple[str, FieldType] | None,
+    columns: Collection[str],
+    line: int,
+    add: Add,
+) -> Rule | None:
+    """The rule that `item` is; None where it is text for people, of an event, or wrong.
+
+    It stands at the property `column`, else at a schema of `kind` that has `columns`. `add` takes what is wrong with
+    it and how to mend it.
+    """
+    if item.get("type") == "text":
+        return None
+    metric = "sql" if item.get("type") == "sql" else item.get("metric")
+    if item.get("type") == "custom" or metric not in (*METRICS, "sql"):
+        add(f"nothing checks {metric or item.get('type') or 'it'}.", f"Use {', '.join(METRICS)}, or type: sql.")
+        return None
+    arguments = item.get("arguments") or {}
+    on_failure = _on_failure(item)
+    faults = [
+        *_argument_faults(metric, arguments, column, columns),
+        *_bound_faults(item),
+        *_place_faults(metric, column),
+        *_failure_faults(item, metric, on_failure),
+        *_event_faults(metric, arguments, item, on_failure, kind),
+    ]
+    for fault in faults:
+        add(*fault)
+    if faults or kind == "event":
+        return None
+    return Rule(
+        name=item.get("name") or "",
+        metric=metric,
+        columns=(column[0],) if column else tuple(arguments.get("properties") or ()),
+        bound=_bound(item),
+        on_failure=next((each for each in ON_FAILURE if each == on_failure), "block"),
+        percent=item.get("unit") == "percent",
+        values=tuple(arguments.get("validValues") or ()),
+        pattern=arguments.get("pattern"),
+        query=item.get("query"),
+        description=item.get("description") or "",
+        line=line,
+    )
+
+
+def valid_values(items: Iterable[Mapping[str, Any]], kind: str) -> tuple[str, ...]:
+    """The values that each value of a property must be one of, where a rule among `items` keeps all others out.
+
+    Of a table that is a rule that blocks; what of an event breaks one is always quarantined.
+    """
+    for item in items:
+        values = (item.get("arguments") or {}).get("validValues")
+        if item.get("metric") == "invalidValues" and values and not list(_bound_faults(item)):
+            blocks = _on_failure(item) in (None, "block") and _bound(item).allows_none
+            if kind == "event" or blocks:
+                return tuple(values)
+    return ()
+
+
+def _on_failure(item: Mapping[str, Any]) -> str | None:
+    custom = {each["property"]: each["value"] for each in item.get("customProperties") or []}
+    value = custom.get("mesh.onFailure")
+    return None if value is None else str(value)
+
+
+def _bound(item: Mapping[str, Any]) -> Bound:
+    operator = next(name for name in _OPERATORS if name in item)
+    value = item[operator]
+    return Bound(operator, tuple(Decimal(str(n)) for n in (value if isinstance(value, list) else [value])))
+
+
+def _bound_faults(item: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    operator = next((name for name in _OPERATORS if name in item), None)
+    if operator is None:
+        yield "says not what its number must be.", f"Add one of {', '.join(_OPERATORS)}, such as mustBe: 0."
+        return
+    value = item[operator]
+    wanted = 2 if "Between" in operator else 1
+    numbers = value if wanted == 2 and isinstance(value, list) else [value]
+    if len(numbers) != wanted or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        yield f"{operator} is {value!r}.", f"Give it {'two numbers' if wanted == 2 else 'a number'}."
+    elif wanted == 2 and numbers[0] > numbers[1]:
+        yield f"{operator} is {value!r}.", "Write the smaller number first."
+
+
+def _argument_faults(
+    metric: str, arguments: Mapping[str, Any], column: tuple[str, FieldType] | None, columns: Collection[str]
+) -> Iterable[tuple[str, str]]:
+    known = {"invalidValues": ("validValues", "pattern"), "duplicateValues": () if column else ("properties",)}
+    allowed = known.get(metric, ())
+    for name in sorted(set(arguments) - set(allowed)):
+        yield f"argument '{name}' of {metric}.", f"It takes {' or '.join(allowed) or 'none'}."
+    if metric == "invalidValues":
+        values, pattern = arguments.get("validValues"), arguments.get("pattern")
+        is_text = column is None or column[1].name == "string"
+        name = column[1].name if column else "of the table"
+        if (values is None) == (pattern is None):
+            yield "invalidValues without values.", "Give it the argument validValues, or else pattern."
+        elif values is not None and not (is_text and _are_strings(values)):
+            fix = "List strings, in quotes where YAML reads another thing, for a column of strings."
+            yield f"validValues are {values!r} for type {name}.", fix
+        elif pattern is not None and not (is_text and isinstance(pattern, str)):
+            yield f"pattern is {pattern!r} for type {name}.", "Give a regular expression, for a column of strings."
+    if metric == "duplicateValues" and not column:
+        named = arguments.get("properties")
+        if not _are_strings(named) or not set(named or ()) <= set(columns):
+            yield f"properties are {named!r}.", f"List columns out of {', '.join(columns)}."
+
+
+def _are_strings(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(value, str) for value in values)
+
+
+def _place_faults(metric: str, column: object) -> Iterable[tuple[str, str]]:
+    if metric in ("nullValues", "invalidValues") and column is None:
+        yield f"{metric} is of a column.", "Write it at the property."
+    if metric == "rowCount" and column is not None:
+        yield "rowCount is of the table.", "Write it at the schema, beside 'properties'."
+
+
+def _failure_faults(item: Mapping[str, Any], metric: str, on_failure: str | None) -> Iterable[tuple[str, str]]:
+    unit = item.get("unit", "rows")
+    if unit not in ("rows", "percent"):
+        yield f"unit '{unit}'.", "It is rows or percent."
+    if unit == "percent" and metric in ("rowCount", "sql"):
+        yield f"{metric} has no percentage.", "Drop the unit; a query can compute one itself."
+    if on_failure is not None and on_failure not in ON_FAILURE:
+        yield f"mesh.onFailure '{on_failure}'.", f"It is one of {', '.join(ON_FAILURE)}."
+    if on_failure == "quarantine":
+        tells_rows = metric not in ("rowCount", "duplicateValues") and unit == "rows"
+        if not tells_rows or not (list(_bound_faults(item)) or _bound(item).allows_none):
+            yield "mesh.onFailure 'quarantine' of a rule that tells no rows.", _ROWS_ONLY
+
+
+def _event_faults(
+    metric: str, arguments: Mapping[str, Any], item: Mapping[str, Any], on_failure: str | None, kind: str
+) -> Iterable[tuple[str, str]]:
+    if kind != "event":
+        return
+    is_promise = metric == "invalidValues" and "pattern" not in arguments and item.get("unit", "rows") == "rows"
+    if not is_promise or not (list(_bound_faults(item)) or _bound(item).allows_none) or on_failure == "warn":
+        fix = "Of each event ingest checks validValues, mustBe: 0, and the logicalTypeOptions. Write it at the table."
+        yield f"nothing checks this rule ({metric}) of an event.", fix

@@ -1,0 +1,1 @@
+"""Events: the envelope around a record, its id, and how a producer publishes."""

@@ -1,0 +1,165 @@
+"""Exactly-once append: rows that may have come before arrive, each new one is in one snapshot when this returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
+
+from mesh_platform import faults
+from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
+from mesh_platform.iceberg.commit import commit_files, write_files
+from mesh_platform.iceberg.keys import KnownKeys, to_keys
+from mesh_platform.iceberg.outage import explain
+from mesh_platform.iceberg.reused_ids import Reused, find_reused
+from mesh_platform.iceberg.snapshot_diff import head, maintained_since
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import FileScanTask, Table
+
+_CONFLICTS = 100
+_FAILURES = 3
+_TOKEN = "mesh.append"
+_MEND = "Nothing was acknowledged; mend the storage or the catalog, then run again."
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of the rows: `appended` are new, `duplicates` were there, came twice, or were removed on purpose.
+
+    `snapshot_id` is the table's newest snapshot, None while it has none. `reused` are neither: their key was there,
+    or came before them, with another content.
+    """
+
+    appended: int
+    duplicates: int
+    snapshot_id: int | None
+    reused: Sequence[Reused] = ()
+
+
+def append_new(
+    load: Callable[[], Table],
+    rows: pa.Table,
+    key: str,
+    time_column: str | None,
+    refused: Callable[[pa.Table], pa.Array] | None = None,
+    known: KnownKeys | None = None,
+    content: Sequence[str] = (),
+) -> Appended:
+    """Append the rows whose `key` the table does not hold, deciding on the snapshot that the commit asserts.
+
+    Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
+    of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A row with a
+    known key that differs in one of the columns `content` is no duplicate, but `reused`. A commit whose outcome is
+    unknown is looked up by beginning again. Raises Unavailable where the lake fails repeatedly, and NeedsAttention; a
+    fault in the code passes at once. The caller acknowledges nothing then.
+    """
+    known = known or KnownKeys()
+    keys = to_keys(rows[key])
+    firsts = keys.firsts()
+    where = days_filter(time_column, rows[time_column]) if time_column and rows.num_rows else None
+    failures = conflicts = attempted = 0
+    token = uuid4().hex
+    written = _Written()
+    reused: Sequence[Reused] = ()
+
+    def result(table: Table) -> Appended:
+        return Appended(attempted, rows.num_rows - attempted - len(reused), head(table), reused)
+
+    while True:
+        try:
+            table = load()
+            if attempted and _has_landed(table, token):
+                return result(table)
+            holders: list[FileScanTask] = []
+            held = known.held(table, keys, key, where, holders)
+            fresh, copies = firsts & ~held, ~firsts | held
+            if refused is not None and len(no := refused(rows)):
+                removed = pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
+                fresh, copies = fresh & ~removed, copies & (held | ~removed)
+            faults.point("append.deduplicated")
+            # Of another try nothing counts: what was there then may be gone.
+            any_copies = bool(content) and bool(copies.any())
+            reused = find_reused(table, holders, rows, key, content, fresh, copies) if any_copies else ()
+            attempted = int(fresh.sum())
+            if attempted:
+                written.write(table, rows, fresh)
+                commit_files(table, (), written.files, {_TOKEN: token})
+                known.remember(table, written.files, written.rows, keys.select(fresh))
+                faults.point("append.committed")
+            return result(table)
+        except ConflictError as error:
+            conflicts += 1
+            if conflicts > _CONFLICTS:
+                raise Unavailable(
+                    f"{error} It went so {conflicts} times in a row: stop other writers, then run again."
+                ) from error
+        except NeedsAttention:
+            raise
+        except Exception as error:
+            # A file that is missing may be one that was tended away since the table was loaded.
+            explained = explain(error, "", "the lake does not take rows", _MEND)
+            if explained is None:
+                raise
+            failures += 1
+            if failures > _FAILURES:
+                raise explained from error
+            time.sleep(0.2 * failures)
+
+
+class _Written:
+    """The files of one append. Another attempt takes them too, as long as it is to append the same rows.
+
+    Not after the table was maintained: files that no snapshot named may have been removed then. What is written in
+    vain stays for `mesh maintain`: a commit that nobody heard of may still name it.
+    """
+
+    def __init__(self) -> None:
+        self.files: list[DataFile] = []
+        self.rows = pa.table({})
+        self._fresh: npt.NDArray[np.bool_] | None = None
+        self._since: int | None = None
+
+    def write(self, table: Table, rows: pa.Table, fresh: npt.NDArray[np.bool_]) -> None:
+        """Write the rows that are `fresh`, unless they are written."""
+        same = self._fresh is not None and np.array_equal(fresh, self._fresh)
+        if same and not maintained_since(table, self._since):
+            return
+        self._fresh = None
+        self.rows = rows if fresh.all() else rows.filter(pa.array(fresh))
+        self.files = write_files(table, self.rows)
+        self._fresh, self._since = fresh, head(table)
+
+
+def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
+    """A filter for all rows on the same UTC days as `times`; adjacent days are one range."""
+    numbers = sorted(set(pc.unique(times.cast(pa.timestamp("us")).cast(pa.date32()).cast(pa.int32())).to_pylist()))
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = (ranges[-1][0], number + 1)
+        else:
+            ranges.append((number, number + 1))
+    days = [And(GreaterThanOrEqual(column, _day(low)), LessThan(column, _day(high))) for low, high in ranges]
+    # In one call they make a balanced tree: hundreds of days in a chain are too deep for pyiceberg's recursion.
+    return Or(*days) if len(days) > 1 else days[0]
+
+
+def _has_landed(table: Table, token: str) -> bool:
+    """Whether a commit of this call is in the table, though it was reported as failed."""
+    summaries = (snapshot.summary for snapshot in reversed(table.metadata.snapshots))
+    return any(summary is not None and summary.additional_properties.get(_TOKEN) == token for summary in summaries)
+
+
+def _day(number: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)).isoformat()

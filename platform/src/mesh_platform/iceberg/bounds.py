@@ -1,0 +1,53 @@
+"""What a table's manifests know of its rows: a table and a column arrive, a bound leaves.
+
+No row is read, but for those of files that lie on both sides of a limit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+from pyiceberg.expressions import LessThanOrEqual
+from pyiceberg.types import TimestamptzType
+from pyiceberg.utils.datetime import datetime_to_micros, micros_to_timestamptz
+
+from mesh_platform.iceberg.snapshot_diff import read_files
+
+if TYPE_CHECKING:
+    from pyiceberg.table import FileScanTask, Table
+
+
+def newest(table: Table, column: str, until: datetime | None = None) -> datetime | None:
+    """The latest value of a `timestamptz` column by the files' upper bounds; with `until`, the latest not after it.
+
+    The Iceberg spec (Appendix D) has such a bound as eight bytes, microseconds since 1970, the lowest byte first.
+
+    None where the table has no row with such a value, or not yet the column that its contract says. A file whose rows
+    were deleted in part still counts whole.
+    """
+    field = next((field for field in table.schema().fields if field.name == column), None)
+    if field is None or not isinstance(field.field_type, TimestamptzType):
+        return None
+    number = field.field_id
+    files = [task for task in table.scan().plan_files() if number in (task.file.upper_bounds or {})]
+    limit = datetime_to_micros(until) if until else None
+    if limit is None:
+        micros = [_micros(task.file.upper_bounds[number]) for task in files]
+    else:
+        within = [task for task in files if _micros(task.file.upper_bounds[number]) <= limit]
+        micros = [_micros(task.file.upper_bounds[number]) for task in within]
+        across = [task for task in files if task not in within and _micros(task.file.lower_bounds[number]) <= limit]
+        micros += [found for task in across if (found := _latest(table, task, column, until)) is not None]
+    return micros_to_timestamptz(max(micros)) if micros else None
+
+
+def _micros(bound: bytes) -> int:
+    return int.from_bytes(bound, "little", signed=True)
+
+
+def _latest(table: Table, task: FileScanTask, column: str, until: datetime | None) -> int | None:
+    rows = read_files(table, [task], [column], LessThanOrEqual(column, until))
+    found: int | None = pc.max(rows[column].cast("int64")).as_py()
+    return found

@@ -1,0 +1,82 @@
+"""Data files of a table: rows arrive, Parquet files leave whose bounds no reader is misled by.
+
+A writer of Parquet leaves NaN out of a column's least and greatest value. DuckDB counts NaN as the greatest of all,
+and believes the bounds: it skips a file whose bounds say that no row passes a filter, and does not look at the rows
+of one where all should. The Parquet format (README, "Statistics") lets a writer leave the bounds out; Iceberg's
+bounds of a file are made of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyiceberg.io.pyarrow
+from pyiceberg.io.fileformat import FileFormatFactory
+from pyiceberg.io.pyarrow import ParquetFormatModel, ParquetFormatWriter, _dataframe_to_data_files
+from pyiceberg.manifest import FileFormat
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO, OutputFile
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.typedef import Properties
+
+
+_SURROGATES = range(0xD800, 0xE000)
+
+
+def write_data_files(metadata: TableMetadata, rows: pa.Table, io: FileIO) -> list[DataFile]:
+    """Write `rows` to data files of the table, which no snapshot names yet; none for no rows."""
+    return list(_dataframe_to_data_files(metadata, rows, io)) if rows.num_rows else []
+
+
+class _Writer(ParquetFormatWriter):
+    """Writes no bounds of a column that holds NaN. pyiceberg writes a file in one call."""
+
+    def write(self, table: pa.Table) -> None:
+        """Write the rows of a file."""
+        bounded = [name for name in table.column_names if not _holds_nan(table[name])]
+        if len(bounded) < table.num_columns:
+            self._parquet_writer_kwargs["write_statistics"] = bounded
+        super().write(table)
+
+
+class _Model(ParquetFormatModel):
+    def create_writer(self, output_file: OutputFile, file_schema: Schema, properties: Properties) -> _Writer:
+        return _Writer(output_file, file_schema, properties)
+
+
+def _upper_bound(value: str, trunc_length: int | None) -> str | None:
+    """A text of at most `trunc_length` characters that is not below `value`; None where there is none.
+
+    pyiceberg's own counts one character up without a look at what comes then. After U+D7FF come the surrogates, which
+    UTF-8 cannot write: the file could not be committed.
+    """
+    start = value[:trunc_length]
+    if start == value:
+        return value
+    for place in reversed(range(len(start))):
+        following = ord(start[place]) + 1
+        if following in _SURROGATES:
+            following = _SURROGATES.stop
+        if following <= sys.maxunicode:
+            return start[:place] + chr(following)
+    return None
+
+
+def _holds_nan(values: pa.ChunkedArray) -> bool:
+    return pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py() is True
+
+
+pyiceberg.io.pyarrow.truncate_upper_bound_text_string = _upper_bound  # type: ignore[attr-defined]
+# It warns of each column of each file that has no bounds.
+logging.getLogger("pyiceberg.io.pyarrow").addFilter(
+    lambda record: not record.getMessage().startswith("PyArrow statistics missing for column")
+)
+# `register` refuses a second one for a format.
+FileFormatFactory._registry[FileFormat.PARQUET] = _Model()

@@ -1,0 +1,179 @@
+"""Which past states a table keeps: a table, a lifetime and what is needed arrive; it leaves with the others expired.
+
+Kept are the newest `NEWEST` snapshots, and of older states the one at each full hour of the last day and at each
+midnight, UTC, both as long as the lifetime says; and always what a branch or a tag names and what the caller needs.
+A commit copies what a table says of each snapshot several times, so their number is what it costs.
+
+pyiceberg takes an expired snapshot out of the middle of a table's history without a trace. So the table property
+`mesh.expired` notes from which entry of its log on no state is missing, and which of those before it are kept, with
+the time when each was the current one: `state_at` never takes a kept state for one that has expired.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
+
+from mesh_platform.errors import ConflictError
+from mesh_platform.iceberg.commit import CheapTransaction, first_to_commit
+from mesh_platform.iceberg.snapshot_diff import head
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+# Also what a commit or a build that is under way has read is among these.
+NEWEST = 16
+_HOURLY = timedelta(days=1)
+_ATTEMPTS = 8
+_PROPERTY = "mesh.expired"
+
+
+class _Reign(NamedTuple):
+    """A time during which a snapshot was the current one, in milliseconds since 1970; None for until now."""
+
+    since: int
+    until: int | None
+    snapshot_id: int
+
+
+@dataclass(frozen=True)
+class _Past:
+    """The states of a table, oldest first; from place `whole` on none is missing. `first` is when the first began."""
+
+    reigns: list[_Reign]
+    whole: int
+    first: int | None
+
+
+def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], now: datetime) -> list[int]:
+    """The ids of the snapshots that `expire` would take out, oldest first."""
+    reigns = _read_past(table).reigns
+    oldest = _milliseconds(now - lifetime)
+    ended = {reign.snapshot_id: reign.until for reign in reigns}
+    marks = _marks(now, lifetime)
+    at_marks = {r.snapshot_id for r in reigns if any(_holds(r, mark) for mark in marks)}
+    snapshots = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
+    newest = {snapshot.snapshot_id for snapshot in snapshots[-NEWEST:]}
+    named = {ref.snapshot_id for ref in table.metadata.refs.values()} | {*needed}
+    expired = []
+    for snapshot in snapshots:
+        number = snapshot.snapshot_id
+        # A state lives from when the next one took its place. What never was the current one goes by its own time.
+        ended_at = ended.get(number, snapshot.timestamp_ms)
+        is_young = ended_at is None or ended_at > oldest
+        if number not in named and not (is_young and number in newest | at_marks):
+            expired.append(number)
+    return expired
+
+
+def expire(
+    load: Callable[[], Table], lifetime: timedelta, needed: Callable[[], Collection[int]], now: datetime
+) -> tuple[int, str]:
+    """Take out what `choose_expired` says, files aside; how many, and why none where others always committed first.
+
+    `needed` is asked anew in each attempt: a build that has ended meanwhile needs other snapshots.
+    """
+    for _ in range(_ATTEMPTS):
+        table = load()
+        expired = choose_expired(table, lifetime, needed(), now)
+        if not expired:
+            return 0, ""
+        note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
+        try:
+            with first_to_commit(table), CheapTransaction(table) as transaction:
+                # Else the catalog would also take out what was made the current state again meanwhile.
+                unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
+                transaction._apply((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
+                transaction.set_properties({_PROPERTY: note})
+            return len(expired), ""
+        except ConflictError:
+            continue
+    return 0, f"not expired: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
+
+
+def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
+    """The snapshot that was the table's current one at `time`, also where it was rolled back later.
+
+    None where it had none yet; None and why where that state has expired.
+    """
+    past, at = _read_past(table), _milliseconds(time)
+    for reign in reversed(past.reigns):
+        if _holds(reign, at):
+            return reign.snapshot_id, ""
+    if past.first is None or at < past.first:
+        return None, ""
+    name = ".".join(table.name())
+    kept = [_instant(reign.since) for reign in past.reigns]
+    before, after = [each for each in kept if each <= time], [each for each in kept if each > time]
+    nearest = f"the oldest state kept is of {kept[0].isoformat()}" if kept else "no state is kept"
+    if before and after:
+        nearest = f"the states beside it that are kept are of {before[-1].isoformat()} and {after[0].isoformat()}"
+    return None, f"{name}: what it was at {time.isoformat()} has expired; {nearest}."
+
+
+def reigns_ended(table: Table) -> dict[int, datetime | None]:
+    """When each state that is kept was last the current one, by its snapshot; None for the one that still is."""
+    reigns = _read_past(table).reigns
+    return {reign.snapshot_id: _instant(reign.until) if reign.until is not None else None for reign in reigns}
+
+
+def expired_before(table: Table) -> datetime | None:
+    """The time before which states of the table have expired; None where none has."""
+    past = _read_past(table)
+    is_cut = past.whole or (past.reigns and past.first != past.reigns[0].since)
+    return _instant(past.reigns[past.whole].since) if is_cut else None
+
+
+def _read_past(table: Table) -> _Past:
+    log = [(entry.timestamp_ms, entry.snapshot_id) for entry in table.metadata.snapshot_log]
+    noted = json.loads(table.properties.get(_PROPERTY, "{}"))
+    kept = [_Reign(*each) for each in noted.get("kept", ())]
+    whole = tuple(noted.get("from", ()))
+    if whole in log:
+        log = log[log.index(whole) :]
+    elif whole:
+        # Another tool has expired that one too.
+        log = [entry for entry in log if entry[0] > whole[0]]
+    ends = [since for since, _ in log[1:]]
+    reigns = [_Reign(since, end, number) for (since, number), end in zip(log, [*ends, None], strict=False)]
+    first = noted["first"] if noted else reigns[0].since if reigns else None
+    opening = table.metadata.snapshot_by_id(reigns[0].snapshot_id) if reigns and not noted else None
+    if opening and (opening.sequence_number or 1) > 1:
+        first = 0
+    known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+    kept = [reign for reign in kept if reign.snapshot_id in known]
+    return _Past([*kept, *reigns], len(kept), first)
+
+
+def _without(past: _Past, expired: set[int]) -> dict[str, object]:
+    """What `mesh.expired` says when these have expired."""
+    places = [place for place, reign in enumerate(past.reigns) if reign.snapshot_id in expired]
+    whole = max([past.whole, *(place + 1 for place in places)])
+    boundary = past.reigns[whole]
+    kept = [reign for reign in past.reigns[:whole] if reign.snapshot_id not in expired]
+    return {"from": [boundary.since, boundary.snapshot_id], "first": past.first, "kept": kept}
+
+
+def _marks(now: datetime, lifetime: timedelta) -> list[int]:
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    day = hour.replace(hour=0)
+    hours = [hour - timedelta(hours=n) for n in range(int(min(_HOURLY, lifetime) / timedelta(hours=1)) + 1)]
+    days = [day - timedelta(days=n) for n in range(int(lifetime / timedelta(days=1)) + 1)]
+    return [_milliseconds(mark) for mark in (*hours, *days)]
+
+
+def _holds(reign: _Reign, at: int) -> bool:
+    return reign.since <= at and (reign.until is None or at < reign.until)
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,69 @@
+"""The history of a table: the snapshots that led to its state, and when its rows changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pyiceberg.table.snapshots import Operation, ancestors_of
+
+from mesh_platform.iceberg.expiry import expired_before
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One snapshot: what it did (an operation of the Iceberg spec), the rows it brought, and those there since."""
+
+    snapshot_id: int
+    committed_at: datetime
+    operation: str
+    added: int
+    rows: int
+
+
+def read_history(table: Table) -> list[HistoryEntry]:
+    """The snapshots that led to the table's current state, newest first."""
+    return [
+        HistoryEntry(
+            snapshot.snapshot_id,
+            _time(snapshot),
+            summary.operation.value,
+            int(summary["added-records"] or 0),
+            int(summary["total-records"] or 0),
+        )
+        for snapshot in snapshots_on_main(table)
+        if (summary := snapshot.summary) is not None
+    ]
+
+
+def snapshots_on_main(table: Table) -> list[Snapshot]:
+    """The snapshots that led to the current one, newest first; of before one that has expired, all that are kept."""
+    current = table.current_snapshot()
+    led = list(ancestors_of(current, table.metadata)) if current else []
+    expired = expired_before(table)
+    if not led or expired is None:
+        return led
+    number = led[-1].sequence_number or 0
+    older = [snapshot for snapshot in table.metadata.snapshots if (snapshot.sequence_number or 0) < number]
+    return led + sorted(older, key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
+
+
+def changed_since(table: Table, snapshot_id: int) -> datetime | None:
+    """When the first commit after a snapshot changed rows, UTC; None where none did. Compaction changes none."""
+    later: list[Snapshot] = []
+    for snapshot in snapshots_on_main(table):
+        if snapshot.snapshot_id == snapshot_id:
+            changes = [each for each in later if each.summary is None or each.summary.operation != Operation.REPLACE]
+            return _time(changes[-1]) if changes else None
+        later.append(snapshot)
+    # It was rolled back, or has expired: what stands now is another state.
+    return _time(later[0]) if later else None
+
+
+def _time(snapshot: Snapshot) -> datetime:
+    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)

@@ -1,0 +1,175 @@
+"""Files in a table's folder that no state of it names: the table and an age arrive; those older than that are gone.
+
+Two things must not happen. A reader must not lose a file: what a state names that was the current one less than the
+age ago, or is kept, stays. And a commit under way must not come to name a file that is gone, however long its process
+slept: so after the folder was listed, and before anything goes, the table gets a snapshot that replaces nothing. A
+commit asserts the snapshot that it loaded and fails then; and no file that was written before such a snapshot is
+committed after it (`maintained_since`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pyarrow.fs import FileSelector, LocalFileSystem
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.serializers import FromInputFile
+
+from mesh_platform.errors import ConflictError
+from mesh_platform.iceberg.expiry import NEWEST
+from mesh_platform.iceberg.replace import replace_same_rows
+from mesh_platform.iceberg.snapshot_diff import head
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.snapshots import Snapshot
+
+# Iceberg's own pointer for catalogs of files; other tools may write one.
+_NOT_OURS = "version-hint.text"
+_ATTEMPTS = 8
+
+
+def find_orphans(table: Table, before: datetime) -> dict[str, int]:
+    """The files of the table that were written before a time and are of no use since: path in its storage -> bytes.
+
+    Raises OSError where the folder cannot be read, or not by the names that the table uses; then nothing is known.
+    """
+    old = _list_files(table, before)
+    named = _named(table, before) if old else set()
+    own = _as_listed(table, [table.metadata_location])
+    if old and not any(path in own for path, *_ in _listed(table)):
+        raise OSError(f"{table.location()}: its files are listed by other names than the table gives them")
+    return {path: size for path, size in old.items() if path not in named}
+
+
+def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Callable[[int], object]) -> None:
+    """Remove what `find_orphans` finds; `on_removed` is told the bytes of each file. Raises ConflictError.
+
+    A table that has no snapshot yet keeps all: its first commit cannot be made to fail.
+    """
+    table = load()
+    found = find_orphans(table, before)
+    if not found or head(table) is None:
+        return
+    for _ in range(_ATTEMPTS):
+        with suppress(ConflictError):
+            replace_same_rows(load())
+            break
+    else:
+        raise ConflictError(f"others committed first, {_ATTEMPTS} times in a row; the next run tries again")
+    table = load()
+    named = _named(table, before)
+    files, _ = _storage(table)
+    for path, size in found.items():
+        if path not in named:
+            with suppress(FileNotFoundError):
+                files.delete_file(path)
+                on_removed(size)
+
+
+def table_folders(catalog: Catalog) -> dict[str, str]:
+    """The folder of every table in the catalog."""
+    names = [name for namespace in catalog.list_namespaces() for name in catalog.list_tables(namespace)]
+    return {".".join(name): catalog.load_table(name).location().rstrip("/") + "/" for name in names}
+
+
+def shared_with(table: Table, folders: Mapping[str, str]) -> str | None:
+    """Another table whose folder is the table's own, or lies in it or around it: no orphans can be told there."""
+    name, own = ".".join(table.name()), table.location().rstrip("/") + "/"
+    shared = (other for other, its in folders.items() if its.startswith(own) or own.startswith(its))
+    return next((other for other in shared if other != name), None)
+
+
+def _list_files(table: Table, before: datetime) -> dict[str, int]:
+    oldest = before.timestamp()
+    return {
+        path: size
+        for path, size, changed in _listed(table)
+        if changed < oldest and path.rpartition("/")[2] != _NOT_OURS
+    }
+
+
+def _listed(table: Table) -> Iterator[tuple[str, int, float]]:
+    """The path, bytes and time of change of each file in the table's folder."""
+    files, folder = _storage(table)
+    if isinstance(files, LocalFileSystem):
+        # Arrow's own listing goes where a link leads.
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found = os.lstat(os.path.join(parent, name))
+                    yield os.path.join(parent, name), found.st_size, found.st_mtime
+        return
+    for info in files.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True)):
+        if info.is_file and info.mtime_ns is not None:
+            yield info.path, int(info.size), info.mtime_ns / 1e9
+
+
+def _storage(table: Table) -> tuple[FileSystem, str]:
+    """The file system of the table's folder, and the folder in it."""
+    if not isinstance(table.io, PyArrowFileIO):
+        raise OSError(f"{type(table.io).__name__} cannot list files")
+    scheme, host, path = table.io.parse_location(table.location(), table.io.properties)
+    return table.io.fs_by_scheme(scheme, host), path
+
+
+def _named(table: Table, since: datetime) -> set[str]:
+    """The paths that the table's states of now and of all times since name, and those of its former metadata."""
+    former = _former(table, int(since.timestamp() * 1000))
+    names = {table.metadata_location}
+    seen: set[str] = set()
+    for metadata in (table.metadata, *former):
+        names |= {entry.metadata_file for entry in metadata.metadata_log}
+        names |= {each.statistics_path for each in (*metadata.statistics, *metadata.partition_statistics)}
+        for snapshot in metadata.snapshots:
+            # What only a former state names may be removed already, in part.
+            missing = suppress(FileNotFoundError) if metadata is not table.metadata else nullcontext()
+            with missing:
+                names |= _named_by(table, snapshot, seen)
+    return _as_listed(table, names)
+
+
+def _named_by(table: Table, snapshot: Snapshot, seen: set[str]) -> set[str]:
+    """The files of a snapshot, but for those of manifests that were `seen` before."""
+    if snapshot.manifest_list in seen:
+        return set()
+    names = {snapshot.manifest_list}
+    for manifest in snapshot.manifests(table.io):
+        if manifest.manifest_path not in seen:
+            entries = manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+            names |= {manifest.manifest_path, *(entry.data_file.file_path for entry in entries)}
+            seen.add(manifest.manifest_path)
+    seen.add(snapshot.manifest_list)
+    return names
+
+
+def _former(table: Table, at: int) -> list[TableMetadata]:
+    """The metadata that was the current one at a time, and what had to be read to find it, as far as it is there.
+
+    With the present one it names all that any in between does, but for what is younger than that time.
+    """
+    metadata, found = table.metadata, []
+    while metadata.last_updated_ms > at and metadata.metadata_log:
+        # Between two entries further apart a state could come and go, and none that is read would name it.
+        log = metadata.metadata_log[-NEWEST:]
+        entry = next((entry for entry in reversed(log) if entry.timestamp_ms <= at), log[0])
+        try:
+            metadata = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
+        except FileNotFoundError:
+            break
+        found.append(metadata)
+    return found
+
+
+def _as_listed(table: Table, names: Iterable[str]) -> set[str]:
+    """Locations as their storage lists them, read in both ways where they hold what a URL gives a meaning."""
+    assert isinstance(table.io, PyArrowFileIO)
+    plain = {name.partition("://")[2] for name in names if "://" in name}
+    return plain | {table.io.parse_location(name, table.io.properties)[2] for name in names}

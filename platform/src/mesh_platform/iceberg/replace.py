@@ -1,0 +1,143 @@
+"""Files go and others with the same rows come: a table arrives, its next snapshot leaves, which says `replace`.
+
+pyiceberg's own commit of the kind reads all manifests three times, in which time another commits. So what manifests
+name is read once for all attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
+
+from mesh_platform.iceberg.commit import CheapTransaction, first_to_commit
+from mesh_platform.iceberg.provenance import read_provenance
+from mesh_platform.iceberg.snapshot_diff import COMPACTION, head
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.table import Table
+
+MANIFEST_BYTES = 8 * 1024 * 1024
+# More manifests than these are merged: each is a file that every reader opens.
+MANIFESTS = 8
+
+
+class ManifestReader:
+    """What manifests name, for a few attempts to commit: nothing changes a manifest, so each is read once."""
+
+    def __init__(self, io: FileIO) -> None:
+        self._io = io
+        self._read: dict[str, list[ManifestEntry]] = {}
+
+    def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
+        """The files that `manifest` says are in the table."""
+        path = manifest.manifest_path
+        if path not in self._read:
+            self._read[path] = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
+        return self._read[path]
+
+    def files(self, table: Table) -> set[str]:
+        """The paths of the head's data files."""
+        return {entry.data_file.file_path for each in data_manifests(table) for entry in self.entries(each)}
+
+
+def replace_same_rows(
+    table: Table,
+    removed: Iterable[DataFile] = (),
+    added: Iterable[DataFile] = (),
+    reader: ManifestReader | None = None,
+) -> None:
+    """Commit files for others with the same rows, as `replace`, on top of the snapshot that `table` was loaded at.
+
+    Manifests are merged where there are many. With no files, all that happens is that the table moves on: a commit
+    that somebody has under way then fails. Raises ConflictError where the table has moved on already.
+    """
+    noted = read_provenance(table, head(table))
+    notes = noted[1].to_summary() if noted else {}
+    with first_to_commit(table), CheapTransaction(table) as transaction:
+        update = _Replace(
+            Operation.OVERWRITE, transaction, table.io, snapshot_properties={**notes, COMPACTION: "same rows"}
+        )
+        update.reader = reader or ManifestReader(table.io)
+        with update as snapshot:
+            for file in removed:
+                snapshot.delete_data_file(file)
+            for file in added:
+                snapshot.append_data_file(file)
+
+
+def data_manifests(table: Table) -> list[ManifestFile]:
+    """The manifests of the head that name data files, not deletes."""
+    snapshot = table.current_snapshot()
+    found = snapshot.manifests(table.io) if snapshot else []
+    return [manifest for manifest in found if manifest.content == ManifestContent.DATA]
+
+
+class _Replace(_OverwriteFiles):
+    """pyiceberg's commit of files for others, but called `replace`, which says that the rows are the same."""
+
+    reader: ManifestReader
+
+    def fetch_manifest_entry(self, manifest: ManifestFile, discard_deleted: bool = True) -> list[ManifestEntry]:
+        # Of its own manifests what it deletes counts, of others not.
+        if manifest.added_snapshot_id == self._snapshot_id:
+            return super().fetch_manifest_entry(manifest, discard_deleted)
+        return self.reader.entries(manifest)
+
+    def _deleted_entries(self) -> list[ManifestEntry]:
+        deleted = [
+            _with_status(entry, ManifestEntryStatus.DELETED, self._snapshot_id)
+            for manifest in data_manifests(self._transaction._table)
+            for entry in self.reader.entries(manifest)
+            if entry.data_file in self._deleted_data_files
+        ]
+        self._validate_required_deletes(deleted)
+        return deleted
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        snapshot = self._transaction._table.current_snapshot()
+        manifests = snapshot.manifests(self._io) if snapshot else []
+        return [left for manifest in manifests for left in self._without_deleted(manifest)]
+
+    def _without_deleted(self, manifest: ManifestFile) -> list[ManifestFile]:
+        entries = self.reader.entries(manifest)
+        left = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
+        if len(left) == len(entries):
+            return [manifest]
+        if not left:
+            return []
+        with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
+            for entry in left:
+                writer.add_entry(_with_status(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id))
+        return [writer.to_manifest_file()]
+
+    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
+        deletes = [manifest for manifest in manifests if manifest.content != ManifestContent.DATA]
+        merger = _ManifestMergeManager(
+            target_size_bytes=MANIFEST_BYTES,
+            min_count_to_merge=2,
+            merge_enabled=len(data) > MANIFESTS,
+            snapshot_producer=self,
+        )
+        return merger.merge_manifests(data) + deletes
+
+    def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006
+        # pyiceberg counts for an overwrite alone, and takes a snapshot's operation from here alone.
+        summary = super()._summary(snapshot_properties)
+        return Summary(Operation.REPLACE, **summary.additional_properties)
+
+
+def _with_status(entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: int | None) -> ManifestEntry:
+    return ManifestEntry.from_args(
+        status=status,
+        snapshot_id=snapshot_id,
+        sequence_number=entry.sequence_number,
+        file_sequence_number=entry.file_sequence_number,
+        data_file=entry.data_file,
+    )

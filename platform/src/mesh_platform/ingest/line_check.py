@@ -1,0 +1,217 @@
+"""One line that Arrow could not read arrives; what is wrong with it leaves: a reason, the field, what is allowed.
+
+Where nothing is wrong, the line leaves in the plain form that Arrow takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from mesh_platform.contract.json_value import fits, is_text, is_time
+from mesh_platform.contract.version import read_version
+from mesh_platform.contract.wall_clock import TOO_FINE, is_too_fine, read_time
+from mesh_platform.events.event import ENVELOPE, EVENT_ID
+from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    from mesh_platform.contract.contract import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a record was refused: a code, the field, and what was found and is allowed, in words."""
+
+    reason: str
+    field: str | None
+    detail: str
+
+
+def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
+    """One line of NDJSON in plain form, or the first fault in its form.
+
+    In plain form decimals are as `FieldType.write` has them, and fields have the names that they have now.
+    """
+    if not raw.strip():
+        return Fault("empty", None, "The message has no record in it.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Fault("not_utf8", None, f"Byte {error.start} is not UTF-8.")
+    try:
+        data = json.loads(
+            text, object_pairs_hook=_once, parse_constant=Decimal, parse_float=_read_number, parse_int=_read_number
+        )
+    except _Refused as error:
+        return Fault(error.reason, error.field, str(error))
+    except RecursionError:
+        return Fault("not_json", None, "It is nested too deeply.")
+    except ValueError as error:
+        return Fault("not_json", None, f"{error}.")
+    if not isinstance(data, dict):
+        return Fault("not_json", None, f"A record is an object, not {_json_kind(data)}.")
+    named = _present_names(contract, data)
+    if isinstance(named, Fault):
+        return named
+    return _check_fields(contract, named) or _write_plain(contract, named, raw, data is not named)
+
+
+def tell_lines(raw: bytes, count: int) -> Fault:
+    """The fault of JSON that lies over `count` lines."""
+    how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
+    lines = counted(count, "line")
+    detail = f"It is JSON over {lines}. Write one object on a line, as {how} does, and send it again."
+    return Fault("not_one_line", None, detail)
+
+
+def check_version(contract: Contract, text: str) -> Fault | None:
+    """What is wrong with an event's `schema_version`: the contract must know that version, and still take it.
+
+    A patch changes no form, so it may be newer than the contract's.
+    """
+    if text == contract.version:
+        return None
+    own, sent = read_version(contract.version), read_version(text)
+    if own and sent:
+        if (sent.major, sent.minor) > (own.major, own.minor):
+            allowed = (
+                f"The contract is of version {contract.version}. Deploy the one of {text[:20]}, then run "
+                f"'mesh ingest {contract.identifier} --replay-rejected'."
+            )
+        elif (oldest := contract.oldest_taken) and sent < oldest:
+            allowed = (
+                f"The contract is of version {contract.version} and takes events from {oldest} on. Where those of "
+                f"{text[:20]} mean the same, say mesh.oldestVersion in the contract, then run "
+                f"'mesh ingest {contract.identifier} --replay-rejected'."
+            )
+        else:
+            return None
+    elif own:
+        allowed = f"A version is up to three numbers, such as {contract.version}, which the contract has."
+    else:
+        allowed = f"It must be '{contract.version}', as in the contract, whose version is not three numbers."
+    return Fault("unknown_version", "schema_version", f"{allowed} It is {text[:80]!r}.")
+
+
+def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
+    """The event id and time of a line, each None where it cannot be read."""
+    try:
+        data = json.loads(raw)
+        event_id = data["event_id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, None
+    if not isinstance(event_id, str) or not re.fullmatch(EVENT_ID, event_id):
+        return None, None
+    try:
+        time = read_time(data["event_time"])
+        return event_id, time.astimezone(UTC) if time.tzinfo else None
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return event_id, None
+
+
+class _Refused(ValueError):
+    def __init__(self, reason: str, field: str | None, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.field = reason, field
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise _Refused("duplicate_key", key, f"'{key}' stands twice in one object.")
+        result[key] = value
+    return result
+
+
+def _read_number(text: str) -> int | Decimal:
+    # Python refuses to make an int of over 4300 digits; no field takes one, and the fault should name the field.
+    try:
+        return int(text) if len(text) < 100 else Decimal(text)
+    except ValueError:
+        pass
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise _Refused("not_json", None, f"The exponent of {text[:80]} is out of all bounds.") from None
+
+
+def _present_names(contract: Contract, data: dict[str, Any]) -> dict[str, Any] | Fault:
+    """The record with the fields' present names: what was sent before a rename may come after it."""
+    assert contract.event is not None
+    former, payload = contract.event.former_names, data.get("payload")
+    if not isinstance(payload, dict) or former.keys().isdisjoint(payload):
+        return data
+    renamed: dict[str, Any] = {}
+    for name in sorted(payload, key=former.__contains__):
+        present = former.get(name, name)
+        if present in renamed:
+            return Fault("duplicate_key", name, f"'{name}' is a former name of '{present}', which stands there too.")
+        renamed[present] = payload[name]
+    return {**data, "payload": renamed}
+
+
+def _write_plain(contract: Contract, data: dict[str, Any], raw: bytes, renamed: bool) -> bytes:
+    assert contract.event is not None
+    payload = data["payload"]
+    plain = {
+        field.name: field.type.write(Decimal(payload[field.name]))
+        for field in contract.event.fields
+        if field.type.precision and payload.get(field.name) is not None
+    }
+    if not renamed and all(payload[name] == value for name, value in plain.items()):
+        return raw
+    return json.dumps({**data, "payload": {**payload, **plain}}, default=float).encode()
+
+
+def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
+    unknown = sorted(set(data) - set(ENVELOPE))
+    if unknown:
+        return Fault("unknown_field", unknown[0], f"The envelope has {', '.join(ENVELOPE)}.")
+    for name in ENVELOPE:
+        value = data.get(name)
+        if value is None:
+            return Fault("missing", name, f"The envelope needs '{name}'.")
+        if name != "payload" and not is_text(value):
+            return Fault("wrong_type", name, f"It must be a string of Unicode, not {_json_kind(value)}.")
+    if not is_time(data["event_time"], zone=True):
+        return Fault(
+            "wrong_type", "event_time", f"It must be an instant in ISO 8601, not {_shown(data['event_time'])}."
+        )
+    fault = _check_payload(contract, data["payload"])
+    assert contract.event is not None
+    # A payload of another version can have another form.
+    if fault and data["event_type"] == contract.event.name:
+        return check_version(contract, data["schema_version"]) or fault
+    return fault
+
+
+def _check_payload(contract: Contract, payload: object) -> Fault | None:
+    if not isinstance(payload, dict):
+        return Fault("wrong_type", "payload", f"It must be an object, not {_json_kind(payload)}.")
+    assert contract.event is not None
+    fields = contract.event.by_name
+    unknown = sorted(set(payload) - set(fields))
+    if unknown:
+        return Fault("unknown_field", unknown[0], f"The payload has {', '.join(fields)}.")
+    for name, field in fields.items():
+        value = payload.get(name)
+        if value is not None and not fits(field.type, value):
+            shown = _shown(value) if field.type.logical == "timestamp" else repr(str(value)[:80])
+            return Fault("wrong_type", name, f"It must be {field.type.on_wire}, not {shown}.")
+    return None
+
+
+def _shown(time: object) -> str:
+    text = str(time)
+    return f"{text[:80]!r}, which {TOO_FINE}" if is_too_fine(text) else repr(text[:80])
+
+
+def _json_kind(value: object) -> str:
+    kinds = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "a number")

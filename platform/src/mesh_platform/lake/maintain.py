@@ -1,0 +1,243 @@
+"""Tables are tended: the mesh and the lake arrive; small files, old snapshots and orphans go; a row for each leaves.
+
+Each table is compacted, then its old snapshots expire, then what no state names any more is removed. A run may end at
+any time, and any number may run at once, beside ingest and builds: what is left undone, the next run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mesh_platform import faults
+from mesh_platform.contract.contract import TIME_TRAVEL, Contract
+from mesh_platform.errors import ConflictError, Unavailable, UsageError
+from mesh_platform.iceberg.compaction import Compacted, compact, plan
+from mesh_platform.iceberg.expiry import choose_expired, expire
+from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, shared_with, table_folders
+from mesh_platform.iceberg.outage import answering, explain
+from mesh_platform.iceberg.provenance import held_snapshot, read_provenance
+from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.releases import RELEASES, read_releases
+from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.text import offer
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+# Files that nothing names any more are kept for longer than any reader lasts: a file of views serves for an hour.
+ORPHAN_AGE = timedelta(hours=2)
+_HELD = "not compacted: its readers see the state that its table names"
+
+
+@dataclass(frozen=True)
+class Tended:
+    """What was done to one table, or would be: files that were merged, snapshots that expired, orphans removed.
+
+    `compacted_bytes` and `orphan_bytes` are the sizes of those files. `skipped` says what was left undone and why.
+    `failed` is whether that is a fault, and not just somebody else at work; `untended` whether the contract forbids
+    it, with `mesh.maintain: false`.
+    """
+
+    table: str
+    compacted: int
+    expired: int
+    orphans_removed: int
+    skipped: str | None
+    compacted_bytes: int = 0
+    orphan_bytes: int = 0
+    snapshot_id: int | None = None
+    failed: bool = False
+    untended: bool = False
+
+
+@answering("", "the lake fails", "Mend the catalog or the storage, then tend again; no row is changed.")
+def maintain(
+    mesh: Mesh,
+    catalog: Catalog,
+    tables: Sequence[str] = (),
+    dry_run: bool = False,
+    orphan_age: timedelta = ORPHAN_AGE,
+    on_progress: Callable[[Tended], object] = lambda _tended: None,
+) -> list[Tended]:
+    """Tend `tables` (of a name that is a domain's, all of it), by default all of the mesh, as they come.
+
+    `dry_run` changes nothing and says what would be done. A table where something fails is left, and the others are
+    tended. A table whose contract says `mesh.maintain: false` is left as it is, also where it is named: the Airflow
+    DAG and ingest name the tables that they want tended.
+
+    Raises UsageError for an unknown table, and Unavailable where the catalog does not answer.
+    """
+    chosen = _chosen(mesh, catalog, tables)
+    needs = _Needs(mesh, catalog)
+    folders = table_folders(catalog)
+    done = []
+    for name, contract in chosen.items():
+        if name not in folders:
+            continue
+        load = _loader(catalog, name)
+        lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
+        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age)
+        if contract and not contract.maintained:
+            skipped = f"mesh.maintain is false in {contract.path}"
+            tended = Tended(name, 0, 0, 0, skipped, snapshot_id=head(load()), untended=True)
+        else:
+            tended = job.plan() if dry_run else job.run()
+        done.append(tended)
+        on_progress(tended)
+    return done
+
+
+def table_names(mesh: Mesh) -> dict[str, Contract | None]:
+    """All tables that a mesh can have, each with its contract; a table stands before what is held back from it."""
+    names: dict[str, Contract | None] = {}
+    for contract in (*mesh.contracts.values(), *mesh.retired.values()):
+        if contract.event:
+            names |= {name(contract): contract for name in (landing_name, rejected_name, removed_name)}
+        names |= {contract.identifier: contract, held_name(contract): contract}
+    return {**names, RELEASES: None}
+
+
+def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, Contract | None]:
+    names = table_names(mesh)
+    if not tables:
+        return names
+    chosen: dict[str, Contract | None] = {}
+    for wanted in tables:
+        found = {n: c for n, c in names.items() if n == wanted or (c and c.domain == wanted)}
+        is_there = wanted in mesh.domains or find_table(catalog, wanted) is not None
+        if not found or not is_there:
+            raise UsageError(f"{wanted}: no such table or domain. {offer(wanted, {**mesh.domains, **names})}")
+        chosen |= found
+    return chosen
+
+
+def _loader(catalog: Catalog, name: str) -> Callable[[], Table]:
+    def load() -> Table:
+        table = find_table(catalog, name)
+        if table is None:
+            raise Unavailable(f"{name}: it is gone. Run again.")
+        return table
+
+    return load
+
+
+class _Needs:
+    """Which snapshots of a table others have to read from, as they say now."""
+
+    def __init__(self, mesh: Mesh, catalog: Catalog) -> None:
+        self.mesh, self.catalog = mesh, catalog
+        self.releases: dict[str, set[int]] = {}
+        for release in read_releases(catalog):
+            for name, snapshot in release.tables.items():
+                self.releases.setdefault(name, set()).add(snapshot)
+        self.readers: dict[str, set[str]] = {}
+        for output in mesh.contracts:
+            for name in self._inputs(output):
+                self.readers.setdefault(name, set()).add(output)
+
+    def of(self, name: str) -> set[int]:
+        """The snapshots of the table `name` that a model or a release needs; of what is held back, those that the
+        states of its table name."""
+        needed = set(self.releases.get(name, ()))
+        for output in self.readers.get(name, ()):
+            needed |= {snapshot for snapshot in (self._inputs(output).get(name),) if snapshot}
+        table = find_table(self.catalog, name)
+        noted = read_provenance(table, head(table)) if table else None
+        if noted:
+            needed.add(noted[0])
+        product = find_table(self.catalog, name.removesuffix("__held")) if name.endswith("__held") else None
+        for snapshot in product.metadata.snapshots if product else ():
+            held = held_snapshot(snapshot)
+            needed |= {held} if held else set()
+        return needed
+
+    def _inputs(self, output: str) -> Mapping[str, int]:
+        table = find_table(self.catalog, output)
+        noted = read_provenance(table, head(table)) if table else None
+        return noted[1].input_snapshots if noted else {}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One table to tend. Files of before `before` may be orphans."""
+
+    name: str
+    load: Callable[[], Table]
+    lifetime: timedelta
+    needs: _Needs
+    folders: Mapping[str, str]
+    before: datetime
+
+    @property
+    def is_held(self) -> bool:
+        return self.name.endswith("__held")
+
+    def plan(self) -> Tended:
+        """What `run` would do now."""
+        table = self.load()
+        files = [] if self.is_held else [task.file for bin_ in plan(table) for task in bin_]
+        expired = choose_expired(table, self.lifetime, self.needs.of(self.name), datetime.now(UTC))
+        sharing = self._sharing(table)
+        orphans = {} if sharing else find_orphans(table, self.before)
+        return Tended(
+            table=self.name,
+            compacted=len(files),
+            expired=len(expired),
+            orphans_removed=len(orphans),
+            skipped=_sentence([_HELD if self.is_held else "", sharing]),
+            compacted_bytes=sum(file.file_size_in_bytes for file in files),
+            orphan_bytes=sum(orphans.values()),
+            snapshot_id=head(table),
+        )
+
+    def run(self) -> Tended:
+        """Tend the table. Raises Unavailable; other failures of the lake are in the result, faults in code pass."""
+        compacted, expired, failed = Compacted(), 0, False
+        removed: list[int] = []
+        skipped: list[str] = []
+        try:
+            compacted = Compacted(left=_HELD) if self.is_held else compact(self.load)
+            skipped.append(compacted.left)
+            needed = partial(self.needs.of, self.name)
+            expired, left = expire(self.load, self.lifetime, needed, datetime.now(UTC))
+            skipped.append(left)
+            faults.point("maintain.expired")
+            skipped.append(self._sharing(self.load()))
+            if not skipped[-1]:
+                remove_orphans(self.load, self.before, removed.append)
+        except Unavailable:
+            raise
+        except ConflictError as error:
+            skipped.append(f"no orphans removed: {error}")
+        except Exception as error:
+            explained = explain(error, "", "the storage fails", "Mend it, then tend again.")
+            if explained is None:
+                raise
+            failed = True
+            skipped.append(f"{explained} Its rows are as they were.")
+        return Tended(
+            table=self.name,
+            compacted=compacted.files,
+            expired=expired,
+            orphans_removed=len(removed),
+            skipped=_sentence(skipped),
+            compacted_bytes=compacted.bytes,
+            orphan_bytes=sum(removed),
+            snapshot_id=head(self.load()),
+            failed=failed,
+        )
+
+    def _sharing(self, table: Table) -> str:
+        other = shared_with(table, self.folders)
+        return f"no orphans removed: {other} shares its folder" if other else ""
+
+
+def _sentence(parts: list[str]) -> str | None:
+    return "; ".join(part for part in parts if part) or None

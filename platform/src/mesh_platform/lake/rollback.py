@@ -1,0 +1,72 @@
+"""Rollback: an earlier snapshot of a table becomes its current one again.
+
+The events that leave a landing table go into its ledger first, so that no replay brings them back.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mesh_platform.errors import ConflictError, UsageError
+from mesh_platform.iceberg.commit import first_to_commit
+from mesh_platform.iceberg.expiry import expired_before
+from mesh_platform.iceberg.history import snapshots_on_main
+from mesh_platform.iceberg.outage import answering
+from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.lake.catalog import existing_table
+from mesh_platform.lake.ledger import write_ledger
+from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+    from mesh_platform.mesh.mesh import Mesh
+
+_MEND = "Mend the catalog or the storage, then roll back again."
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`removed` counts the events that left a landing table and went into its ledger; 0 for other tables."""
+
+    table: str
+    snapshot_id: int
+    left: int | None
+    removed: int
+
+
+def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -> RolledBack:
+    """Make `snapshot_id` the table's current snapshot; the tables above follow with the next build.
+
+    From a landing table the events that leave are first written to its ledger, so that no replay brings them
+    back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
+    is not there, for a quarantine or a ledger (what is acknowledged would be nowhere), and for rows that rules hold
+    back (the snapshot of their table says which of them count). Raises ConflictError where somebody commits in
+    between five times, and Unavailable.
+    """
+    landings = {landing_name(contract): contract for contract in mesh.ingested()}
+    if identifier in {name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)}:
+        raise UsageError(
+            f"{identifier}: a quarantine and a ledger only grow. Roll back a landing table or a product."
+        )
+    if identifier in {held_name(contract) for contract in mesh.contracts.values()}:
+        raise UsageError(f"{identifier}: it goes with its table. Roll back {identifier.removesuffix('__held')}.")
+    for _ in range(5):
+        table = existing_table(catalog, identifier)
+        if table.metadata.snapshot_by_id(snapshot_id) is None:
+            known = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
+            expired = expired_before(table)
+            gone = f", or no more: of before {expired.isoformat()} only some are kept" if expired else ""
+            raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {known}.")
+        left = head(table)
+        removed = 0
+        with answering(identifier, "the lake does not answer", _MEND):
+            if identifier in landings and left != snapshot_id:
+                removed = write_ledger(catalog, table, landings[identifier], snapshot_id)
+            with suppress(ConflictError):
+                with first_to_commit(table), table.manage_snapshots() as manage:
+                    manage.set_current_snapshot(snapshot_id=snapshot_id)
+                return RolledBack(identifier, snapshot_id, left, removed)
+    raise ConflictError(f"{identifier}: others keep committing. Stop ingest for this table, then roll back again.")

@@ -1,0 +1,108 @@
+"""A domain's private tables, derived from a product's contract: what was sent, refused, removed, or held back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.types import BINARY, FieldType, parse_type
+
+
+def landing_name(contract: Contract) -> str:
+    """`<domain>.<product>__raw`: the events as sent."""
+    return f"{contract.identifier}__raw"
+
+
+def rejected_name(contract: Contract) -> str:
+    """`<domain>.<product>__rejected`: the quarantine, what was not valid."""
+    return f"{contract.identifier}__rejected"
+
+
+def removed_name(contract: Contract) -> str:
+    """`<domain>.<product>__removed`: the ledger of events that were removed on purpose; ingest refuses them."""
+    return f"{contract.identifier}__removed"
+
+
+def landing_shape(contract: Contract) -> Shape:
+    """The event's own columns between those of its envelope, partitioned by the time in the id."""
+    event = contract.event
+    assert event is not None, f"{contract.identifier} has no event"
+    return Shape(
+        name=f"{contract.table.name}__raw",
+        description=f"{event.description} As sent, valid against the contract.",
+        fields=(_EVENT_ID, _EVENT_TIME, *event.fields, _PRODUCER, _SCHEMA_VERSION, _INGESTED_AT),
+        partition=event.partition or (("day", "event_time"),),
+        time="event_time",
+        line=event.line,
+        by_flush=True,
+        dropped=event.dropped,
+    )
+
+
+def rejected_shape(contract: Contract) -> Shape:
+    """The quarantine: one row for each thing refused, by a key that a second delivery of it has again."""
+    return Shape(
+        f"{contract.table.name}__rejected",
+        "What was sent and is not valid.",
+        _REJECTED,
+        partition=(),
+        time="rejected_at",
+        line=1,
+        by_flush=True,
+    )
+
+
+def held_name(contract: Contract) -> str:
+    """`<domain>.<product>__held`: rows that a rule of the contract keeps from being published."""
+    return f"{contract.identifier}__held"
+
+
+def held_shape(contract: Contract) -> Shape:
+    """The product's own columns, none required, and what is wrong with each row."""
+    own = tuple(replace(field, required=False, key=0, references=None) for field in contract.table.fields)
+    return Shape(
+        f"{contract.table.name}__held", "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
+    )
+
+
+def removed_shape(contract: Contract) -> Shape:
+    """The ledger: ids that were in the landing table once and must not come back."""
+    fields = (
+        _EVENT_ID,
+        _EVENT_TIME,
+        _column("reason", "string", "Why: rollback, erasure or retention."),
+        _column("removed_at", "timestamptz", "When the removal was decided, UTC."),
+    )
+    partition = landing_shape(contract).partition
+    return Shape(f"{contract.table.name}__removed", "Events removed on purpose.", fields, partition, "event_time", 1)
+
+
+def _column(name: str, type_: str | FieldType, description: str, required: bool = True, key: int = 0) -> Field:
+    field_type = parse_type(type_) if isinstance(type_, str) else type_
+    return Field(name=name, type=field_type, description=description, required=required, key=key, line=1)
+
+
+_EVENT_ID = _column("event_id", "string", "Id of the event; its first 48 bits are event_time in milliseconds.", key=1)
+_EVENT_TIME = _column("event_time", "timestamptz", "When it happened, UTC.")
+_PRODUCER = _column("producer", "string", "Who sent it.")
+_SCHEMA_VERSION = _column("schema_version", "string", "Version of the contract that the producer knew.")
+_INGESTED_AT = _column("ingested_at", "timestamptz", "When ingest received it, UTC.")
+HELD_RULE, HELD_REASON = "held_rule", "held_reason"
+_HELD = (
+    _column(HELD_RULE, "string", "The rules that it breaks, by name."),
+    _column(HELD_REASON, "string", "What is wrong with it."),
+)
+_REJECTED = (
+    _column("rejection_key", "string", "Event id, else message id, place and hash of the bytes.", key=1),
+    _column("event_id", "string", "Id of the event, where one could be read.", required=False),
+    _column("event_time", "timestamptz", "Time of the event, where one could be read.", required=False),
+    _column("message_id", "string", "Id of the message that brought it.", required=False),
+    _column("position", "int", "Place in the message, from 0."),
+    _column("reason", "string", "What is wrong, as a code; docs/quarantine.md lists them."),
+    _column("field", "string", "The field that is wrong.", required=False),
+    _column("detail", "string", "What was found and what is allowed."),
+    _column("raw", BINARY, "What was sent; of a message over 8 MiB the first 64 KiB."),
+    _column("raw_sha256", "string", "SHA-256 of all that was sent, hexadecimal."),
+    _column("raw_bytes", "long", "Length of all that was sent, in bytes."),
+    _column("rejected_at", "timestamptz", "When it was refused, UTC."),
+)

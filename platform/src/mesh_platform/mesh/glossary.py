@@ -1,0 +1,32 @@
+"""The words of a domain: its `glossary.yaml` as terms that columns, dashboards and catalogs link to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from mesh_platform.contract.yaml_model import FileModel, Word
+
+GLOSSARY = "glossary.yaml"
+# Also the last part of a link to it, `glossary.yaml#<name>`.
+TermName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
+
+
+class Term(FileModel):
+    """One word and what it means; `instead_of` are names that published columns must not have for it.
+
+    A `kpi` is a figure that is computed once, where its owner lives; `unit` is what it counts in.
+    """
+
+    definition: Word
+    unit: Word | None = None
+    kpi: bool = False
+    instead_of: tuple[TermName, ...] = ()
+
+
+class Glossary(FileModel):
+    """The terms of one domain by their names."""
+
+    terms: Mapping[TermName, Term] = Field(min_length=1)

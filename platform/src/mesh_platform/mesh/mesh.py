@@ -1,0 +1,363 @@
+"""The mesh: domain folders arrive, a `Mesh` of domains and contracts leaves, or all faults of all files together."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from datetime import date
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, StringConstraints
+
+from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.contract.reader import SUFFIX, read_contract
+from mesh_platform.contract.yaml_model import FileModel, Word, read_model, read_with_lines
+from mesh_platform.errors import ContractError, Problem, UsageError
+from mesh_platform.mesh.glossary import GLOSSARY, Glossary, Term
+from mesh_platform.text import offer, shown
+
+ReadContract = Callable[[Path, Path, str], tuple[Contract | None, list[Problem]]]
+Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
+ProductKind = Literal["reference", "model"]
+# No domain has one of these names, for its name is that of a schema in DuckDB: DuckDB's own databases and schemas, to
+# which `temp.orders` would be ambiguous or closed, and the platform's own schema. domain_answers.py has them too.
+RESERVED = frozenset({"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"})
+
+
+@cache
+def _known_zones() -> set[str]:
+    # Reads the whole database, which takes as long as all else that a domain is read from.
+    return available_timezones()
+
+
+def _known_zone(name: str) -> str:
+    if name not in _known_zones():
+        raise ValueError(f"'{name}' is not a time zone of the IANA database, such as 'America/Chicago'")
+    return name
+
+
+class Site(FileModel):
+    """The one place of a warehouse: what `mesh.sites` and `dim_warehouse` know of it."""
+
+    warehouse_id: Annotated[str, StringConstraints(pattern=r"^WH-[A-Z0-9-]+$")]
+    name: Word
+    region: Word
+    city: Word
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    time_zone: Annotated[str, AfterValidator(_known_zone)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    opened_on: date
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the site."""
+        return ZoneInfo(self.time_zone)
+
+
+class Owners(FileModel):
+    """Who answers for a domain, and where to reach them."""
+
+    team: Word
+    steward: Word
+    contact: Word
+    on_call: Word
+
+
+# What CODEOWNERS takes for an owner, beside @names.
+_MAIL = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
+_PLACEHOLDER = re.compile(
+    r"(?i)^\W*(unknown|nobody|n/?a|none|someone|somebody|x+|<.*>)?\W*$|\b(todo|tbd|fixme|changeme)\b"
+)
+
+
+def find_unreachable(owners: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Of values for the fields of `Owners`, those that reach nobody: the field, what is wrong, and how to mend it."""
+    for key, value in owners.items():
+        if _PLACEHOLDER.search(value):
+            yield key, f"{key} is '{value}'.", "Say who it is; a placeholder answers nobody."
+        elif key == "contact" and not _MAIL.fullmatch(value):
+            yield key, f"contact is '{value}'.", "Give one e-mail address, such as north-ops@acme.example."
+
+
+class _DomainFile(FileModel):
+    name: Word
+    kind: Kind
+    description: Word
+    site: Site | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have.
+
+    `retired` are products that are no longer sent, built or shown; their landing tables are still there to be read.
+    `terms` are the words that its glossary defines.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    folder: Path
+    site: Site | None
+    owners: Owners
+    contracts: Mapping[str, Contract]
+    interfaces: Mapping[str, Contract]
+    retired: Mapping[str, Contract] = dataclass_field(default_factory=dict)
+    terms: Mapping[str, Term] = dataclass_field(default_factory=dict)
+
+    def model_path(self, contract: Contract) -> Path:
+        """Where the SQL lies that builds the contract's table."""
+        return self.folder / "models" / f"{contract.table.name}.sql"
+
+    def reference_path(self, contract: Contract) -> Path:
+        """Where the CSV lies that is the contract's table, for reference data."""
+        return self.folder / "reference" / f"{contract.table.name}.csv"
+
+    def product_kind(self, contract: Contract) -> ProductKind:
+        """Whether the contract's table comes from a CSV file of the domain or from its SQL."""
+        return "reference" if self.reference_path(contract).exists() else "model"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`.
+
+    `unread` are the files that could not be read, contracts as `<domain>.<name>`; no loaded mesh has any.
+    """
+
+    root: Path
+    domains: Mapping[str, Domain]
+    unread: frozenset[str] = frozenset()
+
+    @cached_property
+    def contracts(self) -> Mapping[str, Contract]:
+        """Every product's contract by its identifier, in the order of domains and names."""
+        return {c.identifier: c for d in self.domains.values() for c in d.contracts.values()}
+
+    @cached_property
+    def retired(self) -> Mapping[str, Contract]:
+        """The contracts of retired products that have an event, by their identifiers."""
+        return {c.identifier: c for d in self.domains.values() for c in d.retired.values() if c.event}
+
+    @cached_property
+    def interfaces(self) -> Mapping[str, Contract]:
+        """Every interface by its name, such as `order.v1`."""
+        return {name: contract for d in self.domains.values() for name, contract in d.interfaces.items()}
+
+    def contract(self, identifier: str) -> Contract:
+        """The contract of `<domain>.<product>`. Raises UsageError that offers what comes near."""
+        if identifier in self.contracts:
+            return self.contracts[identifier]
+        raise UsageError(f"{identifier}: no such product. {offer(identifier, self.contracts)}")
+
+    def domain(self, name: str) -> Domain:
+        """The domain called `name`. Raises UsageError that offers what comes near."""
+        if name in self.domains:
+            return self.domains[name]
+        raise UsageError(f"{name}: no such domain. {offer(name, self.domains)}")
+
+    def ingested(self, names: tuple[str, ...] = ()) -> list[Contract]:
+        """The products that producers send: all, or those of the given domains and products."""
+        chosen: list[Contract] = []
+        for name in names or tuple(self.domains):
+            chosen += [self.contract(name)] if "." in name else self.domain(name).contracts.values()
+        sent = [contract for contract in dict.fromkeys(chosen) if contract.event]
+        for name in names:
+            if "." in name and not self.contract(name).event:
+                raise UsageError(f"{name}: no event is sent for it; it is built by SQL. Use 'mesh build {name}'.")
+        return sent
+
+    def implementations(self, interface: str) -> list[Contract]:
+        """The products whose contract says that they implement `interface`."""
+        return self._implementing.get(interface, [])
+
+    @cached_property
+    def _implementing(self) -> Mapping[str, list[Contract]]:
+        found: dict[str, list[Contract]] = {}
+        for contract in self.contracts.values():
+            if contract.implements:
+                found.setdefault(contract.implements, []).append(contract)
+        return found
+
+
+def interface_view(domain: str, interface: str) -> str:
+    """The name of the union over all implementations: `order.v1` of `logistics_core` is `logistics_core.order_v1`."""
+    return f"{domain}.{interface.replace('.', '_')}"
+
+
+def domain_folders(root: Path) -> list[Path]:
+    """The folders of the domains below `root`, valid or not. Raises UsageError where there is no folder domains/."""
+    if not (root / "domains").is_dir():
+        raise UsageError(f"{root}: has no folder 'domains/'. Set MESH_ROOT to a repository that has it.")
+    folders = sorted((root / "domains").iterdir())
+    return [folder for folder in folders if folder.is_dir() and not folder.name.startswith((".", "_"))]
+
+
+def load_mesh(root: Path) -> Mesh:
+    """The mesh below `root`/domains.
+
+    Raises ContractError with the problems of all files, and UsageError where there is no such folder.
+    """
+    mesh, problems = read_mesh(root)
+    if problems:
+        raise ContractError(problems)
+    return mesh
+
+
+def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, list[Problem]]:
+    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises UsageError, too.
+
+    `read` may be one that remembers what `read_contract` gave.
+    """
+    problems: list[Problem] = []
+    domains: dict[str, Domain] = {}
+    unread: set[str] = set()
+    for folder in domain_folders(root):
+        domain, found = _read_domain(folder, root, read)
+        problems += found
+        names: set[str] = set()
+        if domain:
+            domains[domain.name] = domain
+            names = {*domain.contracts, *domain.interfaces, *domain.retired}
+        there = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*/*{SUFFIX}")}
+        unread |= {f"{folder.name}.{name}" for name in there - names}
+        if os.path.lexists(folder / GLOSSARY) and not (domain and domain.terms):
+            unread.add(f"{folder.name}/{GLOSSARY}")
+    mesh = Mesh(root, domains, frozenset(unread))
+    return mesh, [*problems, *_problems_between(mesh)]
+
+
+def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain | None, list[Problem]]:
+    described, document, problems = read_with_lines(_DomainFile, folder / "domain.yaml", root)
+    if folder.name in RESERVED:
+        line = document.line(("name",)) if document else 1
+        message = f"the domain is called '{folder.name}', a schema that DuckDB or the platform has already."
+        fix = f"Choose another name for it and its folder, such as {folder.name}_domain."
+        problems.append(Problem(shown(folder / "domain.yaml", root), line, message, fix, rule="domain-files"))
+    owners, found = read_model(Owners, folder / "owners.yaml", root)
+    problems += found
+    glossary: Glossary | None = None
+    if os.path.lexists(folder / GLOSSARY):
+        glossary, found = read_model(Glossary, folder / GLOSSARY, root)
+        problems += found
+    contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
+    retired: dict[str, Contract] = {}
+    for place, by_name in contracts.items():
+        for path in sorted((folder / place).glob(f"*{SUFFIX}")):
+            contract, found = read(path, root, folder.name)
+            problems += found
+            if contract:
+                if described and described.site:
+                    contract = replace(contract, time_zone=described.site.time_zone)
+                of_kind = retired if contract.retired and place == "contracts" else by_name
+                of_kind[path.name.removesuffix(SUFFIX)] = contract
+    if described and described.name != folder.name:
+        message = f"name is '{described.name}' in folder '{folder.name}'."
+        problems.append(
+            Problem(shown(folder / "domain.yaml", root), 1, message, "Make them equal.", rule="domain-files")
+        )
+    if described is None or owners is None:
+        return None, problems
+    return (
+        Domain(
+            name=folder.name,
+            kind=described.kind,
+            description=described.description,
+            folder=folder,
+            site=described.site,
+            owners=owners,
+            contracts=contracts["contracts"],
+            interfaces=contracts["interfaces"],
+            retired=retired,
+            terms=glossary.terms if glossary else {},
+        ),
+        problems,
+    )
+
+
+def _problems_between(mesh: Mesh) -> list[Problem]:
+    problems: list[Problem] = []
+    sites: dict[str, str] = {}
+    for domain in mesh.domains.values():
+        if domain.site:
+            other = sites.setdefault(domain.site.warehouse_id, domain.name)
+            if other != domain.name:
+                message = f"warehouse_id '{domain.site.warehouse_id}' is that of {other}."
+                label = shown(domain.folder / "domain.yaml", mesh.root)
+                problems.append(Problem(label, 1, message, "Choose another.", rule="one-of-a-name"))
+        tables = {contract.table.name: contract.path for contract in domain.retired.values()}
+        for contract in domain.contracts.values():
+            other = tables.setdefault(contract.table.name, contract.path)
+            if other != contract.path:
+                message = f"table '{contract.table.name}' is that of {other}."
+                line = contract.table.line
+                problems.append(Problem(contract.path, line, message, "Choose another name.", rule="one-of-a-name"))
+            problems += _conformance(mesh, contract)
+            problems += _references(mesh, contract)
+            if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
+                places = [shown(p, mesh.root) for p in (domain.model_path(contract), domain.reference_path(contract))]
+                fix = f"Write one of {' and '.join(places)}."
+                line, message = contract.table.line, "needs one source of its rows."
+                problems.append(Problem(contract.path, line, message, fix, rule="one-source"))
+    return problems
+
+
+def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
+    if contract.implements is None:
+        return []
+    interface = mesh.interfaces.get(contract.implements)
+    if interface is None:
+        # One that is there and cannot be read is reported as itself.
+        if any(mesh.root.glob(f"domains/*/interfaces/{glob.escape(contract.implements)}{SUFFIX}")):
+            return []
+        message = f"implements '{contract.implements}', which no domain publishes."
+        return [Problem(contract.path, 1, message, offer(contract.implements, mesh.interfaces), rule="interface")]
+
+    def fault(wanted: Field) -> str | None:
+        own = contract.table.by_name.get(wanted.name)
+        if own is None:
+            return f"lacks '{wanted.name}' ({wanted.type.name}), which interface {contract.implements} asks for."
+        if own.type != wanted.type:
+            return f"'{wanted.name}' is {own.type.name}; interface {contract.implements} asks for {wanted.type.name}."
+        if wanted.required and not own.required:
+            return f"'{wanted.name}' may be missing; interface {contract.implements} requires it."
+        if own.allow_non_finite and not wanted.allow_non_finite:
+            return f"'{wanted.name}' may be NaN; interface {contract.implements} promises finite numbers."
+        return None
+
+    fix = "Mend the column, or drop 'mesh.implements'."
+    own = contract.table.by_name
+    return [
+        Problem(contract.path, (own.get(f.name) or contract.table).line, text, fix, rule="interface")
+        for f in interface.table.fields
+        if (text := fault(f))
+    ]
+
+
+def _references(mesh: Mesh, contract: Contract) -> list[Problem]:
+    problems = []
+    for field in contract.table.fields:
+        if field.references is None:
+            continue
+        name, column = field.references
+        domain, _, table = name.partition(".")
+        retired = mesh.domains[domain].retired if domain in mesh.domains else {}
+        if name in mesh.contracts:
+            if column in mesh.contracts[name].table.by_name:
+                continue
+            near = offer(column, mesh.contracts[name].table.by_name)
+        elif table not in retired and (mesh.root / "domains" / domain / "contracts" / f"{table}{SUFFIX}").exists():
+            # One that is there and cannot be read is reported as itself.
+            continue
+        else:
+            near = offer(name, mesh.contracts)
+        message = f"'{field.name}' points to '{name}.{column}', which {domain} does not publish."
+        problems.append(Problem(contract.path, field.line, message, near, rule="reference"))
+    return problems

@@ -1,0 +1,63 @@
+"""One product in plain terms: its contract arrives; owner, promise, way from queue to readers, and columns leave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mesh_platform.broker import queue_of
+from mesh_platform.contract.contract import Contract
+from mesh_platform.lake.tables import landing_name, rejected_name
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.model import lineage, read_models
+from mesh_platform.sql.relations import tables_behind
+from mesh_platform.text import shown
+
+
+def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
+    """What there is to know of a product: `from` of a column lists the (relation.column) that its value comes of."""
+    domain = mesh.domains[contract.domain]
+    models = read_models(mesh)
+    model = models.get(contract.identifier)
+    origins = lineage(model, mesh) if model else {}
+    reads = [
+        f"{relation} ({', '.join(tables)})"
+        if (tables := tables_behind(mesh, relation)) not in ((), (relation,))
+        else relation
+        for relation in (model.inputs if model else ())
+    ]
+    return {
+        "product": contract.identifier,
+        "version": contract.version,
+        "description": contract.description,
+        "contract": contract.path,
+        "source": model.path if model else shown(domain.reference_path(contract), mesh.root),
+        "team": domain.owners.team,
+        "steward": domain.owners.steward,
+        "contact": domain.owners.contact,
+        "on_call": domain.owners.on_call,
+        "freshness_s": int(contract.freshness.total_seconds()) if contract.freshness else None,
+        "retention_days": contract.retention.days,
+        "implements": contract.implements,
+        "queue": queue_of(contract).name if contract.event else None,
+        "landing": landing_name(contract) if contract.event else None,
+        "quarantine": rejected_name(contract) if contract.event else None,
+        "partitions": [f"{transform}({column})" for transform, column in contract.table.partition],
+        "key": list(contract.table.key),
+        "reads": reads,
+        "read_by": [
+            name
+            for name, other in models.items()
+            if any(contract.identifier in (relation, *tables_behind(mesh, relation)) for relation in other.inputs)
+        ],
+        "columns": [
+            {
+                "name": field.name,
+                "type": field.type.name,
+                "required": field.required,
+                "classification": field.classification,
+                "description": field.description,
+                "from": [f"{relation}.{column}" for relation, column in origins.get(field.name, [])],
+            }
+            for field in contract.table.fields
+        ],
+    }

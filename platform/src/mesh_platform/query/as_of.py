@@ -1,0 +1,176 @@
+"""Which state of each table a session shows: a time, release or snapshot arrives; a state for each table leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.schema_change import present_name
+from mesh_platform.engine.sql import empty_select, literal, quoted, typed
+from mesh_platform.errors import UsageError
+from mesh_platform.iceberg.expiry import expired_before, state_at
+from mesh_platform.iceberg.provenance import read_provenance
+from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.lake.catalog import contract_type, find_table
+from mesh_platform.lake.releases import RELEASE_NAME, find_release
+from mesh_platform.lake.tables import (
+    held_name,
+    held_shape,
+    rejected_name,
+    rejected_shape,
+    removed_name,
+    removed_shape,
+)
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.relations import table_shapes
+from mesh_platform.text import offer
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyiceberg.types import NestedField
+
+
+@dataclass(frozen=True)
+class State:
+    """One table as the session shows it: `snapshot` is None where it has no rows, `lost` says why it is not known.
+
+    `past` is a state that was asked for: it has the columns and types of its time, by the names they have now.
+    """
+
+    contract: Contract
+    shape: Shape
+    table: Table | None
+    snapshot: int | None
+    past: bool = False
+    lost: str = ""
+
+    @cached_property
+    def columns(self) -> list[tuple[Field, NestedField | None]]:
+        """The columns shown, each with what it is in the table, where it is there."""
+        if self.table is None or self.snapshot is None:
+            return [(field, None) for field in self.shape.fields]
+        now = {column.name: column.field_id for column in self.table.schema().fields}
+        schema = self.table.schema()
+        found = self.table.metadata.snapshot_by_id(self.snapshot)
+        if self.past and found is not None and found.schema_id is not None:
+            schema = self.table.schemas()[found.schema_id]
+        then = {column.field_id: column for column in schema.fields}
+        columns = [(field, then.get(now.get(present_name(field, now) or "", -1))) for field in self.shape.fields]
+        return [
+            (replace(field, type=contract_type(column.field_type)) if self.past and column else field, column)
+            for field, column in columns
+            if column or not self.past
+        ]
+
+    def select(self, hidden: Mapping[str, str]) -> str:
+        """The SQL of its rows; `hidden` has the expressions of columns that are not simply shown."""
+        if self.table is None or self.snapshot is None:
+            # The error comes when the view is read: other tables can still be.
+            return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
+        source = literal(self.table.metadata_location)
+        if self.past:
+            source += f", snapshot_from_id = {self.snapshot}"
+        shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
+        named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
+        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM iceberg_scan({source}))"
+
+
+def find_states(
+    mesh: Mesh, catalog: Catalog, as_of: datetime | str | None, wanted: Collection[str] | None
+) -> dict[str, State]:
+    """The state of each table of the mesh that a session as of then shows; of those not `wanted`, one without rows.
+
+    Raises UsageError for an unknown table, snapshot, release or time.
+    """
+    shapes = {name: (_contract_of(mesh, name), shape) for name, shape in table_shapes(mesh).items()}
+    kept = {name: _tables_in(catalog, name) for name in mesh.domains}
+    for contract in mesh.contracts.values():
+        if contract.event:
+            beside = {
+                rejected_name(contract): rejected_shape(contract),
+                removed_name(contract): removed_shape(contract),
+            }
+            shapes |= {name: (contract, shape) for name, shape in beside.items() if name in kept[contract.domain]}
+        if held_name(contract) in kept[contract.domain]:
+            shapes[held_name(contract)] = (contract, held_shape(contract))
+    there = [name for name in shapes if name in kept[name.split(".")[0]]]
+    if isinstance(as_of, str) and "@" in as_of and wanted is not None:
+        wanted = {*wanted, as_of.partition("@")[0]}
+    tables = {
+        name: find_table(catalog, name) if name in there and (wanted is None or name in wanted) else None
+        for name in shapes
+    }
+    chosen: dict[str, tuple[int | None, str]] = {}
+    if isinstance(as_of, str) and "@" in as_of:
+        name, snapshot = _parse_snapshot(as_of, tables, there)
+        chosen[name] = (snapshot, "")
+    elif isinstance(as_of, str) and RELEASE_NAME.fullmatch(as_of):
+        released = find_release(catalog, as_of)
+        chosen = {name: (released.get(name), f"{name} is not in release {as_of}.") for name in tables}
+    elif as_of is not None:
+        time = _parse_time(as_of)
+        chosen = {name: state_at(table, time) for name, table in tables.items() if table}
+    states = {}
+    for name, (contract, shape) in shapes.items():
+        table = tables[name]
+        at, lost = chosen.get(name, (head(table) if table else None, ""))
+        states[name] = State(contract, shape, table, at, name in chosen, lost)
+    for name, contract in mesh.contracts.items():
+        held = held_name(contract)
+        if held in states and str(as_of).partition("@")[0] != held:
+            states[held] = _held_with(states[name], states[held])
+    return states
+
+
+def _held_with(product: State, held: State) -> State:
+    """What is held back as it belongs to the state of its table, not as it came last."""
+    noted = read_provenance(product.table, product.snapshot) if product.table else None
+    snapshot = noted[1].held if noted else None
+    return replace(held, snapshot=snapshot, past=True, lost="" if product.snapshot else product.lost)
+
+
+def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
+    if not catalog.namespace_exists(namespace):
+        return set()
+    return {".".join(identifier) for identifier in catalog.list_tables(namespace)}
+
+
+def _contract_of(mesh: Mesh, name: str) -> Contract:
+    product = name.removesuffix("__raw")
+    return mesh.contracts[product] if product in mesh.contracts else mesh.retired[product]
+
+
+def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:
+    name, _, number = text.partition("@")
+    table = tables.get(name)
+    if table is None:
+        raise UsageError(f"--as-of {text}: no table '{name}'. {offer(name, dict.fromkeys(there))}")
+    known_ids = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
+    if not number.isdecimal() or int(number) not in known_ids:
+        listed = [f"{s.snapshot_id} of {_instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
+        expired = expired_before(table)
+        gone = f" (of before {expired.isoformat()} only some are kept)" if expired else ""
+        raise UsageError(
+            f"--as-of {text}: {name} has no such snapshot{gone}. It has {', '.join(listed[-10:]) or 'none'}."
+        )
+    return name, int(number)
+
+
+def _parse_time(value: datetime | str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise UsageError(
+            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, a release such as r3 ('mesh releases'), or "
+            "<table>@<snapshot id> ('mesh history')."
+        ) from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,60 @@
+"""What a role may not see: the contracts' classifications and roles arrive; SQL that hides leaves.
+
+A column classified `pii` is hidden from every role that its contract does not list.
+"""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+
+from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.engine.duckdb import Connection, add_text_function
+from mesh_platform.engine.sql import quoted
+from mesh_platform.errors import UsageError
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.text import offer
+
+UNKNOWN = "unknown"
+PSEUDONYM = "mesh_pseudonym"
+# What was sent and refused can hold anything, so a role never sees it.
+_AS_SENT = ("raw", "detail")
+
+
+def check_role(mesh: Mesh, role: str | None) -> None:
+    """Raise UsageError where no contract knows `role`; None is nobody in particular."""
+    roles = {name: None for contract in mesh.contracts.values() for name in contract.roles}
+    if role is not None and role not in roles:
+        raise UsageError(f"--role {role}: no contract knows this role. {offer(role, roles)}")
+
+
+def reads_all(role: str | None, contract: Contract) -> bool:
+    """Whether nothing of the contract's is hidden: from who is nobody in particular, and from its own roles."""
+    return role is None or role in contract.roles
+
+
+def masks(shape: Shape) -> dict[str, str]:
+    """For the columns of `shape` that a role may not read, what it reads instead.
+
+    A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
+    'unknown' of a dimension stays. Anything else is missing.
+    """
+    found = {}
+    for field in shape.fields:
+        if shape.name.endswith("__rejected") and field.name in _AS_SENT:
+            found[field.name] = "NULL"
+        elif field.classification == "pii":
+            column = quoted(field.name)
+            pseudonym = f"CASE WHEN {column} = '{UNKNOWN}' THEN {column} ELSE {PSEUDONYM}({column}) END"
+            found[field.name] = pseudonym if field.type.name == "string" else "NULL"
+    return found
+
+
+def add_pseudonyms(connection: Connection) -> None:
+    """Define `PSEUDONYM`: a text as 32 hexadecimal digits, by a key that no SQL can read and that dies with us."""
+    key = secrets.token_bytes(32)
+
+    def pseudonym(value: str) -> str:
+        return blake2b(value.encode(), key=key, digest_size=16).hexdigest()
+
+    add_text_function(connection, PSEUDONYM, pseudonym)

@@ -1,0 +1,96 @@
+"""Questions to the views of a session: one SELECT arrives; its rows leave, or why it may not be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, statement_kinds
+from mesh_platform.errors import UsageError
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.query.masking import PSEUDONYM
+from mesh_platform.query.session import view_names
+from mesh_platform.text import offer
+
+_TABLE_FUNCTIONS = ("range", "generate_series", "unnest", "repeat", "json_each", "json_tree")
+_SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
+
+
+def views_named(mesh: Mesh, sql: str) -> list[str]:
+    """The views that `sql` could read: those whose table's name stands somewhere in its text."""
+    text = sql.lower()
+    return [name for name in view_names(mesh) if name.partition(".")[2] in text]
+
+
+def run_query(connection: Connection, sql: str) -> pa.Table:
+    """The rows of one SELECT (or FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW) over the views of the session.
+
+    Raises UsageError for anything else, for what is no view, and for what DuckDB refuses, with its own hint.
+    """
+    try:
+        kinds = statement_kinds(sql)
+        if kinds != ["SELECT"]:
+            listed = ", ".join(kinds) or "nothing"
+            raise UsageError(
+                f"mesh query reads only, and one statement at a time; this is {listed}. Write one SELECT."
+            )
+        _check_sources(connection, sql)
+        rows = connection.execute(sql).to_arrow_table()
+    except DuckDBError as error:
+        raise explain_duckdb(error, "the query's tables") or UsageError(str(error)) from error
+    twice = {name for name in rows.column_names if rows.column_names.count(name) > 1}
+    if twice:
+        raise UsageError(f"two columns are called {', '.join(sorted(twice))}. Name one of them with AS.")
+    return rows
+
+
+def _check_sources(connection: Connection, sql: str) -> None:
+    """Refuse what reads past the views, such as a table's own files, which hold what a role may not see."""
+    found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    assert found is not None
+    try:
+        tree = json.loads(found[0])
+        nodes = list(_nodes(tree))
+    except RecursionError:
+        raise UsageError("the query is nested too deeply. Write it with fewer levels.") from None
+    if tree["error"]:
+        raise UsageError(f"mesh query reads only: {tree['error_message']} Write one SELECT over the views.")
+    views = {
+        f"{schema}.{name}".lower(): None
+        for schema, name in connection.execute(
+            "SELECT table_schema, table_name FROM information_schema.tables"
+        ).fetchall()
+    }
+    # A CTE named like a path must not vouch for that file elsewhere in the query.
+    own = {key.lower() for node in nodes for key in _cte_names(node) if key.isidentifier()}
+    for node in nodes:
+        # Who could call it on guesses could tell whose pseudonym is whose.
+        if str(node.get("function_name")).lower() == PSEUDONYM:
+            raise UsageError(f"{PSEUDONYM}() is for the views alone. Leave it out.")
+        if node.get("type") == "TABLE_FUNCTION":
+            function = node["function"]["function_name"].lower()
+            if function not in _TABLE_FUNCTIONS:
+                raise UsageError(
+                    f"mesh query reads views only, not {function}(). It may call {', '.join(_TABLE_FUNCTIONS)}."
+                )
+        if node.get("type") == "BASE_TABLE":
+            name = ".".join(part for part in (node["schema_name"], node["table_name"]) if part).lower()
+            if name not in views and name not in own and node["schema_name"].lower() not in _SYSTEM_SCHEMAS:
+                raise UsageError(f"{name}: no such view. {offer(name, views)}")
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _cte_names(node: dict[str, Any]) -> list[str]:
+    return [entry["key"] for entry in node["cte_map"]["map"]] if "cte_map" in node else []

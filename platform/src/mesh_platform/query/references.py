@@ -1,0 +1,90 @@
+"""References that point nowhere: states of a fact and of its dimensions arrive, the values that are no key leave.
+
+A session shows states that never change, so the few values that a dimension lacks can stand in its views: a query
+then compares a column with them, where it would have to look each row up in each dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.engine.sql import quoted
+from mesh_platform.query.as_of import State
+from mesh_platform.query.counts import Memo
+
+if TYPE_CHECKING:
+    from mesh_platform.engine.duckdb import Connection
+
+# Fewer rows are looked up in less time than it takes to look for strays first.
+LARGE = 500_000
+# More are compared in more time than a row is looked up in.
+_MOST = 20
+
+
+def references(contract: Contract) -> list[Field]:
+    """The columns of a table that point to a dimension."""
+    return [field for field in contract.table.fields if field.references]
+
+
+def target(field: Field) -> tuple[str, str]:
+    """The table and the column that a reference points to."""
+    assert field.references is not None
+    return field.references
+
+
+def tables_referred_to(contract: Contract) -> list[str]:
+    """The tables that the columns of a table point to."""
+    return sorted({target(field)[0] for field in references(contract)})
+
+
+def lacks(field: Field, value: str) -> str:
+    """The SQL condition that the dimension of `field` has no row for `value`, which is not missing."""
+    dimension, column = map(quoted, target(field))
+    return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
+
+
+def orphans_query(contract: Contract) -> str:
+    """The SQL that counts the rows of a table with references which point to something that a dimension lacks.
+
+    A missing value points nowhere and is no orphan.
+    """
+    fields = [(field, quoted(field.name)) for field in references(contract)]
+    tests = [f"{column} IS NOT NULL AND {lacks(field, column)}" for field, column in fields]
+    return f"SELECT count(*) FROM {quoted(contract.identifier)} WHERE ({') OR ('.join(tests)})"
+
+
+def find_strays(
+    connection: Connection, contract: Contract, states: Mapping[str, State], memo: Memo
+) -> dict[str, list[str]]:
+    """For text columns of a large table, the values of each that its dimension lacks, by the column's name.
+
+    A column with many of them is left out, as are those of small tables and of states without rows.
+    """
+    fact = states[contract.identifier]
+    there = {field.name for field, column in fact.columns if column}
+    found: dict[str, list[str]] = {}
+    for field in references(contract):
+        name, key = target(field)
+        dimension = states[name]
+        if field.type.name != "string" or field.name not in there or _rows(fact) < LARGE or not _rows(dimension):
+            continue
+        column = quoted(field.name)
+        query = (
+            f"SELECT {column} FROM (SELECT DISTINCT {column} FROM ({fact.select({})})) WHERE {column} NOT IN "
+            f"(SELECT {quoted(key)} FROM ({dimension.select({})}) WHERE {quoted(key)} IS NOT NULL) LIMIT {_MOST + 1}"
+        )
+
+        def read(query: str = query) -> list[str]:
+            return sorted(row[0] for row in connection.execute(query).fetchall())
+
+        strays = memo.get(f"strays {contract.identifier}.{field.name}", [query], read)
+        if len(strays) <= _MOST:
+            found[field.name] = strays
+    return found
+
+
+def _rows(state: State) -> int:
+    snapshot = state.table.snapshot_by_id(state.snapshot) if state.table and state.snapshot else None
+    return int(snapshot.summary["total-records"] or 0) if snapshot and snapshot.summary else 0

@@ -1,0 +1,166 @@
+"""The state of every table: the mesh and the lake arrive, a row for each table leaves, its age beside its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mesh_platform.engine.sql import quoted
+from mesh_platform.iceberg.history import snapshots_on_main
+from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.query.counts import Memo
+from mesh_platform.query.freshness import age_of
+from mesh_platform.query.references import orphans_query, tables_referred_to
+from mesh_platform.query.session import open_session
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+    from mesh_platform.contract.contract import Contract
+    from mesh_platform.mesh.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table. `lag_s` is the age of its newest event and `promise_s` the contract's limit, both in seconds.
+
+    Of a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
+    `max_ahead_time` is the newest time in the table where it is too far in the future to count as an event.
+
+    `quarantined` counts what was refused and has not got in since, at a landing table. `orphans` counts rows that
+    point to a dimension row which is not there.
+    """
+
+    table: str
+    kind: str
+    rows: int
+    snapshot_id: int | None
+    snapshots: int
+    files: int
+    partition_spec: str
+    max_event_time: datetime | None
+    lag_s: int | None
+    promise_s: int | None
+    fresh: bool | None
+    quarantined: int | None
+    orphans: int | None
+    max_ahead_time: datetime | None = None
+
+
+def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None = None) -> list[TableStatus]:
+    """The status of all tables that exist, landing tables first in each domain; ages are against `now`.
+
+    Most of it stands in the tables' metadata. What has to be counted is counted once for each state of its tables,
+    where `memo` remembers it.
+    """
+    memo = memo or Memo()
+    tables = {
+        name: (contract, kind, column, table)
+        for contract in mesh.contracts.values()
+        for name, kind, column in _tables(mesh, contract)
+        if (table := find_table(catalog, name)) is not None
+    }
+    heads = {name: head(table) for name, (_, _, _, table) in tables.items()}
+    counted = _count(mesh, catalog, heads, memo)
+
+    def find(name: str) -> Table | None:
+        return tables[name][3] if name in tables else None
+
+    ages = {
+        name: age_of(contract, table, column, now, find, memo)
+        for name, (contract, _, column, table) in tables.items()
+    }
+    found = [
+        TableStatus(
+            table=name,
+            kind=kind,
+            # Of what is held back, the state counts that belongs to the published one.
+            rows=counted["held", name] if kind == "held" else _total(table, "total-records"),
+            snapshot_id=heads[name],
+            snapshots=len(snapshots_on_main(table)),
+            files=_total(table, "total-data-files"),
+            partition_spec=_partition_spec(table),
+            max_event_time=ages[name].newest_event,
+            lag_s=ages[name].lag_s,
+            promise_s=ages[name].promise_s,
+            fresh=ages[name].fresh,
+            max_ahead_time=ages[name].ahead,
+            quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
+            orphans=counted.get(("orphans", name)),
+        )
+        for name, (contract, kind, column, table) in tables.items()
+    ]
+    memo.save()
+    return found
+
+
+def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo) -> dict[tuple[str, str], int]:
+    """What has to be counted by reading rows, by what it is and the table that it stands at."""
+    wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
+    states = {
+        key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
+    }
+    unknown = [key for key, state in states.items() if not memo.knows(" ".join(key), state)]
+    with ExitStack() as stack:
+        if unknown:
+            views = [name for key in unknown for name in wanted[key][0]]
+            session = stack.enter_context(open_session(mesh, catalog, only=views, locked=False))
+
+        def run(query: str) -> int:
+            found = session.execute(query).fetchone()
+            assert found is not None
+            return int(found[0])
+
+        return {key: memo.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()}
+
+
+def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str], tuple[list[str], str]]:
+    """For each number to count, the tables that it is counted from and the query.
+
+    `waiting` is what of a quarantine has neither got into its landing table since nor been removed from there,
+    `orphans` what points to a dimension row that is not there, `held` what rules keep out of the published state.
+    """
+    queries = {}
+    for contract in mesh.contracts.values():
+        landing, rejected, removed = (name(contract) for name in (landing_name, rejected_name, removed_name))
+        if heads.get(rejected) is not None:
+            settled = f"select event_id from {quoted(landing)}"
+            gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null limit 0"
+            # Of an id that was used again, another content is in.
+            others = f"reason = 'id_reused' and event_id not in ({gone})"
+            waits = f"event_id is null or {others} or event_id not in ({settled} union all {gone})"
+            query = f"from {quoted(rejected)} where {waits}"
+            queries["waiting", landing] = [landing, rejected, removed], f"select count(*) {query}"
+        name, held = contract.identifier, held_name(contract)
+        queries["held", held] = [held, name], f"select count(*) from {quoted(held)}"
+        if targets := tables_referred_to(contract):
+            queries["orphans", name] = [name, *targets], orphans_query(contract)
+    return queries
+
+
+def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
+    """(table, kind, column of its event time) of one contract."""
+    if contract.event:
+        yield landing_name(contract), "landing", "event_time"
+        yield rejected_name(contract), "quarantine", None
+        yield removed_name(contract), "ledger", None
+    kind = mesh.domains[contract.domain].product_kind(contract)
+    yield contract.identifier, "reference" if kind == "reference" else "product", contract.freshness_column
+    yield held_name(contract), "held", None
+
+
+def _partition_spec(table: Table) -> str:
+    source = {field.field_id: field.name for field in table.schema().fields}
+    return ", ".join(f"{field.transform}({source[field.source_id]})" for field in table.spec().fields) or "none"
+
+
+def _total(table: Table, name: str) -> int:
+    snapshot = table.current_snapshot()
+    return int(snapshot.summary[name] or 0) if snapshot and snapshot.summary else 0

@@ -1,0 +1,1 @@
+"""New domains and products from the template, and domains that keep up with it."""

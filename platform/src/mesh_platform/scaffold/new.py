@@ -1,0 +1,245 @@
+"""New domains and products from the repository's templates: answers arrive, a valid folder leaves, or all problems.
+
+`templates/domain/domain_answers.py` holds the rules and renders; it works without this package too. Here is also how
+far a domain has drifted from the template; `template_sync` brings it back.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mesh_platform import faults
+from mesh_platform.errors import ContractError, Problem, UsageError
+from mesh_platform.mesh.mesh import Mesh, Owners, domain_folders, find_unreachable, load_mesh
+from mesh_platform.scaffold.template_version import (
+    RECORD,
+    Templates,
+    changed_record,
+    conflict_line,
+    read_record,
+    short,
+)
+from mesh_platform.scaffold.workplace import open_workplace
+from mesh_platform.text import shown
+
+
+def propose_answers(root: Path, name: str, given: Mapping[str, str | None]) -> dict[str, str]:
+    """All answers for a new domain: those given (not None), the rest as the template proposes them.
+
+    The keys are those of templates/domain/cookiecutter.json. A domain without a site sends no events unless asked to.
+    """
+    with Templates(root) as templates:
+        answers: dict[str, str] = templates.today.module.propose()
+    answers |= {key: value for key, value in given.items() if value is not None} | {"domain": name}
+    if given.get("events") is None and answers["kind"] != "source-aligned":
+        answers["events"] = "none"
+    return answers
+
+
+def check_answers(root: Path, answers: Mapping[str, str]) -> None:
+    """Raise UsageError with every problem of the answers for a new domain, if they have any."""
+    with Templates(root) as templates:
+        problems: list[str] = templates.today.module.find_problems(answers)
+    # What is left empty the template fills, or has told.
+    owners = {key: answers[key] for key in Owners.model_fields if answers[key].strip()}
+    problems += [f"{message} {fix}" for _, message, fix in find_unreachable(owners)]
+    # A bad name is not looked up as a path.
+    if not problems and (target := root / "domains" / answers["domain"]).exists():
+        problems.append(f"{shown(target, root)} exists already. Choose another name, or use 'mesh new product'.")
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def new_domain(root: Path, answers: Mapping[str, str]) -> Path:
+    """Make a folder below `root`/domains from the template and the answers of `propose_answers`; the folder made.
+
+    `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every
+    problem of the answers, and ContractError where the mesh has faults already; nothing is left then.
+    """
+    target = root / "domains" / answers["domain"]
+    with Templates(root) as templates, open_workplace(root) as place:
+        check_answers(root, answers)
+        load_mesh(root)
+        rendered = templates.today.module.render_domain(answers, _trial(root, place))
+        _check_trial(place, f"{shown(target, root)} was not made; with it the mesh has faults")
+        templates.keep()
+        try:
+            rendered.rename(target)
+        except OSError as error:
+            raise UsageError(f"{shown(target, root)} appeared meanwhile. Look whose it is.") from error
+    return target
+
+
+def keep_template(root: Path) -> str:
+    """See that git can look today's template up later; a sentence where others will not find it."""
+    with Templates(root) as templates:
+        return templates.keep()
+
+
+def list_lines(root: Path) -> list[str]:
+    """The events that have a template."""
+    with Templates(root) as templates:
+        lines: list[str] = templates.today.module.list_lines()
+        return lines
+
+
+def new_product(root: Path, domain: str, line: str) -> list[Path]:
+    """Add to a domain what the event `line` of templates/lines needs; its files.
+
+    What stands already just as it would be made, a call that was killed has left; the rest is added. Raises
+    UsageError where the domain is unknown, where its kind or currency does not fit, where it has the event, or where
+    another file stands, and ContractError where the mesh has faults already; nothing is written then.
+    """
+    with Templates(root) as templates, open_workplace(root) as place:
+        template = templates.today.module
+        found = load_mesh(root).domain(domain)
+        problems: list[str] = template.find_line_problems(
+            line, found.kind, found.site.currency if found.site else "USD"
+        )
+        if problems:
+            raise UsageError("\n".join(problems))
+        record = read_record(found.folder, root)
+        if isinstance(record, Problem):
+            raise ContractError([record])
+        events = template.split_events(record.answers["events"]) if record else []
+        template.render_line(line, domain, place)
+        rendered = place / domain
+        # The contract makes the rest count, and comes after it.
+        names = sorted(
+            (path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file()),
+            key=lambda name: (name.parts[0] == "contracts", name),
+        )
+        standing = [shown(found.folder / n, root) for n in names if _stands(found.folder / n, rendered / n)]
+        if line in events or standing:
+            have = ", ".join(standing) or f"event '{line}' in {shown(found.folder / RECORD, root)}"
+            raise UsageError(f"{have}: there already. Rename what stands, or write the product by hand.")
+        trial = _trial(root, place, without=domain) / domain
+        shutil.copytree(found.folder, trial, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(rendered, trial, dirs_exist_ok=True)
+        _check_trial(place, f"{domain}: nothing was added; with '{line}' the mesh has faults")
+        for name in names:
+            faults.point("template.writing")
+            (found.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (rendered / name).replace(found.folder / name)
+        if record:
+            (place / RECORD).write_bytes(changed_record(found.folder, events=",".join([*events, line])))
+            faults.point("template.writing")
+            (place / RECORD).replace(found.folder / RECORD)
+    return sorted(found.folder / name for name in names)
+
+
+def _stands(path: Path, rendered: Path) -> bool:
+    return path.exists() and (not path.is_file() or path.read_bytes() != rendered.read_bytes())
+
+
+def _trial(root: Path, place: Path, without: str = "") -> Path:
+    """A folder `domains` in `place` with links to those of `root`: what is added there is tried before it counts."""
+    (trial := place / "domains").mkdir()
+    for folder in domain_folders(root):
+        if folder.name != without:
+            (trial / folder.name).symlink_to(folder.resolve())
+    return trial
+
+
+def _check_trial(place: Path, refusal: str) -> None:
+    try:
+        load_mesh(place)
+    except ContractError as error:
+        raise UsageError(f"{refusal}:\n{error}") from error
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a domain stands to the template. `version` is None where template.yaml does not tell it.
+
+    `drifted` are files that the template owns and the domain has changed, relative to its folder; `detached` those
+    taken over on purpose, each with the reason, and `conflicts` those with marks of a conflict that nobody resolved.
+    `note` says why the recorded version could not be compared with.
+    """
+
+    domain: str
+    version: str | None
+    state: str
+    problems: list[Problem]
+    drifted: list[str] = field(default_factory=list)
+    detached: dict[str, str] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
+    note: str = ""
+
+
+def template_status(root: Path, folders: Sequence[Path]) -> list[Status]:
+    """How each of the domain folders stands to the template. Raises UsageError where there is no template."""
+    with Templates(root) as templates:
+        return [_status(templates, folder, root) for folder in folders]
+
+
+def template_drift(mesh: Mesh) -> list[Problem]:
+    """What keeps domains from being as today's template has them: versions behind, managed files that differ.
+
+    A mesh without templates/ has none.
+    """
+    if not (mesh.root / "templates" / "domain").is_dir():
+        return []
+    stands = template_status(mesh.root, [domain.folder for domain in mesh.domains.values()])
+    return [problem for status in stands for problem in status.problems]
+
+
+def _status(templates: Templates, folder: Path, root: Path) -> Status:
+    record, label = read_record(folder, root), shown(folder / RECORD, root)
+    sync = f"Run 'mesh template sync {folder.name}'"
+    if record is None:
+        problem = Problem(label, 1, "is missing: which template the domain comes from is not known.", f"{sync}.")
+        return Status(folder.name, None, "unknown", [problem])
+    if isinstance(record, Problem):
+        return Status(folder.name, None, "unknown", [record])
+    today = templates.today
+    problems: list[Problem] = []
+    template = templates.find(record.version)
+    if behind := record.version != today.version:
+        message = f"the domain is at template {short(record.version)}; today's is {short(today.version)}."
+        problems.append(Problem(label, record.line, message, f"{sync}."))
+    note = template if isinstance(template, str) else ""
+    drifted = []
+    for name, text in (today if isinstance(template, str) else template).managed(record.answers).items():
+        if name not in record.detached and (drift := _drift(folder / name, text, root, sync)):
+            drifted.append(name)
+            problems.append(drift)
+    conflicts = _conflicts(folder, root)
+    problems += conflicts.values()
+    state = "behind" if behind else "today"
+    return Status(folder.name, record.version, state, problems, drifted, dict(record.detached), list(conflicts), note)
+
+
+def _conflicts(folder: Path, root: Path) -> dict[str, Problem]:
+    fix = "Choose between its marks (<<<<<<<, =======, >>>>>>>), and remove them."
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        # What people write is small.
+        if path.is_file() and path.stat().st_size < 1_000_000 and (line := conflict_line(path.read_bytes())):
+            problem = Problem(shown(path, root), line, "holds a conflict that nobody has resolved.", fix)
+            found[path.relative_to(folder).as_posix()] = problem
+    return found
+
+
+def _drift(path: Path, wanted: str, root: Path, sync: str) -> Problem | None:
+    label = shown(path, root)
+    if not path.is_file():
+        fix = f"{sync}, which writes it; or name it under 'detached' in {RECORD}, with the reason."
+        return Problem(label, 1, "is missing; the template has it.", fix)
+    if (found := path.read_text(encoding="utf-8", errors="replace")) == wanted:
+        return None
+    fix = (
+        "Move what is your own into a file beside it and remove this one. "
+        f"{sync}, which writes it anew; or name it under 'detached' in {RECORD}, with the reason."
+    )
+    return Problem(label, first_difference(found, wanted), "is not as the template has it.", fix)
+
+
+def first_difference(found: str, wanted: str) -> int:
+    """The first line in which two texts differ."""
+    lines, others = found.splitlines(), wanted.splitlines()
+    same = (a == b for a, b in zip(lines, others, strict=False))
+    return next((number for number, equal in enumerate(same, start=1) if not equal), min(len(lines), len(others)) + 1)

@@ -1,0 +1,1 @@
+"""SQL models and quality rules: their inputs, order, lineage, types, audits and tests."""

@@ -1,0 +1,410 @@
+"""Quality before publish: rows that a build would commit arrive; rows to publish, to hold back and to warn of leave.
+
+A check comes of a promise of a column or of a rule of the contract, and of the interface that it implements. Its SQL
+reads one relation, `mesh_object`: the table as it would be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from mesh_platform.contract.quality_rule import NONE, Bound, OnFailure, Rule
+from mesh_platform.contract.types import shown_value
+from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.sql import empty_select, literal, quoted
+from mesh_platform.errors import NeedsAttention, Problem
+from mesh_platform.lake.tables import HELD_REASON, HELD_RULE
+from mesh_platform.sql.syntax import relations, unstable_calls, works_row_by_row
+from mesh_platform.sql.unique_keys import any_repeats, repeated_keys
+from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mesh_platform.contract.contract import Contract, Field
+    from mesh_platform.mesh.mesh import Mesh
+
+OBJECT = "mesh_object"
+_SHOWN = 5
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the rows are held to.
+
+    `failing` is the SQL condition of a row that breaks it. Where such a row may not be at all (`is_of_rows`), only
+    the rows that a build writes are looked at; else `number`, a query over the table as it would be, is held to
+    `bound`. `sample` selects what to show of a broken one. `words` say what is wrong with a row, `subject` what the
+    number is.
+    """
+
+    name: str
+    words: str
+    subject: str
+    on_failure: OnFailure
+    bound: Bound
+    failing: str | None
+    number: str
+    sample: str | None
+    is_of_rows: bool
+    place: str = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What may be published, what is held back (in the columns of `held_shape`; None where nothing can be)."""
+
+    rows: pa.Table
+    held: pa.Table | None
+    warnings: tuple[str, ...]
+
+
+def table_checks(mesh: Mesh, contract: Contract) -> tuple[Check, ...]:
+    """What the table of `contract` is held to beside its required columns and its key; the same one stands once."""
+    owners = [contract, *([mesh.interfaces[contract.implements]] if contract.implements else [])]
+    found: dict[object, Check] = {}
+    for owner in owners:
+        key = contract.table.key
+        checks = [check for column in owner.table.fields for check in _promises(column, key, owner.path)]
+        checks += [_check(rule, key, owner.path) for rule in owner.table.rules]
+        for check in checks:
+            found.setdefault((check.failing, check.number, check.bound, check.on_failure), check)
+    return tuple(found.values())
+
+
+def find_problems(contract: Contract, connection: Connection) -> list[Problem]:
+    """What keeps the rules of `contract` from being run on its table; no data is needed."""
+    problems = []
+    shape = contract.table
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {empty_select(shape)}")
+    for rule in shape.rules:
+        fault = _fault(rule, shape.key, connection)
+        if rule.on_failure == "quarantine" and not fault and {HELD_RULE, HELD_REASON} & shape.by_name.keys():
+            fault = (
+                f"quarantines, and the table has a column {HELD_RULE} or {HELD_REASON}.",
+                "Give the column another name.",
+            )
+        if fault:
+            problems.append(Problem(contract.path, rule.line, f"the rule {_called(rule)} {fault[0]}", fault[1]))
+    return problems
+
+
+def audit_rows(
+    connection: Connection,
+    contract: Contract,
+    checks: Sequence[Check],
+    rows: pa.Table,
+    existing: pa.Table | None = None,
+    kept: str = "",
+    recheck: bool = False,
+) -> Audited:
+    """Hold `rows` to what the contract promises: first what quarantines takes its rows out, then all else is checked.
+
+    `existing` has the keys of rows that stay, at least those that `rows` have too; `kept` is the SELECT of all rows
+    that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
+    to five rows of each.
+    """
+    of_rows = [check for check in checks if check.is_of_rows]
+    holding = [check for check in of_rows if check.on_failure == "quarantine"]
+    telling = [check for check in of_rows if check.on_failure != "quarantine"]
+    of_table = [check for check in checks if not check.is_of_rows]
+    held = None
+    try:
+        with _shown_as_object(connection, rows):
+            counts = _count_failing(connection, of_rows, rows.num_rows > 0)
+            if holding:
+                rows, held = _split(connection, holding, rows, any(counts[check] for check in holding))
+        with _shown_as_object(connection, rows):
+            faults = _missing(connection, contract, rows)
+        faults += _repeating(connection, contract, rows, existing, kept, recheck)
+        with _shown_as_object(connection, rows, kept if recheck else ""):
+            if recheck or (held is not None and held.num_rows):
+                counts = _count_failing(connection, telling, True)
+            told = [(check, _words_of_rows(connection, check, counts[check])) for check in telling if counts[check]]
+        if of_table:
+            with _shown_as_object(connection, rows, kept):
+                told += _of_table(connection, of_table)
+    except DuckDBError as error:
+        raise explain_duckdb(error, f"{contract.identifier}: its rows") or NeedsAttention(
+            f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
+            f"Mend the rules in {contract.path}, or the query."
+        ) from error
+    faults += [f"{words} ({check.place})" for check, words in told if check.on_failure == "block"]
+    if faults:
+        raise NeedsAttention(
+            f"{contract.identifier}: {'; '.join(faults)}. Nothing was committed, the table is as it was. Mend its "
+            f"query or its inputs, or the promise in {contract.path}, and build again."
+        )
+    return Audited(rows, held, tuple(f"{words} ({c.place})" for c, words in told if c.on_failure == "warn"))
+
+
+def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]:
+    name = quoted(column.name)
+    tests = []
+    is_double = column.type.name == "double"
+    if is_double and not column.allow_non_finite:
+        tests.append((f"NOT isfinite({name})", "is not a finite number, which only mesh.allowNonFinite allows"))
+    # To DuckDB NaN is above all numbers. It is in no order with them: whether it may stand there is said above.
+    number = f" AND NOT isnan({name})" if is_double else ""
+    if column.minimum is not None:
+        tests.append((f"{name} < {column.minimum:f}{number}", f"is below {column.minimum}"))
+    if column.maximum is not None:
+        tests.append((f"{name} > {column.maximum:f}{number}", f"is above {column.maximum}"))
+    if column.pattern is not None:
+        tests.append((f"NOT regexp_matches({name}, {literal(column.pattern)})", f"does not match {column.pattern}"))
+    for failing, fault in tests:
+        words = f"{column.name} {fault}"
+        yield _row_check(words, words, failing, (column.name,), key, NONE, False, "block", f"{path}:{column.line}")
+
+
+def _check(rule: Rule, key: tuple[str, ...], path: str) -> Check:
+    """Raises SqlglotError where the query cannot be read."""
+    place = f"{path}:{rule.line}"
+    listed = ", ".join(rule.columns)
+    columns = ", ".join(quoted(column) for column in rule.columns)
+    if rule.metric == "rowCount":
+        subject = "the number of rows"
+        number = f"SELECT count(*) FROM {OBJECT}"
+        return Check(
+            rule.name or subject, subject, subject, rule.on_failure, rule.bound, None, number, None, False, place
+        )
+    if rule.metric == "duplicateValues":
+        # NULL equals nothing, as in a unique constraint of SQL.
+        present = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in rule.columns)
+        groups = f"FROM {OBJECT} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"
+        share = f" * 100.0 / (SELECT nullif(count(*), 0) FROM {OBJECT})" if rule.percent else ""
+        number = f"SELECT count(*){share} FROM (SELECT {columns} {groups})"
+        words, subject = f"{listed} repeats", f"the {_unit(rule)} of values of ({listed}) that repeat"
+        sample = f"SELECT {columns}, count(*) AS times {groups}"
+        name = rule.name or words
+        return Check(name, words, subject, rule.on_failure, rule.bound, None, number, sample, False, place)
+    if rule.metric == "sql":
+        return _sql_check(rule, key, place)
+    if rule.metric == "nullValues":
+        failing, words = f"{columns} IS NULL", f"{listed} is missing"
+    elif rule.pattern is not None:
+        failing, words = (
+            f"NOT regexp_matches({columns}, {literal(rule.pattern)})",
+            f"{listed} does not match {rule.pattern}",
+        )
+    else:
+        values = ", ".join(literal(value) for value in rule.values)
+        failing, words = f"{columns} NOT IN ({values})", f"{listed} is not one of {', '.join(rule.values)}"
+    named = rule.name or words
+    return _row_check(named, words, failing, rule.columns, key, rule.bound, rule.percent, rule.on_failure, place)
+
+
+def _sql_check(rule: Rule, key: tuple[str, ...], place: str) -> Check:
+    tree = _parsed(rule)
+    failing = columns = sample = None
+    counted = isinstance(tree, exp.Select) and [item.sql().lower() for item in tree.expressions] == ["count(*)"]
+    clauses = {name for name, value in tree.args.items() if value} - {"expressions", "from_", "where"}
+    # What a subquery or a sample leaves out of the rows, a condition on all of them would bring back.
+    plain = "from_" in tree.args and not tree.args["from_"].find(exp.Query, exp.TableSample, exp.Pivot)
+    if counted and plain and not clauses and tree.args.get("where"):
+        condition = tree.args["where"].this.copy()
+        for column in condition.find_all(exp.Column):
+            column.set("table", None)
+        columns = tuple(dict.fromkeys([*key, *(c.name for c in condition.find_all(exp.Column))]))
+        shown: list[exp.Expr] = [exp.column(column, quoted=True) for column in columns]
+        sample = tree.copy().select(*(shown or [exp.Star()]), append=False).sql(dialect="duckdb")
+        if works_row_by_row(condition) and not condition.find(exp.Query):
+            failing = condition.sql(dialect="duckdb")
+    called = rule.description.strip().rstrip(".") or rule.name or " ".join((rule.query or "").split())
+    words, subject = f"the rule '{called}' is broken", f"what '{called}' counts"
+    of_rows = failing is not None and rule.bound.allows_none
+    number = tree.sql(dialect="duckdb")
+    name = rule.name or called
+    return Check(name, words, subject, rule.on_failure, rule.bound, failing, number, sample, of_rows, place)
+
+
+def _row_check(
+    name: str,
+    words: str,
+    failing: str,
+    columns: Iterable[str],
+    key: tuple[str, ...],
+    bound: Bound,
+    percent: bool,
+    on_failure: OnFailure,
+    place: str,
+) -> Check:
+    shown = ", ".join(quoted(column) for column in dict.fromkeys([*key, *columns]))
+    share = " * 100.0 / nullif(count(*), 0)" if percent else ""
+    number = f"SELECT count(*) FILTER (WHERE {failing}){share} FROM {OBJECT}"
+    subject = f"the {'percentage' if percent else 'number'} of rows where {words}"
+    sample = f"SELECT {shown} FROM {OBJECT} WHERE {failing}"
+    of_rows = bound.allows_none and not percent
+    return Check(name, words, subject, on_failure, bound, failing, number, sample, of_rows, place)
+
+
+def _unit(rule: Rule) -> str:
+    return "percentage" if rule.percent else "number"
+
+
+def _called(rule: Rule) -> str:
+    return f"'{rule.name}'" if rule.name else f"'{rule.metric}'"
+
+
+def _parsed(rule: Rule) -> exp.Query:
+    """Raises SqlglotError where it is not one query."""
+    names = {"object": OBJECT, "table": OBJECT}
+    if len(rule.columns) == 1:
+        names |= dict.fromkeys(("property", "column"), quoted(rule.columns[0]))
+    # What is none of these stays, and is told as a syntax error with its name.
+    sql = re.sub(r"\$\{(\w+)\}", lambda found: names.get(found[1], found[0]), rule.query or "")
+    trees = [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise SqlglotError("it is not one SELECT")
+    return trees[0]
+
+
+def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[str, str] | None:
+    """What is wrong with the SQL of a rule, and how to mend it."""
+    form = "Write one SELECT of one number over ${object}."
+    try:
+        if rule.metric == "sql":
+            tree = _parsed(rule)
+            others = [name for name, _ in relations(tree) if name != OBJECT]
+            if others:
+                return f"reads '{others[0]}'.", "A rule reads its own table alone, as ${object}; join in the model."
+            for table in tree.find_all(exp.Table):
+                if not isinstance(table.this, exp.Identifier):
+                    return f"calls {table.sql(dialect='duckdb')}.", "A rule reads its own table alone, as ${object}."
+            for call in unstable_calls(tree):
+                # To look at some rows by chance is a way to keep a rule cheap; a model is built of what it reads.
+                if isinstance(call, exp.TableSample):
+                    continue
+                return f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", form
+        check = _check(rule, key, "")
+        if rule.on_failure == "quarantine" and not check.is_of_rows:
+            fix = "Write SELECT count(*) FROM ${object} WHERE ..., a condition on one row; or block or warn."
+            return "quarantines and does not tell row by row.", fix
+        types = [row[1] for row in connection.execute(f"DESCRIBE {check.number}").fetchall()]
+        if len(types) != 1 or not _NUMBER.fullmatch(types[0]):
+            return f"gives {', '.join(types)}.", form
+        # Described alone, a regular expression is not yet read.
+        connection.execute(
+            f"SELECT ({check.number}), count(*) FILTER (WHERE {check.failing or 'true'}) FROM {OBJECT}"
+        )
+    except (SqlglotError, DuckDBError) as error:
+        text = " ".join(str(error).partition("\n\nLINE ")[0].split()).replace(OBJECT, "${object}")
+        return f"cannot be read: {text}.", form
+    return None
+
+
+@contextmanager
+def _shown_as_object(connection: Connection, rows: pa.Table, kept: str = "") -> Iterator[None]:
+    """Within the block OBJECT is `rows`, and those of the SELECT `kept`."""
+    columns = ", ".join(quoted(name) for name in rows.column_names)
+    before = f"SELECT {columns} FROM ({kept}) UNION ALL " if kept else ""
+    with registered(connection, "mesh_written", rows):
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {before}SELECT {columns} FROM mesh_written")
+        try:
+            yield
+        finally:
+            connection.execute(f"DROP VIEW {OBJECT}")
+
+
+def _count_failing(connection: Connection, checks: Sequence[Check], any_rows: bool) -> dict[Check, int]:
+    """How many rows break each of the checks, in one pass."""
+    if not checks or not any_rows:
+        return dict.fromkeys(checks, 0)
+    counts = ", ".join(f"count(*) FILTER (WHERE {check.failing})" for check in checks)
+    found = connection.execute(f"SELECT {counts} FROM {OBJECT}").fetchone()
+    assert found is not None
+    return dict(zip(checks, map(int, found), strict=True))
+
+
+def _split(
+    connection: Connection, checks: Sequence[Check], rows: pa.Table, any_fails: bool
+) -> tuple[pa.Table, pa.Table]:
+    """The rows that keep to all of the checks, and the others with what they break and why."""
+    fails = " OR ".join(f"({check.failing}) IS TRUE" for check in checks) if any_fails else "false"
+
+    def joined(words: Iterable[str]) -> str:
+        cases = (f"CASE WHEN {c.failing} THEN {literal(w)} END" for c, w in zip(checks, words, strict=True))
+        return f"concat_ws('; ', {', '.join(cases)})"
+
+    why = f"{joined(c.name for c in checks)} AS {HELD_RULE}, {joined(c.words for c in checks)} AS {HELD_REASON}"
+    held = connection.execute(f"SELECT *, {why} FROM {OBJECT} WHERE {fails}").to_arrow_table()
+    if any_fails:
+        rows = connection.execute(f"SELECT * FROM {OBJECT} WHERE NOT ({fails})").to_arrow_table().cast(rows.schema)
+    return rows, held
+
+
+def _missing(connection: Connection, contract: Contract, rows: pa.Table) -> list[str]:
+    """Required columns that lack a value."""
+    key = [quoted(name) for name in contract.table.key]
+    faults = []
+    for column in contract.table.fields:
+        if column.required and rows.column(column.name).null_count:
+            shown = ", ".join(dict.fromkeys([*key, quoted(column.name)]))
+            sample = f"SELECT {shown} FROM {OBJECT} WHERE {quoted(column.name)} IS NULL"
+            faults.append(f"{column.name} is required and missing, as in {_shown(connection, sample)}")
+    return faults
+
+
+def _repeating(
+    connection: Connection,
+    contract: Contract,
+    rows: pa.Table,
+    existing: pa.Table | None,
+    kept: str,
+    recheck: bool,
+) -> list[str]:
+    """That the primary key repeats: among `rows`, in one of them and a row that stays, or anywhere, to `recheck`."""
+    key = contract.table.key
+    if not key:
+        return []
+    looked_up = "" if recheck or existing is None else "mesh_existing"
+    with (
+        _shown_as_object(connection, rows, kept if recheck else ""),
+        registered(connection, "mesh_existing", existing),
+    ):
+        if not connection.execute(any_repeats(key, OBJECT, looked_up)).fetchall():
+            return []
+    # Now that nothing will be committed, all rows are read to say where.
+    with _shown_as_object(connection, rows, kept):
+        found = _shown(connection, repeated_keys(contract.table, OBJECT))
+    return [f"the primary key ({', '.join(key)}) repeats, as in {found}"]
+
+
+def _words_of_rows(connection: Connection, check: Check, count: int) -> str:
+    assert check.sample is not None
+    rows = counted(count, "row")
+    return f"{check.words} in {rows}, as in {_shown(connection, check.sample)}"
+
+
+def _of_table(connection: Connection, checks: Sequence[Check]) -> list[tuple[Check, str]]:
+    """The checks that OBJECT as a whole does not keep to, each in words."""
+    told = []
+    for check in checks:
+        found = connection.execute(f"SELECT ({check.number})").fetchone()
+        # Of no rows there may be no number, as of their greatest value: then nothing is wrong with it.
+        if found is None or found[0] is None:
+            continue
+        number = Decimal(str(found[0]))
+        if not number.is_finite() or not check.bound.holds(number):
+            sample = _shown(connection, check.sample) if check.sample else ""
+            as_in = f", as in {sample}" if sample else ""
+            told.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
+    return told
+
+
+def _shown(connection: Connection, sample: str) -> str:
+    """Up to five rows of `sample` as people read them, always the same ones."""
+    rows = connection.execute(f"SELECT * FROM ({sample}) ORDER BY ALL LIMIT {_SHOWN}").to_arrow_table().to_pylist()
+    return ", ".join(
+        "(" + ", ".join(f"{name}={shown_value(value)}" for name, value in row.items()) + ")" for row in rows
+    )

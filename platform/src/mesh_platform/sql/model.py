@@ -1,0 +1,263 @@
+"""SQL models: a contract and its SQL file arrive; inputs, lineage and build order leave, or all faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.lineage import Node
+from sqlglot.lineage import lineage as trace
+
+from mesh_platform.contract.contract import Contract
+from mesh_platform.errors import ContractError, Problem
+from mesh_platform.mesh.mesh import Mesh, interface_view
+from mesh_platform.sql.relations import relation_shapes, tables_behind
+from mesh_platform.sql.syntax import line_of, name_of, relations, unstable_calls, works_row_by_row
+from mesh_platform.text import offer, shown
+
+
+@dataclass(frozen=True)
+class QueryText:
+    """What the text of a model tells by itself: each relation it mentions with its line, and its faults.
+
+    A fault is (line, what is wrong, how to mend it). What is not one query has faults alone.
+    """
+
+    mentions: tuple[tuple[str, int], ...]
+    faults: tuple[tuple[int, str, str], ...]
+    is_query: bool = True
+
+
+@dataclass(frozen=True)
+class Model:
+    """One SQL file. `contract` is its output's; `mentions` are the relations that it names, each with its line."""
+
+    contract: Contract
+    path: str
+    sql: str
+    mentions: tuple[tuple[str, int], ...]
+
+    @property
+    def tree(self) -> exp.Query:
+        """The query as sqlglot reads it; nobody changes it."""
+        (tree,) = _parsed(self.sql)
+        assert isinstance(tree, exp.Query)
+        return tree
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The relations it reads, `<namespace>.<table>`, each once, in the order of their names."""
+        return tuple(sorted({name for name, _ in self.mentions}))
+
+
+def read_models(mesh: Mesh) -> dict[str, Model]:
+    """Every model by its output's identifier.
+
+    Raises ContractError with all faults of all files: what keeps a query from being read, and unknown inputs.
+    """
+    models, problems = find_models(mesh)
+    if problems:
+        raise ContractError(problems)
+    return models
+
+
+def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | None = None) -> list[str]:
+    """The products `names`, by default all of the mesh, each after those that its model reads.
+
+    Raises ContractError that names a cycle in what they are built from.
+    """
+    chosen = set(mesh.contracts if names is None else names)
+    needed, waiting = set(chosen), [*chosen]
+    while waiting:
+        new = {*upstream(mesh, models, waiting.pop())} - needed
+        needed |= new
+        waiting += new
+    graph = {name: upstream(mesh, models, name) for name in mesh.contracts if name in needed}
+    try:
+        return [name for name in TopologicalSorter(graph).static_order() if name in chosen]
+    except CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        message = f"reads itself by way of {' <- '.join(cycle)}."
+        raise ContractError(
+            [Problem(models[cycle[0]].path, 1, message, "Break the cycle.", rule="no-cycle")]
+        ) from error
+
+
+def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
+    """The products that the model of `name` reads; none for reference data."""
+    return [table for table in tables_read(mesh, models, name) if table in mesh.contracts]
+
+
+def tables_read(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
+    """The tables of the catalog that the model of `name` reads, landing tables too; none for reference data."""
+    inputs = models[name].inputs if name in models else ()
+    return [table for relation in inputs for table in tables_behind(mesh, relation)]
+
+
+def driving_inputs(model: Model) -> tuple[str, ...]:
+    """The relations that the model maps row by row, or none.
+
+    They are the FROM tables of the outer select, or of each select of a UNION ALL: each output row comes of one of
+    their rows and of lookups (the other relations). The model of some of their rows is then some of the model's rows,
+    so that new rows can be appended.
+    """
+    branches = _branches(model.tree)
+    driving = {_driving_table(branch) for branch in branches}
+    names = [name for name, _ in model.mentions]
+    found = sorted(name for name in driving if name is not None)
+    # One that is a lookup too, even in another select, gives new rows for old ones of the others.
+    starts = len(branches)
+    return tuple(found) if None not in driving and sum(names.count(name) for name in found) == starts else ()
+
+
+def _branches(tree: exp.Expr) -> list[exp.Expr]:
+    """The selects of a UNION ALL, or the query itself."""
+    plain = {"this", "expression", "distinct", "by_name"}
+    if not isinstance(tree, exp.Union) or tree.args.get("distinct") or {k for k, v in tree.args.items() if v} - plain:
+        return [tree]
+    return [*_branches(tree.this), *_branches(tree.expression)]
+
+
+def _driving_table(tree: exp.Expr) -> str | None:
+    start = tree.args.get("from_")
+    if not isinstance(tree, exp.Select) or start is None or not works_row_by_row(tree):
+        return None
+    if any(join.side in ("RIGHT", "FULL") or join.method == "POSITIONAL" for join in tree.find_all(exp.Join)):
+        return None
+    return name_of(start.this) if isinstance(start.this, exp.Table) else None
+
+
+def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
+    """For each output column the (input relation, column) pairs that its value comes of, sorted."""
+    return {
+        name: sorted(
+            {
+                (relation, leaf.name.split(".")[-1].strip('"'))
+                for leaf in nodes
+                if isinstance(leaf.expression, exp.Table) and (relation := name_of(leaf.expression)) in model.inputs
+            }
+        )
+        for name, nodes in derivations(model, mesh).items()
+    }
+
+
+def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
+    """For each output column the steps that its value comes by, from the select to the inputs.
+
+    Raises SqlglotError for a query that does not fit what it reads.
+    """
+    schema: dict[str, dict[str, dict[str, str]]] = {}
+    shapes = relation_shapes(mesh)
+    for relation in shapes.keys() & {*model.inputs}:
+        namespace, table = relation.split(".")
+        columns = {field.name: field.type.duckdb for field in shapes[relation].fields}
+        schema.setdefault(namespace, {})[table] = columns
+    roots = trace(None, model.tree, schema=schema, dialect="duckdb")
+    fields = model.contract.table.fields
+    return {field.name: [*roots[field.name].walk()] if field.name in roots else [] for field in fields}
+
+
+def read_query(sql: str) -> QueryText:
+    """What the text of a model tells by itself."""
+    try:
+        trees = _parsed(sql)
+    except RecursionError:
+        return QueryText((), ((1, "is nested too deeply.", "Write its parts as CTEs."),), False)
+    except SqlglotError as error:
+        return QueryText((), (_syntax_fault(error),), False)
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        return QueryText((), ((1, "is not one query.", "A model is one SELECT; drop the rest."),), False)
+    fix = "Take the time or id from an input's column."
+    faults = (
+        (line_of(call), f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", fix)
+        for call in unstable_calls(trees[0])
+    )
+    return QueryText(tuple(relations(trees[0])), tuple(faults))
+
+
+def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:
+    details = (getattr(error, "errors", None) or [{}])[0]
+    fix = "Mend the syntax."
+    if not details.get("line"):
+        # The tokenizer says neither line nor column.
+        return 1, "cannot be read: a text, a quoted name or a comment in it has no end.", "Close it."
+    # sqlglot counts to where the word ends, and shows classes of its own in some descriptions.
+    word = details["highlight"]
+    column = max(1, details["col"] - len(word) + 1)
+    what = details["description"].partition(" but got <")[0]
+    if "<" in what:
+        what = "a part of the query is missing"
+    elif "Unexpected token" in what:
+        what = "unexpected words"
+    return details["line"], f"cannot be read: {what}, at '{word}' in column {column}.", fix
+
+
+def read_queries(texts: Sequence[str]) -> list[QueryText]:
+    """What the text of each model tells by itself."""
+    return [read_query(text) for text in texts]
+
+
+def of_tables(mesh: Mesh, tables: Collection[str], problems: Iterable[Problem]) -> list[Problem]:
+    """Those of the problems that are of the SQL of `tables`."""
+    chosen = [contract for name, contract in mesh.contracts.items() if name in tables]
+    paths = {shown(mesh.domains[contract.domain].model_path(contract), mesh.root) for contract in chosen}
+    return [problem for problem in problems if problem.path in paths]
+
+
+def find_models(
+    mesh: Mesh, read: Callable[[Sequence[str]], Sequence[QueryText]] = read_queries
+) -> tuple[dict[str, Model], list[Problem]]:
+    """Every model that can be read, by its output's identifier; and all faults that show without running a query.
+
+    `read` may be one that remembers what `read_queries` gave.
+    """
+    models: dict[str, Model] = {}
+    texts, problems = _read_texts(mesh)
+    known = relation_shapes(mesh)
+    for (contract, label, sql), found in zip(texts, read([sql for _, _, sql in texts]), strict=True):
+        problems += [Problem(label, *fault, rule="sql") for fault in found.faults]
+        if found.is_query:
+            models[contract.identifier] = Model(contract, label, sql, found.mentions)
+            problems += _unknown_relations(mesh, models[contract.identifier], known)
+    return models, problems
+
+
+def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Problem]]:
+    """The contract, path and text of each model, and those that are no text."""
+    texts: list[tuple[Contract, str, str]] = []
+    problems: list[Problem] = []
+    for domain in mesh.domains.values():
+        for contract in domain.contracts.values():
+            path = domain.model_path(contract)
+            # One that is not there is told of by who needs it.
+            if domain.product_kind(contract) == "model" and path.exists():
+                label = shown(path, mesh.root)
+                try:
+                    texts.append((contract, label, path.read_text(encoding="utf-8").rstrip().removesuffix(";")))
+                except (OSError, UnicodeDecodeError) as error:
+                    problems.append(Problem(label, 1, f"cannot be read: {error}.", "Save it as UTF-8.", rule="sql"))
+    return texts, problems
+
+
+@cache
+def _parsed(sql: str) -> list[exp.Expr]:
+    """The statements of a model. A build asks for each more than once."""
+    return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
+
+
+def _unknown_relations(mesh: Mesh, model: Model, known: Mapping[str, object]) -> Iterable[Problem]:
+    for name, line in model.mentions:
+        if name not in known and not _is_unread(mesh, name):
+            message = f"reads '{name}', which is no relation of the mesh."
+            yield Problem(model.path, line, message, offer(name, known), rule="sql")
+
+
+def _is_unread(mesh: Mesh, relation: str) -> bool:
+    """Whether it is of a contract that is there and cannot be read, which is reported as itself."""
+    parts = [name.partition(".") for name in mesh.unread]
+    return any(relation in (f"{d}.{n}", f"{d}.{n}__raw", interface_view(d, n)) for d, _, n in parts)

@@ -1,0 +1,93 @@
+"""What SQL can read by name: the mesh arrives; its relations leave, their shapes and the SQL that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.types import parse_type
+from mesh_platform.engine.sql import empty_select, quoted, table_definition, typed
+from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.mesh.mesh import Mesh, Site, interface_view
+
+if TYPE_CHECKING:
+    from mesh_platform.engine.duckdb import Connection
+
+SITES = "mesh.sites"
+
+
+def relation_shapes(mesh: Mesh) -> dict[str, Shape]:
+    """Every relation that a model may read: products, landing tables, interface unions, `mesh.sites`."""
+    shapes = table_shapes(mesh)
+    shapes |= {name: interface.table for name, (interface, _) in interface_unions(mesh).items()}
+    return shapes | {SITES: SITES_SHAPE}
+
+
+def table_shapes(mesh: Mesh) -> dict[str, Shape]:
+    """The relations that are tables of the catalog: each product's own, and landing tables, of retired ones too."""
+    shapes = {name: contract.table for name, contract in mesh.contracts.items()}
+    sent = [contract for contract in (*mesh.contracts.values(), *mesh.retired.values()) if contract.event]
+    return shapes | {landing_name(contract): landing_shape(contract) for contract in sent}
+
+
+def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:
+    """Each interface union, such as `logistics_core.order_v1`: the interface and what implements it."""
+    return {
+        interface_view(interface.domain, name): (interface, mesh.implementations(name))
+        for name, interface in mesh.interfaces.items()
+    }
+
+
+def tables_behind(mesh: Mesh, relation: str) -> tuple[str, ...]:
+    """The tables of the catalog that `relation` is made of: itself, an interface's implementations, or none."""
+    if relation == SITES:
+        return ()
+    unions = interface_unions(mesh)
+    return tuple(c.identifier for c in unions[relation][1]) if relation in unions else (relation,)
+
+
+def union_select(interface: Contract, sources: Mapping[str, Mapping[str, str]]) -> str:
+    """The SQL of an interface union, by name.
+
+    `sources` maps a relation to the expressions of those columns that are not simply the column of that name.
+    """
+    fields = interface.table.fields
+    selects = [
+        f"SELECT {', '.join(typed(field, own.get(field.name)) for field in fields)} FROM {quoted(relation)}"
+        for relation, own in sources.items()
+    ]
+    return "\nUNION ALL\n".join(selects) or empty_select(interface.table)
+
+
+def create_schemas(connection: Connection, mesh: Mesh) -> None:
+    """Create a schema for each domain, and `mesh.sites` with its rows."""
+    for name in (*mesh.domains, SITES.split(".")[0]):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+    connection.execute(table_definition(SITES, SITES_SHAPE))
+    for row in site_rows(mesh):
+        connection.execute(f"INSERT INTO {quoted(SITES)} VALUES ({', '.join('?' * len(row))})", row)
+
+
+def site_rows(mesh: Mesh) -> list[list[str]]:
+    """The rows of `mesh.sites`: one for each domain that has a site, as text, in the order of `SITES_SHAPE`."""
+    return [
+        [domain.name, *(str(getattr(domain.site, name)) for name in Site.model_fields)]
+        for domain in mesh.domains.values()
+        if domain.site
+    ]
+
+
+def _site_column(name: str) -> Field:
+    field_type = parse_type("date" if name == "opened_on" else "string")
+    return Field(name=name, type=field_type, description=f"{name} in domain.yaml.", required=True, key=0, line=1)
+
+
+SITES_SHAPE = Shape(
+    name="sites",
+    description="One row for each domain that has a site.",
+    fields=tuple(_site_column(name) for name in ("domain", *Site.model_fields)),
+    partition=(),
+    time=None,
+    line=1,
+)

@@ -1,0 +1,156 @@
+"""What can be told of a query from its syntax alone: a tree of sqlglot arrives, names, lines and kinds leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+# What gives another answer for the same rows: a model with it would not be rebuilt to what it was. The names are
+# those that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that call one of them, and
+# four that it calls CONSISTENT and are not; a test holds this list against it. Asking it here would cost the
+# parser of DAGs, which reads each model, the import of DuckDB. `error` is not among them: it stops the query.
+# fmt: off
+_UNSTABLE = frozenset(
+    (
+        "ago", "current_catalog", "current_connection_id", "current_database", "current_date",
+        "current_localtime", "current_localtimestamp", "current_query", "current_query_id", "current_schema",
+        "current_schemas", "current_setting", "current_time", "current_timestamp", "current_transaction_id",
+        "currval", "gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable",
+        "in_search_path", "localtime", "localtimestamp", "nextval", "now", "pg_conf_load_time",
+        "pg_postmaster_start_time", "pg_sleep", "random", "setseed", "sleep_ms", "stats", "today",
+        "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "write_log",
+    )
+)
+# fmt: on
+# What sqlglot makes of some of these names, and of what other engines call the same.
+_UNSTABLE_KINDS = (
+    exp.CurrentCatalog,
+    exp.CurrentDatabase,
+    exp.CurrentDate,
+    exp.CurrentDatetime,
+    exp.CurrentSchema,
+    exp.CurrentSchemas,
+    exp.CurrentTime,
+    exp.CurrentTimestamp,
+    exp.Localtime,
+    exp.Localtimestamp,
+    exp.Rand,
+    exp.Randn,
+    exp.Uuid,
+)
+# A column of this name, where the table has none, is a call of it to DuckDB; sqlglot knows the others of the kind.
+_CALLED_WITHOUT_PARENTHESES = "current_schema"
+# Each row of the input makes its own rows of these.
+_TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"})
+# What a row of the output needs more than one row of the input for.
+_NOT_ROW_WISE = (
+    exp.AggFunc,
+    exp.Window,
+    exp.RowNumber,
+    exp.Group,
+    exp.Having,
+    exp.Qualify,
+    exp.Distinct,
+    exp.Limit,
+    exp.Fetch,
+    exp.Offset,
+    exp.SetOperation,
+    exp.With,
+    exp.TableSample,
+    exp.Pivot,
+)
+
+
+def works_row_by_row(tree: exp.Expr) -> bool:
+    """Whether nothing in `tree` looks at more than one row at a time, joins and subqueries aside.
+
+    A function that is not known to look at one row alone is taken to look at more: a query that is computed whole for
+    nothing costs time, one that is computed row by row for nothing gives wrong numbers.
+    """
+    if any(tree.find(kind) for kind in _NOT_ROW_WISE):
+        return False
+    return all(_is_row_wise(call.name.lower()) for call in tree.find_all(exp.Anonymous))
+
+
+def unstable_calls(tree: exp.Expr) -> Iterable[exp.Expr]:
+    """What answers otherwise at each build, such as now(), or a sample without a seed."""
+    for node in tree.find_all(exp.Func, exp.TableSample, exp.Column):
+        if isinstance(node, exp.Anonymous):
+            unstable = node.name.lower() in _UNSTABLE or (node.name.lower() == "age" and _arguments(node) < 2)
+        elif isinstance(node, exp.Column):
+            plain = not node.table and isinstance(node.this, exp.Identifier) and not node.this.quoted
+            unstable = plain and node.name.lower() == _CALLED_WITHOUT_PARENTHESES
+        elif isinstance(node, exp.TableSample):
+            unstable = not node.args.get("seed")
+        else:
+            unstable = isinstance(node, _UNSTABLE_KINDS)
+        if unstable:
+            yield node
+
+
+def _arguments(call: exp.Anonymous) -> int:
+    """How many arguments a call has; `time.age()` has one, as `age(time)` and `main.age(time)` do."""
+    parent = call.parent
+    chained = isinstance(parent, exp.Dot) and parent.expression is call and parent.this.name.lower() != "main"
+    return len(call.expressions) + chained
+
+
+def relations(tree: exp.Expr) -> list[tuple[str, int]]:
+    """Each mention of a relation, with its line; names of the query's own CTEs are not among them."""
+    own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    return [
+        (name, line_of(table))
+        for table in tree.find_all(exp.Table)
+        if isinstance(table.this, exp.Identifier) and (name := name_of(table)) not in own
+    ]
+
+
+def name_of(table: exp.Table) -> str:
+    """The dotted name of a table as written, in small letters."""
+    return ".".join(part.name.lower() for part in table.parts)
+
+
+def line_of(node: exp.Expr) -> int:
+    """The line of the first part of `node` that sqlglot knows a place for, or of what `node` is a part of."""
+    found = min((part.meta["line"] for part in node.walk() if "line" in part.meta), default=None)
+    return found or (line_of(node.parent) if node.parent else 1)
+
+
+@cache
+def _is_row_wise(name: str) -> bool:
+    """Whether DuckDB's function `name` makes its value of one row alone, whatever its arguments are."""
+    kinds = _duckdb_functions().get(name, ())
+    return name in _TABLE_FUNCTIONS or (
+        bool(kinds)
+        and all(
+            kind == "scalar" or (kind == "macro" and _is_row_wise_macro(definition)) for kind, definition in kinds
+        )
+    )
+
+
+def _is_row_wise_macro(definition: str) -> bool:
+    try:
+        tree = sqlglot.parse_one(definition, dialect="duckdb")
+    except SqlglotError:
+        return False
+    return tree.find(exp.Query) is None and works_row_by_row(tree)
+
+
+@cache
+def _duckdb_functions() -> dict[str, tuple[tuple[str, str], ...]]:
+    """The kinds of each function that DuckDB comes with, and the definitions of those that are macros."""
+    # Not at the top: who only wants inputs and an order, such as the parser of DAGs, does without.
+    from mesh_platform.engine.duckdb import connect_in_memory
+
+    query = "SELECT function_name, function_type, coalesce(macro_definition, '') FROM duckdb_functions()"
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    with connect_in_memory() as connection:
+        for name, kind, definition in connection.execute(query).fetchall():
+            # A pragma is no function of a query; it may have the name of one.
+            if kind != "pragma":
+                found.setdefault(name, {})[kind, definition] = None
+    return {name: tuple(kinds) for name, kinds in found.items()}

@@ -1,0 +1,115 @@
+"""Types of SQL models: the mesh arrives; what its queries would do against its contracts leaves, as problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from itertools import chain
+
+from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.engine.duckdb import Connection, DuckDBError, connect_in_memory
+from mesh_platform.engine.sql import empty_select, quoted
+from mesh_platform.errors import ContractError, Problem
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.audit import find_problems
+from mesh_platform.sql.model import Model, build_order, find_models, of_tables
+from mesh_platform.sql.relations import SITES, create_schemas, relation_shapes
+from mesh_platform.sql.syntax import line_of
+
+
+def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Problem]:
+    """Everything wrong with the SQL of the mesh, or with that of some `tables`; no data is needed.
+
+    That is what cannot be read, unknown inputs and cycles; columns that are not those of the contract in name and
+    type; and rules that cannot be run. The order of columns does not matter: a build
+    selects by name.
+    """
+    models, problems = find_models(mesh)
+    problems += find_cycles(mesh, models, tables)
+    faulty = {problem.path for problem in problems}
+    sound = {name: model for name, model in models.items() if model.path not in faulty}
+    checked = (*mesh.contracts.values(), *mesh.interfaces.values())
+    chosen = [contract for contract in checked if tables is None or contract.identifier in tables]
+    if tables is not None:
+        problems = of_tables(mesh, tables, problems)
+    return [*problems, *chain.from_iterable(check_contracts(mesh, sound, chosen).values())]
+
+
+def find_cycles(mesh: Mesh, models: Mapping[str, Model], tables: Collection[str] | None = None) -> list[Problem]:
+    """The problem of products, by default any, that are built of each other, or none."""
+    try:
+        build_order(mesh, models, tables)
+    except ContractError as error:
+        return error.problems
+    return []
+
+
+def check_contracts(
+    mesh: Mesh, models: Mapping[str, Model], contracts: Collection[Contract]
+) -> dict[str, list[Problem]]:
+    """For each of some contracts, by its path, where its columns and rules do not fit the SQL of its model.
+
+    A contract that has none among `models`, or one that reads what cannot be read, is only held to its rules.
+    """
+    shapes = relation_shapes(mesh)
+    paths = {contract.path for contract in contracts}
+    # An interface may have the name of a product, and has no model.
+    chosen = [model for model in models.values() if model.contract.path in paths]
+    chosen = [model for model in chosen if shapes.keys() >= {*model.inputs}]
+    read = {relation for model in chosen for relation in model.inputs}
+    found: dict[str, list[Problem]] = {contract.path: [] for contract in contracts}
+    with connect_in_memory() as connection:
+        create_schemas(connection, mesh)
+        for relation, shape in shapes.items():
+            if relation in read and relation != SITES:
+                # A view, as in a build: a table would have a rowid, too.
+                connection.execute(f"CREATE VIEW {quoted(relation)} AS {empty_select(shape)}")
+        connection.execute("SET enable_external_access = false")
+        # There are no rows: to plan well takes longer than to run badly.
+        connection.execute("PRAGMA disable_optimizer")
+        for model in chosen:
+            found[model.contract.path] += _type_problems(model, connection)
+        for contract in contracts:
+            if contract.table.rules:
+                found[contract.path] += find_problems(contract, connection)
+    return found
+
+
+def _type_problems(model: Model, connection: Connection) -> list[Problem]:
+    try:
+        described = connection.execute(f"DESCRIBE {model.sql}").fetchall()
+    except DuckDBError as error:
+        text, _, where = str(error).partition("\n\nLINE ")
+        line = re.match(r"\d+", where)
+        message = f"DuckDB says: {' '.join(text.split())}."
+        return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")]
+    actual = [(row[0], row[1]) for row in described]
+    problems = []
+    lines = {column.alias_or_name: line_of(column) for column in model.tree.selects}
+    wanted = model.contract.table.by_name
+    for name, found in actual:
+        fault = _column_fault(model, wanted.get(name), found)
+        if [other for other, _ in actual].count(name) > 1:
+            fault = ("stands twice in the select.", "Name each column once.")
+        if fault:
+            problems.append(
+                Problem(model.path, lines.get(name, 1), f"column '{name}' {fault[0]}", fault[1], rule="sql")
+            )
+    for name, field in wanted.items():
+        if name not in dict(actual):
+            message = f"column '{name}' ({field.type.duckdb}) of the contract is not selected."
+            fix = f"Select it, or drop it from {model.contract.path}:{field.line}."
+            problems.append(Problem(model.path, line_of(model.tree), message, fix, rule="sql"))
+    return problems
+
+
+def _column_fault(model: Model, field: Field | None, found: str) -> tuple[str, str] | None:
+    if field is None:
+        return "is not in the contract.", f"Drop it, or add it to {model.contract.path}:{model.contract.table.line}."
+    if found != field.type.duckdb:
+        where = f"{model.contract.path}:{field.line}"
+        return (
+            f"is {found}; the contract ({where}) says {field.type.name}.",
+            f"Write cast(... as {field.type.duckdb.lower()}) as {field.name}.",
+        )
+    return None

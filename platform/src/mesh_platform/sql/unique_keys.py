@@ -1,0 +1,94 @@
+"""A primary key is unique in the whole table: where a build looks for the keys that it writes, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pyarrow as pa
+
+from mesh_platform.engine.duckdb import VERSION, Connection, registered
+from mesh_platform.engine.sql import quoted
+from mesh_platform.iceberg.key_index import KEY_INDEX, Hashes, KeyIndex
+from mesh_platform.iceberg.key_search import find_candidates
+
+if TYPE_CHECKING:
+    from pyiceberg.table import FileScanTask, Table
+
+    from mesh_platform.contract.contract import Shape
+
+_PLACE = {"day": "strftime({}, '%Y-%m-%d')", "month": "strftime({}, '%Y-%m')", "year": "strftime({}, '%Y')"}
+# So many of the partitions that a key is in are shown.
+_PLACES = 3
+
+
+def determines_partition(shape: Shape) -> bool:
+    """Whether rows of one key always lie in one partition: each column that makes partitions is in the key."""
+    # Doubles are not taken: two NaN are one key to SQL, and are not equal as values of a partition.
+    return all(c in shape.key and shape.by_name[c].type.name != "double" for _, c in shape.partition)
+
+
+def keys_that_stay(
+    connection: Connection,
+    table: Table,
+    shape: Shape,
+    rows: pa.Table,
+    here: Sequence[FileScanTask],
+    elsewhere: Sequence[FileScanTask],
+) -> pa.Table | None:
+    """The keys in `table` that may be those of `rows` too; None where no row or no key is to be looked for.
+
+    `here` are the files that stay in the partitions of `rows`, `elsewhere` those in other partitions.
+    """
+    if not shape.key or not rows.num_rows:
+        return None
+    folder = table.io.properties.get(KEY_INDEX)
+    index = KeyIndex(Path(folder) if folder else None, partial(_hash, connection), f"duckdb {VERSION}")
+    files = [*here] if determines_partition(shape) else [*here, *elsewhere]
+    return find_candidates(table, files, rows.select(shape.key), index)
+
+
+def any_repeats(key: Sequence[str], relation: str, existing: str = "") -> str:
+    """The SQL that has a row where a key repeats in `relation`, or is one of the relation `existing` too."""
+    columns = ", ".join(map(quoted, key))
+    again = ""
+    if existing:
+        same = " AND ".join(f"{relation}.{name} IS NOT DISTINCT FROM {existing}.{name}" for name in map(quoted, key))
+        again = f" UNION ALL SELECT {columns} FROM {existing} SEMI JOIN {relation} ON {same}"
+    every = f"SELECT {columns} FROM {relation}{again}"
+    return f"SELECT 1 FROM ({every}) GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
+
+
+def repeated_keys(shape: Shape, relation: str) -> str:
+    """The SQL of the keys that repeat in `relation`: how many times, and in which partitions where it is not one."""
+    columns = ", ".join(map(quoted, shape.key))
+    times = "count(*)::VARCHAR"
+    if not determines_partition(shape):
+        parts = [
+            f"'{_called(transform, column)}=' || coalesce({_place(transform, column)}, 'NULL')"
+            for transform, column in shape.partition
+        ]
+        places = f"list_sort(list(DISTINCT concat_ws(', ', {', '.join(parts)})))"
+        shown = f"array_to_string({places}[:{_PLACES}], ' and ')"
+        more = f"if(len({places}) > {_PLACES}, ' and ' || (len({places}) - {_PLACES}) || ' more', '')"
+        times = f"{times} || if(len({places}) > 1, ' in ' || {shown} || {more}, '')"
+    return f"SELECT {columns}, {times} AS times FROM {relation} GROUP BY {columns} HAVING count(*) > 1"
+
+
+def _called(transform: str, column: str) -> str:
+    return column if transform == "identity" else f"{transform}({column})"
+
+
+def _place(transform: str, column: str) -> str:
+    return _PLACE.get(transform, "{}::VARCHAR").format(quoted(column))
+
+
+def _hash(connection: Connection, keys: pa.Table) -> Hashes:
+    """A number for each row; DuckDB gives the same to values that are equal to it, such as 0.0 and -0.0."""
+    columns = ", ".join(map(quoted, keys.column_names))
+    with registered(connection, "mesh_keys", keys):
+        hashes = connection.execute(f"SELECT hash({columns}) AS h FROM mesh_keys").to_arrow_table()["h"]
+    return cast(Hashes, hashes.to_numpy().astype(np.uint64, copy=False))

@@ -1,0 +1,118 @@
+"""What people read: counts in good grammar, and messages that no terminal of 80 columns breaks in mid-sentence."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mesh_platform.cli import output
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.text import counted
+from rich.console import Console
+from rich.progress import Progress
+
+from conftest import State
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+LONG = (
+    "domains/west_warehouse/producers/files/orders_of_a_long_name_2025.csv:1: "
+    + "a word and another " * 8
+    + "[ends]."
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ("event",), "0 events"),
+        (1, ("event",), "1 event"),
+        (2, ("event",), "2 events"),
+        (1, ("malformed line",), "1 malformed line"),
+        (1, ("message is", "messages are"), "1 message is"),
+        (3, ("message is", "messages are"), "3 messages are"),
+    ],
+)
+def test_a_count_agrees_with_its_word(number: int, words: tuple[str, ...], expected: str) -> None:
+    assert counted(number, *words) == expected
+
+
+# A number that can be one, and a word in the plural after it.
+PLURAL = re.compile(r"\{(?:len\([^{}]*\)|confirmed|removed|waiting|count|each\.held|done\.\w+)\} [a-z]+s\b(?! \{)")
+
+
+def test_no_message_has_a_plural_of_its_own() -> None:
+    # Of these the number is never one: names over 63 letters, messages over 8 MiB.
+    known = {"letters", "is"}
+    found = {
+        f"{path.name}: {match}"
+        for path in SOURCE.rglob("*.py")
+        for match in PLURAL.findall(path.read_text(encoding="utf-8"))
+        if match.split()[-1] not in known
+    }
+    assert found == {"report.py: {len(rules)} rules", "__init__.py: {len(message.body)} bytes"}
+
+
+def test_a_bar_counts_in_good_grammar() -> None:
+    amount = output._Amount("event")
+    with Progress(disable=True) as progress:
+        shown = []
+        for done, total in ((0, None), (1, None), (2, None), (0, 1), (1, 20)):
+            number = progress.add_task("ingest", total=total, completed=done)
+            shown.append(amount.render(progress.tasks[number]).plain)
+    assert shown == ["0 events", "1 event", "2 events", "0/1 event", "1/20 events"]
+
+
+def test_a_message_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(stderr=True, highlight=False, width=80, force_terminal=True)
+    monkeypatch.setattr(output, "errors", console)
+    with console.capture() as captured:
+        output.tell(LONG)
+    assert captured.get() == f"{LONG}\n"
+
+
+def on_a_terminal(state: State, *words: str) -> str:
+    """What `mesh` prints on a terminal of 80 columns, as it was sent."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "import sys; from mesh_platform.cli import main; main(sys.argv[1:])", *words]
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "MESH_STATE": str(state.folder)}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        sent = b""
+        while part := _read(ours):
+            sent += part
+        process.wait()
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent.decode()).replace("\r\n", "\n")
+
+
+def _read(handle: int) -> bytes:
+    try:
+        return os.read(handle, 65536)
+    except OSError:
+        # So Linux says that nobody has the other end open.
+        return b""
+
+
+def test_a_terminal_of_80_columns_gets_whole_lines(state: State, mesh: Mesh, tmp_path: Path) -> None:
+    product = "west_warehouse.orders_west"
+    event = mesh.contract(product).event
+    assert event is not None
+    file = tmp_path / "orders of a file with a long name that nobody would break.csv"
+    file.write_text(",".join(field.name for field in event.fields) + "\n1,2\n", encoding="utf-8")
+    lines = on_a_terminal(state, "produce", product, "replay", str(file)).splitlines()
+    assert any(line.startswith(f"{file}:2: 2 columns, not {len(event.fields)}") for line in lines), lines
+    assert "0 events confirmed by the broker, 1 malformed line." in lines
+
+    (wrong,) = on_a_terminal(state, "ingest", "west_warehouse.orders_wets", "--until-empty").splitlines()
+    assert wrong.startswith(
+        "west_warehouse.orders_wets: no such product. Did you mean west_warehouse.orders_west or "
+    )
+    assert wrong.endswith("?")
+
+    lines = on_a_terminal(state, "ingest", product, "--until-empty").splitlines()
+    assert any(line.endswith("0 events 0:00:00") for line in lines), lines

@@ -1,0 +1,145 @@
+"""Whatever is done to a contract: a check tells problems and never fails; and what breaks others it calls breaking.
+
+What breaks others is asked of those who do not know the rule: DuckDB, of all SQL; and `compare`, of the tables
+that exist.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.contract.schema_change import compare, identifying
+from mesh_platform.governance.change.diff import diff
+from mesh_platform.governance.change.diff_report import FORMATS
+from mesh_platform.governance.check import check, open_scope
+from mesh_platform.governance.scope import Scope
+from mesh_platform.lake.tables import held_name, held_shape, landing_name, landing_shape
+from mesh_platform.mesh.mesh import read_mesh
+
+from ..changed_mesh import TODAY, Repository, new_repository
+from ..random_edits import edited
+from ..small_mesh import add_contract
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The small mesh, whose SQL also has what a new column or a wider type breaks."""
+    repository = new_repository(tmp_path_factory.mktemp("small"))
+    sql = "select *, amount * 3 as thrice from core.sale_v1\n"
+    repository.place.write(
+        "insight/models/report.sql", f"select event_id, item_id, buyer, sold_at, thrice as twice from ({sql})"
+    )
+    wide = {"buyer": "string key pii", "sales": "long", "total": "decimal(18,2)"}
+    add_contract(repository.place, "insight", "wide", {"wide": wide}, roles=["boss"])
+    repository.place.write("insight/models/wide.sql", "select * from core.dim_buyer\n")
+    repository.commit()
+    assert open_scope(repository.root, TODAY).sql_faults == ()
+    return repository
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """This repository's own mesh."""
+    root = tmp_path_factory.mktemp("real")
+    for name in ("domains", "templates"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    repository = Repository(root)
+    repository.git("init", "-q", "-b", "main")
+    repository.commit()
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("which", "examples"),
+    [
+        ("small", 40),
+        pytest.param("small", 700, marks=pytest.mark.slow),
+        pytest.param("real", 300, marks=pytest.mark.slow),
+    ],
+)
+def test_no_edit_stops_a_check_and_each_that_breaks_is_called_breaking(
+    which: str, examples: int, request: pytest.FixtureRequest
+):
+    repository: Repository = request.getfixturevalue(which)
+    paths = sorted(repository.root.glob("domains/*/*/*.odcs.yaml"))
+    texts = {path: path.read_text(encoding="utf-8") for path in paths}
+    before = {c.path: c for c in _contracts(open_scope(repository.root, TODAY))}
+    seen: Counter[str] = Counter()
+
+    @settings(
+        max_examples=examples, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None
+    )
+    @given(st.data())
+    def try_one(data: Any) -> None:
+        path = data.draw(st.sampled_from(paths))
+        content = data.draw(edited(texts[path]))
+        path.write_bytes(content)
+        try:
+            scope = open_scope(repository.root, TODAY)
+            check(scope)
+            told = diff(scope)
+            for write in FORMATS.values():
+                write(told)
+            label = str(path.relative_to(repository.root))
+            for why in _what_breaks(scope, before[label], label):
+                seen[why.partition(":")[0]] += 1
+                kinds = {each.change.old.path: each.kind for each in scope.assessed if each.change.old}
+                assert kinds.get(label) == "breaking", f"{label}: {why}, and it is called {kinds.get(label)}"
+            seen["read" if label not in scope.changes.not_compared else "half"] += 1
+        finally:
+            path.write_text(texts[path], encoding="utf-8")
+
+    try_one()
+    # The promise is held to something. Of few edits, none may happen to break SQL.
+    if examples >= 300:
+        assert all(seen[what] for what in ("sql", "table", "read", "half")), seen
+
+
+def _what_breaks(scope: Scope, old: Contract, label: str) -> Iterator[str]:
+    """Whose SQL cannot be run that could be before, and which table cannot take it; nothing of half a file."""
+    if label in scope.changes.not_compared:
+        return
+    own = f"domains/{old.domain}/models/{old.table.name}.sql"
+    new = next((c for c in _contracts(scope) if c.path == label), None)
+    mine = {own, *([f"domains/{new.domain}/models/{new.table.name}.sql"] if new else [])}
+    for problem in scope.sql_faults:
+        if problem.rule == "sql" and problem.path.endswith(".sql") and problem.path not in mine:
+            yield f"sql: {problem}"
+    if new is None or "/interfaces/" in label or new.identifier != old.identifier:
+        return
+    now = _tables(new)
+    for name, shape in _tables(old).items():
+        for change in compare(name, _as_noted(shape), now[name]) if name in now else ():
+            if change.breaking:
+                yield f"table: {name} {change.reason}"
+
+
+def _contracts(scope: Scope) -> Iterator[Contract]:
+    for domain in scope.mesh.domains.values():
+        yield from (*domain.contracts.values(), *domain.interfaces.values(), *domain.retired.values())
+
+
+def _tables(contract: Contract) -> dict[str, Shape]:
+    landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
+    return landing | {contract.identifier: contract.table, held_name(contract): held_shape(contract)}
+
+
+def _as_noted(shape: Shape) -> Shape:
+    """The shape as its table in the lake has it, where no key has a double."""
+    return shape if identifying(shape) else replace(shape, fields=tuple(replace(f, key=0) for f in shape.fields))
+
+
+def test_the_meshes_of_the_edits_are_sound(small: Repository, real: Repository):
+    for repository in (small, real):
+        assert read_mesh(repository.root)[1] == []
