@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.build.job import Built
+from mesh_platform.build.plan import Plan
 from mesh_platform.build.table import Builder
 from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
 from mesh_platform.iceberg.outage import answering
@@ -46,14 +47,7 @@ def build(
     failed is as it was, and so is what depends on it; ConflictError where others only kept committing;
     and Unavailable where the lake fails.
     """
-    # Where only some are wanted, wrong types of the others keep nobody waiting.
-    if not tables and (problems := check_types(mesh)):
-        raise ContractError(problems)
-    # Nor does SQL that nothing of theirs reads.
-    builder = Builder(mesh, catalog, find_models(mesh)[0])
-    chosen = _chosen(builder, tables, alone)
-    if tables and (problems := check_types(mesh, chosen)):
-        raise ContractError(problems)
+    builder, chosen = _prepare(mesh, catalog, tables, alone)
     if between:
         _check_days(builder, tables, between)
 
@@ -74,6 +68,37 @@ def build(
             on_release(release)
         break
     return done
+
+
+@answering("", "the lake fails", "Mend the catalog or the storage, then look again.")
+def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: bool = False) -> list[Plan]:
+    """What `build` of the same tables would do, in its order. Nothing is written.
+
+    A table that reads one which is built first may turn out to need less: its inputs may have the same rows then.
+    Raises what `build` raises before it builds, and Unavailable.
+    """
+    builder, chosen = _prepare(mesh, catalog, tables)
+    plans: dict[str, Plan] = {}
+    for name in chosen:
+        above = [plans[other] for other in upstream(mesh, builder.models, name) if other in plans]
+        if blocked := sorted(each.table for each in above if each.mode == "blocked"):
+            plans[name] = Plan(name, "blocked", f"{', '.join(blocked)} cannot be built")
+            continue
+        plans[name] = builder.plan(name, full, {each.table for each in above if each.mode != "noop"})
+    return [*plans.values()]
+
+
+def _prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
+    """A builder, and the tables to build in their order. Raises UsageError and ContractError."""
+    # Where only some are wanted, wrong types of the others keep nobody waiting.
+    if not tables and (problems := check_types(mesh)):
+        raise ContractError(problems)
+    # Nor does SQL that nothing of theirs reads.
+    builder = Builder(mesh, catalog, find_models(mesh)[0])
+    chosen = _chosen(builder, tables, alone)
+    if tables and (problems := check_types(mesh, chosen)):
+        raise ContractError(problems)
+    return builder, chosen
 
 
 @answering("", "the lake fails", "Mend the catalog or the storage, then look again.")

@@ -7,7 +7,7 @@ built, so that it mends what one before left that was killed, doubled or rolled 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date
@@ -21,6 +21,7 @@ from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_has
 from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.build.job import Built, Job, Mode
 from mesh_platform.build.model_run import optional_schema, run_model
+from mesh_platform.build.plan import NOT_BUILT, Plan, Reads, plan
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import Connection, DuckDBError, connect, explain_duckdb, registered
@@ -97,10 +98,10 @@ class Builder:
         contract = self.mesh.contracts[name]
         for _ in range(_ATTEMPTS):
             self.build(name, False)
-            job, tables = self._model_job(contract)
+            job, reads = self._model_job(contract)
             if job.is_current():
                 with suppress(ConflictError):
-                    return self._redo_between(job, tables, first, last)
+                    return self._redo_between(job, reads.tables, first, last)
         raise ConflictError(f"{name}: others keep building it. Build again.")
 
     def has_days(self, name: str) -> bool:
@@ -119,52 +120,65 @@ class Builder:
         path = self.mesh.domain(contract.domain).reference_path(contract)
         return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "")
 
+    def plan(self, name: str, full: bool, moving: Set[str] = frozenset()) -> Plan:
+        """What `build` would do now, where the inputs `moving` are built first. Nothing is written."""
+        contract = self.mesh.contracts[name]
+        if find_table(self.catalog, name) is None:
+            return Plan(name, "rebuild", NOT_BUILT)
+        try:
+            if name in self.models:
+                job, reads = self._model_job(contract, self._present_table)
+                return self._plan(job, reads, full, moving)
+            return self._plan(self._reference_job(contract), None, full)
+        except NeedsAttention as error:
+            return Plan(name, "blocked", str(error))
+
+    def _plan(self, job: Job, reads: Reads | None, full: bool, moving: Set[str] = frozenset()) -> Plan:
+        return plan(job, reads, full, lambda: is_kept(self.catalog, job.contract, job.was_held), moving)
+
     def _build_reference(self, contract: Contract, full: bool) -> Built:
         job = self._reference_job(contract)
-        if job.is_current() and not full:
+        if self._plan(job, None, full).mode == "noop":
             return self._leave(job)
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
-    def _model_job(self, contract: Contract) -> tuple[Job, dict[str, Table]]:
-        """The job of a model and the tables that it reads, as they are now."""
-        model = self.models[contract.identifier]
+    def _ensured_table(self, name: str) -> Table:
+        return ensure_table(self.catalog, name, self.shapes[name])
+
+    def _present_table(self, name: str) -> Table | None:
+        return self._ensured_table(name) if find_table(self.catalog, name) is not None else None
+
+    def _model_job(
+        self, contract: Contract, open_table: Callable[[str], Table | None] | None = None
+    ) -> tuple[Job, Reads]:
+        """The job of a model and the tables that it reads, as they are now; by default a missing one is made."""
+        model, open_table = self.models[contract.identifier], open_table or self._ensured_table
         # The output is loaded before its inputs: a commit of somebody else in between then shows as a conflict.
         output = ensure_table(self.catalog, contract.identifier, contract.table)
-        behind = self._behind(model)
-        tables = {
-            name: ensure_table(self.catalog, name, self.shapes[name])
-            for name in sorted({name for names in behind.values() for name in names})
-        }
-        inputs: Inputs = {name: head(table) for name, table in tables.items()}
+        behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+        found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
+        tables = {name: table for name, table in found.items() if table is not None}
+        inputs: Inputs = {name: head(table) if table is not None else None for name, table in found.items()}
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
         query = model.sql + repr(sorted(behind.items()))
-        key_anywhere = bool(driving_inputs(model)) and not determines_partition(contract.table)
-        return self._job(contract, inputs, query, output, key_anywhere), tables
-
-    def _behind(self, model: Model) -> dict[str, tuple[str, ...]]:
-        return {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
+        driving = driving_inputs(model)
+        key_anywhere = bool(driving) and not determines_partition(contract.table)
+        reads = Reads(
+            tables,
+            driving={name: tables[name] for each in driving for name in behind[each] if name in tables},
+            lookups={name for each, names in behind.items() if each not in driving for name in names},
+        )
+        return self._job(contract, inputs, query, output, key_anywhere), reads
 
     def _build_model(self, contract: Contract, full: bool) -> Built:
-        model, (job, tables) = self.models[contract.identifier], self._model_job(contract)
-        if job.is_current() and not full:
-            return self._leave(job)
-        changed = job.changed_inputs()
-        if changed is not None and not full and job.was_rules == job.rules and job.has_same_rows(tables, changed):
-            self._note(job)
-            return job.built("noop")
-        driving = driving_inputs(model)
-        if not driving or changed is None or full:
-            return self._replace_all(job, self._run(job, model, tables), full)
-        behind = self._behind(model)
-        lookups = {name for relation, names in behind.items() if relation not in driving for name in names}
-        mapped = {name: tables[name] for relation in driving for name in behind[relation]}
-        moved = changed <= mapped.keys() - lookups
-        if not moved or not all(has_snapshot(tables[name], job.recorded(name)) for name in changed):
-            return self._replace_all(job, self._run(job, model, tables), full)
-        if not is_kept(self.catalog, job.contract, job.was_held):
-            return self._replace_all(job, self._run(job, model, tables), full)
-        return self._apply_changes(job, model, tables, mapped)
+        model, (job, reads) = self.models[contract.identifier], self._model_job(contract)
+        match self._plan(job, reads, full).mode:
+            case "noop":
+                return self._leave(job)
+            case "incremental":
+                return self._apply_changes(job, model, reads)
+        return self._replace_all(job, self._run(job, model, reads.tables), full)
 
     def _job(
         self,
@@ -230,10 +244,9 @@ class Builder:
                 "Mend what it names, such as the path of the state folder, and build again."
             ) from error
 
-    def _apply_changes(
-        self, job: Job, model: Model, tables: Mapping[str, Table], driving: Mapping[str, Table]
-    ) -> Built:
+    def _apply_changes(self, job: Job, model: Model, reads: Reads) -> Built:
         """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
+        tables, driving = reads.tables, reads.driving
         left, came = self._changed_rows(job, driving)
         if job.was_rules == job.rules and not any(rows.num_rows for rows in (*left.values(), *came.values())):
             self._note(job)
@@ -360,9 +373,9 @@ class Builder:
             return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
 
     def _leave(self, job: Job) -> Built:
-        """Leave a table that is up to date as it is."""
-        if job.notes_version_1:
-            # What version 1 noted has words in it, and is recognised as long as these are the same.
+        """Leave a table as it is whose rows are up to date."""
+        # What version 1 noted has words in it, and is recognised as long as these are the same.
+        if job.notes_version_1 or not job.is_current():
             self._note(job)
         return job.built("noop")
 

@@ -40,22 +40,35 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
 @click.option("--from", "first", type=_DAY, help="Build partitions of the named tables anew, from this day, UTC.")
 @click.option("--to", "last", type=_DAY, help="The last of these days; by default the first one.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done to each table, and why; do nothing.")
 @format_option
 def build(
-    tables: tuple[str, ...], full: bool, first: datetime | None, last: datetime | None, output_format: str
+    tables: tuple[str, ...],
+    full: bool,
+    first: datetime | None,
+    last: datetime | None,
+    only_plan: bool,
+    output_format: str,
 ) -> None:
     """Build all tables, or those named and what they need. With nothing new it commits nothing.
 
     All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
     """
     from mesh_platform.build.build import build as build_tables
+    from mesh_platform.build.build import plan_build
 
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
     if first and full:
         raise UsageError("--full builds everything anew, --from some days of the named tables. Give one of them.")
+    if first and only_plan:
+        raise UsageError("--from builds the days that it names anew; there is nothing to plan. Leave --plan out.")
     between = (first.date(), (last or first).date()) if first else None
     _settings, mesh, catalog = _open()
+    if only_plan:
+        plans = [asdict(each) for each in plan_build(mesh, catalog, tables, full)]
+        write_json(plans) if output_format == "json" else write_table(plans)
+        return
     with progress_bar("build", None, "table") as advance:
         built = build_tables(
             mesh, catalog, tables, full, between, on_progress=lambda _built: advance(1), on_release=show_release
@@ -235,16 +248,18 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     tables above follow with the next 'mesh build'. A built table is brought up to its inputs by the next build.
     """
     from mesh_platform.lake.rollback import roll_back
+    from mesh_platform.lake.tables import table_named
 
     _settings, mesh, catalog = _open()
     done = roll_back(mesh, catalog, table, snapshot_id)
     if output_format == "json":
         write_json(asdict(done))
     else:
+        known = table_named(mesh, done.table)
         follow = (
             f"{counted(done.removed, 'event was', 'events were')} removed. "
             "Run 'mesh build' so that the tables above follow."
-            if done.table.endswith("__raw")
+            if known and known.kind == "landing"
             else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )
         click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}). {follow}")

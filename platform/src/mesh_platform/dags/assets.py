@@ -7,7 +7,7 @@ from airflow.sdk import Asset, AssetWatcher
 from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.queue_trigger import QueueTrigger
-from mesh_platform.lake.tables import landing_name
+from mesh_platform.lake.tables import landing_name, table_named
 from mesh_platform.mesh.mesh import Mesh
 
 
@@ -21,7 +21,9 @@ def queue_asset(mesh: Mesh, contract: Contract) -> Asset:
 
 def table_asset(mesh: Mesh, name: str) -> Asset:
     """A table of the lake: a product's, or its landing table `<domain>.<table>__raw`, also of a retired one."""
-    contract = {**mesh.contracts, **mesh.retired}[name.removesuffix("__raw")]
+    table = table_named(mesh, name)
+    assert table is not None, name
+    contract = table.contract
     uri = f"mesh://{name.replace('.', '/')}"
     return Asset(name, uri=uri, group=contract.domain, extra=_extra(mesh, contract))
 

@@ -30,7 +30,7 @@ from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
 from mesh_platform.engine.sql import has_days
 from mesh_platform.errors import ContractError, Problem
-from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.lake.tables import EVENT_TABLES, held_name, landing_name, tables_of
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON, WITHIN
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
@@ -105,7 +105,7 @@ class Pipelines:
             for contract in self.products["maintain"]:
                 groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
                 if contract.event:
-                    landed = [name(contract) for name in (landing_name, rejected_name, removed_name)]
+                    landed = [table.name for table in tables_of(contract) if table.kind in EVENT_TABLES]
                     groups.append((landing_name(contract), landed))
                 for pool, names in groups:
                     self._task(

@@ -17,7 +17,7 @@ from mesh_platform.errors import ConflictError, ContractError, Problem
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.lake.catalog import find_table, partition_name, present_shape
-from mesh_platform.lake.tables import held_name, held_shape, landing_name, landing_shape
+from mesh_platform.lake.tables import tables_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -57,8 +57,7 @@ def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> lis
 
 def shapes_of(contract: Contract) -> dict[str, Shape]:
     """The tables whose shape the contract says. A quarantine and a ledger have the platform's."""
-    landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
-    return landing | {contract.identifier: contract.table, held_name(contract): held_shape(contract)}
+    return {table.name: table.shape for table in tables_of(contract) if table.kind in ("landing", "product", "held")}
 
 
 def refuse(contract: Contract, changes: list[Change]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
-from mesh_platform.contract.contract import TIME_TRAVEL, Contract
+from mesh_platform.contract.contract import TIME_TRAVEL
 from mesh_platform.errors import ConflictError, Unavailable, UsageError
 from mesh_platform.iceberg.compaction import Compacted, compact, plan
 from mesh_platform.iceberg.expiry import choose_expired, expire
@@ -23,7 +23,7 @@ from mesh_platform.iceberg.provenance import held_snapshot, read_provenance
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, read_releases
-from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.lake.tables import MeshTable, all_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import offer
 
@@ -78,12 +78,14 @@ def maintain(
     needs = _Needs(mesh, catalog)
     folders = table_folders(catalog)
     done = []
-    for name, contract in chosen.items():
+    for name, mesh_table in chosen.items():
         if name not in folders:
             continue
+        contract = mesh_table.contract if mesh_table else None
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
-        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age)
+        holds = contract.identifier if contract and mesh_table and mesh_table.kind == "held" else None
+        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age, holds)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
             tended = Tended(name, 0, 0, 0, skipped, snapshot_id=head(load()), untended=True)
@@ -94,23 +96,14 @@ def maintain(
     return done
 
 
-def table_names(mesh: Mesh) -> dict[str, Contract | None]:
-    """All tables that a mesh can have, each with its contract; a table stands before what is held back from it."""
-    names: dict[str, Contract | None] = {}
-    for contract in (*mesh.contracts.values(), *mesh.retired.values()):
-        if contract.event:
-            names |= {name(contract): contract for name in (landing_name, rejected_name, removed_name)}
-        names |= {contract.identifier: contract, held_name(contract): contract}
-    return {**names, RELEASES: None}
-
-
-def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, Contract | None]:
-    names = table_names(mesh)
+def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, MeshTable | None]:
+    """The tables that are named, by their names; the releases have no product."""
+    names = {**{table.name: table for table in all_tables(mesh)}, RELEASES: None}
     if not tables:
         return names
-    chosen: dict[str, Contract | None] = {}
+    chosen: dict[str, MeshTable | None] = {}
     for wanted in tables:
-        found = {n: c for n, c in names.items() if n == wanted or (c and c.domain == wanted)}
+        found = {n: t for n, t in names.items() if n == wanted or (t and t.contract.domain == wanted)}
         is_there = wanted in mesh.domains or find_table(catalog, wanted) is not None
         if not found or not is_there:
             raise UsageError(f"{wanted}: no such table or domain. {offer(wanted, {**mesh.domains, **names})}")
@@ -142,9 +135,11 @@ class _Needs:
             for name in self._inputs(output):
                 self.readers.setdefault(name, set()).add(output)
 
-    def of(self, name: str) -> set[int]:
-        """The snapshots of the table `name` that a model or a release needs; of what is held back, those that the
-        states of its table name."""
+    def of(self, name: str, held_from: str | None) -> set[int]:
+        """The snapshots of the table `name` that a model or a release needs.
+
+        Of rows that are held back from the table `held_from`, also those that the states of that table name.
+        """
         needed = set(self.releases.get(name, ()))
         for output in self.readers.get(name, ()):
             needed |= {snapshot for snapshot in (self._inputs(output).get(name),) if snapshot}
@@ -152,7 +147,7 @@ class _Needs:
         noted = read_provenance(table, head(table)) if table else None
         if noted:
             needed.add(noted[0])
-        product = find_table(self.catalog, name.removesuffix("__held")) if name.endswith("__held") else None
+        product = find_table(self.catalog, held_from) if held_from else None
         for snapshot in product.metadata.snapshots if product else ():
             held = held_snapshot(snapshot)
             needed |= {held} if held else set()
@@ -166,7 +161,7 @@ class _Needs:
 
 @dataclass(frozen=True)
 class _Job:
-    """One table to tend. Files of before `before` may be orphans."""
+    """One table to maintain. Files older than `before` may be orphans; rows may be `held_from` another table."""
 
     name: str
     load: Callable[[], Table]
@@ -174,16 +169,13 @@ class _Job:
     needs: _Needs
     folders: Mapping[str, str]
     before: datetime
-
-    @property
-    def is_held(self) -> bool:
-        return self.name.endswith("__held")
+    held_from: str | None
 
     def plan(self) -> Tended:
         """What `run` would do now."""
         table = self.load()
-        files = [] if self.is_held else [task.file for bin_ in plan(table) for task in bin_]
-        expired = choose_expired(table, self.lifetime, self.needs.of(self.name), datetime.now(UTC))
+        files = [] if self.held_from else [task.file for bin_ in plan(table) for task in bin_]
+        expired = choose_expired(table, self.lifetime, self.needs.of(self.name, self.held_from), datetime.now(UTC))
         sharing = self._sharing(table)
         orphans = {} if sharing else find_orphans(table, self.before)
         return Tended(
@@ -191,7 +183,7 @@ class _Job:
             compacted=len(files),
             expired=len(expired),
             orphans_removed=len(orphans),
-            skipped=_sentence([_HELD if self.is_held else "", sharing]),
+            skipped=_sentence([_HELD if self.held_from else "", sharing]),
             compacted_bytes=sum(file.file_size_in_bytes for file in files),
             orphan_bytes=sum(orphans.values()),
             snapshot_id=head(table),
@@ -203,9 +195,9 @@ class _Job:
         removed: list[int] = []
         skipped: list[str] = []
         try:
-            compacted = Compacted(left=_HELD) if self.is_held else compact(self.load)
+            compacted = Compacted(left=_HELD) if self.held_from else compact(self.load)
             skipped.append(compacted.left)
-            needed = partial(self.needs.of, self.name)
+            needed = partial(self.needs.of, self.name, self.held_from)
             expired, left = expire(self.load, self.lifetime, needed, datetime.now(UTC))
             skipped.append(left)
             faults.point("maintain.expired")

@@ -17,7 +17,7 @@ from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import existing_table
 from mesh_platform.lake.ledger import write_ledger
-from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.lake.tables import table_named
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -46,25 +46,25 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
     back (the snapshot of their table says which of them count). Raises ConflictError where somebody commits in
     between five times, and Unavailable.
     """
-    landings = {landing_name(contract): contract for contract in mesh.ingested()}
-    if identifier in {name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)}:
+    known = table_named(mesh, identifier)
+    if known and known.kind in ("quarantine", "ledger"):
         raise UsageError(
             f"{identifier}: a quarantine and a ledger only grow. Roll back a landing table or a product."
         )
-    if identifier in {held_name(contract) for contract in mesh.contracts.values()}:
-        raise UsageError(f"{identifier}: it goes with its table. Roll back {identifier.removesuffix('__held')}.")
+    if known and known.kind == "held":
+        raise UsageError(f"{identifier}: held rows follow their table. Roll back {known.contract.identifier}.")
     for _ in range(5):
         table = existing_table(catalog, identifier)
         if table.metadata.snapshot_by_id(snapshot_id) is None:
-            known = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
+            newest = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
             expired = expired_before(table)
             gone = f", or no more: of before {expired.isoformat()} only some are kept" if expired else ""
-            raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {known}.")
+            raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {newest}.")
         left = head(table)
         removed = 0
         with answering(identifier, "the lake does not answer", _MEND):
-            if identifier in landings and left != snapshot_id:
-                removed = write_ledger(catalog, table, landings[identifier], snapshot_id)
+            if known and known.kind == "landing" and left != snapshot_id:
+                removed = write_ledger(catalog, table, known.contract, snapshot_id)
             with suppress(ConflictError):
                 with first_to_commit(table), table.manage_snapshots() as manage:
                     manage.set_current_snapshot(snapshot_id=snapshot_id)

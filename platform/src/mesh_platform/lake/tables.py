@@ -1,26 +1,72 @@
-"""A domain's private tables, derived from a product's contract: what was sent, refused, removed, or held back."""
+"""The tables of a product: their names, kinds and columns, all derived from its contract."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from mesh_platform.contract.contract import Contract, Field, Shape
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
+from mesh_platform.mesh.mesh import Mesh
+
+TableKind = Literal["landing", "quarantine", "ledger", "product", "held"]
+
+
+@dataclass(frozen=True)
+class MeshTable:
+    """One table of a product, whether or not it is in the catalog yet."""
+
+    contract: Contract
+    kind: TableKind
+
+    @property
+    def name(self) -> str:
+        """`<domain>.<table>`."""
+        return f"{self.contract.identifier}{_SUFFIXES[self.kind]}"
+
+    @property
+    def shape(self) -> Shape:
+        """Its columns and partitions."""
+        return _SHAPES[self.kind](self.contract)
+
+
+def tables_of(contract: Contract) -> list[MeshTable]:
+    """The tables of a product: those of its events, where it has any, its own, and the rows held back from it."""
+    kinds: tuple[TableKind, ...] = ("product", "held")
+    return [MeshTable(contract, kind) for kind in ((*EVENT_TABLES, *kinds) if contract.event else kinds)]
+
+
+def all_tables(mesh: Mesh) -> Iterator[MeshTable]:
+    """The tables of all products, of retired ones too."""
+    for contract in (*mesh.contracts.values(), *mesh.retired.values()):
+        yield from tables_of(contract)
+
+
+def table_named(mesh: Mesh, name: str) -> MeshTable | None:
+    """The table of a product, retired or not, that has this name; None where there is none."""
+    for kind, suffix in _SUFFIXES.items():
+        identifier = name.removesuffix(suffix)
+        contract = mesh.contracts.get(identifier) or mesh.retired.get(identifier)
+        if contract is not None and name.endswith(suffix):
+            table = MeshTable(contract, kind)
+            return table if table in tables_of(contract) else None
+    return None
 
 
 def landing_name(contract: Contract) -> str:
     """`<domain>.<product>__raw`: the events as sent."""
-    return f"{contract.identifier}__raw"
+    return MeshTable(contract, "landing").name
 
 
 def rejected_name(contract: Contract) -> str:
     """`<domain>.<product>__rejected`: the quarantine, what was not valid."""
-    return f"{contract.identifier}__rejected"
+    return MeshTable(contract, "quarantine").name
 
 
 def removed_name(contract: Contract) -> str:
     """`<domain>.<product>__removed`: the ledger of events that were removed on purpose; ingest refuses them."""
-    return f"{contract.identifier}__removed"
+    return MeshTable(contract, "ledger").name
 
 
 def landing_shape(contract: Contract) -> Shape:
@@ -28,7 +74,7 @@ def landing_shape(contract: Contract) -> Shape:
     event = contract.event
     assert event is not None, f"{contract.identifier} has no event"
     return Shape(
-        name=f"{contract.table.name}__raw",
+        name=f"{contract.table.name}{LANDING_SUFFIX}",
         description=f"{event.description} As sent, valid against the contract.",
         fields=(_EVENT_ID, _EVENT_TIME, *event.fields, _PRODUCER, _SCHEMA_VERSION, _INGESTED_AT),
         partition=event.partition or (("day", "event_time"),),
@@ -54,7 +100,7 @@ def rejected_shape(contract: Contract) -> Shape:
 
 def held_name(contract: Contract) -> str:
     """`<domain>.<product>__held`: rows that a rule of the contract keeps from being published."""
-    return f"{contract.identifier}__held"
+    return MeshTable(contract, "held").name
 
 
 def held_shape(contract: Contract) -> Shape:
@@ -106,3 +152,21 @@ _REJECTED = (
     _column("raw_bytes", "long", "Length of all that was sent, in bytes."),
     _column("rejected_at", "timestamptz", "When it was refused, UTC."),
 )
+
+# The tables that one flush of ingest writes to.
+EVENT_TABLES: tuple[TableKind, ...] = ("landing", "quarantine", "ledger")
+LANDING_SUFFIX = "__raw"
+_SUFFIXES: dict[TableKind, str] = {
+    "landing": LANDING_SUFFIX,
+    "quarantine": "__rejected",
+    "ledger": "__removed",
+    "held": "__held",
+    "product": "",
+}
+_SHAPES: dict[TableKind, Callable[[Contract], Shape]] = {
+    "landing": landing_shape,
+    "quarantine": rejected_shape,
+    "ledger": removed_shape,
+    "held": held_shape,
+    "product": lambda contract: contract.table,
+}

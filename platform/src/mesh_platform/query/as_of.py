@@ -17,14 +17,7 @@ from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
-from mesh_platform.lake.tables import (
-    held_name,
-    held_shape,
-    rejected_name,
-    rejected_shape,
-    removed_name,
-    removed_shape,
-)
+from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.relations import table_shapes
 from mesh_platform.text import offer
@@ -42,12 +35,21 @@ class State:
     `past` is a state that was asked for: it has the columns and types of its time, by the names they have now.
     """
 
-    contract: Contract
-    shape: Shape
+    mesh_table: MeshTable
     table: Table | None
     snapshot: int | None
     past: bool = False
     lost: str = ""
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of its product."""
+        return self.mesh_table.contract
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The columns that the contract says it has."""
+        return self.mesh_table.shape
 
     @cached_property
     def columns(self) -> list[tuple[Field, NestedField | None]]:
@@ -87,23 +89,20 @@ def find_states(
 
     Raises UsageError for an unknown table, snapshot, release or time.
     """
-    shapes = {name: (_contract_of(mesh, name), shape) for name, shape in table_shapes(mesh).items()}
     kept = {name: _tables_in(catalog, name) for name in mesh.domains}
-    for contract in mesh.contracts.values():
-        if contract.event:
-            beside = {
-                rejected_name(contract): rejected_shape(contract),
-                removed_name(contract): removed_shape(contract),
-            }
-            shapes |= {name: (contract, shape) for name, shape in beside.items() if name in kept[contract.domain]}
-        if held_name(contract) in kept[contract.domain]:
-            shapes[held_name(contract)] = (contract, held_shape(contract))
-    there = [name for name in shapes if name in kept[name.split(".")[0]]]
+    readable = table_shapes(mesh)
+    known = {
+        each.name: each
+        for each in all_tables(mesh)
+        if each.name in readable
+        or (each.contract.identifier in mesh.contracts and each.name in kept[each.contract.domain])
+    }
+    there = [name for name in known if name in kept[name.split(".")[0]]]
     if isinstance(as_of, str) and "@" in as_of and wanted is not None:
         wanted = {*wanted, as_of.partition("@")[0]}
     tables = {
         name: find_table(catalog, name) if name in there and (wanted is None or name in wanted) else None
-        for name in shapes
+        for name in known
     }
     chosen: dict[str, tuple[int | None, str]] = {}
     if isinstance(as_of, str) and "@" in as_of:
@@ -116,10 +115,10 @@ def find_states(
         time = _parse_time(as_of)
         chosen = {name: state_at(table, time) for name, table in tables.items() if table}
     states = {}
-    for name, (contract, shape) in shapes.items():
+    for name, mesh_table in known.items():
         table = tables[name]
         at, lost = chosen.get(name, (head(table) if table else None, ""))
-        states[name] = State(contract, shape, table, at, name in chosen, lost)
+        states[name] = State(mesh_table, table, at, name in chosen, lost)
     for name, contract in mesh.contracts.items():
         held = held_name(contract)
         if held in states and str(as_of).partition("@")[0] != held:
@@ -138,11 +137,6 @@ def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
     if not catalog.namespace_exists(namespace):
         return set()
     return {".".join(identifier) for identifier in catalog.list_tables(namespace)}
-
-
-def _contract_of(mesh: Mesh, name: str) -> Contract:
-    product = name.removesuffix("__raw")
-    return mesh.contracts[product] if product in mesh.contracts else mesh.retired[product]
 
 
 def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:

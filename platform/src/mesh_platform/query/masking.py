@@ -33,15 +33,15 @@ def reads_all(role: str | None, contract: Contract) -> bool:
     return role is None or role in contract.roles
 
 
-def masks(shape: Shape) -> dict[str, str]:
-    """For the columns of `shape` that a role may not read, what it reads instead.
+def masks(shape: Shape, is_quarantine: bool = False) -> dict[str, str]:
+    """The columns of `shape` that a role may not read, each with the SQL of what it reads instead.
 
     A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
     'unknown' of a dimension stays. Anything else is missing.
     """
     found = {}
     for field in shape.fields:
-        if shape.name.endswith("__rejected") and field.name in _AS_SENT:
+        if is_quarantine and field.name in _AS_SENT:
             found[field.name] = "NULL"
         elif field.classification == "pii":
             column = quoted(field.name)

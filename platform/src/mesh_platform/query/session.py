@@ -16,7 +16,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, RELEASES_SHAPE
-from mesh_platform.lake.tables import held_name, rejected_name, removed_name
+from mesh_platform.lake.tables import table_named, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states
 from mesh_platform.query.counts import Memo
@@ -102,10 +102,9 @@ def _is_duckdb(path: Path) -> bool:
 
 def view_names(mesh: Mesh) -> list[str]:
     """Every view that a session can have; of what is refused, removed or held back once there is something."""
-    beside = [name(contract) for contract in mesh.ingested() for name in (rejected_name, removed_name)]
-    beside += [held_name(contract) for contract in mesh.contracts.values()]
+    own = [table.name for contract in mesh.contracts.values() for table in tables_of(contract)]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
-    return [*table_shapes(mesh), *beside, *interface_unions(mesh), *resolved, RELEASES]
+    return [*dict.fromkeys([*table_shapes(mesh), *own]), *interface_unions(mesh), *resolved, RELEASES]
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
@@ -113,8 +112,11 @@ def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
     needed = set()
     for view in views:
         name = view.removesuffix("__resolved")
-        # What is held back is shown as it belongs to the state of its table.
-        needed |= {*tables_behind(mesh, name), name.removesuffix("__held")}
+        needed |= {*tables_behind(mesh, name)}
+        table = table_named(mesh, name)
+        if table and table.kind == "held":
+            # Rows that are held back are shown as they belong to the state of their table.
+            needed.add(table.contract.identifier)
         if view != name:
             needed |= set(tables_referred_to(mesh.contracts[name]))
     return needed
@@ -132,7 +134,7 @@ def _create_views(
     if role is not None:
         add_pseudonyms(connection)
     for name, state in states.items():
-        _create(connection, name, state.select({} if reads_all(role, state.contract) else masks(state.shape)))
+        _create(connection, name, state.select(_hidden(state, role)))
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}
@@ -154,6 +156,13 @@ def _create_views(
     _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
 
 
+def _hidden(state: State, role: str | None) -> dict[str, str]:
+    """The columns of a state that the role may not read, each with what it reads instead."""
+    if reads_all(role, state.contract):
+        return {}
+    return masks(state.shape, state.mesh_table.kind == "quarantine")
+
+
 def _plain_select(shape: Shape, table: Table | None) -> str:
     if table is None or head(table) is None:
         return empty_select(shape)
@@ -171,8 +180,7 @@ def _strays(
     """The values that `find_strays` finds, as the role sees them; views can be read, so they are hidden here too."""
 
     def is_hidden(name: str, column: str) -> bool:
-        state = states[name]
-        return not reads_all(role, state.contract) and column in masks(state.shape)
+        return column in _hidden(states[name], role)
 
     found = find_strays(connection, contract, states, memo)
     for field in references(contract):

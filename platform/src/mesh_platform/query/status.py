@@ -13,7 +13,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name
+from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name, tables_of
 from mesh_platform.query.counts import Memo
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.references import orphans_query, tables_referred_to
@@ -147,13 +147,11 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
 
 def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
     """(table, kind, column of its event time) of one contract."""
-    if contract.event:
-        yield landing_name(contract), "landing", "event_time"
-        yield rejected_name(contract), "quarantine", None
-        yield removed_name(contract), "ledger", None
-    kind = mesh.domains[contract.domain].product_kind(contract)
-    yield contract.identifier, "reference" if kind == "reference" else "product", contract.freshness_column
-    yield held_name(contract), "held", None
+    columns = {"landing": "event_time", "product": contract.freshness_column}
+    is_reference = mesh.domains[contract.domain].product_kind(contract) == "reference"
+    for table in tables_of(contract):
+        kind = "reference" if is_reference and table.kind == "product" else table.kind
+        yield table.name, kind, columns.get(table.kind)
 
 
 def _partition_spec(table: Table) -> str:

@@ -15,6 +15,7 @@ from sqlglot.lineage import lineage as trace
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import ContractError, Problem
+from mesh_platform.lake.tables import LANDING_SUFFIX
 from mesh_platform.mesh.mesh import Mesh, interface_view
 from mesh_platform.sql.relations import relation_shapes, tables_behind
 from mesh_platform.sql.syntax import line_of, name_of, relations, unstable_calls, works_row_by_row
@@ -260,4 +261,4 @@ def _unknown_relations(mesh: Mesh, model: Model, known: Mapping[str, object]) ->
 def _is_unread(mesh: Mesh, relation: str) -> bool:
     """Whether it is of a contract that is there and cannot be read, which is reported as itself."""
     parts = [name.partition(".") for name in mesh.unread]
-    return any(relation in (f"{d}.{n}", f"{d}.{n}__raw", interface_view(d, n)) for d, _, n in parts)
+    return any(relation in (f"{d}.{n}", f"{d}.{n}{LANDING_SUFFIX}", interface_view(d, n)) for d, _, n in parts)
