@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.contract.pattern import pattern_matches
+from mesh_platform.contract.promise import promises_of
 from mesh_platform.contract.wall_clock import TOO_FINE, OddTimeError, find_instant, is_too_fine, read_time
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.catalog import arrow_schema
@@ -115,15 +115,7 @@ def _read_cell(field: Field, cell: str) -> Any:
 def _broken_promise(field: Field, value: Any) -> str | None:
     if value is None:
         return "is missing" if field.required else None
-    if field.valid_values and str(value) not in field.valid_values:
-        return f"is not one of {', '.join(field.valid_values)}"
-    if field.minimum is not None and Decimal(str(value)) < field.minimum:
-        return f"is below {field.minimum}"
-    if field.maximum is not None and Decimal(str(value)) > field.maximum:
-        return f"is above {field.maximum}"
-    if field.pattern and not pattern_matches(field.pattern, str(value)):
-        return f"does not match {field.pattern}"
-    return None
+    return next((promise.broken for promise in promises_of(field) if promise.breaks(value)), None)
 
 
 def _odd_time(field: Field, value: Any, time_zone: str | None) -> str | None:

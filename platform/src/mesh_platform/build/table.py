@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -30,6 +30,7 @@ from mesh_platform.engine.sql import days_between, has_days, in_partitions, lite
 from mesh_platform.errors import ConflictError, NeedsAttention
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
 _ATTEMPTS = 5
+_GIVEN_UP = "{}: others keep building it. Build again."
 
 
 class Builder:
@@ -84,25 +86,22 @@ class Builder:
         """
         contract = self.mesh.contracts[name]
         attempt = self._build_model if name in self.models else self._build_reference
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return attempt(contract, full)
-            except ConflictError:
-                continue
-        return attempt(contract, full)
+        return on_conflict(_ATTEMPTS, lambda: attempt(contract, full), _GIVEN_UP.format(name))
 
     def build_between(self, name: str, first: date, last: date) -> Built:
         """Bring one table up to date, then build anew those of its partitions by time that reach into the days from
         `first` to `last`, both included, UTC. It `has_days`. Raises as `build`.
         """
         contract = self.mesh.contracts[name]
-        for _ in range(_ATTEMPTS):
+
+        def attempt() -> Built:
             self.build(name, False)
             job, reads = self._model_job(contract)
-            if job.is_current():
-                with suppress(ConflictError):
-                    return self._redo_between(job, reads.tables, first, last)
-        raise ConflictError(f"{name}: others keep building it. Build again.")
+            if not job.is_current():
+                raise ConflictError(f"{name}: its inputs moved on.")
+            return self._redo_between(job, reads.tables, first, last)
+
+        return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
 
     def has_days(self, name: str) -> bool:
         """Whether the table comes of a model and has partitions by time."""

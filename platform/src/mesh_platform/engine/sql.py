@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import date
 
     from mesh_platform.contract.contract import Field, Shape
+    from mesh_platform.contract.promise import Promise
+    from mesh_platform.contract.types import FieldType
 
 _SPANS = ("day", "month", "year")
 _PARTITION_VALUE = {
@@ -16,6 +19,19 @@ _PARTITION_VALUE = {
     "year": "date_trunc('year', {})",
     "identity": "{}",
 }
+
+
+def breaking_condition(promise: Promise, column: str, kind: FieldType) -> str:
+    """The SQL condition that a value of `column`, quoted, breaks a promise; null where it is missing."""
+    match promise.limit:
+        case tuple() as values:
+            return f"{column} NOT IN ({', '.join(literal(value) for value in values)})"
+        case Decimal() as bound:
+            # To DuckDB NaN is above all numbers. It is in no order with them: another check says whether it may be.
+            number = f" AND NOT isnan({column})" if kind.name == "double" else ""
+            return f"{column} {'<' if promise.kind == 'minimum' else '>'} {bound:f}{number}"
+        case pattern:
+            return f"NOT regexp_matches({column}, {literal(pattern)})"
 
 
 def literal(text: str) -> str:

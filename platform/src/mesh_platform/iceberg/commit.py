@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.table import TableProperties, Transaction
-from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
+from pyiceberg.table import TableProperties
 
 from mesh_platform.errors import ConflictError, NeedsAttention
 from mesh_platform.iceberg.data_files import write_data_files
+from mesh_platform.iceberg.internals import CheapTransaction
 from mesh_platform.iceberg.locations import without_values
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
-    from pyiceberg.table.metadata import TableMetadata
-    from pyiceberg.table.update import TableUpdate
-    from pyiceberg.table.update.snapshot import _SnapshotProducer
-
-# Nobody changes these once they are made. So the copies of the metadata that are still made may share them, and a
-# commit does not slow down with every snapshot that there is.
-for _entry in (MetadataLogEntry, Snapshot, SnapshotLogEntry):
-    _entry.__deepcopy__ = lambda self, memo=None: self  # type: ignore[method-assign]
 
 
 def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None = None) -> int:
@@ -79,30 +71,6 @@ def commit_files(
     committed = table.current_snapshot()
     assert committed is not None
     return committed.snapshot_id
-
-
-class CheapTransaction(Transaction):
-    """pyiceberg's own looks at the metadata some twenty times in a commit, and copies all of it at each look.
-
-    That is nine tenths of the CPU of a commit to a table with a thousand snapshots. What a commit that failed wrote
-    stays, for `mesh maintain` to remove.
-    """
-
-    _looked: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
-
-    @property
-    def table_metadata(self) -> TableMetadata:
-        """The metadata with the updates applied that are staged so far."""
-        base, updates = self._table.metadata, self._updates
-        if self._looked is None or self._looked[0] is not base or self._looked[1] is not updates:
-            self._looked = base, updates, super().table_metadata
-        return self._looked[2]
-
-    def _register_snapshot_producer(self, producer: _SnapshotProducer[Any]) -> None:
-        # pyiceberg deletes the manifests of a commit that was refused. A refusal can be wrong: where something on the
-        # way sent the request twice, the second meets the first's success, and the table would lose its head.
-        super()._register_snapshot_producer(producer)
-        producer._clean_all_uncommitted = lambda: None  # type: ignore[method-assign]
 
 
 @contextmanager

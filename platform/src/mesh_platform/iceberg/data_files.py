@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyiceberg.io.pyarrow
-from pyiceberg.io.fileformat import FileFormatFactory
-from pyiceberg.io.pyarrow import ParquetFormatModel, ParquetFormatWriter, _dataframe_to_data_files
-from pyiceberg.manifest import FileFormat
+from pyiceberg.io.pyarrow import ParquetFormatModel, ParquetFormatWriter
+
+from mesh_platform.iceberg.internals import (
+    make_data_files,
+    use_parquet_format,
+    use_upper_bound,
+    write_statistics_of,
+)
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO, OutputFile
@@ -32,7 +36,7 @@ _SURROGATES = range(0xD800, 0xE000)
 
 def write_data_files(metadata: TableMetadata, rows: pa.Table, io: FileIO) -> list[DataFile]:
     """Write `rows` to data files of the table, which no snapshot names yet; none for no rows."""
-    return list(_dataframe_to_data_files(metadata, rows, io)) if rows.num_rows else []
+    return make_data_files(metadata, rows, io) if rows.num_rows else []
 
 
 class _Writer(ParquetFormatWriter):
@@ -42,7 +46,7 @@ class _Writer(ParquetFormatWriter):
         """Write the rows of a file."""
         bounded = [name for name in table.column_names if not _holds_nan(table[name])]
         if len(bounded) < table.num_columns:
-            self._parquet_writer_kwargs["write_statistics"] = bounded
+            write_statistics_of(self, bounded)
         super().write(table)
 
 
@@ -73,10 +77,9 @@ def _holds_nan(values: pa.ChunkedArray) -> bool:
     return pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py() is True
 
 
-pyiceberg.io.pyarrow.truncate_upper_bound_text_string = _upper_bound  # type: ignore[attr-defined]
 # It warns of each column of each file that has no bounds.
 logging.getLogger("pyiceberg.io.pyarrow").addFilter(
     lambda record: not record.getMessage().startswith("PyArrow statistics missing for column")
 )
-# `register` refuses a second one for a format.
-FileFormatFactory._registry[FileFormat.PARQUET] = _Model()
+use_parquet_format(_Model())
+use_upper_bound(_upper_bound)

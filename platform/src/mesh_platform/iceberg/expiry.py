@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 
 from mesh_platform.errors import ConflictError
-from mesh_platform.iceberg.commit import CheapTransaction, first_to_commit
+from mesh_platform.iceberg.commit import first_to_commit
+from mesh_platform.iceberg.internals import CheapTransaction, stage
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import head
 
 if TYPE_CHECKING:
@@ -74,26 +76,29 @@ def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], n
 def expire(
     load: Callable[[], Table], lifetime: timedelta, needed: Callable[[], Collection[int]], now: datetime
 ) -> tuple[int, str]:
-    """Take out what `choose_expired` says, files aside; how many, and why none where others always committed first.
+    """Remove the snapshots that `choose_expired` says, not their files; how many, and why none.
 
-    `needed` is asked anew in each attempt: a build that has ended meanwhile needs other snapshots.
+    Each attempt asks `needed` again: a build that has ended meanwhile needs other snapshots.
     """
-    for _ in range(_ATTEMPTS):
+
+    def attempt() -> int:
         table = load()
         expired = choose_expired(table, lifetime, needed(), now)
         if not expired:
-            return 0, ""
+            return 0
         note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
-        try:
-            with first_to_commit(table), CheapTransaction(table) as transaction:
-                # Else the catalog would also take out what was made the current state again meanwhile.
-                unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
-                transaction._apply((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
-                transaction.set_properties({_PROPERTY: note})
-            return len(expired), ""
-        except ConflictError:
-            continue
-    return 0, f"not expired: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
+        with first_to_commit(table), CheapTransaction(table) as transaction:
+            # Else the catalog would also take out what was made the current state again meanwhile.
+            unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
+            stage(transaction, (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
+            transaction.set_properties({_PROPERTY: note})
+        return len(expired)
+
+    advice = f"not expired: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
+    try:
+        return on_conflict(_ATTEMPTS, attempt, advice), ""
+    except ConflictError as error:
+        return 0, str(error)
 
 
 def state_at(table: Table, time: datetime) -> tuple[int | None, str]:

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.io.pyarrow import _determine_partitions
 from pyiceberg.manifest import ManifestContent
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.typedef import Record
 
+from mesh_platform.iceberg.internals import split_by_partition
 from mesh_platform.iceberg.snapshot_diff import read_files
 from mesh_platform.iceberg.uuid_bits import parse_ids
 
@@ -239,9 +239,9 @@ def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Re
         return
     columns = {schema.find_field(field.source_id).name for field in spec.fields}
     numbered = rows.select(sorted(columns)).append_column("mesh_row", pa.array(np.arange(rows.num_rows)))
-    for part in _determine_partitions(spec, schema, numbered):
-        at = part.arrow_table_partition["mesh_row"].to_numpy()
-        yield part.partition_key.partition, Keys(keys.high[at], keys.low[at])
+    for partition, part in split_by_partition(spec, schema, numbered):
+        at = part["mesh_row"].to_numpy()
+        yield partition, Keys(keys.high[at], keys.low[at])
 
 
 def _size(keys: Keys) -> int:

@@ -19,9 +19,9 @@ from pyarrow.fs import FileSelector, LocalFileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.serializers import FromInputFile
 
-from mesh_platform.errors import ConflictError
 from mesh_platform.iceberg.expiry import NEWEST
 from mesh_platform.iceberg.replace import replace_same_rows
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import head
 
 if TYPE_CHECKING:
@@ -58,12 +58,8 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
     found = find_orphans(table, before)
     if not found or head(table) is None:
         return
-    for _ in range(_ATTEMPTS):
-        with suppress(ConflictError):
-            replace_same_rows(load())
-            break
-    else:
-        raise ConflictError(f"others committed first, {_ATTEMPTS} times in a row; the next run tries again")
+    advice = f"others committed first, {_ATTEMPTS} times in a row; the next run tries again"
+    on_conflict(_ATTEMPTS, lambda: replace_same_rows(load()), advice)
     table = load()
     named = _named(table, before)
     files, _ = _storage(table)

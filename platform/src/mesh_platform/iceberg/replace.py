@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus
 from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _ManifestMergeManager, _OverwriteFiles
 
-from mesh_platform.iceberg.commit import CheapTransaction, first_to_commit
+from mesh_platform.iceberg.commit import first_to_commit
+from mesh_platform.iceberg.internals import CheapTransaction, ManifestMergeManager, OverwriteFiles
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import COMPACTION, head
 
@@ -78,7 +78,7 @@ def data_manifests(table: Table) -> list[ManifestFile]:
     return [manifest for manifest in found if manifest.content == ManifestContent.DATA]
 
 
-class _Replace(_OverwriteFiles):
+class _Replace(OverwriteFiles):
     """pyiceberg's commit of files for others, but called `replace`, which says that the rows are the same."""
 
     reader: ManifestReader
@@ -119,7 +119,7 @@ class _Replace(_OverwriteFiles):
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
         deletes = [manifest for manifest in manifests if manifest.content != ManifestContent.DATA]
-        merger = _ManifestMergeManager(
+        merger = ManifestMergeManager(
             target_size_bytes=MANIFEST_BYTES,
             min_count_to_merge=2,
             merge_enabled=len(data) > MANIFESTS,

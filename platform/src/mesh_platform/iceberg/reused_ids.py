@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan, _read_all_delete_files
+
+from mesh_platform.iceberg.internals import read_in_batches
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -73,11 +73,9 @@ def find_reused(
 
 def _read(table: Table, holders: Sequence[FileScanTask], asked: pa.Table, keys: pa.Array) -> Iterator[pa.Table]:
     """The rows with one of `keys`, in the form of `asked`."""
-    scan = ArrowScan(table.metadata, table.io, table.schema().select(*asked.column_names), AlwaysTrue())
     for task in holders:
-        deletes = _read_all_delete_files(table.io, [task]) if task.delete_files else {}
         # A part at a time: compaction makes files that are much larger than a flush.
-        for batch in scan._record_batches_from_scan_tasks_and_deletes([task], deletes):
+        for batch in read_in_batches(table, asked.column_names, task):
             part = pa.table(batch).select(asked.column_names).cast(asked.schema)
             yield part.filter(pa.array(_among(part.column(0), keys)))
 

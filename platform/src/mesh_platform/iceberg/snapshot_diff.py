@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.io.pyarrow import ArrowScan, _determine_partitions
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.typedef import Record
+
+from mesh_platform.iceberg.internals import split_by_partition
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -68,8 +70,7 @@ def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
         return set()
     if table.spec().is_unpartitioned():
         return {Record()}
-    found = _determine_partitions(table.spec(), table.schema(), rows)
-    return {part.partition_key.partition for part in found}
+    return {partition for partition, _ in split_by_partition(table.spec(), table.schema(), rows)}
 
 
 def files_in(table: Table, partitions: set[Record]) -> tuple[list[FileScanTask], list[FileScanTask]] | None:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from mesh_platform import faults
 from mesh_platform.broker import MAX_MESSAGE_BYTES, Delivery
 from mesh_platform.contract.contract import AHEAD
+from mesh_platform.contract.promise import PromiseKind, promises_of
 from mesh_platform.contract.wall_clock import find_odd
 from mesh_platform.iceberg.uuid_bits import parse_ids
 from mesh_platform.ingest.line_check import Fault, check_version, read_identity
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from mesh_platform.contract.contract import Contract, Field
     from mesh_platform.iceberg.reused_ids import Reused
 
+_REASONS: dict[PromiseKind, str] = {
+    "minimum": "out_of_range",
+    "maximum": "out_of_range",
+    "pattern": "pattern",
+    "values": "not_allowed",
+}
 _KEPT_OF_OVERSIZE = 64 * 1024
 # The largest offset of a zone from UTC, that of the Line Islands.
 _EASTERNMOST = timedelta(hours=14)
@@ -203,19 +210,8 @@ def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
         report(pc.invert(pc.is_finite(values)), "wrong_type", field.name, "It must be a finite number.")
     if field.type.name == "string":
         report(_hold_nul(values), "nul_character", field.name, "Strings hold no NUL character.")
-    if field.minimum is not None:
-        low = pc.less(values, pa.scalar(field.minimum).cast(values.type))
-        report(low, "out_of_range", field.name, f"It is at least {field.minimum}.", column)
-    if field.maximum is not None:
-        high = pc.greater(values, pa.scalar(field.maximum).cast(values.type))
-        report(high, "out_of_range", field.name, f"It is at most {field.maximum}.", column)
-    if field.pattern is not None:
-        misses = pc.invert(pc.match_substring_regex(values, field.pattern))
-        report(misses, "pattern", field.name, f"It must match {field.pattern}.", column)
-    if field.valid_values:
-        other = pc.invert(pc.is_in(values, pa.array(field.valid_values, values.type)))
-        detail = f"It is one of {', '.join(field.valid_values)}."
-        report(pc.and_(pc.is_valid(values), other), "not_allowed", field.name, detail, column)
+    for promise in promises_of(field):
+        report(promise.breaking(values), _REASONS[promise.kind], field.name, promise.allowed, column)
 
 
 def _check_clock(contract: Contract, field: Field, rows: pa.Table, report: object) -> None:

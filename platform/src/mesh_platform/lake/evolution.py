@@ -6,16 +6,16 @@ reads in the new shape, and a snapshot of before keeps the schema of its time.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyiceberg.transforms import parse_transform
 
 from mesh_platform import faults
 from mesh_platform.contract.schema_change import DROPPED, Change, compare, identifying
-from mesh_platform.errors import ConflictError, ContractError, Problem
+from mesh_platform.errors import ContractError, Problem
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.outage import answering
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.lake.catalog import find_table, partition_name, present_shape
 from mesh_platform.lake.tables import tables_of
 
@@ -79,18 +79,18 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
 
 
 def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape, only: str | None) -> list[Change]:
-    for _ in range(_ATTEMPTS):
+    def attempt() -> list[Change]:
         table = find_table(catalog, name)
         found = compare(name, present_shape(table), shape) if table is not None else []
         changes = [change for change in found if only in (None, change.change)]
         if table is None or not changes:
             return []
         refuse(contract, changes)
-        with answering(name, "the lake takes no new schema", _MEND), suppress(ConflictError):
-            with first_to_commit(table):
-                _apply(table, shape, changes)
-            return changes
-    raise ConflictError(f"{name}: others keep committing. Stop them, then evolve again.")
+        with answering(name, "the lake takes no new schema", _MEND), first_to_commit(table):
+            _apply(table, shape, changes)
+        return changes
+
+    return on_conflict(_ATTEMPTS, attempt, f"{name}: others keep committing. Stop them, then evolve again.")
 
 
 def _apply(table: Table, shape: Shape, changes: list[Change]) -> None:

@@ -8,18 +8,19 @@ contract cannot take it up. So it is refused while a state is kept that was made
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.contract.schema_change import DROPPED, Change, compare, left_over
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import NeedsAttention
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.expiry import reigns_ended
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.replace import replace_same_rows
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table, present_shape
 from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from mesh_platform.contract.contract import Contract
+    from mesh_platform.contract.contract import Contract, Shape
 
 _ATTEMPTS = 5
+_GIVEN_UP = "{}: others keep committing. Stop them, then purge again."
 _MEND = "Mend the catalog or the storage, then purge again; what is done stays done."
 DESPITE = "--despite-releases"
 
@@ -154,28 +156,29 @@ def _showing(table: Table, field_id: int) -> list[int]:
 def _move_on(catalog: Catalog, contract: Contract) -> None:
     """Make a current state of each table that shows no dropped column, so that the one of before can expire."""
     for name, shape in shapes_of(contract).items():
-        for _ in range(_ATTEMPTS):
-            table = find_table(catalog, name)
-            if table is None or name == held_name(contract):
-                break
-            dropped = [table.schema().find_field(field.name) for field in left_over(present_shape(table), shape)]
-            if not any(head(table) in _showing(table, field.field_id) for field in dropped):
-                break
-            with suppress(ConflictError):
-                replace_same_rows(table)
-        else:
-            raise ConflictError(f"{name}: others keep committing. Stop them, then purge again.")
+        if name != held_name(contract):
+            on_conflict(_ATTEMPTS, partial(_move_table_on, catalog, name, shape), _GIVEN_UP.format(name))
+
+
+def _move_table_on(catalog: Catalog, name: str, shape: Shape) -> None:
+    table = find_table(catalog, name)
+    gone = left_over(present_shape(table), shape) if table is not None else ()
+    if table is None or not any(
+        head(table) in _showing(table, table.schema().find_field(field.name).field_id) for field in gone
+    ):
+        return
+    replace_same_rows(table)
 
 
 def _delete(catalog: Catalog, name: str, columns: set[str]) -> None:
-    for _ in range(_ATTEMPTS):
+    def attempt() -> None:
         table = find_table(catalog, name)
         present = {field.name for field in table.schema().fields} if table is not None else set()
         if table is None or not columns & present:
             return
-        with answering(name, "the lake takes no new schema", _MEND), suppress(ConflictError):
-            with first_to_commit(table), table.update_schema() as update:
-                for column in sorted(columns & present):
-                    update.delete_column(column)
-            return
-    raise ConflictError(f"{name}: others keep committing. Stop them, then purge again.")
+        reaching = answering(name, "the lake takes no new schema", _MEND)
+        with reaching, first_to_commit(table), table.update_schema() as update:
+            for column in sorted(columns & present):
+                update.delete_column(column)
+
+    on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))

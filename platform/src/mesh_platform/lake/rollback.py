@@ -5,15 +5,15 @@ The events that leave a landing table go into its ledger first, so that no repla
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mesh_platform.errors import ConflictError, UsageError
+from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.expiry import expired_before
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.outage import answering
+from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import existing_table
 from mesh_platform.lake.ledger import write_ledger
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mesh_platform.mesh.mesh import Mesh
 
+_ATTEMPTS = 5
 _MEND = "Mend the catalog or the storage, then roll back again."
 
 
@@ -44,7 +45,7 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
     back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
     is not there, for a quarantine or a ledger (what is acknowledged would be nowhere), and for rows that rules hold
     back (the snapshot of their table says which of them count). Raises ConflictError where somebody commits in
-    between five times, and Unavailable.
+    between each time, and Unavailable.
     """
     known = table_named(mesh, identifier)
     if known and known.kind in ("quarantine", "ledger"):
@@ -53,7 +54,8 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
         )
     if known and known.kind == "held":
         raise UsageError(f"{identifier}: held rows follow their table. Roll back {known.contract.identifier}.")
-    for _ in range(5):
+
+    def attempt() -> RolledBack:
         table = existing_table(catalog, identifier)
         if table.metadata.snapshot_by_id(snapshot_id) is None:
             newest = ", ".join(str(s.snapshot_id) for s in snapshots_on_main(table)[:10]) or "none"
@@ -65,8 +67,9 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
         with answering(identifier, "the lake does not answer", _MEND):
             if known and known.kind == "landing" and left != snapshot_id:
                 removed = write_ledger(catalog, table, known.contract, snapshot_id)
-            with suppress(ConflictError):
-                with first_to_commit(table), table.manage_snapshots() as manage:
-                    manage.set_current_snapshot(snapshot_id=snapshot_id)
-                return RolledBack(identifier, snapshot_id, left, removed)
-    raise ConflictError(f"{identifier}: others keep committing. Stop ingest for this table, then roll back again.")
+            with first_to_commit(table), table.manage_snapshots() as manage:
+                manage.set_current_snapshot(snapshot_id=snapshot_id)
+        return RolledBack(identifier, snapshot_id, left, removed)
+
+    advice = f"{identifier}: others keep committing. Stop ingest for this table, then roll back again."
+    return on_conflict(_ATTEMPTS, attempt, advice)

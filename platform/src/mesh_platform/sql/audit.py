@@ -17,10 +17,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from mesh_platform.contract.promise import promises_of
 from mesh_platform.contract.quality_rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.contract.types import shown_value
 from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, registered
-from mesh_platform.engine.sql import empty_select, literal, quoted
+from mesh_platform.engine.sql import breaking_condition, empty_select, literal, quoted
 from mesh_platform.errors import NeedsAttention, Problem
 from mesh_platform.lake.tables import HELD_REASON, HELD_RULE
 from mesh_platform.sql.syntax import relations, unstable_calls, works_row_by_row
@@ -151,17 +152,14 @@ def audit_rows(
 def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]:
     name = quoted(column.name)
     tests = []
-    is_double = column.type.name == "double"
-    if is_double and not column.allow_non_finite:
+    if column.type.name == "double" and not column.allow_non_finite:
         tests.append((f"NOT isfinite({name})", "is not a finite number, which only mesh.allowNonFinite allows"))
-    # To DuckDB NaN is above all numbers. It is in no order with them: whether it may stand there is said above.
-    number = f" AND NOT isnan({name})" if is_double else ""
-    if column.minimum is not None:
-        tests.append((f"{name} < {column.minimum:f}{number}", f"is below {column.minimum}"))
-    if column.maximum is not None:
-        tests.append((f"{name} > {column.maximum:f}{number}", f"is above {column.maximum}"))
-    if column.pattern is not None:
-        tests.append((f"NOT regexp_matches({name}, {literal(column.pattern)})", f"does not match {column.pattern}"))
+    tests += [
+        (breaking_condition(promise, name, column.type), promise.broken)
+        for promise in promises_of(column)
+        # The list of values is a rule of its own, which says what becomes of a row.
+        if promise.kind != "values"
+    ]
     for failing, fault in tests:
         words = f"{column.name} {fault}"
         yield _row_check(words, words, failing, (column.name,), key, NONE, False, "block", f"{path}:{column.line}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from mesh_platform.contract.contract import Field
 from mesh_platform.contract.json_value import fits
-from mesh_platform.contract.pattern import pattern_matches
+from mesh_platform.contract.promise import promises_of
 from mesh_platform.contract.yaml_document import Document, read_document
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
@@ -62,15 +62,7 @@ def _example_fault(field: Field, example: Any) -> str | None:
     value = value.isoformat() if isinstance(value, date) else value
     if not fits(field.type, value):
         return f"{field.type.name} takes {field.type.on_wire}."
-    if field.valid_values and value not in field.valid_values:
-        return f"It is one of {', '.join(field.valid_values)}."
-    if field.pattern and not pattern_matches(field.pattern, str(value)):
-        return f"It matches {field.pattern}."
-    if field.minimum is not None and Decimal(value) < field.minimum:
-        return f"It is at least {field.minimum}."
-    if field.maximum is not None and Decimal(value) > field.maximum:
-        return f"It is at most {field.maximum}."
-    return None
+    return next((promise.allowed for promise in promises_of(field) if promise.breaks(value)), None)
 
 
 @rule()
