@@ -82,7 +82,7 @@ def test_a_lake_that_version_1_built_has_nothing_to_do(place: Place, monkeypatch
 def test_other_words_look_at_nothing_again_and_other_facts_do(place: Place) -> None:
     shape, checks = checks_of(place, "core.fact_sales")
     before = fingerprint("select 1", shape, checks, False)
-    holds = next(check for check in checks if check.on_failure == "quarantine")
+    holds = next(check for check in checks if check.on_failure == "hold")
 
     def with_another(check: Check) -> Fingerprint:
         return fingerprint("select 1", shape, [check if each is holds else each for each in checks], False)

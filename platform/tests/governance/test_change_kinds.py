@@ -170,7 +170,7 @@ CASES: list[tuple[str, Edit, Edit, str, str]] = [
     (
         "held back instead",
         sets("site_id", **listed("a")),
-        sets("site_id", **listed("a", on_failure="quarantine")),
+        sets("site_id", **listed("a", on_failure="hold")),
         "cosmetic",
         "words that promise nothing differ",
     ),
@@ -197,7 +197,7 @@ CASES: list[tuple[str, Edit, Edit, str, str]] = [
         "breaking",
         "the rule 'n' asks for something else now",
     ),
-    ("a rule holds back", has_rules(rule("block")), has_rules(rule("quarantine")), "additive", "has quarantine"),
+    ("a rule holds back", has_rules(rule("block")), has_rules(rule("hold")), "additive", "has hold"),
     (
         "a rule is called otherwise",
         has_rules(rule("block", name="a")),

@@ -16,7 +16,7 @@ from ..small_mesh import Place, Sale, small_mesh
 
 FACT = "core.fact_sales"
 CONTRACT = "domains/core/contracts/fact_sales.odcs.yaml"
-QUARANTINE = [{"property": "mesh.onFailure", "value": "quarantine"}]
+HOLD = [{"property": "mesh.onFailure", "value": "hold"}]
 WARN = [{"property": "mesh.onFailure", "value": "warn"}]
 CHEAP = {
     "type": "sql",
@@ -248,10 +248,10 @@ WRONG = [
         "'mesh.onFail' is not known here",
     ),
     (
-        {"metric": "rowCount", "mustBe": 0, "customProperties": QUARANTINE},
-        "'quarantine' of a rule that tells no rows",
+        {"metric": "rowCount", "mustBe": 0, "customProperties": HOLD},
+        "'hold' of a rule that tells no rows",
     ),
-    ({**CHEAP, "mustBe": 3, "customProperties": QUARANTINE}, "'quarantine' of a rule that tells no rows"),
+    ({**CHEAP, "mustBe": 3, "customProperties": HOLD}, "'hold' of a rule that tells no rows"),
 ]
 
 
@@ -314,16 +314,16 @@ def test_sql_that_does_not_fit_the_table_is_a_problem_before_anything_is_built(p
     ],
 )
 def test_only_what_tells_row_by_row_may_hold_rows_back(place: Place, query: str):
-    rule(place, {**CHEAP, "query": query, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "query": query, "customProperties": HOLD})
     (problem,) = check_types(place.mesh)
-    assert "quarantines and does not tell row by row." in str(problem)
+    assert "holds rows back and does not tell row by row." in str(problem)
 
 
 def test_a_column_may_not_have_the_name_of_what_says_why_rows_are_held_back(place: Place):
     path = place.root / CONTRACT
     path.write_text(path.read_text().replace("name: site_id", "name: held_rule"))
     place.write("core/models/fact_sales.sql", FACT_WITHOUT.format("true").replace("site_id", "site_id as held_rule"))
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     (problem,) = check_types(place.mesh)
     assert "the table has a column held_rule or held_reason" in str(problem)
 
@@ -356,6 +356,6 @@ def test_a_reference_file_may_warn_where_its_contract_says_so(place: Place):
         place.build()
     rule(place, {**values, "customProperties": WARN}, column="label", table="core/contracts/items")
     assert "label is not one of Lamp in 1 row" in place.build()["core.items"].warnings[0]
-    rule(place, {**values, "customProperties": QUARANTINE}, column="label", table="core/contracts/items")
+    rule(place, {**values, "customProperties": HOLD}, column="label", table="core/contracts/items")
     assert place.build()["core.items"].held == 1
     assert place.rows("core.items") == [("i1", "Lamp")]

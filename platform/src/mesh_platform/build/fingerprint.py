@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mesh_platform.contract.contract import Shape
+from mesh_platform.contract.quality_rule import OnFailure
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Check
 from mesh_platform.sql.relations import site_rows
@@ -48,7 +49,7 @@ def fingerprint(query: str, shape: Shape, checks: Sequence[Check], key_anywhere:
     """
     columns = [(field.name, field.type.name, field.required) for field in shape.fields]
     # What holds rows back is of what makes the table; what blocks or warns only looks at it.
-    holding = [check for check in checks if check.on_failure == "quarantine"]
+    holding = [check for check in checks if check.on_failure == "hold"]
     made_of = (query, columns, shape.key, shape.partition)
     model_1 = content_hash(repr((*made_of, [*map(_As1, holding)])).encode())
     rules_1 = content_hash(repr((*map(_As1, checks),)).encode())
@@ -65,7 +66,12 @@ def _hash(*facts: object) -> str:
 def _facts(check: Check) -> list[object]:
     """What a check is: its SQL, what that is held to, and what becomes of a table that breaks it."""
     numbers = [str(number) for number in check.bound.numbers]
-    return [check.on_failure, check.bound.operator, numbers, check.failing, check.number, check.is_of_rows]
+    return [_noted(check.on_failure), check.bound.operator, numbers, check.failing, check.number, check.is_of_rows]
+
+
+def _noted(on_failure: OnFailure) -> str:
+    # What hashes call it: contracts said quarantine for hold when the first were made.
+    return "quarantine" if on_failure == "hold" else on_failure
 
 
 def _name(check: Check) -> str | None:
@@ -82,7 +88,9 @@ class _As1:
         self._check = check
 
     def __repr__(self) -> str:
-        return f"Check({', '.join(f'{name}={getattr(self._check, name)!r}' for name in self._FACTS)})"
+        facts = {name: getattr(self._check, name) for name in self._FACTS}
+        facts["on_failure"] = _noted(self._check.on_failure)
+        return f"Check({', '.join(f'{name}={value!r}' for name, value in facts.items())})"
 
 
 def content_hash(content: bytes) -> str:

@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 from mesh_platform.contract.types import FieldType
 
-OnFailure = Literal["block", "quarantine", "warn"]
+OnFailure = Literal["block", "hold", "warn"]
 METRICS = ("nullValues", "invalidValues", "duplicateValues", "rowCount")
-ON_FAILURE: tuple[OnFailure, ...] = ("block", "quarantine", "warn")
+ON_FAILURE: tuple[OnFailure, ...] = ("block", "hold", "warn")
+# What contracts called it before; accepted until version 2.0 of the platform.
+_FORMERLY = {"quarantine": "hold"}
 # The operators of ODCS v3.1 ("Data quality"), each with how it reads after a number.
 _OPERATORS = {
     "mustBe": "must be {}",
@@ -26,7 +28,7 @@ _OPERATORS = {
     "mustBeBetween": "must be between {} and {}",
     "mustNotBeBetween": "must not be between {} and {}",
 }
-_ROWS_ONLY = "Only a rule that tells row by row, and allows none, can quarantine: block or warn."
+_ROWS_ONLY = "Only a rule that tells row by row, and allows none, can hold rows back: block or warn."
 
 Add = Callable[[str, str], None]
 
@@ -150,7 +152,7 @@ def valid_values(items: Iterable[Mapping[str, Any]], kind: str) -> tuple[str, ..
 def _on_failure(item: Mapping[str, Any]) -> str | None:
     custom = {each["property"]: each["value"] for each in item.get("customProperties") or []}
     value = custom.get("mesh.onFailure")
-    return None if value is None else str(value)
+    return None if value is None else _FORMERLY.get(str(value), str(value))
 
 
 def _bound(item: Mapping[str, Any]) -> Bound:
@@ -216,10 +218,10 @@ def _failure_faults(item: Mapping[str, Any], metric: str, on_failure: str | None
         yield f"{metric} has no percentage.", "Drop the unit; a query can compute one itself."
     if on_failure is not None and on_failure not in ON_FAILURE:
         yield f"mesh.onFailure '{on_failure}'.", f"It is one of {', '.join(ON_FAILURE)}."
-    if on_failure == "quarantine":
+    if on_failure == "hold":
         tells_rows = metric not in ("rowCount", "duplicateValues") and unit == "rows"
         if not tells_rows or not (list(_bound_faults(item)) or _bound(item).allows_none):
-            yield "mesh.onFailure 'quarantine' of a rule that tells no rows.", _ROWS_ONLY
+            yield "mesh.onFailure 'hold' of a rule that tells no rows.", _ROWS_ONLY
 
 
 def _event_faults(

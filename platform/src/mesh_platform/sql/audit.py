@@ -90,9 +90,9 @@ def find_problems(contract: Contract, connection: Connection) -> list[Problem]:
     connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {empty_select(shape)}")
     for rule in shape.rules:
         fault = _fault(rule, shape.key, connection)
-        if rule.on_failure == "quarantine" and not fault and {HELD_RULE, HELD_REASON} & shape.by_name.keys():
+        if rule.on_failure == "hold" and not fault and {HELD_RULE, HELD_REASON} & shape.by_name.keys():
             fault = (
-                f"quarantines, and the table has a column {HELD_RULE} or {HELD_REASON}.",
+                f"holds rows back, and the table has a column {HELD_RULE} or {HELD_REASON}.",
                 "Give the column another name.",
             )
         if fault:
@@ -109,15 +109,15 @@ def audit_rows(
     kept: str = "",
     recheck: bool = False,
 ) -> Audited:
-    """Hold `rows` to what the contract promises: first what quarantines takes its rows out, then all else is checked.
+    """Hold `rows` to the promises of their contract: rules that hold rows back first, then all others.
 
     `existing` has the keys of rows that stay, at least those that `rows` have too; `kept` is the SELECT of all rows
     that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
     to five rows of each.
     """
     of_rows = [check for check in checks if check.is_of_rows]
-    holding = [check for check in of_rows if check.on_failure == "quarantine"]
-    telling = [check for check in of_rows if check.on_failure != "quarantine"]
+    holding = [check for check in of_rows if check.on_failure == "hold"]
+    telling = [check for check in of_rows if check.on_failure != "hold"]
     of_table = [check for check in checks if not check.is_of_rows]
     held = None
     try:
@@ -285,9 +285,9 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[st
                     continue
                 return f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", form
         check = _check(rule, key, "")
-        if rule.on_failure == "quarantine" and not check.is_of_rows:
+        if rule.on_failure == "hold" and not check.is_of_rows:
             fix = "Write SELECT count(*) FROM ${object} WHERE ..., a condition on one row; or block or warn."
-            return "quarantines and does not tell row by row.", fix
+            return "holds rows back and does not tell row by row.", fix
         types = [row[1] for row in connection.execute(f"DESCRIBE {check.number}").fetchall()]
         if len(types) != 1 or not _NUMBER.fullmatch(types[0]):
             return f"gives {', '.join(types)}.", form

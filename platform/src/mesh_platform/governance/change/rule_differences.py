@@ -40,7 +40,7 @@ def rule_differences(old: Shape, new: Shape) -> Iterator[Difference]:
 
 def _by_content(shape: Shape) -> dict[Rule, Rule]:
     """Of two that ask for the same, the one that does more counts."""
-    order = ("warn", "quarantine", "block")
+    order = ("warn", "hold", "block")
     columns = {field.name for field in shape.fields}
     rules = [rule for rule in shape.rules if not any(_lists_values(rule, name) for name in columns)]
     return {_content(rule): rule for rule in sorted(rules, key=lambda rule: order.index(rule.on_failure))}
