@@ -26,7 +26,7 @@ from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import Connection, DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.rows import are_rows, count, without
-from mesh_platform.engine.sql import days_between, has_days, in_partitions, literal, partition_values, quoted
+from mesh_platform.engine.sql import days_between, has_days, in_partitions, partition_values, quoted, scan
 from mesh_platform.errors import ConflictError, NeedsAttention
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
@@ -232,7 +232,7 @@ class Builder:
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):
-                    source = f"mesh_input_{number}" if name in given else _scan(table)
+                    source = f"mesh_input_{number}" if name in given else scan(table.metadata_location)
                     stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
                     self._show(name, source)
                 self._show_unions(model)
@@ -257,8 +257,7 @@ class Builder:
         if files is None:
             return self._replace_all(job, self._run(job, model, tables), False)
         here, elsewhere = files
-        columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
-        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
+        kept = _published(job)
         # Rules that are not those of before have not seen the rows that stay.
         recheck = job.was_rules != job.rules
         if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
@@ -278,8 +277,7 @@ class Builder:
     def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
         shape, model = job.contract.table, self.models[job.contract.identifier]
         there, made = (days_between(shape, relation, first, last) for relation in ("kept", "made"))
-        columns = ", ".join(quoted(field.name) for field in shape.fields)
-        rows = self.connection.execute(f"SELECT {columns} FROM {_scan(job.output)} AS kept WHERE {there}")
+        rows = self.connection.execute(f"{_published(job)} WHERE {there}")
         # Partitions that lost all their rows are touched too.
         found = rows.to_arrow_table().cast(optional_schema(shape))
         touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
@@ -300,8 +298,7 @@ class Builder:
     ) -> Built:
         """Build the partitions anew that `rows` lie in; `files` are those that lie there now, and the others."""
         shape, model = job.contract.table, self.models[job.contract.identifier]
-        columns = ", ".join(quoted(field.name) for field in shape.fields)
-        kept = f"SELECT {columns} FROM {_scan(job.output)} AS kept"
+        kept = _published(job)
         with registered(self.connection, "mesh_touched", rows):
             redone_where = in_partitions(shape, "made", "mesh_touched")
             redone = self._run(job, model, tables, condition=redone_where)
@@ -357,9 +354,9 @@ class Builder:
 
     def _is_content(self, job: Job, audited: Audited) -> bool:
         """Whether the output and what is held back are these very rows, in any order."""
+        # `are_rows` compares column by column, in the order of these rows.
         columns = ", ".join(quoted(name) for name in audited.rows.column_names)
-        present = f"SELECT {columns} FROM {_scan(job.output)}"
-        if not are_rows(self.connection, audited.rows, present):
+        if not are_rows(self.connection, audited.rows, f"SELECT {columns} FROM {scan(job.output.metadata_location)}"):
             return False
         was_held = read_held(self.catalog, job.contract, job.was_held)
         with registered(self.connection, "mesh_was_held", was_held):
@@ -405,6 +402,7 @@ class Builder:
                 raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
 
 
-def _scan(table: Table) -> str:
-    """The SQL that reads the state that `table` was loaded at."""
-    return f"iceberg_scan({literal(table.metadata_location)})"
+def _published(job: Job) -> str:
+    """The SELECT of the rows of a job's table, which it calls `kept`."""
+    columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
+    return f"SELECT {columns} FROM {scan(job.output.metadata_location)} AS kept"

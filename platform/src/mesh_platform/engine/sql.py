@@ -39,6 +39,15 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def scan(metadata_location: str, snapshot_id: int | None = None) -> str:
+    """The SQL source of an Iceberg table as a metadata file has it: its current rows, or those of a snapshot.
+
+    It never moves: a later commit is in another metadata file.
+    """
+    at = f", snapshot_from_id = {snapshot_id}" if snapshot_id is not None else ""
+    return f"iceberg_scan({literal(metadata_location)}{at})"
+
+
 def empty_select(shape: Shape, condition: str = "false") -> str:
     """The SQL of a relation without rows that has the columns of `shape`."""
     return f"SELECT {', '.join(typed(field, 'NULL') for field in shape.fields)} WHERE {condition}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, Field, Shape
 from mesh_platform.contract.schema_change import present_name
-from mesh_platform.engine.sql import empty_select, literal, quoted, typed
+from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.expiry import expired_before, state_at
 from mesh_platform.iceberg.provenance import read_provenance
@@ -74,12 +74,10 @@ class State:
         if self.table is None or self.snapshot is None:
             # The error comes when the view is read: other tables can still be.
             return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
-        source = literal(self.table.metadata_location)
-        if self.past:
-            source += f", snapshot_from_id = {self.snapshot}"
+        source = scan(self.table.metadata_location, self.snapshot if self.past else None)
         shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
         named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
-        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM iceberg_scan({source}))"
+        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM {source})"
 
 
 def find_states(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, Field, Shape
 from mesh_platform.engine.duckdb import Connection, connect
-from mesh_platform.engine.sql import empty_select, literal, quoted, typed
+from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.snapshot_diff import head
 from mesh_platform.lake.catalog import find_table
@@ -167,7 +167,7 @@ def _plain_select(shape: Shape, table: Table | None) -> str:
     if table is None or head(table) is None:
         return empty_select(shape)
     columns = ", ".join(typed(field) for field in shape.fields)
-    return f"SELECT {columns} FROM iceberg_scan({literal(table.metadata_location)})"
+    return f"SELECT {columns} FROM {scan(table.metadata_location)}"
 
 
 def _strays(
