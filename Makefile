@@ -18,7 +18,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees check hooks bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees docs check hooks bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -47,6 +47,9 @@ chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=2
 
 guarantees: .venv/test ## Write docs/guarantees.md from what the tests and chaos recorded below build/
 	@PYTHONPATH=tests $(BIN)/python -m guarantees
+
+docs: .venv/test ## Write the commands of docs/cli.md from their help texts
+	@$(BIN)/python -m mesh_platform.cli.reference
 
 check: .venv/test ## mesh check, yamllint, ruff, mypy --strict, import-linter
 	@$(BIN)/mesh check

@@ -34,13 +34,13 @@ STAR = ("*.fact_*", "*.dim_*", "*.kpi_*")
 _day = click.DateTime(["%Y-%m-%d"])
 
 
-@click.command(short_help="Simulate days of the company, move them all the way, check them against the answer key.")
-@click.option("--seed", type=int, help="Which history is drawn.  [default: 7, or that of the state folder]")
-@click.option("--start", type=_day, help="First day.  [default: 2025-10-01, or that of the state folder]")
-@click.option("--days", type=click.IntRange(1, 10_000), help="Days in all.  [default: 28, and one more each time]")
-@click.option("--rates", help="late=0.02,duplicate=0.01,malformed=0.005 are the defaults.")
-@click.option("--domain", "only", help="Produce for this domain alone.")
-@click.option("--publish-only", is_flag=True, help="Leave ingest and build to others, such as Airflow.")
+@click.command(short_help="Simulate days of the company, ingest, build, and compare with the answer key.")
+@click.option("--seed", type=int, help="Seed of the simulation.  [default: 7, or the state folder's]")
+@click.option("--start", type=_day, help="First day.  [default: 2025-10-01, or the state folder's]")
+@click.option("--days", type=click.IntRange(1, 10_000), help="Days in total.  [default: 28, then one more per run]")
+@click.option("--rates", help="Rates of faults.  [default: late=0.02,duplicate=0.01,malformed=0.005]")
+@click.option("--domain", "only", help="Send events of this domain only.")
+@click.option("--publish-only", is_flag=True, help="Leave ingest and build to another process, such as Airflow.")
 @format_option
 def run(
     seed: int | None,
@@ -51,10 +51,14 @@ def run(
     publish_only: bool,
     output_format: str,
 ) -> None:
-    """Produce, ingest and build; then compare every total with the answer key.
+    """Simulate days of ACME, send their events, ingest, build, and compare every total with the answer key.
 
-    The first run makes 28 days, each further run one more. With --days the simulation is brought to that length;
-    days that it has already are not made again. Exit code 1 where a total differs.
+    The first run simulates 28 days; each further run adds one. `--days` sets the total number of days. Days that
+    exist are not simulated again.
+
+    After `--publish-only`, a run with the same `--days` ingests what still waits, builds and compares.
+
+    Exit code 1: a total differs.
     """
     from mesh_platform.build.build import build
     from mesh_platform.cli.tables import show_warnings
@@ -125,17 +129,18 @@ def run(
     sys.exit(1 if differences else 0)
 
 
-@click.command("answer-key", short_help="What the tables must hold, computed from the simulated company alone.")
-@click.option("--seed", type=int, required=True)
-@click.option("--start", type=_day, required=True)
-@click.option("--days", type=click.IntRange(1, 10_000), required=True)
-@click.option("--rates", default="", help="late=0.02,duplicate=0.01,malformed=0.005 are the defaults.")
+@click.command("answer-key", short_help="Compute what the tables must hold from the simulated company alone.")
+@click.option("--seed", type=int, required=True, help="Seed of the simulation.")
+@click.option("--start", type=_day, required=True, help="First day.")
+@click.option("--days", type=click.IntRange(1, 10_000), required=True, help="Number of days.")
+@click.option("--rates", default="", help="Rates of faults.  [default: late=0.02,duplicate=0.01,malformed=0.005]")
 @format_option
 def answer_key(seed: int, start: datetime, days: int, rates: str, output_format: str) -> None:
-    """Rows, sums and rejects of each table after so many days; nothing of the pipelines is used.
+    """Compute what the tables must hold after a number of days: products, facts with their orphans, dimensions, the
+    KPI and the quarantine. It uses no code of the pipelines.
 
-    rows, sums and by_month are what the table holds; accepted counts events that are well-formed and arrived, all
-    counts those that were spoilt too.
+    In the JSON, `rows`, `sums` and `by_month` describe the table. `accepted` counts the well-formed events that
+    arrived; `all` also counts those that were spoilt. `anomalies` lists what was planted to be found.
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)

@@ -66,7 +66,7 @@ class _Mesh(click.Group):
 
 @click.group(cls=_Mesh, context_settings={"help_option_names": ["-h", "--help"]})
 def mesh() -> None:
-    """A data mesh on a lakehouse: contracts in, pipelines out."""
+    """Run the data mesh: send events, ingest them, build tables, and query them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

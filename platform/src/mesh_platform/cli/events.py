@@ -48,16 +48,22 @@ from mesh_platform.text import counted
 
 @click.command(short_help="Send events to a product's queue: live, in a burst, or from a CSV file.")
 @click.argument("words", nargs=-1, required=True, metavar="<domain>.<product>|--all live|burst|replay [FILE.csv]")
-@click.option("--all", "everything", is_flag=True, help="All products that have a producer.")
-@click.option("--interval", type=click.FloatRange(min=0.001), default=10.0, show_default=True, help="live: seconds.")
+@click.option("--all", "everything", is_flag=True, help="Send for all products that have a producer.")
 @click.option(
-    "--rate", type=click.FloatRange(min=0.001), default=1000.0, show_default=True, help="burst: events a second."
+    "--interval",
+    type=click.FloatRange(min=0.001),
+    default=10.0,
+    show_default=True,
+    help="live: seconds.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="How many events. burst: 1000 if not given; live: no end.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed and day, same events, same ids.")
-@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="burst: its day (default: today).")
-@click.option("--batch", "size", type=click.IntRange(1, 100_000), help="Events in a message (live: 1, else 500).")
-@click.option("--to", "target", type=click.Choice(["broker", "-"]), default="broker", help="-: NDJSON on stdout.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0.001), default=1000.0, show_default=True, help="burst: events per second."
+)
+@click.option("--count", type=click.IntRange(min=1), help="Number of events.  [default: burst 1000, live endless]")
+@click.option("--seed", type=int, default=1, show_default=True, help="Determines the events, with the day.")
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="burst: the day of the events.  [default: today]")
+@click.option("--batch", "size", type=click.IntRange(1, 100_000), help="Events per message.  [default: 500, live 1]")
+@click.option("--to", "target", type=click.Choice(["broker", "-"]), default="broker", help="-: NDJSON to stdout.")
 @format_option
 def produce(
     words: tuple[str, ...],
@@ -71,12 +77,26 @@ def produce(
     target: str,
     output_format: str,
 ) -> None:
-    """Send events of a product.
+    """Send events of a product to its queue. A producer script takes the same arguments.
 
     \b
     mesh produce north_warehouse.orders_north live --interval 10
     mesh produce north_warehouse.orders_north burst --rate 5000 --count 20000
     mesh produce north_warehouse.orders_north replay orders.csv
+    mesh produce --all burst
+
+    `live` sends one event every `--interval` seconds, with the current time of the state folder's clock. `burst`
+    sends `--count` events at `--rate` per second. `replay` sends the lines of a CSV file; its columns may have
+    their present or former names. It reports malformed lines and sends the rest.
+
+    Equal records in one file stay separate events. An equal record in another file is the same event sent again. If
+    two files can hold equal records that are both real (two tills, the same sale in the same second), put them into
+    one file, or give the event a column that tells the sources apart.
+
+    `--seed` and `--start` determine which events are drawn. The same values give the same events, which ingest
+    recognizes as duplicates.
+
+    Exit code 1: `replay` found malformed lines.
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)
@@ -182,9 +202,9 @@ def _send(
 
 @click.command(short_help="Consume queues, validate, and commit to the lake exactly once.")
 @click.argument("names", nargs=-1, metavar="[<domain>[.<product>]]...")
-@click.option("--until-empty", is_flag=True, help="End when the queues are empty.")
-@click.option("--max-seconds", type=click.FloatRange(min=0), help="End after this time.")
-@click.option("--replay-rejected", is_flag=True, help="Send the quarantine through again instead.")
+@click.option("--until-empty", is_flag=True, help="Stop when the queues are empty.")
+@click.option("--max-seconds", type=click.FloatRange(min=0), help="Stop after this time.")
+@click.option("--replay-rejected", is_flag=True, help="Ingest the events in the quarantine again instead.")
 @click.option("--dead-letters", is_flag=True, help="Consume the dead-letter queues instead.")
 @format_option
 def ingest(
@@ -197,7 +217,9 @@ def ingest(
 ) -> None:
     """Consume the queues of all products, or of those named, and commit each event exactly once.
 
-    Without --until-empty or --max-seconds it goes on until Ctrl-C.
+    Without `--until-empty` or `--max-seconds` it runs until Ctrl-C.
+
+    If a RabbitMQ queue exists with other arguments, ingest warns and consumes it; producers cannot publish to it.
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)
@@ -268,13 +290,17 @@ def ingest(
 
 @click.group(short_help="Points at which a test may end or fail the process.")
 def faults() -> None:
-    """Points at which `MESH_FAULT=<point>:kill|raise|stop[:N]` acts."""
+    """Points at which tests kill or stop a process."""
 
 
 @faults.command("list")
 @format_option
 def list_faults(output_format: str) -> None:
-    """The names of all fault points, in the order of the way of an event."""
+    """List the fault points in the order in which an event passes them.
+
+    `MESH_FAULT=<point>:kill|raise|stop[:N]` makes a process die, fail or freeze when it passes that point for the
+    Nth time.
+    """
     rows = [{"point": name, "meaning": meaning} for name, meaning in fault_points.POINTS.items()]
     if output_format == "json":
         write_json(rows)

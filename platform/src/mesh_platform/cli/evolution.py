@@ -15,18 +15,22 @@ from mesh_platform.mesh.mesh import load_mesh
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
 @click.argument("product", metavar="<domain>.<product>")
-@click.option("--plan", is_flag=True, help="Say what would change, and change nothing.")
-@click.option("--purge", is_flag=True, help="Also delete columns that the contract dropped, for good.")
-@click.option("--despite-releases", is_flag=True, help="Purge columns that releases show, too.")
+@click.option("--plan", is_flag=True, help="List the changes, and change nothing.")
+@click.option("--purge", is_flag=True, help="Also delete the columns that the contract dropped.")
+@click.option("--despite-releases", is_flag=True, help="Also purge columns that releases show.")
 @format_option
 def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output_format: str) -> None:
-    """Change the landing and the product table to what the contract says: no row, file or snapshot is touched.
+    """Apply a changed contract to the landing table and the published table of its product. No row, file or snapshot
+    changes.
 
-    What would break is refused, each with its reason, and nothing is changed then. docs/evolution.md tells what can
-    be changed, and how a change that breaks becomes version 2 beside version 1.
+    If one change is breaking, the command refuses all of them, each with its reason, and changes nothing.
+    docs/evolution.md explains what can change, and how a breaking change becomes version 2 beside version 1.
 
-    With --purge the columns that the contract dropped are deleted from the tables, so that their names are free again
-    in another type. It is refused while a state is kept that shows them.
+    `--purge` also deletes the columns that the contract dropped, so that their names can be used again, even with
+    another type. It is refused as long as a kept snapshot shows these columns. `--despite-releases` purges them even
+    if releases show them.
+
+    Exit code 1: a change is breaking, also with `--plan`.
     """
     from mesh_platform.lake import evolution
     from mesh_platform.lake import purge as purging

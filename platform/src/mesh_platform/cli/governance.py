@@ -13,21 +13,22 @@ from mesh_platform.errors import MeshError, UsageError
 from mesh_platform.text import shown
 
 
-@click.command(short_help="Hold the mesh to its rules; each problem with its place and how to mend it.")
-@click.option("--rule", "only", multiple=True, help="Only this rule; can be given again. docs/rules/ lists them.")
-@click.option("--base", metavar="REV", help="What changes are compared with.  [default: where main was left]")
-@click.option("--fix", is_flag=True, help="Mend what is mechanical first.")
+@click.command(short_help="Check the mesh against its rules; report each problem and its fix.")
+@click.option("--rule", "only", multiple=True, help="Check only this rule; repeatable. docs/rules/ lists the rules.")
+@click.option("--base", metavar="REV", help="Compare contracts with this.  [default: where the branch left main]")
+@click.option("--fix", is_flag=True, help="First fix what can be fixed mechanically.")
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
-    help="For people, for programs, for code hosts.",
+    help="text: for people; json: for programs; sarif and github: for code hosts.",
 )
 def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str) -> None:
-    """Read every file of every domain and tell all problems at once; needs no lake and no broker.
+    """Check every file of every domain against the rules and report all problems at once. It needs no lake and no
+    broker. docs/governance.md explains the rules.
 
-    Exit code 0 where all rules hold, 1 where there are problems, 2 where it could not run.
+    Exit code 1: there are problems. Exit code 2: the check could not run.
     """
     from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.check import check as run
@@ -56,19 +57,20 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     sys.exit(1 if any(problem.severity == "error" for problem in problems) else 0)
 
 
-@click.command(short_help="What a change does: to contracts, to columns downstream, to whom.")
-@click.option("--base", metavar="REV", help="What is compared with.  [default: where main was left]")
+@click.command(short_help="Show what a change does to contracts, columns downstream, and consumers.")
+@click.option("--base", metavar="REV", help="Compare with this revision.  [default: where the branch left main]")
 @click.option(
     "--format",
     "output_format",
     type=click.Choice(["text", "json", "markdown"]),
     default="text",
-    help="For people, for programs, for a pull request.",
+    help="text: for people; json: for programs; markdown: for a pull request.",
 )
 def diff(base: str | None, output_format: str) -> None:
-    """Tell what changed in contracts and SQL since REV was left, what it reaches, and whose consent it needs.
+    """Show what changed in contracts and SQL since the branch left REV: each change with its kind and the version
+    that it asks for, the columns and dashboards downstream that it reaches, and whose consent is given or missing.
 
-    Exit code 0 whatever changed, 2 where it could not run. `mesh check` is what refuses.
+    The exit code is 0 whatever changed, and 2 if the command could not run. `mesh check` is the command that refuses.
     """
     from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.change.diff import diff as run

@@ -14,15 +14,18 @@ from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted
 
 
-@click.command(short_help="Compact tables, expire old snapshots, remove orphans.")
+@click.command(short_help="Compact tables, expire old snapshots, remove unused files.")
 @click.argument("tables", nargs=-1, metavar="[<domain>[.<table>]]...")
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Report what would be done, and change nothing.")
 @format_option
 def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None:
-    """Tend all tables, or those named: merge small files, expire old snapshots, remove files that nothing names.
+    """Maintain all tables, or those named: merge small files, expire old snapshots, and remove files that no snapshot
+    uses any more.
 
-    Rows stay as they are. Tables of a contract with mesh.maintain: false are skipped. It can run beside ingest and
-    builds, and be stopped at any time.
+    Rows do not change. The command can run while ingest and builds run, and you can stop it at any time. It skips
+    tables whose contract says `mesh.maintain: false`.
+
+    Exit code 1: a table could not be maintained.
     """
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.lake.maintain import maintain as maintain_tables
@@ -43,20 +46,25 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
         raise NeedsAttention("\n".join(f"{each.table}: {each.skipped}" for each in failed))
 
 
-@click.command(short_help="Make a copied or moved state folder, or S3 prefix, a lake of its own.")
+@click.command(short_help="Turn a copied or moved state folder or S3 prefix into a lake of its own.")
 @click.option(
     "--from",
     "old_places",
     metavar="OLD",
     multiple=True,
-    help="Where the lake was: its state folder, or its warehouse. By default what the catalog names.",
+    help="Where the lake was: its state folder or its warehouse.  [default: the place that the catalog names]",
 )
 @format_option
 def relocate(old_places: tuple[str, ...], output_format: str) -> None:
-    """Rewrite what the tables' metadata and the catalog name as their place to where they are now.
+    """Rewrite the file paths in the catalog and in the tables' metadata to the place where the files are now.
 
-    Snapshots, tags and releases stay as they are, and the original is not touched. Stop ingest, builds and Airflow on
-    the copy first. It can be killed and run again; what is in its place already is left.
+    Run it on a copied or moved state folder or S3 prefix. Until then, every command that opens its tables refuses the
+    lake (exit code 2). Stop ingest, builds and Airflow on the copy first. Snapshots, tags and releases do not change,
+    and the original is not touched. If the command is killed, run it again; it skips what is done already.
+
+    JSON: `[{table, mode: relocated|noop, from, to, snapshots, rewritten}]`.
+
+    Exit code 1: files are missing in the copy.
     """
     from mesh_platform.iceberg.relocate import relocate as relocate_tables
     from mesh_platform.lake.catalog import open_catalog

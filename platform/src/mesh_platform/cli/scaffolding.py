@@ -15,28 +15,33 @@ if TYPE_CHECKING:
     from mesh_platform.scaffold.sync import Outcome
 
 
-@click.group(short_help="A new domain, or a new product in one.")
+@click.group(short_help="Create a domain, or a product in a domain.")
 def new() -> None:
-    """Start something from the template."""
+    """Create a domain or a product from the template."""
 
 
-@new.command("domain", short_help="A new domain folder with its products.")
+@new.command("domain", short_help="Create a domain with its products.")
 @click.argument("name", required=False)
 @click.option("--kind", help="source-aligned, aggregate or consumer-aligned.  [default: source-aligned]")
-@click.option("--team", help="Who owns it.")
-@click.option("--steward", help="Who answers for its data.")
-@click.option("--events", help="Which events it sends, with commas, or none.")
-@click.option("--contact", help="Where the team is reached.  [default: from the domain's name]")
-@click.option("--on-call", help="Where to call at night.  [default: from the domain's name]")
-@click.option("--city", help="Where the site is.")
-@click.option("--country", help="ISO 3166, two letters.")
-@click.option("--time-zone", help="IANA name.")
-@click.option("--currency", help="ISO 4217, three letters.")
-@click.option("--opened-on", help="First day of business, YYYY-MM-DD.")
-@click.option("--no-input", is_flag=True, help="Ask nothing; what is not given is as the template proposes.")
+@click.option("--team", help="The team that owns it.")
+@click.option("--steward", help="The person who answers for its data.")
+@click.option("--events", help="The events it sends, separated by commas, or none.")
+@click.option("--contact", help="How to reach the team.  [default: from the domain's name]")
+@click.option("--on-call", help="Whom to call at night.  [default: from the domain's name]")
+@click.option("--city", help="The city of the site.")
+@click.option("--country", help="Its country: ISO 3166, two letters.")
+@click.option("--time-zone", help="Its time zone: an IANA name.")
+@click.option("--currency", help="Its currency: ISO 4217, three letters.")
+@click.option("--opened-on", help="Its first day of business, YYYY-MM-DD.")
+@click.option("--no-input", is_flag=True, help="Ask nothing; use the template's proposals for what is not given.")
 @format_option
 def domain(name: str | None, no_input: bool, output_format: str, **given: str | None) -> None:
-    """Render domains/NAME. It is valid and tested as it stands; its contracts are then the team's to change."""
+    """Create domains/NAME from the template. It is valid and tested at once; the team then changes its contracts.
+
+    The command asks for what the options do not give. An event is one of `order_created` (proposed),
+    `order_returned`, `inventory_movement`, `inventory_restock_event`, `order_error_event` and `dispatch_log_event`,
+    the six of a warehouse. If answers are wrong, all of them are reported together and nothing is written.
+    """
     from mesh_platform.scaffold.new import check_answers, keep_template, new_domain, propose_answers
 
     root = read_settings().root
@@ -64,12 +69,12 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
         click.echo(f"  {step}")
 
 
-@new.command("product", short_help="A new product in a domain.")
+@new.command("product", short_help="Create a product in a domain.")
 @click.argument("domain_name", metavar="DOMAIN")
 @click.argument("line", metavar="EVENT", required=False)
 @format_option
 def product(domain_name: str, line: str | None, output_format: str) -> None:
-    """Render the contract, producer, model and tests of EVENT into DOMAIN."""
+    """Add the contract, producer, model and tests of one more EVENT to DOMAIN."""
     from mesh_platform.scaffold.new import list_lines, new_product
 
     settings = read_settings()
@@ -86,18 +91,20 @@ def product(domain_name: str, line: str | None, output_format: str) -> None:
     click.echo("\n  ".join(["Next:", *steps, f"git add domains/{domain_name}"]))
 
 
-@click.group(short_help="How domains keep up with the template.")
+@click.group(short_help="Keep domains up to date with the template.")
 def template() -> None:
-    """The template that domains come from, as it is today and as it was when they last took it over."""
+    """Compare domains with the template that they come from, and merge its changes."""
 
 
-@template.command("status", short_help="Which version each domain is at, what drifted, what is detached.")
+@template.command("status", short_help="Show each domain's template version, drift and conflicts.")
 @click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
 def template_status(name: str | None, output_format: str) -> None:
-    """Which version of the template each domain is at, which files that the template owns it has changed, and which
-    it has taken over on purpose. Exit code 1 where a domain is behind, has changed one of these files, or holds an
-    unresolved conflict."""
+    """Show for each domain its version of the template, which files that the template owns it changed (`drifted`),
+    which it took over on purpose (`detached`), and which hold unresolved conflicts.
+
+    Exit code 1: a domain is behind, has drifted, or holds conflicts.
+    """
     from mesh_platform.scaffold.new import template_status as find_status
     from mesh_platform.scaffold.sync import find_folders
     from mesh_platform.scaffold.template_version import short
@@ -138,12 +145,17 @@ def template_status(name: str | None, output_format: str) -> None:
     sys.exit(1 if problems else 0)
 
 
-@template.command("sync", short_help="Bring domains up to the template of today.")
+@template.command("sync", short_help="Merge the template's changes into domains.")
 @click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
 def template_sync(name: str | None, output_format: str) -> None:
-    """Merge what the template has changed since a domain last took it over into DOMAIN, or into all. What the domain
-    changed stays; where both changed the same lines, both stand there between marks, as git does it: exit code 1."""
+    """Merge what changed in the template since the last sync into DOMAIN, or into all domains. The domain's own
+    changes stay. Where both changed the same lines, the file holds both versions between git's conflict marks.
+
+    JSON: `[{domain, from, to, changed, conflicts, kept, deleted}]`; `kept` gives the reason for each file.
+
+    Exit code 1: there are conflicts.
+    """
     from mesh_platform.scaffold.sync import sync_domains
 
     root = read_settings().root

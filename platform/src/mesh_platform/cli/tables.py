@@ -37,10 +37,10 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
 @click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
-@click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
-@click.option("--from", "first", type=_DAY, help="Build partitions of the named tables anew, from this day, UTC.")
-@click.option("--to", "last", type=_DAY, help="The last of these days; by default the first one.")
-@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done to each table, and why; do nothing.")
+@click.option("--full", is_flag=True, help="Rebuild everything, not only what changed.")
+@click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
+@click.option("--to", "last", type=_DAY, help="The last of these days.  [default: the day of --from]")
+@click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do to each table, and why.")
 @format_option
 def build(
     tables: tuple[str, ...],
@@ -50,9 +50,21 @@ def build(
     only_plan: bool,
     output_format: str,
 ) -> None:
-    """Build all tables, or those named and what they need. With nothing new it commits nothing.
+    """Build all tables, or those named and their inputs. If nothing changed, nothing is committed.
 
-    All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
+    If you name tables, only their SQL and the SQL of their inputs must be valid.
+
+    `--from` rebuilds days (UTC) of the named tables even if nothing changed. It replaces as a whole each partition
+    (day, month or year) that overlaps these days.
+
+    `--plan` only reports, and builds nothing: `noop`, `incremental`, `rebuild` or `blocked` for each table, and why.
+
+    A broken rule of a contract blocks a table, holds rows back (`held`, see `<table>__held`) or warns (`warnings`).
+
+    A build of all tables in which every table succeeds makes a release, unless the tables are unchanged since the
+    newest release. Its name goes to stderr; `mesh query --as-of r3` reads the tables of release r3 together.
+
+    Exit code 1: a table could not be built.
     """
     from mesh_platform.build.build import build as build_tables
     from mesh_platform.build.build import plan_build
@@ -96,10 +108,13 @@ def show_warnings(built: Sequence[Built]) -> None:
             click.echo(f"{each.table}: warning: {words}", err=True)
 
 
-@click.command(short_help="The releases, newest first: tables that were built together.")
+@click.command(short_help="List the releases: tables that were built together.")
 @format_option
 def releases(output_format: str) -> None:
-    """List the releases: each is a name, a time, and a snapshot of every table."""
+    """List the releases, newest first: `r1`, `r2`, ... with the time each was made.
+
+    A number may be missing. `--format json` adds the snapshot of each table. In SQL, read `mesh.releases`.
+    """
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.lake.releases import read_releases
 
@@ -114,14 +129,22 @@ def releases(output_format: str) -> None:
     write_table(rows, columns=("release", "released_at", "tables"))
 
 
-@click.command(short_help="Rows, snapshots, files, freshness against its promise, and quarantine of every table.")
+@click.command(short_help="Show rows, snapshots, files, freshness and quarantine of every table.")
 @click.argument("names", nargs=-1, metavar="[PATTERN]...")
 @format_option
 def status(names: tuple[str, ...], output_format: str) -> None:
-    """The state of every table, or of those whose name fits a PATTERN.
+    """Show the state of every table, or of those whose name matches a PATTERN.
 
     \b
     mesh status 'logistics_core.*' '*.orders_*'
+
+    `lag` is the age of the newest event; `fresh` compares it with the contract's promise. If the contract promises
+    latency, `lag` is how long the oldest change of the inputs has waited. A time more than a day after now (such as
+    the year 9999) does not count; status reports it on stderr and as `max_ahead_time`. A table that holds only such
+    times is not fresh.
+
+    `orphans` counts the rows that point to a row which a dimension lacks. `<fact>__resolved` shows their key as
+    `unknown`.
     """
     settings, mesh, catalog = _open()
     if output_format == "json":
@@ -180,20 +203,29 @@ def _duration(seconds: int | None) -> str | None:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds} s"
 
 
-@click.command(short_help="Ask SQL of the tables; read only.")
+@click.command(short_help="Run a SELECT on the tables.")
 @click.argument("sql")
 @click.option(
     "--as-of",
     "as_of",
     metavar="TIME|RELEASE|TABLE@SNAPSHOT",
-    help="As committed by a time (the machine's), in a release, or at a snapshot.",
+    help="Read the tables as they were at a time, in a release, or at a snapshot.",
 )
-@click.option("--role", help="See what this role sees: personal data is masked unless a contract lists the role.")
-@click.option("--format", "output_format", type=click.Choice(["table", "text", "json", "csv"]), default="table")
+@click.option("--role", help="Read with this role: personal data is masked unless a contract lists the role.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "text", "json", "csv"]),
+    default="table",
+    help="text is the same as table; json: one value on stdout.",
+)
 def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> None:
-    """Run one SELECT in DuckDB. Views are <namespace>.<table>; <fact>__resolved joins to every dimension.
+    """Run one SELECT in DuckDB, read only. Views are named `<namespace>.<table>`; `<fact>__resolved` joins to every
+    dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
 
-    `mesh status` lists the tables, `describe <table>` the columns of one.
+    `--as-of` takes a TIME (of the commits, by the machine's clock), a RELEASE (dimensions and facts that were built
+    together; it has no landing tables and no quarantines) or TABLE@SNAPSHOT. Without `--role` the query reads as a
+    user who has no role.
     """
     from mesh_platform.cli.result import write_result
     from mesh_platform.query.counts import Memo
@@ -207,12 +239,14 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     write_result(result, output_format)
 
 
-@click.command(short_help="Write a DuckDB file of all views, for tools that open a file.")
+@click.command(short_help="Write a DuckDB file with a view for each table.")
 @click.argument("file", type=click.Path(path_type=Path))
 def views(file: Path) -> None:
-    """Write FILE with a view for each table, as it is now; run again to see later states.
+    """Write FILE, a DuckDB file with a view for each table as it is now, for tools that open a file.
 
-    Who opens it loads DuckDB's extensions avro and iceberg first. DUCKDB_PATH=FILE points the domains' tests at it.
+    An existing FILE is replaced; run the command again to see later states. Do not name FILE after a domain: DuckDB
+    would confuse the two. Load DuckDB's extensions `avro` and `iceberg` before you read the views.
+    `DUCKDB_PATH=FILE pytest domains` checks that each view exists and has rows.
     """
     from mesh_platform.query.session import write_views
 
@@ -221,11 +255,11 @@ def views(file: Path) -> None:
     click.echo(f"{file} written. Its views are the tables' states of now.")
 
 
-@click.command(short_help="The snapshots of a table, newest first.")
+@click.command(short_help="List the snapshots of a table, newest first.")
 @click.argument("table")
 @format_option
 def history(table: str, output_format: str) -> None:
-    """The snapshots that led to the current state of a table: what --as-of and rollback take."""
+    """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`."""
     from mesh_platform.iceberg.history import read_history
     from mesh_platform.lake.catalog import existing_table
 
@@ -239,13 +273,14 @@ def history(table: str, output_format: str) -> None:
 
 @click.command(short_help="Set a table back to an earlier snapshot.")
 @click.argument("table")
-@click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id out of 'mesh history TABLE'.")
+@click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id from 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
-    """Make a snapshot the current one.
+    """Make an earlier snapshot of a table the current one.
 
-    Of a landing table it lasts: the events that leave go to its ledger, so that no replay brings them back, and the
-    tables above follow with the next 'mesh build'. A built table is brought up to its inputs by the next build.
+    The rollback of a landing table is permanent: its ledger records the removed events, ingest refuses them from then
+    on, and the next `mesh build` updates the tables downstream. The next build brings a built table up to date with
+    its inputs again.
     """
     from mesh_platform.lake.rollback import roll_back
     from mesh_platform.lake.tables import table_named
@@ -265,11 +300,15 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
         click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}). {follow}")
 
 
-@click.command(short_help="A product's owner, promise, columns, and the way from its queue to its readers.")
+@click.command(short_help="Show a product's owner, promises, columns and lineage.")
 @click.argument("product")
 @format_option
 def explain(product: str, output_format: str) -> None:
-    """Explain <domain>.<product> from its contract and SQL."""
+    """Show the owner, the promises and the columns of a product, and where each column comes from.
+
+    \b
+    mesh explain logistics_core.fact_orders
+    """
     from mesh_platform.metadata.explain import explain_product
 
     settings = read_settings()
