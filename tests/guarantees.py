@@ -14,29 +14,56 @@ from mesh_platform.faults import POINTS
 PAGE = ROOT / "docs" / "guarantees.md"
 CHAOS = ROOT / "build" / "chaos.json"
 _PROMISE = """\
-# What ingest promises, and what was tried against it
+# Guarantees of ingest
 
-`make guarantees` writes this page from what the tests and `make chaos` recorded below `build/`. Its figures are those
-of runs; none is typed. The last column names the commit that a run was of; `+` means that it had changes on top.
+This page lists what ingest promises and the faults that it was tested with. `make guarantees` writes it from
+the records of the tests and of `make chaos` below `build/`; no figure is typed by hand. The last column of the
+table names the commit that was tested; `+` means that it had uncommitted changes.
 
-## The promise
+The promises hold for each product, over both brokers, however processes, machines and services fail. The files
+are in `platform/src/mesh_platform`.
 
-For each product, over both brokers, however processes, machines and services fail:
+### I1: once
 
-- **I1, once.** At every snapshot of its history, an event id is in the landing table at most once, and a thing
-  refused is in the quarantine at most once.
-- **I2, first written, then acknowledged.** A message is acknowledged only when a durable snapshot holds each of its
-  records, in the landing table or in the quarantine.
-- **I3, nothing goes.** Ingest never removes a row.
-- **I4, nothing is missing, nothing is invented.** When faults stop and the queues are empty, whatever a publisher got
-  a confirm for is in the landing table, in the quarantine, in the dead-letter queue, or in the ledger of what was
-  removed on purpose; and nothing is there that nobody published. One id with two contents is two things: the landing
-  table has the first, the quarantine each other one.
-- **I5, it adds up.** What a run received is the sum of what it appended, quarantined, found to be duplicates,
-  dead-lettered and returned; it reports each figure.
+- **Promise:** at every snapshot of its history, an event id is in the landing table at most once, and a refused
+  record or message is in the quarantine at most once.
+- **Enforced in:** `append_new` (`iceberg/append.py`). It compares the keys with those in the table, and commits
+  only if the table's snapshot is still the one that it compared.
+- **If violated:** counts and sums are too high, in the landing table and in every table built from it.
 
-`tests/invariants.py` checks this by reading tables and queues; it shares no code with ingest.
-`tests/test_invariants.py` breaks the promises on purpose and sees that each is named.
+### I2: first written, then acknowledged
+
+- **Promise:** a message is acknowledged only when a durable snapshot holds each of its records, in the landing
+  table or in the quarantine.
+- **Enforced in:** the writer of `ingest/ingest.py`, which acknowledges after `write` returned;
+  `iceberg/durable_io.py`, which syncs files and folders before the commit.
+- **If violated:** a crash or a power cut loses events that the broker no longer has.
+
+### I3: nothing is removed
+
+- **Promise:** ingest never removes a row.
+- **Enforced in:** `append_new`, which commits new files and removes none.
+- **If violated:** accepted events disappear from the tables although they were acknowledged.
+
+### I4: nothing is missing, nothing is invented
+
+- **Promise:** when faults stop and the queues are empty, everything that the broker confirmed to a publisher is
+  in the landing table, in the quarantine, in the dead-letter queue, or in the ledger of what was removed on
+  purpose. Nothing else is there. One id with two contents is two things: the landing table has the first, the
+  quarantine each other one.
+- **Enforced in:** `validate` (`ingest/validator.py`), which accepts or rejects each record, and `write`
+  (`ingest/ingest.py`), which also quarantines an id with other content (`iceberg/reused_ids.py`).
+- **If violated:** totals are too low, or include rows that nobody sent.
+
+### I5: the counts add up
+
+- **Promise:** the records that a run received are the sum of those that it appended, quarantined, found to be
+  duplicates, dead-lettered and returned. It reports each figure.
+- **Enforced in:** `Ingested` (`ingest/ingest.py`), which counts each record once.
+- **If violated:** the report of a run does not show a lost or a doubled event.
+
+`tests/invariants.py` checks the promises by reading tables and queues; it shares no code with ingest.
+`tests/test_invariants.py` breaks promises on purpose, and checks that `tests/invariants.py` names each.
 
 ## What was tried
 
@@ -46,17 +73,17 @@ For each product, over both brokers, however processes, machines and services fa
 _KILLS = """
 ## Where random kills hit
 
-The point that a killed process had passed last; `tests/chaos.py` draws the moments.
+`tests/chaos.py` kills processes at random moments. The table counts the last point that each had passed.
 
 | point | | {brokers} |
 |---|---|{rules}|
 """
 _AGAIN = """
-## Again
+## Reproduce
 
     make test test-slow         # tries each fault of the first table a fixed number of times
-    make chaos SECONDS=3600     # random kills; goes on where the last call stopped, build/chaos.json keeps count
-    make guarantees             # writes this page; exit code 1 where a fault was not tried
+    make chaos SECONDS=3600     # kills at random; continues where the last call stopped, build/chaos.json keeps count
+    make guarantees             # writes this page; exit code 1 if a fault was not tried
 """
 
 
