@@ -142,9 +142,10 @@ def write_page(figures: Sequence[Figure], path: Path) -> None:
     rows = [" | ".join(("", *_row(figure), "")).strip() for figure in figures]
     page = f"""# How fast it is
 
-`make bench` writes this page. It was measured in one run, {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores.
-The broker was on the same machine. Rates depend on the machine, and on a shared one on the minute; ratios are of what
-was measured side by side. What each figure is, `benchmarks/` says; what limits it, `docs/decisions/`.
+`make bench` writes this page. One run measured all figures, {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores,
+with the broker on the same machine. Rates depend on the machine, and on a shared machine also on the minute. A ratio
+compares two figures that were measured side by side. `benchmarks/` defines each figure; `docs/decisions/` says what
+limits it.
 
 | figure | value | unit | against | promise | |
 |---|---:|---|---|---|---|
