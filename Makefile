@@ -24,28 +24,28 @@ help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
-run: .venv/run ## Simulate ACME, ingest, build, check against the answer key; each further run adds a day
+run: .venv/run ## Simulate ACME, ingest, build, compare with the answer key; each further run adds a day
 	@$(BIN)/mesh run $(ARGS)
 
-airflow: .venv/airflow ## Start Airflow on loopback, which ingests and builds as messages come (BROKER=amqp://...)
+airflow: .venv/airflow ## Start Airflow on loopback; it ingests and builds as messages arrive (BROKER=amqp://...)
 	@scripts/airflow start
 
-airflow-stop: ## Stop it, with all that it started
+airflow-stop: ## Stop Airflow and all that it started
 	@scripts/airflow stop
 
-test: .venv/test ## Install what the tests need and run those that everybody runs before a push
+test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not e2e" $(ARGS)
 
-test-slow: .venv/test ## Run the long ones too: kills, whole runs, the tours of the documents
+test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents
 	@$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
 
-test-e2e: .venv/test ## Run those that start Airflow with its scheduler: a burst, a kill, a look at its pages
+test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
 	@$(BIN)/pytest -m e2e $(ARGS)
 
-chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); goes on where it stopped, keeps count
+chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); continues where the last call stopped
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-guarantees: .venv/test ## Write docs/guarantees.md from what the tests and chaos recorded below build/
+guarantees: .venv/test ## Write docs/guarantees.md from the records of tests and chaos below build/
 	@PYTHONPATH=tests $(BIN)/python -m guarantees
 
 docs: .venv/test ## Write the commands of docs/cli.md from their help texts
@@ -59,23 +59,23 @@ check: .venv/test ## mesh check, yamllint, ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-hooks: .venv/test ## Let git hold each commit to mesh check, yamllint and ruff
+hooks: .venv/test ## Let git run mesh check, yamllint and ruff before each commit
 	@$(BIN)/pre-commit install
 
-bench: .venv/bench ## Measure how fast all is, with what it is held against beside; writes docs/speed.md, build/bench.json and .svg
+bench: .venv/bench ## Measure speed and compare it with references; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
 
-clean-state: ## Forget broker, catalog, warehouse and simulated history
+clean-state: ## Delete broker, catalog, warehouse and simulated history
 	@test ! -e "$(STATE)/.git" -a ! -e "$(STATE)/Makefile" || { echo "$(STATE) is no state folder."; exit 1; }
 	@test ! -d "$(STATE)/airflow" || scripts/airflow stop
 	@test ! -d "$(STATE)/rabbitmq" || scripts/rabbitmq stop
 	rm -rf "$(STATE)"
 
-lock: .venv/test ## Pin the requirements anew
+lock: .venv/test ## Pin the newest requirements
 	@for name in run airflow test bench; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 

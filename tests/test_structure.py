@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 
 import click
+
 from conftest import ROOT
 
 
