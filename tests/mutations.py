@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 WATCHERS = (
     "platform/tests/iceberg/test_append.py",
     "platform/tests/iceberg/test_durable_io.py",
+    "tests/test_power_loss.py",
     "tests/test_faults.py::test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm",
     "tests/test_crash_points.py::test_a_kill_at_every_point_of_ingest[embedded]",
-    "tests/test_power_loss.py",
 )
 
 
@@ -113,8 +113,8 @@ def mutate(name: str) -> None:
         MUTATIONS[name]()
 
 
-def caught_by(name: str, watchers: Sequence[str] = WATCHERS) -> list[str]:
-    """The tests that fail with a mutation, by their ids."""
+def caught_by(name: str, watchers: Sequence[str] = WATCHERS, most: int = 4) -> list[str]:
+    """The first tests that fail with a mutation, at most so many, by their ids."""
     environment = {**os.environ, "MUTATION": name, "PYTHONPATH": os.pathsep.join(["tests", *filter(None, sys.path)])}
     words = [
         "-p",
@@ -124,7 +124,7 @@ def caught_by(name: str, watchers: Sequence[str] = WATCHERS) -> list[str]:
         "-q",
         "--tb=no",
         "-rfE",
-        "--maxfail=4",
+        f"--maxfail={most}",
         "-m",
         "not slow",
         *watchers,

@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
@@ -37,13 +37,15 @@ ANSWERED = ("commit_table", "create_table", "create_namespace", "ack", "receive"
 class Operations:
     """Counts operations; with `at`, the one of that number, counted from 1, fails with `error`.
 
-    `lasting`: so do all that follow. `after`: it takes effect first, where an answer can be lost at all.
+    `lasting`: so do all that follow. `after`: it takes effect first, where an answer can be lost at all. With `of`,
+    operations of other names are neither counted nor failed.
     """
 
     at: int = 0
     error: Callable[[], Exception] = ERRORS["I/O error"]
     lasting: bool = False
     after: bool = False
+    of: Collection[str] = ()
     count: int = 0
     passed: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
@@ -51,6 +53,8 @@ class Operations:
 
     def fails(self, name: str) -> bool:
         """Count one operation; whether it fails."""
+        if self.of and name not in self.of:
+            return False
         with self._turn:
             self.count += 1
             self.passed[name] += 1

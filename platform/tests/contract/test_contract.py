@@ -343,6 +343,24 @@ def test_several_files_are_told_of_together(mesh_copy: Path) -> None:
     assert not [message for _, message in told if "implements" in message or "points to" in message]
 
 
+def test_what_is_read_is_what_the_file_says_now_and_where_it_lies(tmp_path: Path) -> None:
+    path, other = tmp_path / "shop" / "sales.odcs.yaml", tmp_path / "mall" / "sales.odcs.yaml"
+    for each in (path, other):
+        each.parent.mkdir()
+        each.write_text(GOOD)
+    first, _ = read_contract(path, tmp_path, "shop")
+    found, problems = read_contract(other, tmp_path, "mall")
+    assert first is not None
+    assert (first.path, found) == ("shop/sales.odcs.yaml", None)
+    assert [problem.path for problem in problems] == ["mall/sales.odcs.yaml"]
+    problems.clear()
+    assert read_contract(other, tmp_path, "mall")[1]
+    path.write_text(GOOD.replace("Every sale.", "Each sale."))
+    second, _ = read_contract(path, tmp_path, "shop")
+    assert second is not None
+    assert (first.description, second.description) == ("Every sale.", "Each sale.")
+
+
 @pytest.mark.parametrize("length", range(0, len(GOOD), 50))
 def test_half_written_file_is_told_of_or_good(tmp_path: Path, length: int) -> None:
     contract, problems = read(tmp_path, GOOD.encode()[:length])

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from mesh_platform.contract.schema_change import former_name_faults
 from mesh_platform.contract.types import FieldType, parse_type
 from mesh_platform.contract.version import parse_version, read_version
 from mesh_platform.contract.wall_clock import AMBIGUOUS, NONEXISTENT
-from mesh_platform.contract.yaml_document import Document, Place, read_document
+from mesh_platform.contract.yaml_document import Document, Place, parse, read_text
 from mesh_platform.errors import Problem
 from mesh_platform.text import counted, shown
 
@@ -47,29 +47,39 @@ _T = TypeVar("_T")
 
 def read_contract(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
     """The contract at `path` of `domain`, and every problem in it; the contract is None where there is one."""
-    document = read_document(path, root)
+    text = read_text(path, root)
+    if isinstance(text, Problem):
+        return None, [text]
+    contract, problems = _read(text, shown(path, root), shown(path, path.parent).removesuffix(SUFFIX), domain)
+    return contract, [*problems]
+
+
+# For the same reason as that of `parse`.
+@lru_cache(maxsize=1024)
+def _read(text: str, label: str, name: str, domain: str) -> tuple[Contract | None, tuple[Problem, ...]]:
+    document = parse(text, label)
     if isinstance(document, Problem):
-        return None, [document]
-    document = Document(document.label, plain(document.data), document.lines)
+        return None, (document,)
+    document = Document(label, plain(document.data), document.lines)
     problems = find_faults(document)
-    reader = _Reader(document, path, domain, is_odcs=not problems)
+    reader = _Reader(document, name, domain, is_odcs=not problems)
     contract = reader.part(reader.read)
     # One fault in a place is enough: what ODCS says of it comes first. An anchored part is read more than once.
     faults = {problem.line for problem in problems}
     problems += [problem for problem in reader.problems if problem.line not in faults]
-    return (None, sorted(set(problems))) if problems else (contract, [])
+    return (None, tuple(sorted(set(problems)))) if problems else (contract, ())
 
 
 class _Reader:
     """Reads one document; collects what the mesh asks beyond ODCS."""
 
-    def __init__(self, document: Document, path: Path, domain: str, is_odcs: bool) -> None:
+    def __init__(self, document: Document, name: str, domain: str, is_odcs: bool) -> None:
         self.document, self.data, self.domain, self.is_odcs = document, document.data, domain, is_odcs
         # What follows from a fault that is reported already is no fault of its own: references to columns that could
         # not be read, and whatever needs to know all of a file that is not ODCS or has not its schemas.
         self.unread: set[str] = set()
         self.knows_all = False
-        self.expected_name = shown(path, path.parent).removesuffix(SUFFIX)
+        self.expected_name = name
         self.problems: list[Problem] = []
 
     def part(self, read: Callable[..., _T], *arguments: Any) -> _T | None:

@@ -41,19 +41,25 @@ class Document:
 
 def read_document(path: Path, root: Path) -> Document | Problem:
     """The document at `path`, or the one problem that keeps it from being read at all."""
+    text = read_text(path, root)
+    return text if isinstance(text, Problem) else parse(text, shown(path, root))
+
+
+def read_text(path: Path, root: Path) -> str | Problem:
+    """What stands in the file at `path`, or why it cannot be read."""
     label = shown(path, root)
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         return Problem(label, 1, f"byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
     except OSError as error:
         return Problem(label, 1, f"cannot be read: {error.strerror}.", "Check the file and its permissions.")
-    return _parse(text, label)
 
 
 # What makes a domain or checks a change reads the mesh before and after, and all files but a few are the same.
 @lru_cache(maxsize=1024)
-def _parse(text: str, label: str) -> Document | Problem:
+def parse(text: str, label: str) -> Document | Problem:
+    """The document that `text` is, or the one problem that keeps it from being one."""
     lines: dict[Place, int] = {}
     twice: list[Problem] = []
     try:
