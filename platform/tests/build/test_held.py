@@ -19,7 +19,7 @@ from mesh_platform.query.session import open_session
 from mesh_platform.query.status import read_status
 
 from ..small_mesh import BUYER_SQL, START, Place, Sale, small_mesh
-from ..sql.test_audit import CHEAP, FACT, FACT_WITHOUT, QUARANTINE, refused, rule, sale
+from ..sql.test_audit import CHEAP, FACT, FACT_WITHOUT, HOLD, refused, rule, sale
 
 HELD = f"{FACT}__held"
 BOB = {
@@ -27,7 +27,7 @@ BOB = {
     "arguments": {"pattern": "^[^b]"},
     "mustBe": 0,
     "name": "no b",
-    "customProperties": QUARANTINE,
+    "customProperties": HOLD,
 }
 
 
@@ -43,7 +43,7 @@ def ids(place: Place, table: str) -> list[object]:
 
 
 def test_rows_held_back_are_beside_the_table_with_what_is_wrong(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     rule(place, BOB, column="buyer")
     place.land("alpha", [sale(1, "0.50"), sale(2, "5.00"), sale(3, "0.50", buyer="bob")])
     built = place.build()[FACT]
@@ -74,7 +74,7 @@ def test_what_is_required_may_be_missing_where_a_rule_holds_it_back(place: Place
     )
     place.land("alpha", [sale(1, "1.00")])
     assert "sold_at is required and missing" in refused(place)
-    rule(place, {"metric": "nullValues", "mustBe": 0, "customProperties": QUARANTINE}, column="sold_at")
+    rule(place, {"metric": "nullValues", "mustBe": 0, "customProperties": HOLD}, column="sold_at")
     place.build()
     assert (ids(place, FACT), ids(place, HELD)) == ([], ["alpha-0001"])
     place.land("alpha", [sale(2, "1.00")])
@@ -83,7 +83,7 @@ def test_what_is_required_may_be_missing_where_a_rule_holds_it_back(place: Place
 
 
 def test_without_the_rule_the_rows_come_back(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
     place.build()
     assert (ids(place, FACT), ids(place, HELD)) == ([], ["alpha-0001"])
@@ -112,7 +112,7 @@ def test_builds_after_any_split_and_rollback_hold_back_what_one_build_of_all_doe
 ):
     with TemporaryDirectory() as folder:
         place = small_mesh(Path(folder))
-        rule(place, {**CHEAP, "customProperties": QUARANTINE})
+        rule(place, {**CHEAP, "customProperties": HOLD})
         landed = [sale(100, "0.50"), sale(101, "1.50")]
         snapshot = place.land("alpha", landed)
         place.build(FACT)
@@ -136,7 +136,7 @@ def test_builds_after_any_split_and_rollback_hold_back_what_one_build_of_all_doe
 @pytest.mark.parametrize("fault", ["build.held:kill", "build.computed:kill:2"])
 @pytest.mark.parametrize("back", [False, True])
 def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Place, fault: str, back: bool):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     landed = [sale(1, "0.50"), sale(2, "1.00")]
     snapshot = place.land("alpha", landed)
     place.build()
@@ -159,7 +159,7 @@ def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Plac
 
 
 def test_a_killed_first_build_leaves_nothing_that_counts(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
     place.state.mesh("build", check=-9, MESH_FAULT="build.held:kill")
     assert len(place.rows(HELD)) == 1
@@ -176,7 +176,7 @@ def test_a_killed_first_build_leaves_nothing_that_counts(place: Place):
 
 @pytest.mark.slow
 def test_builds_at_once_hold_back_no_row_twice(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.build()
     landed = []
     for turn in range(3):
@@ -188,7 +188,7 @@ def test_builds_at_once_hold_back_no_row_twice(place: Place):
 
 
 def test_a_rollback_of_the_table_takes_what_is_held_back_along(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
     snapshot = place.build()[FACT].snapshot_id
     place.land("alpha", [sale(2, "0.50"), sale(3, "1.00")])
@@ -203,7 +203,7 @@ def test_a_rollback_of_the_table_takes_what_is_held_back_along(place: Place):
 
 
 def test_what_is_held_back_in_other_partitions_stays_where_some_are_redone(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     kept = [sale(1, "0.50"), sale(2, "0.50", 1000)]
     snapshot = place.land("alpha", kept)
     place.land("alpha", [sale(3, "0.50", 1100)])
@@ -215,7 +215,7 @@ def test_what_is_held_back_in_other_partitions_stays_where_some_are_redone(place
 
 
 def test_what_is_held_back_survives_the_expiry_of_its_recorded_state(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
     place.build(FACT)
     table = place.catalog.load_table(HELD)
@@ -267,7 +267,7 @@ def test_what_is_held_back_follows_a_changed_contract(place: Place):
 def test_a_release_older_than_the_first_row_held_back_has_none(place: Place):
     place.land("alpha", [sale(1, "0.50")])
     place.build(release=True)
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.build(release=True)
     with open_session(place.mesh, place.catalog, as_of="r1") as session:
         assert session.execute(f"SELECT count(*) FROM {FACT}").fetchall() == [(1,)]
@@ -277,7 +277,7 @@ def test_a_release_older_than_the_first_row_held_back_has_none(place: Place):
 
 
 def test_a_time_shows_what_was_held_back_from_the_state_of_the_table_then(place: Place):
-    rule(place, {**CHEAP, "customProperties": QUARANTINE})
+    rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
     place.build()
     then = datetime.now(UTC)

@@ -1,1 +1,1 @@
-"""Builds: tables brought up to date with their inputs, incrementally where the model allows."""
+"""Bring product tables up to date with their inputs, incrementally where the model allows."""

@@ -1,4 +1,4 @@
-"""Builds tables, each after those it reads: the mesh and the lake arrive; new snapshots leave, and their release."""
+"""Build tables in dependency order, and make a release of them."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def build(
     on_progress: Callable[[Built], None] | None = None,
     on_release: Callable[[Release], None] | None = None,
 ) -> list[Built]:
-    """Bring `tables` and what they are built from, by default all, up to date with their inputs; `full` rebuilds all.
+    """Bring `tables` (by default all) and their upstream tables up to date with their inputs; `full` rebuilds them.
 
-    With `between`, the partitions of `tables` that reach into these days (the first and the last, UTC) are then built
-    anew. With `alone`, what `tables` are built from is left as it is. Of all tables it makes a release, where they
-    are not as in the newest one. A table that another builder moved meanwhile is brought up to date again, and then
-    stands twice in the result.
+    With `between`, the partitions of `tables` that overlap these days (first and last, inclusive, UTC) are then
+    rebuilt. With `alone`, upstream tables are left as they are. A build of all tables makes a release, unless the
+    newest release already has the same snapshots. A table that another builder changes meanwhile is brought up to
+    date again, and then appears twice in the result.
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
     for faulty SQL, both before anything is built. Raises NeedsAttention at the end, with all failures: a table that
-    failed is as it was, and so is what depends on it; ConflictError where others only kept committing;
-    and Unavailable where the lake fails.
+    failed is unchanged, and so are its dependents. Raises ConflictError if the only failures are that others kept
+    committing, and Unavailable if the lake fails.
     """
     builder, chosen = _prepare(mesh, catalog, tables, alone)
     if between:
@@ -72,9 +72,9 @@ def build(
 
 @answering("", "the lake fails", "Mend the catalog or the storage, then look again.")
 def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: bool = False) -> list[Plan]:
-    """What `build` of the same tables would do, in its order. Nothing is written.
+    """Return what `build` would do to the same tables, in build order. Nothing is written.
 
-    A table that reads one which is built first may turn out to need less: its inputs may have the same rows then.
+    A table downstream of a built one may turn out to need less, because its inputs may end up with the same rows.
     Raises what `build` raises before it builds, and Unavailable.
     """
     builder, chosen = _prepare(mesh, catalog, tables)
@@ -89,11 +89,11 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
 
 
 def _prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
-    """A builder, and the tables to build in their order. Raises UsageError and ContractError."""
-    # Where only some are wanted, wrong types of the others keep nobody waiting.
+    """Return a builder and the tables to build, in build order. Raises UsageError and ContractError."""
+    # With only some tables chosen, wrong types in the others do not block the build.
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
-    # Nor does SQL that nothing of theirs reads.
+    # Nor does faulty SQL that none of them depends on.
     builder = Builder(mesh, catalog, find_models(mesh)[0])
     chosen = _chosen(builder, tables, alone)
     if tables and (problems := check_types(mesh, chosen)):
@@ -103,10 +103,10 @@ def _prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = 
 
 @answering("", "the lake fails", "Mend the catalog or the storage, then look again.")
 def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[str]:
-    """Those of `tables` that a build would change, or may: by their own inputs, or because they read one of those.
+    """Return those of `tables` that a build would or might change: their inputs changed, or an upstream is stale.
 
-    A table that does not match its contract is one of them: its build says what is wrong. Raises ContractError for
-    SQL of theirs that cannot be read, and Unavailable.
+    A table that does not match its contract counts as stale: its build reports what is wrong. Raises ContractError
+    if the SQL of `tables` cannot be parsed, and Unavailable.
     """
     models, problems = find_models(mesh)
     if problems := of_tables(mesh, tables, problems):
@@ -121,10 +121,10 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
 
 @answering("", "the lake fails", "Mend the catalog or the storage; the next build makes the release.")
 def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
-    """Make a release of all tables as they stand, where each is up to date with what it is built from.
+    """Make a release of all tables in their current state, if each is up to date with its inputs.
 
-    None where one is not or its SQL cannot be read, where another builder is at work, or where the newest release is
-    of just this. Raises Unavailable.
+    Returns None if a table is stale or its SQL cannot be parsed, if another builder is at work, or if the newest
+    release already has these snapshots. Raises Unavailable.
     """
     models, problems = find_models(mesh)
     if problems:
@@ -181,7 +181,7 @@ def _build_each(
 
 
 def _together(built: Mapping[str, Built]) -> dict[str, int]:
-    """The snapshot of each table. Raises ConflictError where one was built from another state of an input."""
+    """Return the snapshot of each table. Raises ConflictError if one was built from another state of an input."""
     for each in built.values():
         for name, snapshot in each.inputs.items():
             if name in built and built[name].snapshot_id != snapshot:

@@ -1,7 +1,7 @@
-"""Rows that rules hold back: what a build made of them arrives, the snapshot of `<table>__held` that has them leaves.
+"""Read and write `<table>__held`: the rows that rules hold back from a product table.
 
-They are written before the output is, and the output's snapshot names the state of them that belongs to it
-(`mesh.held`). So what a killed build left behind is seen by nobody, and gone with the next one that writes.
+A build writes held rows before the output, and the output's snapshot names the held snapshot that belongs to it
+(`mesh.held`). So nobody sees what a killed build left behind, and the next build that writes replaces it.
 """
 
 from __future__ import annotations
@@ -26,42 +26,45 @@ if TYPE_CHECKING:
 
 
 def is_kept(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> bool:
-    """Whether what was held back at a snapshot can still be read; nothing, at None, always can."""
+    """Whether the held rows of a snapshot can still be read; None, which has none, always can."""
     if snapshot_id is None:
         return True
     return has_snapshot(ensure_table(catalog, held_name(contract), held_shape(contract)), snapshot_id)
 
 
 def read_held(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> pa.Table | None:
-    """The rows held back at a snapshot, none at None; None where that state has expired."""
+    """Return the held rows of a snapshot, no rows for None; return None if that snapshot has expired."""
     shape = held_shape(contract)
     if snapshot_id is None:
         return arrow_schema(shape).empty_table()
     table = ensure_table(catalog, held_name(contract), shape)
     if not has_snapshot(table, snapshot_id):
         return None
-    # Read by the table's current schema, which that snapshot may be older than.
+    # The snapshot may be older than the table's current schema, by which the rows are read.
     columns = [field.name for field in shape.fields]
     return read_files(table, files_at(table, snapshot_id), columns).cast(arrow_schema(shape))
 
 
 def as_held(contract: Contract, rows: pa.Table | None) -> pa.Table:
-    """`rows` in the types of the table of what is held back; None is no rows."""
+    """Cast `rows` to the schema of the held table; None gives no rows."""
     schema = arrow_schema(held_shape(contract))
     return schema.empty_table() if rows is None else rows.cast(schema)
 
 
 def append_held(catalog: Catalog, contract: Contract, was: int | None, rows: pa.Table | None) -> int | None:
-    """The snapshot with `rows` beside those of the snapshot `was`, which is there still. Raises ConflictError."""
-    came = as_held(contract, rows)
-    if not came.num_rows:
+    """Add `rows` to those of the snapshot `was`, which must still exist; return the new snapshot.
+
+    Raises ConflictError.
+    """
+    added = as_held(contract, rows)
+    if not added.num_rows:
         return was
     table = ensure_table(catalog, held_name(contract), held_shape(contract))
     if head(table) == was:
-        return _committed(append_rows(table, came))
-    stayed = read_held(catalog, contract, was)
-    assert stayed is not None, f"{held_name(contract)} has lost snapshot {was}"
-    return _replaced(catalog, contract, pa.concat_tables([stayed, came]))
+        return _committed(append_rows(table, added))
+    kept = read_held(catalog, contract, was)
+    assert kept is not None, f"{held_name(contract)} has lost snapshot {was}"
+    return _replaced(catalog, contract, pa.concat_tables([kept, added]))
 
 
 def replace_held(
@@ -72,19 +75,20 @@ def replace_held(
     rows: pa.Table | None,
     touched: str | None = None,
 ) -> int | None:
-    """The snapshot with `rows` instead of those of `was`, or of those in the partitions of the relation `touched`.
+    """Replace the rows of `was`, or only those in the partitions of the relation `touched`; return the new snapshot.
 
     Raises ConflictError.
     """
-    came = as_held(contract, rows)
-    if not came.num_rows and was is None:
+    replacement = as_held(contract, rows)
+    if not replacement.num_rows and was is None:
         return None
-    stayed = read_held(catalog, contract, was) if touched else None
-    if stayed is not None and touched:
-        with registered(connection, "mesh_held", stayed):
-            kept = f"SELECT * FROM mesh_held WHERE NOT {in_partitions(contract.table, 'mesh_held', touched)}"
-            came = pa.concat_tables([came, connection.execute(kept).to_arrow_table().cast(came.schema)])
-    return _replaced(catalog, contract, came)
+    present = read_held(catalog, contract, was) if touched else None
+    if present is not None and touched:
+        with registered(connection, "mesh_held", present):
+            query = f"SELECT * FROM mesh_held WHERE NOT {in_partitions(contract.table, 'mesh_held', touched)}"
+            kept = connection.execute(query).to_arrow_table().cast(replacement.schema)
+        replacement = pa.concat_tables([replacement, kept])
+    return _replaced(catalog, contract, replacement)
 
 
 def _replaced(catalog: Catalog, contract: Contract, rows: pa.Table) -> int:

@@ -1,7 +1,4 @@
-"""What one build of one table goes by: its state, what it would be built from, and what it was built from.
-
-A table arrives with what its newest build noted; what has changed since leaves, and what the build says it did.
-"""
+"""Describe one build of one table: its state, its inputs and rules now, and those that its last build recorded."""
 
 from __future__ import annotations
 
@@ -23,9 +20,9 @@ Mode = Literal["noop", "incremental", "rebuild"]
 
 @dataclass(frozen=True)
 class Built:
-    """What a build did to one table. `partitions` and `rows` were written; `inputs` are what it is built from.
+    """What a build did to one table: `partitions` and `rows` count what it wrote, `inputs` are the states it read.
 
-    `held` counts the rows that rules kept out of it, `warnings` say which rules that only warn are broken.
+    `held` counts the rows that rules held back, `warnings` say which rules that only warn are broken.
     """
 
     table: str
@@ -40,10 +37,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Job:
-    """One table at one attempt: its state, what it would be built from, and what it was built from.
+    """One attempt to build one table.
 
-    `recorded_at` is the snapshot that says the latter, `was_held` that of the rows held back which belongs to it.
-    Where it `notes_version_1` of the fingerprint, `was_model` or `was_rules` is what that means now.
+    `inputs`, `model` and `rules` are current; the `was_*` fields are what the last build recorded, in the snapshot
+    `recorded_at`. `was_held` is the snapshot of held rows that belongs to it. If that record `notes_version_1` of the
+    fingerprint, `was_model` and `was_rules` are its translation.
     """
 
     contract: Contract
@@ -61,35 +59,35 @@ class Job:
     began: float = field(default_factory=time.monotonic)
 
     def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
-        """What this attempt did, of `audited` rows."""
+        """Return what this attempt did with the `audited` rows."""
         rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
         warnings = audited.warnings if audited else ()
         name, counted = self.contract.identifier, held.num_rows if held else 0
         return Built(name, mode, partitions, rows, head(self.output), self.inputs, counted, warnings)
 
     def provenance(self, held: int | None = None) -> Provenance:
-        """What a state built now is built from; `held` is the snapshot of the rows held back that belongs to it."""
+        """Return the provenance to record for a build now; `held` is the snapshot of its held rows."""
         return Provenance(self.inputs, self.model, self.rules, held)
 
     def is_current(self) -> bool:
-        """Whether a build would make what is there."""
+        """Whether the table is already what a build would make."""
         return (self.was_inputs, self.was_model, self.was_rules) == (self.inputs, self.model, self.rules)
 
     def changed_inputs(self) -> set[str] | None:
-        """The inputs that have moved since the last build, or None where more than the inputs is another."""
+        """Return the inputs that changed since the last build; None if the model or the set of inputs changed too."""
         was = self.was_inputs
         if was is None or was.keys() != self.inputs.keys() or self.was_model != self.model:
             return None
         return {name for name, now in self.inputs.items() if was[name] != now}
 
     def recorded(self, name: str) -> int | None:
-        """The snapshot of the table `name` that the output was last built from."""
+        """Return the snapshot of the table `name` that the output was last built from."""
         recorded = (self.was_inputs or {})[name]
         assert not isinstance(recorded, str), f"{name} is no table"
         return recorded
 
     def has_same_rows(self, tables: Mapping[str, Table], changed: set[str]) -> bool:
-        """Whether the inputs that moved on have the rows that they had: they were compacted, or only noted inputs."""
+        """Whether the `changed` inputs still have the same rows: they were compacted, or recorded provenance only."""
         return all(
             name in tables
             and has_snapshot(tables[name], self.recorded(name))

@@ -1,4 +1,4 @@
-"""A model's query run over the views of its inputs: rows in the contract's types, or why there are none."""
+"""Run a model's query over the views of its inputs, and explain why it fails."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SHOWN = 5
 
 
 def run_model(connection: Connection, model: Model, condition: str = "true") -> pa.Table:
-    """The rows of a model's query that keep to `condition` on `made`, in the columns and types of its contract.
+    """Return the rows of a model's query that meet `condition` on `made`, in the contract's columns and types.
 
-    None of them is held to be required yet. Raises NeedsAttention where DuckDB refuses the query or a row, and for
-    dates and times outside of the years 1 to 9999, which Python's readers of Iceberg cannot take; as
-    `outage.explain_duckdb` says where an input cannot be read.
+    Required columns are not checked yet. Raises NeedsAttention if DuckDB refuses the query or a row, and for dates
+    and times outside the years 1 to 9999, which Python's readers of Iceberg cannot represent. If an input cannot be
+    read, raises what `engine.duckdb.explain_duckdb` returns.
     """
     shape = model.contract.table
     columns = ", ".join(typed(field) for field in shape.fields)
@@ -39,21 +39,21 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
         unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
         raise unread or NeedsAttention(_why_it_stops(model, error)) from error
     rows = rows.cast(optional_schema(shape))
-    if told := _outside_calendar(connection, shape, rows):
+    if fault := _outside_calendar(connection, shape, rows):
         raise NeedsAttention(
-            f"{model.path}: {told}. Nothing was committed. Give these rows another time, such as 9999-12-31, or null "
-            "where the column may be missing; or mend the input."
+            f"{model.path}: {fault}. Nothing was committed. Give these rows another time, such as 9999-12-31, or "
+            "null where the column may be missing; or mend the input."
         )
     return rows
 
 
 def optional_schema(shape: Shape) -> pa.Schema:
-    """The Arrow schema of `shape` whose columns may all be null."""
+    """Return the Arrow schema of `shape` with every column nullable."""
     return pa.schema([field.with_nullable(True) for field in arrow_schema(shape)])
 
 
 def _why_it_stops(model: Model, error: DuckDBError) -> str:
-    """What DuckDB says of a model, as a fault of a row, of the query, or of neither."""
+    """Explain DuckDB's error as the fault of a row, of the query, or of neither."""
     text, _, where = str(error).partition("\n\nLINE ")
     said = " ".join(text.split())
     if isinstance(error, ROW_ERRORS):
@@ -63,7 +63,7 @@ def _why_it_stops(model: Model, error: DuckDBError) -> str:
         )
     if isinstance(error, QUERY_ERRORS):
         number = re.match(r"\d+", where)
-        # The query begins on the second line of what is run.
+        # The model's text begins on the second line of the executed query.
         line = max(int(number[0]) - 1, 1) if number else 1
         return f"{model.path}:{line}: DuckDB says: {said}. Nothing was committed. Mend the query."
     return (
@@ -73,8 +73,8 @@ def _why_it_stops(model: Model, error: DuckDBError) -> str:
 
 
 def _outside_calendar(connection: Connection, shape: Shape, rows: pa.Table) -> str:
-    """Which dates and times of `rows` no other reader can take, in words, with up to five rows; else empty."""
-    told = []
+    """Describe the dates and times of `rows` that other readers cannot represent, with up to five rows; else ""."""
+    messages = []
     for field in shape.fields:
         values = rows.column(field.name)
         if not is_time(values.type) or not pc.any(odd := outside_calendar(values)).as_py():
@@ -82,10 +82,10 @@ def _outside_calendar(connection: Connection, shape: Shape, rows: pa.Table) -> s
         found = rows.filter(odd)
         shown = ", ".join(quoted(name) for name in dict.fromkeys([*shape.key, field.name]))
         with registered(connection, "mesh_odd", found):
-            # As text: Python has no such times.
+            # As text: Python cannot represent such times.
             query = f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {shown} FROM mesh_odd) ORDER BY ALL LIMIT {_SHOWN}"
             sample = connection.execute(query).to_arrow_table().to_pylist()
         listed = ", ".join("(" + ", ".join(f"{name}={value}" for name, value in row.items()) + ")" for row in sample)
         number = counted(found.num_rows, "row")
-        told.append(f"{field.name} is not in the years 1 to 9999 in {number}, as in {listed}")
-    return "; ".join(told)
+        messages.append(f"{field.name} is not in the years 1 to 9999 in {number}, as in {listed}")
+    return "; ".join(messages)

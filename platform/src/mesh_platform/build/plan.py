@@ -1,6 +1,6 @@
-"""The plan of a build: what it will do to one table, and why.
+"""Plan a build: decide what it will do to one table, and why.
 
-A plan reads metadata alone and writes nothing. `Builder` carries it out; `mesh build --plan` prints it.
+Planning reads only metadata and writes nothing. `Builder` carries the plan out; `mesh build --plan` prints it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOT_BUILT = "it is not built yet"
 class Plan:
     """What a build will do to one table.
 
-    `noop`: at most it notes that the inputs moved on. `incremental`: it carries changed rows of its inputs over.
+    `noop`: at most it records new input snapshots. `incremental`: it applies the changed rows of its inputs.
     `rebuild`: it runs the whole query and replaces all rows, unless they turn out to be the same. `blocked`: it
     cannot be built.
     """
@@ -45,10 +45,10 @@ class Reads:
 def plan(
     job: Job, reads: Reads | None, full: bool, held_is_kept: Callable[[], bool], moving: Set[str] = frozenset()
 ) -> Plan:
-    """What a build would do to the table of `job`.
+    """Return what a build would do to the table of `job`.
 
     `reads` is None for reference data, which has a file and no query. `moving` are inputs that will have changed by
-    the time it is built. `held_is_kept` says whether the rows held back from the present state can still be read.
+    the time the table is built. `held_is_kept` says whether the held rows of the current state can still be read.
     """
     table = job.contract.identifier
     moving = moving & job.inputs.keys()

@@ -1,4 +1,4 @@
-"""Reference data: a domain's CSV file and its contract arrive; typed rows leave, or all faults with their lines."""
+"""Read reference data: a domain's CSV file, typed and checked against its contract."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mesh_platform.text import counted, offer, shown
 
 
 def read_reference(mesh: Mesh, contract: Contract) -> pa.Table:
-    """The rows of a reference product, in the contract's types; an empty cell is a missing value.
+    """Return the rows of a reference product, in the contract's types; an empty cell is a missing value.
 
-    Raises ContractError with every fault of the file.
+    Raises ContractError with every fault of the file and its line.
     """
     path = mesh.domain(contract.domain).reference_path(contract)
     label = shown(path, mesh.root)
@@ -36,7 +36,7 @@ def read_reference(mesh: Mesh, contract: Contract) -> pa.Table:
             if not problems:
                 keys: dict[tuple[Any, ...], int] = {}
                 for cells in reader:
-                    # An empty line, most often the last, is no row: a replay of events passes over it, too.
+                    # An empty line, usually the last, is not a row. A replay of events skips it, too.
                     if not cells:
                         continue
                     row, found = _read_row(label, reader.line_num, header, cells, contract)
@@ -91,7 +91,7 @@ def _read_row(
 
 
 def _read_cell(field: Field, cell: str) -> Any:
-    """The value of a cell, None for an empty one. Raises ValueError."""
+    """Return the value of a cell, None if it is empty. Raises ValueError and OverflowError."""
     kind = field.type
     if "\0" in cell:
         raise ValueError(cell)
@@ -126,7 +126,7 @@ def _odd_time(field: Field, value: Any, time_zone: str | None) -> str | None:
     except OddTimeError as error:
         return str(error)
     except OverflowError:
-        # At the ends of the calendar no clock changes.
+        # No clock changes at the ends of the calendar.
         return None
     return None
 

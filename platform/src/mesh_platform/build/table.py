@@ -1,7 +1,7 @@
-"""One table brought up to date: its contract and the lake arrive, at most one new snapshot of it leaves.
+"""Bring one table up to date with its inputs, in at most one new snapshot.
 
-Each output snapshot notes its provenance (`iceberg/provenance.py`). A build knows from there alone what is already
-built, so that it mends what one before left that was killed, doubled or rolled back.
+Each output snapshot records its provenance (`iceberg/provenance.py`). A build learns from that alone what is already
+built, so it also repairs what an earlier build left that was killed, run twice or rolled back.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _GIVEN_UP = "{}: others keep building it. Build again."
 
 
 class Builder:
-    """Builds single tables of a mesh; one for each thread, it holds a DuckDB."""
+    """Builds single tables of a mesh. It owns a DuckDB connection, so each thread needs its own builder."""
 
     def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
         self.mesh, self.catalog, self.models = mesh, catalog, models
@@ -73,15 +73,15 @@ class Builder:
 
     @cached_property
     def connection(self) -> Connection:
-        # Opened when first needed: a build with nothing to do saves most of its time.
+        # Opened on first use: that is most of the time of a build with nothing to do.
         connection = connect(self.catalog.properties)
         create_schemas(connection, self.mesh)
         return connection
 
     def build(self, name: str, full: bool) -> Built:
-        """Bring one table up to date with its inputs as they are now; `full` builds it anew.
+        """Bring one table up to date with its inputs as they are now; `full` rebuilds it.
 
-        Raises NeedsAttention and ContractError where its rows cannot be published, ConflictError where others keep
+        Raises NeedsAttention and ContractError if its rows cannot be published, ConflictError if others keep
         committing, and Unavailable.
         """
         contract = self.mesh.contracts[name]
@@ -89,8 +89,9 @@ class Builder:
         return on_conflict(_ATTEMPTS, lambda: attempt(contract, full), _GIVEN_UP.format(name))
 
     def build_between(self, name: str, first: date, last: date) -> Built:
-        """Bring one table up to date, then build anew those of its partitions by time that reach into the days from
-        `first` to `last`, both included, UTC. It `has_days`. Raises as `build`.
+        """Bring one table up to date, then rebuild its partitions by time that overlap the days `first` to `last`.
+
+        Both days are included, in UTC. The table must have `has_days`. Raises what `build` raises.
         """
         contract = self.mesh.contracts[name]
 
@@ -104,11 +105,11 @@ class Builder:
         return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
 
     def has_days(self, name: str) -> bool:
-        """Whether the table comes of a model and has partitions by time."""
+        """Whether the table has a model and partitions by time."""
         return name in self.models and has_days(self.mesh.contracts[name].table)
 
     def standing(self, name: str) -> Built | None:
-        """What the table is built from, where a build of it would do nothing; None where there is something to do."""
+        """Return what the table is built from if a build would do nothing; None if there is something to do."""
         contract = self.mesh.contracts[name]
         if find_table(self.catalog, name) is None:
             return None
@@ -120,7 +121,7 @@ class Builder:
         return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "")
 
     def plan(self, name: str, full: bool, moving: Set[str] = frozenset()) -> Plan:
-        """What `build` would do now, where the inputs `moving` are built first. Nothing is written."""
+        """Return what `build` would do if the inputs `moving` are built first. Nothing is written."""
         contract = self.mesh.contracts[name]
         if find_table(self.catalog, name) is None:
             return Plan(name, "rebuild", NOT_BUILT)
@@ -150,9 +151,12 @@ class Builder:
     def _model_job(
         self, contract: Contract, open_table: Callable[[str], Table | None] | None = None
     ) -> tuple[Job, Reads]:
-        """The job of a model and the tables that it reads, as they are now; by default a missing one is made."""
+        """Return the job of a model and the tables that it reads, as they are now.
+
+        `open_table` opens an input; by default it creates a missing one.
+        """
         model, open_table = self.models[contract.identifier], open_table or self._ensured_table
-        # The output is loaded before its inputs: a commit of somebody else in between then shows as a conflict.
+        # The output is loaded before its inputs, so that somebody else's commit in between shows as a conflict.
         output = ensure_table(self.catalog, contract.identifier, contract.table)
         behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
         found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
@@ -224,9 +228,9 @@ class Builder:
         instead: Mapping[str, pa.Table] | None = None,
         condition: str = "true",
     ) -> pa.Table:
-        """The rows of a model's query, in the contract's columns and types, none of them yet held to be required.
+        """Return the rows of a model's query, in the contract's columns and types; required columns are not checked.
 
-        It reads `tables`, but for those inputs that have rows `instead`: opening a table takes longer than they do.
+        The query reads `tables`, or the rows `instead` for the inputs that have some: a table takes longer to open.
         """
         given = instead or {}
         try:
@@ -244,13 +248,13 @@ class Builder:
             ) from error
 
     def _apply_changes(self, job: Job, model: Model, reads: Reads) -> Built:
-        """Carry changed rows of the driving input over: append where rows only came, else redo what they touch."""
+        """Apply the changed rows of the driving inputs: append if rows were only added, else rebuild partitions."""
         tables, driving = reads.tables, reads.driving
-        left, came = self._changed_rows(job, driving)
-        if job.was_rules == job.rules and not any(rows.num_rows for rows in (*left.values(), *came.values())):
+        removed, added = self._changed_rows(job, driving)
+        if job.was_rules == job.rules and not any(rows.num_rows for rows in (*removed.values(), *added.values())):
             self._note(job)
             return job.built("noop")
-        rows = {name: pa.concat_tables([left[name], came[name]]) for name in driving}
+        rows = {name: pa.concat_tables([removed[name], added[name]]) for name in driving}
         touched_rows = self._run(job, model, tables, rows)
         touched = partitions_of(job.output, touched_rows)
         files = files_in(job.output, touched)
@@ -258,9 +262,9 @@ class Builder:
             return self._replace_all(job, self._run(job, model, tables), False)
         here, elsewhere = files
         kept = _published(job)
-        # Rules that are not those of before have not seen the rows that stay.
+        # Changed rules have not seen the rows that stay.
         recheck = job.was_rules != job.rules
-        if not touched_rows.num_rows or not any(gone.num_rows for gone in left.values()):
+        if not touched_rows.num_rows or not any(rows.num_rows for rows in removed.values()):
             existing = keys_that_stay(self.connection, job.output, job.contract.table, touched_rows, here, elsewhere)
             checks = job.checks if touched_rows.num_rows or recheck else ()
             audited = audit_rows(self.connection, job.contract, checks, touched_rows, existing, kept, recheck)
@@ -278,7 +282,7 @@ class Builder:
         shape, model = job.contract.table, self.models[job.contract.identifier]
         there, made = (days_between(shape, relation, first, last) for relation in ("kept", "made"))
         rows = self.connection.execute(f"{_published(job)} WHERE {there}")
-        # Partitions that lost all their rows are touched too.
+        # The rows present are included because a partition may have lost all its rows.
         found = rows.to_arrow_table().cast(optional_schema(shape))
         touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
         if not touched_rows.num_rows:
@@ -296,7 +300,7 @@ class Builder:
         files: tuple[list[FileScanTask], list[FileScanTask]],
         recheck: bool,
     ) -> Built:
-        """Build the partitions anew that `rows` lie in; `files` are those that lie there now, and the others."""
+        """Rebuild the partitions of `rows`; `files` are the current files in these partitions, and all others."""
         shape, model = job.contract.table, self.models[job.contract.identifier]
         kept = _published(job)
         with registered(self.connection, "mesh_touched", rows):
@@ -313,29 +317,31 @@ class Builder:
     def _changed_rows(
         self, job: Job, driving: Mapping[str, Table]
     ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-        left: dict[str, pa.Table] = {}
-        came: dict[str, pa.Table] = {}
+        """Return the rows that each driving input has lost, and those that it has gained, since the last build."""
+        removed: dict[str, pa.Table] = {}
+        added: dict[str, pa.Table] = {}
         for name, table in driving.items():
             columns = [field.name for field in self.shapes[name].fields]
-            gone, new = changed_files(table, job.recorded(name))
-            left[name], came[name] = read_files(table, gone, columns), read_files(table, new, columns)
-            if gone:
-                # Rows that were only moved to another file, by compaction, have not changed.
-                left[name], came[name] = (
-                    without(self.connection, left[name], came[name]),
-                    without(self.connection, came[name], left[name]),
+            removed_files, added_files = changed_files(table, job.recorded(name))
+            removed[name] = read_files(table, removed_files, columns)
+            added[name] = read_files(table, added_files, columns)
+            if removed_files:
+                # Rows that compaction only moved to another file have not changed.
+                removed[name], added[name] = (
+                    without(self.connection, removed[name], added[name]),
+                    without(self.connection, added[name], removed[name]),
                 )
-        return left, came
+        return removed, added
 
     def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
-        """Replace the whole content.
+        """Replace all rows of the table.
 
-        Where it is the same already, only the inputs are noted (in a snapshot without files, or beside the snapshot
-        that stays where the inputs are the same too): nothing that reads this table then has changed rows to carry
-        over, and the next build need not compare again.
+        If they are the same already, only the inputs are recorded, in a snapshot without files, or in a table
+        property if the inputs are the same too. Then the tables downstream have no changed rows to apply, and the
+        next build need not compare again.
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
-        # Files that are partitioned in an older way are written anew even where their rows are the same.
+        # Files with an older partition spec are rewritten even if their rows are the same.
         stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
         if stays and self._is_content(job, audited):
             none = rows.slice(0, 0)
@@ -353,7 +359,7 @@ class Builder:
         return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
 
     def _is_content(self, job: Job, audited: Audited) -> bool:
-        """Whether the output and what is held back are these very rows, in any order."""
+        """Whether the output and its held rows are exactly these, in any order."""
         # `are_rows` compares column by column, in the order of these rows.
         columns = ", ".join(quoted(name) for name in audited.rows.column_names)
         if not are_rows(self.connection, audited.rows, f"SELECT {columns} FROM {scan(job.output.metadata_location)}"):
@@ -369,30 +375,30 @@ class Builder:
             return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
 
     def _leave(self, job: Job) -> Built:
-        """Leave a table as it is whose rows are up to date."""
-        # What version 1 noted has words in it, and is recognised as long as these are the same.
+        """Leave the rows of an up-to-date table as they are, and record what they are built from if that changed."""
+        # A hash of version 1 includes the words of messages, and is recognised only while these stay the same.
         if job.notes_version_1 or not job.is_current():
             self._note(job)
         return job.built("noop")
 
     def _note(self, job: Job) -> None:
-        """Say that the published state is what the model and the rules of now make of inputs with the same rows."""
-        moved = job.was_inputs != job.inputs
-        if moved:
+        """Record that the current model, rules and inputs give the rows that are published already."""
+        inputs_changed = job.was_inputs != job.inputs
+        if inputs_changed:
             self._assert_inputs_are_kept(job)
         assert job.recorded_at is not None
-        note_properties(job.output, job.provenance().to_properties(job.recorded_at, with_inputs=moved))
+        note_properties(job.output, job.provenance().to_properties(job.recorded_at, with_inputs=inputs_changed))
 
     def _commit(self, job: Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
-        """Publish; `held` is the snapshot of what is held back that belongs to it."""
+        """Publish `rows` in place of the files `removed`; `held` is the snapshot of the rows held back from them."""
         self._assert_inputs_are_kept(job)
         summary = job.provenance(held).to_summary()
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)
 
     def _assert_inputs_are_kept(self, job: Job) -> None:
-        """Raises ConflictError where a state that was read has expired: the next build could not go on from it.
+        """Raise ConflictError if a snapshot that was read has expired: the next build could not continue from it.
 
-        A table keeps its newest snapshots, so that it takes a busy one longer than a second to lose one.
+        Expiry keeps the newest snapshots, so even a busy table takes longer than a second to lose one.
         """
         if time.monotonic() - job.began < 1:
             return
@@ -403,6 +409,6 @@ class Builder:
 
 
 def _published(job: Job) -> str:
-    """The SELECT of the rows of a job's table, which it calls `kept`."""
+    """Return the SELECT of the rows of a job's table, under the alias `kept`."""
     columns = ", ".join(quoted(field.name) for field in job.contract.table.fields)
     return f"SELECT {columns} FROM {scan(job.output.metadata_location)} AS kept"

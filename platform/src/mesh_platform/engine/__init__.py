@@ -1,1 +1,1 @@
-"""The SQL engine: DuckDB in this process. Nothing else imports duckdb."""
+"""Run SQL with DuckDB, in this process. No other package imports duckdb."""

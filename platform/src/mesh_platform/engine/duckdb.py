@@ -1,6 +1,6 @@
-"""DuckDB that reads Iceberg: the FileIO's properties arrive, a connection leaves that needs no network and no home.
+"""Open DuckDB connections that read Iceberg tables, without a network and without a home folder.
 
-`iceberg_scan('<metadata.json>')` reads a table; it is one state of that table and never moves.
+`iceberg_scan('<metadata.json>')` reads a table: always the same state of it, the one in that metadata file.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 Connection = duckdb.DuckDBPyConnection
 VERSION = duckdb.__version__
 DuckDBError = duckdb.Error
-# What DuckDB raises where a row stops a query, and where the query itself is wrong.
+# What DuckDB raises if a row stops a query, and if the query itself is wrong.
 ROW_ERRORS = (duckdb.DataError, duckdb.InvalidInputException)
 QUERY_ERRORS = (duckdb.ProgrammingError, duckdb.NotSupportedError)
 
 
 def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connection:
-    """A DuckDB in UTC that reads Iceberg, in memory or in a file; of `properties`, the catalog's, `s3.*` matter.
+    """Open a DuckDB in UTC that reads Iceberg, in memory or in a file, with the `s3.*` of the catalog's `properties`.
 
-    Raises Unavailable where the extension wheels are missing or are not of DuckDB's own version.
+    Raises Unavailable if the extension wheels are missing or have another version than DuckDB.
     """
     connection = duckdb.connect(
         database,
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            # The wheels are pinned as all other code is; to check its own signature too, DuckDB would read 63 MB of
-            # them each time, for 0.2 s. What may be queried by others loads nothing: see `query`, and `view._lock`.
+            # The wheels are pinned like all other code. To check their signatures, DuckDB would read 63 MB each time,
+            # which takes 0.2 s. Sessions that others query load nothing: see `query.query` and `query.session._lock`.
             "allow_unsigned_extensions": "true",
             "python_enable_replacements": "false",
         },
@@ -56,24 +56,24 @@ def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connec
 
 
 def connect_in_memory() -> Connection:
-    """A DuckDB in memory that reads no variable of Python, for SQL that needs no lake."""
+    """Open a DuckDB in memory that cannot read Python's variables, for SQL that needs no lake."""
     return duckdb.connect(config={"python_enable_replacements": "false"})
 
 
 def statement_kinds(sql: str) -> list[str]:
-    """What each statement in a text is, such as `SELECT`. Raises DuckDBError where it cannot be read."""
+    """Return the kind of each statement in `sql`, such as `SELECT`. Raises DuckDBError if it cannot be parsed."""
     return [statement.type.name for statement in duckdb.extract_statements(sql)]
 
 
 def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:
-    """Let SQL call `function`, of a text, by `name`; null stays null."""
+    """Let SQL call `function`, from text to text, as `name`; NULL stays NULL."""
     text = duckdb.sqltype("VARCHAR")
     connection.create_function(name, function, [text], text)
 
 
 @contextmanager
 def registered(connection: Connection, name: str, rows: pa.Table | None) -> Iterator[None]:
-    """Within the block, SQL reads `rows` by `name`; without rows there is no such name."""
+    """Within the block, let SQL read `rows` as `name`; if `rows` is None, there is no such name."""
     if rows is None:
         yield
         return
@@ -94,17 +94,17 @@ def registered(connection: Connection, name: str, rows: pa.Table | None) -> Iter
 
 
 def explain_duckdb(error: Exception, subject: str) -> MeshError | None:
-    """The error to raise where DuckDB's `error` says that `subject` cannot be read, else None."""
+    """Return the error to raise if DuckDB's `error` means that `subject` cannot be read, else None."""
     return explain(error, subject, "DuckDB cannot read them", "Mend the storage, then run again.")
 
 
 def _filters_differ(rows: pa.Table) -> bool:
-    """Whether a filter may choose other rows than DuckDB does: of rows that are registered, Arrow evaluates it.
+    """Whether a filter on `rows` may select other rows in Arrow, which filters registered tables, than in DuckDB.
 
-    To Arrow NaN > 1 is false, to DuckDB true. What is <= NaN includes missing values where Arrow evaluates it
+    NaN > 1 is false in Arrow and true in DuckDB. Evaluated by Arrow, `<= NaN` also selects missing values
     (duckdb/duckdb-python#615).
     """
-    # Not at the top: a check of types has no rows and does without Arrow, which is slow to import.
+    # Not at the top: type checks have no rows and do without Arrow, which is slow to import.
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -113,7 +113,7 @@ def _filters_differ(rows: pa.Table) -> bool:
 
 
 def _extension_path(name: str) -> Path:
-    # LOAD by path, because INSTALL wants a network and LOAD by name a folder in the user's home.
+    # LOAD by path, because INSTALL needs a network, and LOAD by name a folder in the user's home.
     package = f"duckdb_extension_{name}"
     spec = find_spec(package)
     if spec is not None and spec.origin is not None:
@@ -127,7 +127,10 @@ def _extension_path(name: str) -> Path:
 
 
 def _s3_secret(properties: Mapping[str, str]) -> str:
-    """The SQL that gives DuckDB what pyiceberg's FileIO knows (https://py.iceberg.apache.org/configuration/#s3)."""
+    """Return the SQL that gives DuckDB the S3 settings of pyiceberg's FileIO.
+
+    https://py.iceberg.apache.org/configuration/#s3
+    """
     endpoint = urlparse(properties.get("s3.endpoint", ""))
     parts = {
         "KEY_ID": properties.get("s3.access-key-id"),

@@ -1,4 +1,4 @@
-"""Rows compared: Arrow tables and queries arrive; what the one has and the other lacks leaves, counted or itself."""
+"""Compare rows of Arrow tables and queries, and find dates and times outside the calendar."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from mesh_platform.engine.duckdb import Connection
 
 _DAY_US = 86_400_000_000
-# The first and the last day that Python's dates, Iceberg's readers among them, can hold, from 1970.
+# The first and the last day that Python's dates, and so Iceberg's readers, can represent, in days since 1970.
 _DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 
 
 def count(connection: Connection, query: str) -> int:
-    """How many rows a SELECT has."""
+    """Return how many rows a SELECT has."""
     found = connection.execute(f"SELECT count(*) FROM ({query})").fetchone()
     assert found is not None
     return int(found[0])
 
 
 def without(connection: Connection, rows: pa.Table, others: pa.Table) -> pa.Table:
-    """`rows` less one row for each of `others` that is the same."""
+    """Return `rows` minus one equal row for each of `others`."""
     with registered(connection, "mesh_rows", rows), registered(connection, "mesh_others", others):
         query = "SELECT * FROM mesh_rows EXCEPT ALL SELECT * FROM mesh_others"
         return connection.execute(query).to_arrow_table().cast(rows.schema)
 
 
 def are_rows(connection: Connection, rows: pa.Table, present: str) -> bool:
-    """Whether the SELECT `present` has these very rows, in any order; it names their columns in the same one."""
+    """Whether the SELECT `present` returns exactly `rows`, in any order. Its columns must be in the same order."""
     with registered(connection, "mesh_rows", rows):
         if count(connection, present) != rows.num_rows:
             return False
-        # Of two equally long lists, one has nothing that the other lacks only where they are the same.
+        # Between two lists of one length, one EXCEPT ALL that is empty proves them equal.
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         return count(connection, f"SELECT {columns} FROM mesh_rows EXCEPT ALL {present}") == 0
 
 
 def outside_calendar(times: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which dates or timestamps are not in the years 1 to 9999; null for null. DuckDB's infinity is none of them."""
+    """Return which dates or timestamps are outside the years 1 to 9999, as DuckDB's infinity is; null for null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -57,7 +57,7 @@ def outside_calendar(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def is_time(kind: pa.DataType) -> bool:
-    """Whether values of a type are dates or timestamps."""
+    """Whether the values of a type are dates or timestamps."""
     import pyarrow as pa
 
     return bool(pa.types.is_date32(kind) or pa.types.is_timestamp(kind))

@@ -1,4 +1,4 @@
-"""SQL text: names, literals, columns and conditions on partitions, derived from shapes."""
+"""Write SQL text: quoted names, literals, columns, and conditions on promises and partitions, from shapes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PARTITION_VALUE = {
 
 
 def breaking_condition(promise: Promise, column: str, kind: FieldType) -> str:
-    """The SQL condition that a value of `column`, quoted, breaks a promise; null where it is missing."""
+    """Return the SQL condition that a value of `column`, a quoted name, breaks a promise; it is NULL for NULL."""
     match promise.limit:
         case tuple() as values:
             return f"{column} NOT IN ({', '.join(literal(value) for value in values)})"
         case Decimal() as bound:
-            # To DuckDB NaN is above all numbers. It is in no order with them: another check says whether it may be.
+            # DuckDB sorts NaN above all numbers, but it is in no range. Another check says whether NaN is allowed.
             number = f" AND NOT isnan({column})" if kind.name == "double" else ""
             return f"{column} {'<' if promise.kind == 'minimum' else '>'} {bound:f}{number}"
         case pattern:
@@ -35,50 +35,50 @@ def breaking_condition(promise: Promise, column: str, kind: FieldType) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` as a string in SQL."""
+    """Return `text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def scan(metadata_location: str, snapshot_id: int | None = None) -> str:
-    """The SQL source of an Iceberg table as a metadata file has it: its current rows, or those of a snapshot.
+    """Return the SQL source of an Iceberg table as a metadata file has it: its current rows, or those of a snapshot.
 
-    It never moves: a later commit is in another metadata file.
+    It never changes: a later commit is in another metadata file.
     """
     at = f", snapshot_from_id = {snapshot_id}" if snapshot_id is not None else ""
     return f"iceberg_scan({literal(metadata_location)}{at})"
 
 
 def empty_select(shape: Shape, condition: str = "false") -> str:
-    """The SQL of a relation without rows that has the columns of `shape`."""
+    """Return the SQL of an empty relation with the columns of `shape`."""
     return f"SELECT {', '.join(typed(field, 'NULL') for field in shape.fields)} WHERE {condition}"
 
 
 def typed(field: Field, expression: str | None = None) -> str:
-    """The SQL of one column of a select, in the contract's type; by default the column of that name."""
+    """Return the SQL of one selected column, cast to the contract's type; by default the column of that name."""
     return f"CAST({expression or quoted(field.name)} AS {field.type.duckdb}) AS {quoted(field.name)}"
 
 
 def quoted(name: str) -> str:
-    """`name`, dotted or not, quoted for SQL."""
+    """Return `name`, dotted or not, quoted for SQL."""
     return ".".join(f'"{part}"' for part in name.split("."))
 
 
 def partition_values(shape: Shape, relation: str) -> list[str]:
-    """SQL expressions on `relation` that tell the partitions of `shape` apart, as its Iceberg transforms do."""
+    """Return SQL expressions on `relation` that tell the partitions of `shape` apart, as its Iceberg transforms."""
     return [
         _PARTITION_VALUE[transform].format(f"{relation}.{quoted(column)}") for transform, column in shape.partition
     ]
 
 
 def has_days(shape: Shape) -> bool:
-    """Whether a table of this shape has partitions by time: days, months or years."""
+    """Whether a table of this shape is partitioned by time: by days, months or years."""
     return any(transform in _SPANS for transform, _ in shape.partition)
 
 
 def days_between(shape: Shape, relation: str, first: date, last: date) -> str:
-    """The SQL condition that a row of `relation` lies in a partition by time that reaches into these days.
+    """Return the SQL condition that a row of `relation` is in a partition by time that overlaps these days.
 
-    The shape `has_days`; of several partitions by time the first counts.
+    `has_days` must be true of the shape; the first of several partitions by time counts.
     """
     partitions = zip(shape.partition, partition_values(shape, relation), strict=True)
     span, value = next((transform, value) for (transform, _), value in partitions if transform in _SPANS)
@@ -87,7 +87,7 @@ def days_between(shape: Shape, relation: str, first: date, last: date) -> str:
 
 
 def in_partitions(shape: Shape, relation: str, touched: str) -> str:
-    """The SQL condition that a row of `relation` lies in a partition that `touched` has a row in."""
+    """Return the SQL condition that a row of `relation` is in a partition in which `touched` has a row."""
     pairs = zip(partition_values(shape, touched), partition_values(shape, relation), strict=True)
     columns, tests = ["true AS p"], ["true"]
     for number, (there, here) in enumerate(pairs):
@@ -97,6 +97,6 @@ def in_partitions(shape: Shape, relation: str, touched: str) -> str:
 
 
 def table_definition(relation: str, shape: Shape) -> str:
-    """The SQL that creates an empty table of `shape`."""
+    """Return the SQL that creates an empty table of `shape`."""
     columns = ", ".join(f"{quoted(field.name)} {field.type.duckdb}" for field in shape.fields)
     return f"CREATE TABLE {quoted(relation)} ({columns})"

@@ -1,1 +1,1 @@
-"""The tables of the mesh in its catalog: created and evolved by contract, rolled back, released, maintained."""
+"""Manage the mesh's tables in its catalog: create, evolve, purge, roll back, release and maintain them."""

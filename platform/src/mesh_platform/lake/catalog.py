@@ -1,4 +1,4 @@
-"""The Iceberg catalog and its tables: settings and shapes arrive, tables that match their contract leave."""
+"""Open the Iceberg catalog, and find or create tables that match their contract."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 CATALOG = "mesh"
 PROPERTIES = {
-    # pyiceberg's own retry rebases an append over a commit that the deduplication has not seen.
+    # pyiceberg's own retry would rebase an append onto a commit that deduplication has not seen.
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
-    # A reader may hold an older metadata.json than the last hundred, which busy tables write in minutes: `orphans`
-    # removes them when no reader can.
+    # Busy tables write a hundred metadata.json in minutes, and a reader may use an older one. `orphan_files` removes
+    # them when no reader can use them any more.
     "write.metadata.delete-after-commit.enabled": "false",
     "write.metadata.previous-versions-max": "20",
 }
-# By itself 2 MiB, which ids fill at each flush before they are written without one: a third of what writing costs.
-# Large files are read the quicker for it.
+# The default is 2 MiB. Ids fill that dictionary at each flush before they are written without one, which takes a
+# third of the time of a write. Large files are faster to read with it.
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
 _MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
-# Below the state folder, beside what else can be found again.
+# In the state folder: it can be rebuilt.
 _KEY_INDEX = "keys"
 _NOT_IN_PATHS = {
     "?": "a catalog's URL ends at a '?'",
@@ -60,11 +60,11 @@ _NOT_IN_PATHS = {
 
 
 def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
-    """The catalog `mesh`: as `PYICEBERG_CATALOG__MESH__*` says, else SQLite and files in the state folder.
+    """Open the catalog `mesh`: the one of `PYICEBERG_CATALOG__MESH__*`, else SQLite and files in the state folder.
 
-    Raises UsageError for settings that name none, and where its tables lie elsewhere than in its warehouse, as after
-    a copy or a move, unless `copied` says that the caller mends that; Unavailable where it does not answer, and
-    NeedsAttention where its database is damaged.
+    Raises UsageError for settings that name no catalog, and if its tables are outside its warehouse, as after a copy
+    or a move, unless `copied` says that the caller repairs that. Raises Unavailable if it does not answer, and
+    NeedsAttention if its database is damaged.
     """
     from sqlalchemy.exc import DBAPIError
 
@@ -85,7 +85,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
                 raise UsageError(f"{state}: {why}. Name a folder without one with MESH_STATE.")
         file = state / "catalog.db"
         if (state / "warehouse").exists() and not (file.exists() and file.stat().st_size):
-            # A new catalog would be empty, and what was acknowledged into it would be gone with the old one's return.
+            # A new catalog would be empty, and events acknowledged into it would be lost once the old one is back.
             raise Unavailable(
                 f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone or empty. "
                 "Put it back; or remove warehouse/ too, which drops all tables."
@@ -94,7 +94,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
         try:
             catalog = connect_catalog(CATALOG, **properties)
         except DBAPIError:
-            # Of two that start in an empty folder at once, one finds the other's tables half made.
+            # If two processes start in an empty folder at once, one finds the other's tables half created.
             catalog = connect_catalog(CATALOG, **properties)
         return _at_home(catalog, copied)
 
@@ -119,21 +119,21 @@ def _external_catalog(own: Mapping[str, str]) -> Catalog:
 
 
 def embedded_properties(settings: Settings) -> dict[str, str]:
-    """What plain pyiceberg needs to open the embedded catalog."""
+    """Return the properties with which plain pyiceberg opens the embedded catalog."""
     state = settings.state_dir
     return {
         "type": "sql",
         "uri": f"sqlite:///{state / 'catalog.db'}?timeout=60",
-        # No URL: readers disagree about percent signs, '#' and '?' in one.
+        # A path, not a URL: readers disagree about percent signs, '#' and '?' in URLs.
         "warehouse": str(state / "warehouse"),
     }
 
 
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
-    """The table `<namespace>.<name>` at its newest state, or None.
+    """Load the table `<namespace>.<name>` at its newest state; return None if there is none.
 
-    Raises Unavailable, NeedsAttention where its metadata is damaged, and UsageError where the table's files are those
-    of another place, which it was copied from.
+    Raises Unavailable, NeedsAttention if its metadata is damaged, and UsageError if the table is a copy that still
+    names the files of the original.
     """
     if identifier.count(".") != 1:
         return None
@@ -147,7 +147,7 @@ def find_table(catalog: Catalog, identifier: str) -> Table | None:
 
 
 def existing_table(catalog: Catalog, identifier: str) -> Table:
-    """The table of that name. Raises UsageError where there is none."""
+    """Load the table of that name. Raises UsageError if there is none, and what `find_table` raises."""
     table = find_table(catalog, identifier)
     if table is None:
         raise UsageError(f"{identifier}: no such table. 'mesh status' lists them.")
@@ -155,9 +155,9 @@ def existing_table(catalog: Catalog, identifier: str) -> Table:
 
 
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
-    """The table of `shape`, created where it is missing.
+    """Load the table of `shape`, and create it if it is missing.
 
-    Raises NeedsAttention where the table that exists has other columns or partitions, and Unavailable.
+    Raises NeedsAttention if the existing table has other columns or partitions, and Unavailable.
     """
     table = find_table(catalog, identifier)
     if table is None:
@@ -184,20 +184,20 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
 
 
 def _create_namespace(catalog: Catalog, namespace: str) -> None:
-    """Create a namespace, or leave the one that is there, also where it was created and the answer got lost."""
+    """Create a namespace unless it exists. It counts as created even if the catalog's answer got lost."""
     from sqlalchemy.exc import DBAPIError
 
     with suppress(NamespaceAlreadyExistsError):
         try:
             catalog.create_namespace(namespace)
         except Exception as error:
-            # Of two that create it at once, the later hears of it in words of the catalog's database.
+            # If two processes create it at once, the later one gets an error of the catalog's database.
             if not (isinstance(error, DBAPIError) or is_outage(error)) or not catalog.namespace_exists(namespace):
                 raise
 
 
 def iceberg_schema(shape: Shape) -> Schema:
-    """The Iceberg schema of a shape, its columns described, ids in their order from 1, its key noted."""
+    """Return the Iceberg schema of a shape: columns with descriptions, ids in order from 1, and identifier fields."""
     key = identifying(shape)
     return Schema(
         *(
@@ -209,7 +209,7 @@ def iceberg_schema(shape: Shape) -> Schema:
 
 
 def present_shape(table: Table) -> Shape:
-    """The shape that a table has, by its current schema; what is no type of a contract keeps Iceberg's name."""
+    """Return the shape of a table by its current schema; a type that no contract has keeps Iceberg's name."""
     schema, spec = table.schema(), table.spec()
     key = schema.identifier_field_ids
     names = {field.field_id: field.name for field in schema.fields}
@@ -229,7 +229,7 @@ def present_shape(table: Table) -> Shape:
 
 
 def contract_type(found: IcebergType) -> FieldType:
-    """The type in a contract that an Iceberg type is."""
+    """Return the contract's type for an Iceberg type; one that no contract has keeps Iceberg's name."""
     if found == BINARY.iceberg:
         return BINARY
     try:
@@ -239,7 +239,7 @@ def contract_type(found: IcebergType) -> FieldType:
 
 
 def arrow_schema(shape: Shape) -> pa.Schema:
-    """The Arrow schema of a shape's rows, with `nullable` as the contract says."""
+    """Return the Arrow schema of a shape's rows; columns are nullable unless the contract requires them."""
     return pa.schema([pa.field(f.name, f.type.arrow, nullable=not f.required) for f in shape.fields])
 
 
@@ -260,12 +260,12 @@ def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
 
 
 def partition_name(transform: str, column: str) -> str:
-    """What a partition of a column is called in a table."""
+    """Return the name of a table's partition field."""
     return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
 def _check_table(identifier: str, table: Table, shape: Shape) -> None:
-    # Optional columns that the contract dropped may stay: their history is readable and new rows leave them null.
+    # Optional columns that the contract dropped may stay: their history is readable, and they are null in new rows.
     changes = [c for c in compare(identifier, present_shape(table), shape) if c.change not in HARMLESS]
     if not changes:
         return

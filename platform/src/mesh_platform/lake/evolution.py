@@ -1,7 +1,7 @@
-"""A changed contract arrives; the tables of its product leave as it says, their rows and snapshots as they were.
+"""Evolve the tables of a product to its changed contract, without touching rows or snapshots.
 
-Iceberg tells columns by their field ids (spec, section "Schema Evolution"), so no file is written: what is there
-reads in the new shape, and a snapshot of before keeps the schema of its time.
+Iceberg identifies columns by field ids (spec, section "Schema Evolution"), so no data file is written: existing files
+are read in the new shape, and earlier snapshots keep the schema of their time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEND = "Mend the catalog or the storage, then evolve again; what is done stays 
 
 
 def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
-    """What differs between the product's tables and its contract, landing first; of one that is missing, nothing."""
+    """Return what differs between the product's existing tables and its contract, landing table first."""
     return [
         change
         for name, shape in shapes_of(contract).items()
@@ -41,11 +41,11 @@ def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
 
 
 def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> list[Change]:
-    """Apply the contract to the product's tables, each in one commit that makes no snapshot; what was changed.
+    """Apply the contract to the product's tables, each in one commit without a snapshot; return the changes.
 
-    With `only` just changes of that kind are looked at. Killed between two tables, it is finished by doing it again.
-    Raises ContractError with all that would break, and nothing is changed then; ConflictError where others keep
-    committing, and Unavailable.
+    With `only`, changes of other kinds are ignored. If it is killed between two tables, run it again to finish.
+    Raises ContractError with all breaking changes, before anything is changed; ConflictError if others keep
+    committing; and Unavailable.
     """
     refuse(contract, [change for change in plan_evolution(catalog, contract) if only in (None, change.change)])
     done: list[Change] = []
@@ -56,12 +56,12 @@ def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> lis
 
 
 def shapes_of(contract: Contract) -> dict[str, Shape]:
-    """The tables whose shape the contract says. A quarantine and a ledger have the platform's."""
+    """Return the tables whose shape the contract defines. The platform defines that of quarantine and ledger."""
     return {table.name: table.shape for table in tables_of(contract) if table.kind in ("landing", "product", "held")}
 
 
 def refuse(contract: Contract, changes: list[Change]) -> None:
-    """Raise ContractError for those of the changes that break, with the line of each in the contract."""
+    """Raise ContractError with the breaking ones of `changes`, each with its line in the contract."""
     problems = []
     for change in changes:
         if change.breaking:

@@ -1,4 +1,4 @@
-"""The ledger of a landing table: the events that were removed on purpose, which ingest refuses from then on."""
+"""Keep the ledger of a landing table: the events that were removed on purpose and that ingest must refuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def removed_keys(catalog: Catalog, ledger: str, known: KnownKeys | None = None) -> Callable[[pa.Table], pa.Array]:
-    """What `append_new` must refuse: the ids in the ledger table, if there is one, on the days of the rows."""
+    """Return the function by which `append_new` refuses rows: it returns their ids that are in the ledger table.
+
+    It reads only the days of the rows. A ledger table that does not exist refuses nothing.
+    """
     known = known or KnownKeys()
 
     def refused(rows: pa.Table) -> pa.Array:
@@ -36,23 +39,23 @@ def removed_keys(catalog: Catalog, ledger: str, known: KnownKeys | None = None) 
 
 
 def write_ledger(catalog: Catalog, table: Table, contract: Contract, snapshot_id: int) -> int:
-    """Note the events that are in a landing table now and not at `snapshot_id`; how many.
+    """Append the events that a landing table has now but not at `snapshot_id` to its ledger; return their number.
 
     Raises what `append_new` raises.
     """
     columns = ("event_id", "event_time")
     present = table.scan(selected_fields=columns).to_arrow()
     kept = table.scan(selected_fields=columns, snapshot_id=snapshot_id).to_arrow()
-    leaving = present.join(kept.select(["event_id"]), keys="event_id", join_type="left anti")
+    removed = present.join(kept.select(["event_id"]), keys="event_id", join_type="left anti")
     shape = removed_shape(contract)
     rows = pa.table(
         [
-            leaving["event_id"],
-            leaving["event_time"],
-            pa.repeat(pa.scalar("rollback", pa.large_string()), leaving.num_rows),
-            pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), leaving.num_rows),
+            removed["event_id"],
+            removed["event_time"],
+            pa.repeat(pa.scalar("rollback", pa.large_string()), removed.num_rows),
+            pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), removed.num_rows),
         ],
         names=[field.name for field in shape.fields],
     ).cast(arrow_schema(shape))
     append_new(lambda: ensure_table(catalog, removed_name(contract), shape), rows, "event_id", "event_time")
-    return int(leaving.num_rows)
+    return int(removed.num_rows)

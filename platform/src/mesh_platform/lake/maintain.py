@@ -1,7 +1,7 @@
-"""Tables are tended: the mesh and the lake arrive; small files, old snapshots and orphans go; a row for each leaves.
+"""Maintain tables: compact small files, expire old snapshots, remove orphan files.
 
-Each table is compacted, then its old snapshots expire, then what no state names any more is removed. A run may end at
-any time, and any number may run at once, beside ingest and builds: what is left undone, the next run does.
+Each table goes through these steps in this order. A run may be killed at any time, and any number of runs may work at
+once, alongside ingest and builds: the next run does what was left undone.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-# Files that nothing names any more are kept for longer than any reader lasts: a file of views serves for an hour.
+# Orphan files are kept for longer than any reader may need them: a file of views is good for an hour.
 ORPHAN_AGE = timedelta(hours=2)
 _HELD = "not compacted: its readers see the state that its table names"
 
 
 @dataclass(frozen=True)
 class Tended:
-    """What was done to one table, or would be: files that were merged, snapshots that expired, orphans removed.
+    """What was done to one table, or would be: the numbers of files merged, snapshots expired and orphans removed.
 
-    `compacted_bytes` and `orphan_bytes` are the sizes of those files. `skipped` says what was left undone and why.
-    `failed` is whether that is a fault, and not just somebody else at work; `untended` whether the contract forbids
-    it, with `mesh.maintain: false`.
+    `compacted_bytes` and `orphan_bytes` are the sizes of these files. `skipped` says what was left undone and why;
+    `failed`, whether the reason is a fault rather than somebody else at work. `untended` is whether the contract
+    forbids maintenance, with `mesh.maintain: false`.
     """
 
     table: str
@@ -66,13 +66,13 @@ def maintain(
     orphan_age: timedelta = ORPHAN_AGE,
     on_progress: Callable[[Tended], object] = lambda _tended: None,
 ) -> list[Tended]:
-    """Tend `tables` (of a name that is a domain's, all of it), by default all of the mesh, as they come.
+    """Maintain `tables` (the name of a domain means all of its tables), by default all tables of the mesh.
 
-    `dry_run` changes nothing and says what would be done. A table where something fails is left, and the others are
-    tended. A table whose contract says `mesh.maintain: false` is left as it is, also where it is named: the Airflow
-    DAG and ingest name the tables that they want tended.
+    `dry_run` changes nothing and returns what would be done. If one table fails, the others are still maintained. A
+    table whose contract says `mesh.maintain: false` is left as it is even if it is named, because the Airflow DAG and
+    ingest name the tables that they want maintained. `on_progress` is called after each table.
 
-    Raises UsageError for an unknown table, and Unavailable where the catalog does not answer.
+    Raises UsageError for an unknown table, and Unavailable if the catalog does not answer.
     """
     chosen = _chosen(mesh, catalog, tables)
     needs = _Needs(mesh, catalog)
@@ -97,7 +97,7 @@ def maintain(
 
 
 def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, MeshTable | None]:
-    """The tables that are named, by their names; the releases have no product."""
+    """Return the chosen tables by name; the table of releases has no product, hence None."""
     names = {**{table.name: table for table in all_tables(mesh)}, RELEASES: None}
     if not tables:
         return names
@@ -122,7 +122,7 @@ def _loader(catalog: Catalog, name: str) -> Callable[[], Table]:
 
 
 class _Needs:
-    """Which snapshots of a table others have to read from, as they say now."""
+    """The snapshots that models, releases and product tables still have to read, by their current provenance."""
 
     def __init__(self, mesh: Mesh, catalog: Catalog) -> None:
         self.mesh, self.catalog = mesh, catalog
@@ -136,9 +136,9 @@ class _Needs:
                 self.readers.setdefault(name, set()).add(output)
 
     def of(self, name: str, held_from: str | None) -> set[int]:
-        """The snapshots of the table `name` that a model or a release needs.
+        """Return the snapshots of the table `name` that a model or a release needs.
 
-        Of rows that are held back from the table `held_from`, also those that the states of that table name.
+        For a table of rows held back from the table `held_from`, also those that the snapshots of that table name.
         """
         needed = set(self.releases.get(name, ()))
         for output in self.readers.get(name, ()):
@@ -161,7 +161,10 @@ class _Needs:
 
 @dataclass(frozen=True)
 class _Job:
-    """One table to maintain. Files older than `before` may be orphans; rows may be `held_from` another table."""
+    """One table to maintain. Only files older than `before` can be orphans.
+
+    `held_from` is the product table from which the rows of a held table are held back, None for all other tables.
+    """
 
     name: str
     load: Callable[[], Table]
@@ -172,7 +175,7 @@ class _Job:
     held_from: str | None
 
     def plan(self) -> Tended:
-        """What `run` would do now."""
+        """Return what `run` would do now."""
         table = self.load()
         files = [] if self.held_from else [task.file for bin_ in plan(table) for task in bin_]
         expired = choose_expired(table, self.lifetime, self.needs.of(self.name, self.held_from), datetime.now(UTC))
@@ -190,7 +193,10 @@ class _Job:
         )
 
     def run(self) -> Tended:
-        """Tend the table. Raises Unavailable; other failures of the lake are in the result, faults in code pass."""
+        """Maintain the table.
+
+        Raises Unavailable; other failures of the lake are in the result. Faults in the code are raised unchanged.
+        """
         compacted, expired, failed = Compacted(), 0, False
         removed: list[int] = []
         skipped: list[str] = []

@@ -1,9 +1,9 @@
-"""Columns that a contract dropped leave their tables for good, so that their names are free again in another type.
+"""Purge columns that a contract dropped from its tables for good, so that their names can be reused in another type.
 
-A dropped column stays in its table, for the contract to take up again with its values. A purge deletes it from the
-table's schema (Iceberg spec, "Schema Evolution"): no data file is written, a snapshot of before keeps the schema of
-its time, and a later column of the name gets another field id, so that old files read null for it. After that the
-contract cannot take it up. So it is refused while a state is kept that was made when the contract had the column.
+A dropped column stays in its table, so that the contract can restore it with its values. A purge deletes it from the
+table's schema (Iceberg spec, "Schema Evolution"): no data file is written, earlier snapshots keep the schema of their
+time, and a later column of that name gets another field id, so that old files read as null for it. The contract can
+then no longer restore the column. So a purge is refused while a state is kept that was made when the contract had it.
 """
 
 from __future__ import annotations
@@ -39,26 +39,27 @@ DESPITE = "--despite-releases"
 
 
 def plan_purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) -> list[Change]:
-    """What `purge` would do: a change `purge` for each column, `breaking` where it is refused yet, and what follows.
+    """Return what `purge` would do: a `purge` change for each column, `breaking` if still refused, and what follows.
 
-    With `despite_releases` a state that a release, a tag or a branch names does not keep a column.
+    With `despite_releases`, a state that a release, a tag or a branch names does not keep a column.
     """
     return _purges(catalog, contract, despite_releases) + _changes_after(catalog, contract)
 
 
 def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) -> list[Change]:
-    """Delete what the contract dropped from the product's tables, and apply the contract; what was changed.
+    """Delete dropped columns from the product's tables, and apply the contract; return the changes.
 
     The first call for a table that nobody has written to since the contract dropped the column commits a snapshot
-    with the same rows, so that the state of before can expire. Killed between two tables, it is finished by doing it
-    again.
+    with the same rows, so that the earlier state can expire. If it is killed between two tables, run it again to
+    finish.
 
-    Raises NeedsAttention with all that keeps a column, and how long; ContractError with what would break even
-    then; in both cases no column is deleted. Raises ConflictError where others keep committing, and Unavailable.
+    Raises NeedsAttention with everything that keeps a column, and for how long, and ContractError with what would
+    break even after the purge; in both cases no column is deleted. Raises ConflictError if others keep committing,
+    and Unavailable.
     """
     refuse(contract, _changes_after(catalog, contract))
     done: list[Change] = []
-    # Where another change breaks, columns are at least marked as dropped: snapshots made from here on show none.
+    # If another change breaks, at least mark the columns as dropped: later snapshots then do not show them.
     breaks = any(change.breaking for change in plan_evolution(catalog, contract))
     done += evolve(catalog, contract, "drop_optional" if breaks else None)
     _move_on(catalog, contract)
@@ -67,7 +68,7 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     if kept:
         waits = " Until then leave the new column of that name out of the contract: no build runs with it." * breaks
         raise NeedsAttention("\n".join([*kept, f"What was dropped is noted. No column was purged.{waits}"]))
-    # What is held back goes first: the state of its table says which of it is shown.
+    # The held table goes first, because the product table's state decides which held rows are shown.
     for name in reversed(shapes_of(contract)):
         columns = {change.field for change in purges if change.table == name}
         if columns:
@@ -81,7 +82,7 @@ def _purges(catalog: Catalog, contract: Contract, despite_releases: bool) -> lis
     for name, shape in shapes_of(contract).items():
         table = find_table(catalog, name)
         for field in left_over(present_shape(table), shape) if table is not None else ():
-            # What is held back is shown with a state of its table alone.
+            # Held rows are only shown with a state of their product table.
             owner = find_table(catalog, contract.identifier) if name == held_name(contract) else table
             assert table is not None
             kept = _partitioned_by(table, field.name)
@@ -94,7 +95,7 @@ def _purges(catalog: Catalog, contract: Contract, despite_releases: bool) -> lis
 
 
 def _changes_after(catalog: Catalog, contract: Contract) -> list[Change]:
-    """What evolving would change once nothing is left over."""
+    """Return what evolving would change once all dropped columns are purged."""
     changes = []
     for name, shape in shapes_of(contract).items():
         table = find_table(catalog, name)
@@ -114,13 +115,13 @@ def _partitioned_by(table: Table, column: str) -> str:
 
 
 def _kept_by(table: Table, column: str, contract: Contract, despite_releases: bool) -> str:
-    """Which states keep a column, until when, and what to do about it; empty where none does."""
+    """Say which states keep a column, until when, and what to do about it; empty if none does."""
     present = next((field for field in table.schema().fields if field.name == column), None)
     showing = _showing(table, present.field_id) if present else []
     names = {ref.snapshot_id: name for name, ref in table.metadata.refs.items() if name != "main"}
     now, ended = datetime.now(UTC), reigns_ended(table)
     lifetime = min(contract.time_travel, contract.retention)
-    # Of what never was the current state, and is not named, nothing is known but that it can go.
+    # Of a snapshot that never was the current one and is not named, only this is known: it can expire.
     until = {each: (ended.get(each, now - lifetime) or now) + lifetime for each in showing}
     passing = {each: time for each, time in until.items() if time > now or each not in names}
     kept = []
@@ -143,7 +144,7 @@ def _kept_by(table: Table, column: str, contract: Contract, despite_releases: bo
 
 
 def _showing(table: Table, field_id: int) -> list[int]:
-    """The snapshots, oldest first, that were made while the contract had a column."""
+    """Return the snapshots, oldest first, that were made while the contract had a column."""
     schemas = {
         number
         for number, schema in table.schemas().items()
@@ -154,7 +155,7 @@ def _showing(table: Table, field_id: int) -> list[int]:
 
 
 def _move_on(catalog: Catalog, contract: Contract) -> None:
-    """Make a current state of each table that shows no dropped column, so that the one of before can expire."""
+    """Give each table a current state that shows no dropped column, so that the earlier one can expire."""
     for name, shape in shapes_of(contract).items():
         if name != held_name(contract):
             on_conflict(_ATTEMPTS, partial(_move_table_on, catalog, name, shape), _GIVEN_UP.format(name))

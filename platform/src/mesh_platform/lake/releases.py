@@ -1,8 +1,8 @@
-"""Releases: the snapshots of tables that were built together, under one name that is there whole or not at all.
+"""Make and read releases: snapshots of tables that were built together, under one name, atomically.
 
-Each table's snapshot is tagged with the name, which keeps it from expiry; then one append to `mesh.releases` makes
-the release. The first tag claims the name: tags are only ever created, in one order, so that of two builders that
-want it at once the later meets the other's, and takes another name.
+Each table's snapshot is tagged with the name, which keeps it from expiring; then one append to `mesh.releases` makes
+the release. The first tag claims the name: tags are always created in the same order and never overwritten, so of two
+builders that want a name at once, the later one fails on the other's tag and takes another name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RELEASES_SHAPE = Shape(
 
 @dataclass(frozen=True)
 class Release:
-    """The state that the tables have in it, each by the id of its snapshot."""
+    """One release: `tables` maps each table to the id of its snapshot."""
 
     name: str
     released_at: datetime
@@ -60,13 +60,16 @@ class Release:
 
 
 def read_releases(catalog: Catalog) -> list[Release]:
-    """All releases, newest first. Raises Unavailable."""
+    """Return all releases, newest first. Raises Unavailable."""
     table = find_table(catalog, RELEASES)
     return _releases_in(table) if table else []
 
 
 def find_release(catalog: Catalog, name: str) -> dict[str, int]:
-    """The snapshot of each table in the release `name`. Raises UsageError that names the newest, and Unavailable."""
+    """Return the snapshot of each table in the release `name`.
+
+    Raises UsageError, which lists the newest releases, if there is no such release, and Unavailable.
+    """
     releases = read_releases(catalog)
     for release in releases:
         if release.name == name:
@@ -76,11 +79,11 @@ def find_release(catalog: Catalog, name: str) -> dict[str, int]:
 
 
 def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
-    """The release of these snapshots, which belong together; None where the newest one is of just these.
+    """Make a release of these snapshots, which belong together; return None if the newest release is the same.
 
-    What a killed call left behind is no release; its tags go with a later one. Raises ConflictError, with no release
-    made, where a table has moved on from its snapshot or another builder makes a release: look again at what there
-    is. Raises Unavailable.
+    What a killed call leaves behind is not a release; a later release removes its tags. Raises ConflictError, without
+    making a release, if a table has a newer snapshot or another builder is making a release: the caller must look at
+    the tables again. Raises Unavailable.
     """
     ledger = ensure_table(catalog, RELEASES, RELEASES_SHAPE)
     releases = _releases_in(ledger)
@@ -92,7 +95,7 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     release = Release(f"r{max([newest, *taken]) + 1}", datetime.now(UTC), dict(tables))
     known = {each.name for each in releases}
     for name, table in found.items():
-        # Lower than a release that is made, none is under way: its builder would meet that one, and give up.
+        # A lower number than the newest release cannot be in progress: its builder would fail on that one's tags.
         dead = {tag for tag in table.refs() if RELEASE_NAME.fullmatch(tag) and _number(tag) < newest} - known
         _tag(table, tables[name], release.name, dead)
     faults.point("build.tagged")
@@ -118,7 +121,7 @@ def _releases_in(table: Table) -> list[Release]:
     rows: dict[str, list[dict[str, object]]] = {}
     for row in table.scan().to_arrow().to_pylist():
         rows.setdefault(row["release"], []).append(row)
-    found = [_read(name, of_it) for name, of_it in rows.items()]
+    found = [_read(name, its_rows) for name, its_rows in rows.items()]
     return sorted(found, key=lambda release: _number(release.name), reverse=True)
 
 

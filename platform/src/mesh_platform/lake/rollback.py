@@ -1,6 +1,7 @@
-"""Rollback: an earlier snapshot of a table becomes its current one again.
+"""Roll a table back: make an earlier snapshot its current one again.
 
-The events that leave a landing table go into its ledger first, so that no replay brings them back.
+The events that a rollback removes from a landing table are first written to its ledger, so that no replay brings them
+back.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _MEND = "Mend the catalog or the storage, then roll back again."
 
 @dataclass(frozen=True)
 class RolledBack:
-    """`removed` counts the events that left a landing table and went into its ledger; 0 for other tables."""
+    """What a rollback did: `left` is the snapshot that was the current one before.
+
+    `removed` counts the events removed from a landing table and written to its ledger; it is 0 for other tables.
+    """
 
     table: str
     snapshot_id: int
@@ -39,13 +43,13 @@ class RolledBack:
 
 
 def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -> RolledBack:
-    """Make `snapshot_id` the table's current snapshot; the tables above follow with the next build.
+    """Make `snapshot_id` the table's current snapshot; tables downstream follow with the next build.
 
-    From a landing table the events that leave are first written to its ledger, so that no replay brings them
-    back. Going forward again to a snapshot that holds them does. Raises UsageError for a table or snapshot that
-    is not there, for a quarantine or a ledger (what is acknowledged would be nowhere), and for rows that rules hold
-    back (the snapshot of their table says which of them count). Raises ConflictError where somebody commits in
-    between each time, and Unavailable.
+    The events that this removes from a landing table are first written to its ledger, so that no replay brings them
+    back. Rolling forward to a snapshot that has them does. Raises UsageError for a table or snapshot that does not
+    exist, for a quarantine or a ledger (acknowledged events would be lost), and for a table of held rows (the
+    snapshot of its product table says which of them count). Raises ConflictError if somebody else commits first each
+    time, and Unavailable.
     """
     known = table_named(mesh, identifier)
     if known and known.kind in ("quarantine", "ledger"):

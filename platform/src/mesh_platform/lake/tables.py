@@ -1,4 +1,4 @@
-"""The tables of a product: their names, kinds and columns, all derived from its contract."""
+"""Derive the tables of a product, their names, kinds and columns, from its contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TableKind = Literal["landing", "quarantine", "ledger", "product", "held"]
 
 @dataclass(frozen=True)
 class MeshTable:
-    """One table of a product, whether or not it is in the catalog yet."""
+    """One table of a product, whether or not the catalog has it yet."""
 
     contract: Contract
     kind: TableKind
@@ -32,19 +32,19 @@ class MeshTable:
 
 
 def tables_of(contract: Contract) -> list[MeshTable]:
-    """The tables of a product: those of its events, where it has any, its own, and the rows held back from it."""
+    """Return the tables of a product: those of its events if it has any, its own, and the one of its held rows."""
     kinds: tuple[TableKind, ...] = ("product", "held")
     return [MeshTable(contract, kind) for kind in ((*EVENT_TABLES, *kinds) if contract.event else kinds)]
 
 
 def all_tables(mesh: Mesh) -> Iterator[MeshTable]:
-    """The tables of all products, of retired ones too."""
+    """Yield the tables of all products, retired ones included."""
     for contract in (*mesh.contracts.values(), *mesh.retired.values()):
         yield from tables_of(contract)
 
 
 def table_named(mesh: Mesh, name: str) -> MeshTable | None:
-    """The table of a product, retired or not, that has this name; None where there is none."""
+    """Return the table of a product, retired or not, that has this name; None if there is none."""
     for kind, suffix in _SUFFIXES.items():
         identifier = name.removesuffix(suffix)
         contract = mesh.contracts.get(identifier) or mesh.retired.get(identifier)
@@ -55,22 +55,25 @@ def table_named(mesh: Mesh, name: str) -> MeshTable | None:
 
 
 def landing_name(contract: Contract) -> str:
-    """`<domain>.<product>__raw`: the events as sent."""
+    """Return `<domain>.<product>__raw`, the landing table: the events as sent."""
     return MeshTable(contract, "landing").name
 
 
 def rejected_name(contract: Contract) -> str:
-    """`<domain>.<product>__rejected`: the quarantine, what was not valid."""
+    """Return `<domain>.<product>__rejected`, the quarantine: what was sent and is not valid."""
     return MeshTable(contract, "quarantine").name
 
 
 def removed_name(contract: Contract) -> str:
-    """`<domain>.<product>__removed`: the ledger of events that were removed on purpose; ingest refuses them."""
+    """Return `<domain>.<product>__removed`, the ledger: events removed on purpose, which ingest refuses."""
     return MeshTable(contract, "ledger").name
 
 
 def landing_shape(contract: Contract) -> Shape:
-    """The event's own columns between those of its envelope, partitioned by the time in the id."""
+    """Return the shape of a landing table: the event's own columns between those of its envelope.
+
+    By default it is partitioned by the day of `event_time`, which is the time in the event's id.
+    """
     event = contract.event
     assert event is not None, f"{contract.identifier} has no event"
     return Shape(
@@ -86,7 +89,7 @@ def landing_shape(contract: Contract) -> Shape:
 
 
 def rejected_shape(contract: Contract) -> Shape:
-    """The quarantine: one row for each thing refused, by a key that a second delivery of it has again."""
+    """Return the shape of a quarantine: one row for each event or message refused; a redelivery has the same key."""
     return Shape(
         f"{contract.table.name}__rejected",
         "What was sent and is not valid.",
@@ -99,12 +102,12 @@ def rejected_shape(contract: Contract) -> Shape:
 
 
 def held_name(contract: Contract) -> str:
-    """`<domain>.<product>__held`: rows that a rule of the contract keeps from being published."""
+    """Return `<domain>.<product>__held`: rows that a rule of the contract holds back from publication."""
     return MeshTable(contract, "held").name
 
 
 def held_shape(contract: Contract) -> Shape:
-    """The product's own columns, none required, and what is wrong with each row."""
+    """Return the shape of a held table: the product's own columns, none required, and what is wrong with each row."""
     own = tuple(replace(field, required=False, key=0, references=None) for field in contract.table.fields)
     return Shape(
         f"{contract.table.name}__held", "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
@@ -112,7 +115,7 @@ def held_shape(contract: Contract) -> Shape:
 
 
 def removed_shape(contract: Contract) -> Shape:
-    """The ledger: ids that were in the landing table once and must not come back."""
+    """Return the shape of a ledger: ids that the landing table once had and that must not come back."""
     fields = (
         _EVENT_ID,
         _EVENT_TIME,

@@ -1,1 +1,1 @@
-"""Queries: sessions with a view for each table, masked by role, at any time or release; status and freshness."""
+"""Query the mesh: sessions with a view for each table, masked by role, at any time or release; table status."""

@@ -1,4 +1,4 @@
-"""Which state of each table a session shows: a time, release or snapshot arrives; a state for each table leaves."""
+"""Find the state of each table that a session shows, now or at a given time, release or snapshot."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """One table as the session shows it: `snapshot` is None where it has no rows, `lost` says why it is not known.
+    """One table as a session shows it. `snapshot` is None if it has no rows; `lost` says why its state is unknown.
 
-    `past` is a state that was asked for: it has the columns and types of its time, by the names they have now.
+    A `past` state was asked for explicitly: it has the columns and types of its time, under their current names.
     """
 
     mesh_table: MeshTable
@@ -48,12 +48,12 @@ class State:
 
     @cached_property
     def shape(self) -> Shape:
-        """The columns that the contract says it has."""
+        """The columns of the table by its contract."""
         return self.mesh_table.shape
 
     @cached_property
     def columns(self) -> list[tuple[Field, NestedField | None]]:
-        """The columns shown, each with what it is in the table, where it is there."""
+        """The columns shown, each with its column in the Iceberg table; None if the table has none."""
         if self.table is None or self.snapshot is None:
             return [(field, None) for field in self.shape.fields]
         now = {column.name: column.field_id for column in self.table.schema().fields}
@@ -70,9 +70,9 @@ class State:
         ]
 
     def select(self, hidden: Mapping[str, str]) -> str:
-        """The SQL of its rows; `hidden` has the expressions of columns that are not simply shown."""
+        """Return the SQL that selects its rows; `hidden` maps columns to the expressions shown instead of them."""
         if self.table is None or self.snapshot is None:
-            # The error comes when the view is read: other tables can still be.
+            # The error is raised when the view is read, so that other tables can still be queried.
             return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
         source = scan(self.table.metadata_location, self.snapshot if self.past else None)
         shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
@@ -83,7 +83,7 @@ class State:
 def find_states(
     mesh: Mesh, catalog: Catalog, as_of: datetime | str | None, wanted: Collection[str] | None
 ) -> dict[str, State]:
-    """The state of each table of the mesh that a session as of then shows; of those not `wanted`, one without rows.
+    """Return the state of each table of the mesh `as_of` then; tables that are not `wanted` get one without rows.
 
     Raises UsageError for an unknown table, snapshot, release or time.
     """
@@ -125,7 +125,7 @@ def find_states(
 
 
 def _held_with(product: State, held: State) -> State:
-    """What is held back as it belongs to the state of its table, not as it came last."""
+    """Return the held rows that belong to the shown state of their table, instead of the newest ones."""
     noted = read_provenance(product.table, product.snapshot) if product.table else None
     snapshot = noted[1].held if noted else None
     return replace(held, snapshot=snapshot, past=True, lost="" if product.snapshot else product.lost)

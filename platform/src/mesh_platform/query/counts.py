@@ -1,6 +1,6 @@
-"""What was once found in states of tables: a name and a state arrive; it leaves, looked for only if new.
+"""Cache what was counted in states of tables, so that it is counted only once.
 
-A state (the ids of snapshots, or a query of one) never changes, so what was found in it holds for good.
+A state (the ids of snapshots, or a query of one) never changes, so what was counted in it stays true.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ State = Sequence[int | str | None]
 
 
 class Memo:
-    """What was counted, in the file at `path`; without one, what this process counted."""
+    """A cache of counts in the file at `path`; without a path, in the memory of this process."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._known: dict[str, list[Any]] = {}
         self._changed = False
         if path is not None:
-            # A file that is not there, or was damaged, costs counting again.
+            # A missing or damaged file only means counting again.
             with suppress(OSError, ValueError, TypeError):
                 self._known = dict(json.loads(path.read_text(encoding="utf-8")))
 
     def knows(self, name: str, state: State) -> bool:
-        """Whether the number called `name` was counted for this state; of each name only the last state is kept."""
+        """Whether the number called `name` was counted for this state; each name keeps its last state only."""
         found = self._known.get(name)
         return isinstance(found, list) and len(found) == 2 and found[0] == list(state)
 
     def get(self, name: str, state: State, count: Callable[[], Any]) -> Any:
-        """The number called `name` in `state`, by `count` where it is not known. It must have a form in JSON."""
+        """Return the number called `name` in `state`, calling `count` if it is unknown. It must fit in JSON."""
         if not self.knows(name, state):
             self._known[name] = [list(state), count()]
             self._changed = True
         return self._known[name][1]
 
     def save(self) -> None:
-        """Keep what is known, whole or not at all. A folder that takes no files is no fault: it is counted again."""
+        """Save the cache to its file atomically. A folder that cannot be written is no error: it is counted again."""
         if self._path is None or not self._changed:
             return
         with suppress(OSError):

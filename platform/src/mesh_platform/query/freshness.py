@@ -1,4 +1,4 @@
-"""How old a table is, and whether its contract's promise is kept: one answer for `mesh status` and Airflow."""
+"""Measure the age of a table and compare it with its contract's promise, for `mesh status` and Airflow alike."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mesh_platform.query.counts import Memo
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-# Gives the table of a name, `<domain>.<table>`; None where it is not there.
+# Returns the table called `<domain>.<table>`, None if it does not exist.
 FindTable = Callable[[str], "Table | None"]
 
 
 @dataclass(frozen=True)
 class Age:
-    """How old a table is. All times are in UTC, `lag_s` and `promise_s` are in seconds.
+    """The age of a table. All times are in UTC; `lag_s` and `promise_s` are in seconds.
 
-    `since` is when the lag began: the time of the newest event, or of the oldest change of an input that is not built
-    yet. `newest_event` is None where the table has no running events. `ahead` is the newest time in the table where
-    that is too far in the future to count. `fresh` is None where nothing is promised, or nothing is there to tell by.
+    `since` is when the lag began: the time of the newest event, or of the oldest input change that is not built yet.
+    `newest_event` is None if the table has no running events. `ahead` is the newest time in the table if that is too
+    far in the future to count. `fresh` is None if nothing is promised, or there is nothing to measure.
     """
 
     newest_event: datetime | None = None
@@ -41,12 +41,12 @@ class Age:
 def age_of(
     contract: Contract, table: Table, column: str | None, now: datetime, find: FindTable, memo: Memo | None = None
 ) -> Age:
-    """The age of the product's table, or with another `column` of its landing table, against what is promised.
+    """Return the age of a product's table, or of its landing table, and whether the contract's promise is kept.
 
-    Freshness counts from the newest time in `column` until `now` plus AHEAD; a later one does not count. Where there
-    are only later ones, the promise is not kept: nothing shows that it is. Latency, for the product's own table,
-    counts from when an input changed that is not built yet, by the machine's clock, which stamps commits. Of a
-    product that promises both, the one that is not kept is the answer, and latency where both are kept.
+    Freshness is measured from the newest time in `column` that is not after `now` plus AHEAD. If all times are later
+    than that, the promise counts as broken, because nothing shows that it is kept. Latency, for the product's own
+    table only, is measured from the first input change that is not built yet, by the machine's clock, which also
+    stamps commits. If a product promises both, the broken one is returned, and latency if both are kept.
     """
     memo = memo or Memo()
     by_event = _by_newest_event(contract, table, column, now, memo) if column else Age()
@@ -73,7 +73,7 @@ def _by_newest_event(contract: Contract, table: Table, column: str, now: datetim
 
 
 def _by_waiting_change(latency: timedelta, table: Table, find: FindTable) -> Age:
-    """How long what came to the inputs has waited. Of a reference file nothing says when it changed."""
+    """Return how long changes of the inputs have waited. Changes of a reference file are not timed."""
     noted = read_provenance(table, head(table))
     inputs = noted[1].input_snapshots if noted else {}
     found = {name: (find(name), state) for name, state in inputs.items()}

@@ -1,4 +1,4 @@
-"""What a role may not see: the contracts' classifications and roles arrive; SQL that hides leaves.
+"""Hide personal data from roles: SQL expressions that mask columns by the contracts' classifications and roles.
 
 A column classified `pii` is hidden from every role that its contract does not list.
 """
@@ -17,27 +17,27 @@ from mesh_platform.text import offer
 
 UNKNOWN = "unknown"
 PSEUDONYM = "mesh_pseudonym"
-# What was sent and refused can hold anything, so a role never sees it.
+# Refused messages can contain anything, so no role sees them.
 _AS_SENT = ("raw", "detail")
 
 
 def check_role(mesh: Mesh, role: str | None) -> None:
-    """Raise UsageError where no contract knows `role`; None is nobody in particular."""
+    """Raise UsageError if no contract lists `role`; None means no role and is always accepted."""
     roles = {name: None for contract in mesh.contracts.values() for name in contract.roles}
     if role is not None and role not in roles:
         raise UsageError(f"--role {role}: no contract knows this role. {offer(role, roles)}")
 
 
 def reads_all(role: str | None, contract: Contract) -> bool:
-    """Whether nothing of the contract's is hidden: from who is nobody in particular, and from its own roles."""
+    """Whether `role` sees all data of the contract: its own roles do, and so does a session without a role."""
     return role is None or role in contract.roles
 
 
 def masks(shape: Shape, is_quarantine: bool = False) -> dict[str, str]:
-    """The columns of `shape` that a role may not read, each with the SQL of what it reads instead.
+    """Map the columns of `shape` that a role may not read to the SQL that it reads instead.
 
     A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
-    'unknown' of a dimension stays. Anything else is missing.
+    'unknown' of a dimension stays. All other types become NULL.
     """
     found = {}
     for field in shape.fields:
@@ -51,7 +51,10 @@ def masks(shape: Shape, is_quarantine: bool = False) -> dict[str, str]:
 
 
 def add_pseudonyms(connection: Connection) -> None:
-    """Define `PSEUDONYM`: a text as 32 hexadecimal digits, by a key that no SQL can read and that dies with us."""
+    """Define the SQL function `PSEUDONYM`, which hashes a text to 32 hexadecimal digits.
+
+    Its key is random, out of reach of SQL, and gone when the process ends.
+    """
     key = secrets.token_bytes(32)
 
     def pseudonym(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Questions to the views of a session: one SELECT arrives; its rows leave, or why it may not be asked."""
+"""Run one SELECT over the views of a session, and refuse everything else."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _SYSTEM_SCHEMAS = ("information_schema", "pg_catalog")
 
 
 def views_named(mesh: Mesh, sql: str) -> list[str]:
-    """The views that `sql` could read: those whose table's name stands somewhere in its text."""
+    """Return the views that `sql` could read: those whose table name occurs anywhere in its text."""
     text = sql.lower()
     return [name for name in view_names(mesh) if name.partition(".")[2] in text]
 
 
 def run_query(connection: Connection, sql: str) -> pa.Table:
-    """The rows of one SELECT (or FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW) over the views of the session.
+    """Return the rows of one SELECT (or FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW) over the session's views.
 
-    Raises UsageError for anything else, for what is no view, and for what DuckDB refuses, with its own hint.
+    Raises UsageError for any other statement, for a source that is not a view, and for what DuckDB refuses, with
+    DuckDB's own hint.
     """
     try:
         kinds = statement_kinds(sql)
@@ -48,7 +49,7 @@ def run_query(connection: Connection, sql: str) -> pa.Table:
 
 
 def _check_sources(connection: Connection, sql: str) -> None:
-    """Refuse what reads past the views, such as a table's own files, which hold what a role may not see."""
+    """Refuse sources other than the views, such as a table's data files, which contain what a role may not see."""
     found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     assert found is not None
     try:
@@ -64,10 +65,10 @@ def _check_sources(connection: Connection, sql: str) -> None:
             "SELECT table_schema, table_name FROM information_schema.tables"
         ).fetchall()
     }
-    # A CTE named like a path must not vouch for that file elsewhere in the query.
+    # A CTE whose name is a path must not allow reading that file elsewhere in the query.
     own = {key.lower() for node in nodes for key in _cte_names(node) if key.isidentifier()}
     for node in nodes:
-        # Who could call it on guesses could tell whose pseudonym is whose.
+        # Calling it on guessed values would reveal whose pseudonym is whose.
         if str(node.get("function_name")).lower() == PSEUDONYM:
             raise UsageError(f"{PSEUDONYM}() is for the views alone. Leave it out.")
         if node.get("type") == "TABLE_FUNCTION":

@@ -1,7 +1,7 @@
-"""References that point nowhere: states of a fact and of its dimensions arrive, the values that are no key leave.
+"""Find dangling references: values of a fact's columns that are not a key of the dimension they point to.
 
-A session shows states that never change, so the few values that a dimension lacks can stand in its views: a query
-then compares a column with them, where it would have to look each row up in each dimension.
+A session shows states that never change, so its views can list the few values that a dimension lacks. A query then
+compares a column with that list, instead of looking each row up in each dimension.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from mesh_platform.query.counts import Memo
 if TYPE_CHECKING:
     from mesh_platform.engine.duckdb import Connection
 
-# Fewer rows are looked up in less time than it takes to look for strays first.
+# Fewer rows are looked up faster than strays are found.
 LARGE = 500_000
-# More are compared in more time than a row is looked up in.
+# Comparing a value with more than these takes longer than looking it up.
 _MOST = 20
 
 
 def references(contract: Contract) -> list[Field]:
-    """The columns of a table that point to a dimension."""
+    """Return the columns of a table that point to a dimension."""
     return [field for field in contract.table.fields if field.references]
 
 
 def target(field: Field) -> tuple[str, str]:
-    """The table and the column that a reference points to."""
+    """Return the table and the column that a reference points to."""
     assert field.references is not None
     return field.references
 
 
 def tables_referred_to(contract: Contract) -> list[str]:
-    """The tables that the columns of a table point to."""
+    """Return the tables that the columns of a table point to, sorted."""
     return sorted({target(field)[0] for field in references(contract)})
 
 
 def lacks(field: Field, value: str) -> str:
-    """The SQL condition that the dimension of `field` has no row for `value`, which is not missing."""
+    """Return the SQL condition that the dimension of `field` has no row for `value`, which must not be NULL."""
     dimension, column = map(quoted, target(field))
     return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
 
 
 def orphans_query(contract: Contract) -> str:
-    """The SQL that counts the rows of a table with references which point to something that a dimension lacks.
+    """Return the SQL that counts the rows of a table with a reference to a row that a dimension lacks.
 
-    A missing value points nowhere and is no orphan.
+    A missing value is not a reference.
     """
     fields = [(field, quoted(field.name)) for field in references(contract)]
     tests = [f"{column} IS NOT NULL AND {lacks(field, column)}" for field, column in fields]
@@ -58,9 +58,9 @@ def orphans_query(contract: Contract) -> str:
 def find_strays(
     connection: Connection, contract: Contract, states: Mapping[str, State], memo: Memo
 ) -> dict[str, list[str]]:
-    """For text columns of a large table, the values of each that its dimension lacks, by the column's name.
+    """Return the values that dimensions lack, by the name of the text column of a large table that has them.
 
-    A column with many of them is left out, as are those of small tables and of states without rows.
+    A column with many such values is left out, as are the columns of small tables and of states without rows.
     """
     fact = states[contract.identifier]
     there = {field.name for field, column in fact.columns if column}

@@ -1,4 +1,4 @@
-"""What people query: the catalog arrives; a DuckDB session, or a file, with a view for each table leaves."""
+"""Open DuckDB sessions, or write DuckDB files, with a view for each table of the mesh."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def open_session(
     locked: bool = True,
     memo: Memo | None = None,
 ) -> Connection:
-    """A DuckDB session with the views of the mesh; each is one state of its table for as long as the session lives.
+    """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
-    There is `<namespace>.<table>` for every product, landing table, quarantine and ledger, for what rules hold back
-    (`__held`, as it belongs to the state of its table), for interface unions, `mesh.sites` and `mesh.releases`; and
-    `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
+    There is a view `<namespace>.<table>` for every product, landing table, quarantine, ledger, table of held rows
+    (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites` and
+    `mesh.releases`; and `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
 
-    `as_of` is a time (an instant or ISO text, UTC where it says nothing: each table as its readers saw it then), a
-    release such as `r3` (its tables as they are in it, and no others), or `<table>@<snapshot id>` (that table as of
-    then, all others now). `role` hides what is classified `pii` in
-    contracts that do not list the role; without a role nothing is hidden. `only` names the views that will be read:
-    what they need of the lake is opened, all others are there and have no rows. `locked` keeps the session from all
-    files but those of the tables. `memo` keeps what has to be read of large tables to open a session.
+    `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
+    as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
+    others now). `role` hides what is classified `pii` in contracts that do not list the role; without a role nothing
+    is hidden. `only` names the views that will be read: only their tables are opened, all other views exist but have
+    no rows. `locked` denies the session all files but those of the tables. `memo` caches what has to be read of large
+    tables to open a session.
 
     Raises UsageError for an unknown role, table, snapshot, release or time.
     """
@@ -67,24 +67,24 @@ def open_session(
 
 
 def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
-    """Write a DuckDB file with the views of `open_session` for tools that open a file, in place of what was there.
+    """Write a DuckDB file with the views of `open_session`, for tools that open a file; an existing one is replaced.
 
-    Each view is the state that its table has now; write the file again to see later ones. Readers load DuckDB's
-    extensions avro and iceberg first. A reader has either the file of before or this one, whole. Raises UsageError
-    where `path` is a folder, or anything else that is no DuckDB file.
+    Each view shows the current state of its table; write the file again to see later states. Readers must first load
+    DuckDB's extensions avro and iceberg. The file is replaced atomically. Raises UsageError if `path` is a folder or
+    any other file than a DuckDB file.
     """
     if path.is_dir():
         raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
     if path.exists() and not _is_duckdb(path):
         raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
     if path.name.partition(".")[0].lower() in mesh.domains:
-        # DuckDB calls the database as the file: `shop.sales` would be ambiguous in shop.duckdb.
+        # DuckDB names the database after the file, so `shop.sales` would be ambiguous in shop.duckdb.
         raise UsageError(
             f"{path}: DuckDB would confuse the file with the domain of that name. Name another, such as views.duckdb."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        # No domain has a hyphen in its name.
+        # The name of a domain has no hyphen, so it cannot be this one.
         beside = Path(folder) / "new-views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
             states = find_states(mesh, catalog, None, None)
@@ -93,7 +93,7 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
 
 
 def _is_duckdb(path: Path) -> bool:
-    """Whether a file begins as DuckDB's do: after a checksum of eight bytes comes DUCK."""
+    """Whether a file begins as DuckDB's files do, with DUCK after a checksum of eight bytes."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -101,21 +101,24 @@ def _is_duckdb(path: Path) -> bool:
 
 
 def view_names(mesh: Mesh) -> list[str]:
-    """Every view that a session can have; of what is refused, removed or held back once there is something."""
+    """Return the names of all views that a session can have.
+
+    A session has the views of a quarantine, a ledger or a table of held rows only once that table exists.
+    """
     own = [table.name for contract in mesh.contracts.values() for table in tables_of(contract)]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
     return [*dict.fromkeys([*table_shapes(mesh), *own]), *interface_unions(mesh), *resolved, RELEASES]
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
-    """The tables that the views are made of."""
+    """Return the tables that the views read."""
     needed = set()
     for view in views:
         name = view.removesuffix("__resolved")
         needed |= {*tables_behind(mesh, name)}
         table = table_named(mesh, name)
         if table and table.kind == "held":
-            # Rows that are held back are shown as they belong to the state of their table.
+            # The state of a product table says which of its held rows are shown.
             needed.add(table.contract.identifier)
         if view != name:
             needed |= set(tables_referred_to(mesh.contracts[name]))
@@ -144,7 +147,7 @@ def _create_views(
             missing = {
                 field.name: "NULL" for field in interface.table.fields if field.name not in shown[contract.identifier]
             }
-            # What the implementation's own view hides already is not hidden twice: the same value must stay the same.
+            # The implementation's own view masks its pii columns already; a second mask would give other pseudonyms.
             sources[contract.identifier] = {
                 column: mask for column, mask in hidden.items() if own[column].classification != "pii"
             } | missing
@@ -157,7 +160,7 @@ def _create_views(
 
 
 def _hidden(state: State, role: str | None) -> dict[str, str]:
-    """The columns of a state that the role may not read, each with what it reads instead."""
+    """Map the columns of a state that the role may not read to the SQL that it reads instead."""
     if reads_all(role, state.contract):
         return {}
     return masks(state.shape, state.mesh_table.kind == "quarantine")
@@ -177,7 +180,7 @@ def _strays(
     role: str | None,
     memo: Memo,
 ) -> dict[str, list[str]]:
-    """The values that `find_strays` finds, as the role sees them; views can be read, so they are hidden here too."""
+    """Return what `find_strays` finds, as the role sees it: a role can read the SQL of views, so masks apply here."""
 
     def is_hidden(name: str, column: str) -> bool:
         return column in _hidden(states[name], role)
@@ -186,7 +189,7 @@ def _strays(
     for field in references(contract):
         hidden = is_hidden(contract.identifier, field.name)
         if field.name in found and hidden != is_hidden(*target(field)):
-            # Then they are other values than those of the dimension, all of them.
+            # Only one side is masked, so no value of the column is in the dimension.
             del found[field.name]
         elif field.name in found and hidden:
             query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS strays (value)"
@@ -197,13 +200,14 @@ def _strays(
 def _resolved_select(
     mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]], strays: Mapping[str, Collection[str]]
 ) -> str:
-    """The table with 'unknown' for each text that its dimension lacks, and the version of each that keeps history.
+    """Return the SQL of a `__resolved` view: references resolved to 'unknown' members and to versions of dimensions.
 
-    An inner join to the dimensions, which have that member, then keeps every row. No date is such a member; it stays.
-    The version is the one true at the row's own time (the column that freshness is measured by), or the first where
-    the row is older than all, in a column such as `vehicle_version` for `dim_vehicle.version`. `shown` has the
-    columns of each table: in a past state, some may not be there. `strays` are what dimensions lack, where it is
-    known already.
+    Each text that its dimension lacks becomes 'unknown'. The dimensions have that member, so an inner join keeps
+    every row. Dates have no such member and stay as they are. For each dimension that keeps history, a column such as
+    `vehicle_version` (for `dim_vehicle.version`) has the version that was valid at the row's own time (the column by
+    which freshness is measured), or the first version if the row is older than all of them. `shown` has the columns
+    of each table, because a past state may lack some. `strays` are the values that dimensions lack, as far as they
+    are known.
     """
     columns, joins = [], []
     for field in contract.table.fields:
@@ -231,9 +235,9 @@ def _resolved_select(
 
 
 def _versions_select(name: str, key: str, version: str, began: str) -> str:
-    """When each version of a dimension's rows began, and when the next one did.
+    """Return the SQL of when each version of a dimension's rows began, and when it ended.
 
-    An ASOF join does without the latter, and sorts the whole fact for it.
+    An ASOF join would not need the end, but sorts the whole fact.
     """
     order = f"PARTITION BY {quoted(key)} ORDER BY {quoted(began)}, {quoted(version)}"
     return (
@@ -244,10 +248,10 @@ def _versions_select(name: str, key: str, version: str, began: str) -> str:
 
 
 def _known(field: Field, value: str, strays: Collection[str] | None) -> str:
-    """The SQL of `value`, or 'unknown' where it is missing or its dimension lacks it."""
+    """Return the SQL of `value`, or of 'unknown' if it is missing or its dimension lacks it."""
     tests = [f"{value} IS NULL", lacks(field, value)]
     if strays is not None:
-        # Of IN with so many DuckDB makes a join, which is there for queries too that do not read the column.
+        # DuckDB turns IN with so many values into a join, which runs even for queries that do not read the column.
         among = f"list_contains([{', '.join(map(literal, strays))}], {value})"
         tests = [*([] if field.required else tests[:1]), *([among] if strays else [])]
     return f"CASE WHEN {' OR '.join(tests)} THEN '{UNKNOWN}' ELSE {value} END" if tests else value

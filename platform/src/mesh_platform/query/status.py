@@ -1,4 +1,4 @@
-"""The state of every table: the mesh and the lake arrive, a row for each table leaves, its age beside its promise."""
+"""Report the status of every table: rows, files and snapshots, its age and promise, quarantined and dangling rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table. `lag_s` is the age of its newest event and `promise_s` the contract's limit, both in seconds.
+    """The status of one table. `lag_s` is the age of its newest event, `promise_s` the contract's limit, in seconds.
 
-    Of a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
-    `max_ahead_time` is the newest time in the table where it is too far in the future to count as an event.
+    For a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
+    `max_ahead_time` is the newest time in the table if it is too far in the future to count as an event.
 
-    `quarantined` counts what was refused and has not got in since, at a landing table. `orphans` counts rows that
-    point to a dimension row which is not there.
+    For a landing table, `quarantined` counts the refused events that have not been accepted since. `orphans` counts
+    rows that refer to a missing dimension row.
     """
 
     table: str
@@ -55,10 +55,10 @@ class TableStatus:
 
 
 def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None = None) -> list[TableStatus]:
-    """The status of all tables that exist, landing tables first in each domain; ages are against `now`.
+    """Return the status of all tables that exist, landing tables first in each product; ages are relative to `now`.
 
-    Most of it stands in the tables' metadata. What has to be counted is counted once for each state of its tables,
-    where `memo` remembers it.
+    Most of it comes from the tables' metadata. What must be counted in rows is cached in `memo`, by the state of the
+    tables that it is counted from.
     """
     memo = memo or Memo()
     tables = {
@@ -81,7 +81,7 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
         TableStatus(
             table=name,
             kind=kind,
-            # Of what is held back, the state counts that belongs to the published one.
+            # Only the held rows that belong to the published state count.
             rows=counted["held", name] if kind == "held" else _total(table, "total-records"),
             snapshot_id=heads[name],
             snapshots=len(snapshots_on_main(table)),
@@ -102,7 +102,7 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
 
 
 def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo) -> dict[tuple[str, str], int]:
-    """What has to be counted by reading rows, by what it is and the table that it stands at."""
+    """Count what only rows can tell; the keys are (what is counted, the table whose status shows it)."""
     wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
     states = {
         key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
@@ -122,10 +122,10 @@ def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: 
 
 
 def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str], tuple[list[str], str]]:
-    """For each number to count, the tables that it is counted from and the query.
+    """Return, for each number to count, the tables that it is counted from and the query.
 
-    `waiting` is what of a quarantine has neither got into its landing table since nor been removed from there,
-    `orphans` what points to a dimension row that is not there, `held` what rules keep out of the published state.
+    `waiting` counts the quarantined events that have neither reached their landing table since nor been removed from
+    it, `orphans` the rows that refer to a missing dimension row, `held` the rows held back from the published state.
     """
     queries = {}
     for contract in mesh.contracts.values():
@@ -133,7 +133,7 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
         if heads.get(rejected) is not None:
             settled = f"select event_id from {quoted(landing)}"
             gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null limit 0"
-            # Of an id that was used again, another content is in.
+            # The landing table has an id that was used again, but with other content.
             others = f"reason = 'id_reused' and event_id not in ({gone})"
             waits = f"event_id is null or {others} or event_id not in ({settled} union all {gone})"
             query = f"from {quoted(rejected)} where {waits}"
@@ -146,7 +146,7 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
 
 
 def _tables(mesh: Mesh, contract: Contract) -> Iterator[tuple[str, str, str | None]]:
-    """(table, kind, column of its event time) of one contract."""
+    """Yield (table, kind, column of its event time) for each table of one contract."""
     columns = {"landing": "event_time", "product": contract.freshness_column}
     is_reference = mesh.domains[contract.domain].product_kind(contract) == "reference"
     for table in tables_of(contract):
