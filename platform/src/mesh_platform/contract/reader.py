@@ -1,6 +1,6 @@
-"""Contracts from files: an ODCS v3.1 file arrives, a `Contract` leaves, or all its faults together.
+"""Reading contracts: an ODCS v3.1 file as a `Contract`, or all of its faults together.
 
-What ODCS has no field for stands in customProperties named `mesh.*`; docs/contracts.md lists them.
+Settings for which ODCS has no field are customProperties named `mesh.*`; docs/contracts.md lists them.
 """
 
 from __future__ import annotations
