@@ -53,10 +53,12 @@ from mesh_platform.text import counted
 @click.option(
     "--rate", type=click.FloatRange(min=0.001), default=1000.0, show_default=True, help="burst: events a second."
 )
-@click.option("--count", type=click.IntRange(min=1), help="How many events. burst: 1000 if not given; live: no end.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed and day, same events, same ids.")
-@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="burst: its day (default: today).")
-@click.option("--batch", "size", type=click.IntRange(1, 100_000), help="Events in a message (live: 1, else 500).")
+@click.option("--count", type=click.IntRange(min=1), help="Number of events. burst: 1000 by default; live: no limit.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="The same seed and day give the same events and ids."
+)
+@click.option("--start", type=click.DateTime(["%Y-%m-%d"]), help="burst: the day of the events (default: today).")
+@click.option("--batch", "size", type=click.IntRange(1, 100_000), help="Events per message (live: 1, else 500).")
 @click.option("--to", "target", type=click.Choice(["broker", "-"]), default="broker", help="-: NDJSON on stdout.")
 @format_option
 def produce(
@@ -140,12 +142,12 @@ def _drawn(
     source = find_producer(mesh, contract).source
     records = source.records(contract.domain, sites_of(mesh), root=settings.root, seed=seed, start=start)
     if mode == "live":
-        # The state's clock may be a simulated one, which stands still.
+        # The clock of the state folder may be a simulated one, which does not advance.
         begin, now = time.monotonic(), settings.now()
         clock = iter(lambda: now + timedelta(seconds=time.monotonic() - begin), None)
         now_and_then = stamp(contract, site, pace(records, 1 / interval, stopped), clock)
         return wrap(contract, islice(now_and_then, count), name_sender(source, contract))
-    # A burst is what a peak would look like: its events follow one another at its rate from midnight on.
+    # A burst imitates a peak: its events follow one another at its rate, starting at midnight.
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
     peak = (midnight + timedelta(seconds=number / rate) for number in range(count or 1000))
     stamped = pace(stamp(contract, site, records, peak), rate, stopped)
@@ -183,8 +185,8 @@ def _send(
 @click.command(short_help="Consume queues, validate, and commit to the lake exactly once.")
 @click.argument("names", nargs=-1, metavar="[<domain>[.<product>]]...")
 @click.option("--until-empty", is_flag=True, help="End when the queues are empty.")
-@click.option("--max-seconds", type=click.FloatRange(min=0), help="End after this time.")
-@click.option("--replay-rejected", is_flag=True, help="Send the quarantine through again instead.")
+@click.option("--max-seconds", type=click.FloatRange(min=0), help="End after this many seconds.")
+@click.option("--replay-rejected", is_flag=True, help="Validate the quarantine again instead.")
 @click.option("--dead-letters", is_flag=True, help="Consume the dead-letter queues instead.")
 @format_option
 def ingest(
@@ -197,7 +199,7 @@ def ingest(
 ) -> None:
     """Consume the queues of all products, or of those named, and commit each event exactly once.
 
-    Without --until-empty or --max-seconds it goes on until Ctrl-C.
+    Without --until-empty or --max-seconds it runs until Ctrl-C.
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)
@@ -216,11 +218,11 @@ def ingest(
     tending: list[subprocess.Popen[bytes]] = []
 
     def tend(table: str) -> bool:
-        # In a process of its own: to merge files takes more memory and time than ingest may.
+        # In its own process, because merging files takes more memory and time than ingest may use.
         if tending and tending[-1].poll() is None:
             return False
         if tending and tending[-1].returncode:
-            tell("Tables could not be tended. 'mesh maintain' says why.")
+            tell("The maintenance of tables failed. 'mesh maintain' shows why.")
         command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
         environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
         quiet = subprocess.DEVNULL
@@ -251,7 +253,7 @@ def ingest(
                 tend=tend,
             )
             for process in tending:
-                # What it leaves undone, the next one does.
+                # The next maintenance continues its work.
                 process.terminate()
                 process.wait()
             for queue in map(queue_of, contracts):
@@ -266,15 +268,15 @@ def ingest(
         write_table(rows)
 
 
-@click.group(short_help="Points at which a test may end or fail the process.")
+@click.group(short_help="Points at which a test can kill, stop or fail the process.")
 def faults() -> None:
-    """Points at which `MESH_FAULT=<point>:kill|raise|stop[:N]` acts."""
+    """Points at which `MESH_FAULT=<point>:kill|raise|stop[:N]` takes effect."""
 
 
 @faults.command("list")
 @format_option
 def list_faults(output_format: str) -> None:
-    """The names of all fault points, in the order of the way of an event."""
+    """List all fault points, in the order in which an event passes them."""
     rows = [{"point": name, "meaning": meaning} for name, meaning in fault_points.POINTS.items()]
     if output_format == "json":
         write_json(rows)

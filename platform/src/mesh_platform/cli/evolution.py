@@ -1,4 +1,4 @@
-"""`mesh evolve`: a changed contract is applied to the tables of its product, or what would break is told."""
+"""`mesh evolve`: apply a changed contract to the tables of its product, or report what would break."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mesh_platform.mesh.mesh import load_mesh
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
 @click.argument("product", metavar="<domain>.<product>")
-@click.option("--plan", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--plan", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--purge", is_flag=True, help="Also delete columns that the contract dropped, for good.")
-@click.option("--despite-releases", is_flag=True, help="Purge columns that releases show, too.")
+@click.option("--despite-releases", is_flag=True, help="Also purge columns that releases show.")
 @format_option
 def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output_format: str) -> None:
-    """Change the landing and the product table to what the contract says: no row, file or snapshot is touched.
+    """Change the schemas of the landing and the product table to the contract; no row, file or snapshot is changed.
 
-    What would break is refused, each with its reason, and nothing is changed then. docs/evolution.md tells what can
-    be changed, and how a change that breaks becomes version 2 beside version 1.
+    If a change would break something, nothing is changed, and each reason is shown. docs/evolution.md tells what can
+    be changed, and how a breaking change becomes version 2 next to version 1.
 
-    With --purge the columns that the contract dropped are deleted from the tables, so that their names are free again
-    in another type. It is refused while a state is kept that shows them.
+    With --purge the columns that the contract dropped are deleted from the tables, so that their names can be used
+    with another type. This is refused while a snapshot is kept that shows them.
     """
     from mesh_platform.lake import evolution
     from mesh_platform.lake import purge as purging
@@ -39,7 +39,7 @@ def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output
     mesh = load_mesh(settings.root)
     contract = mesh.contract(product)
     catalog = open_catalog(settings)
-    # SQL that does not fit the contract would keep each next build from running.
+    # SQL that does not fit the contract would fail each later build.
     problems = check_types(mesh)
     if plan:
         changes = evolution.plan_evolution(catalog, contract)

@@ -1,4 +1,4 @@
-"""`mesh check` and `mesh diff`: all rules of the mesh on the files as they stand, and what a change does to it."""
+"""`mesh check` and `mesh diff`: apply all rules to the files of the mesh, and show the effect of a change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mesh_platform.errors import MeshError, UsageError
 from mesh_platform.text import shown
 
 
-@click.command(short_help="Hold the mesh to its rules; each problem with its place and how to mend it.")
-@click.option("--rule", "only", multiple=True, help="Only this rule; can be given again. docs/rules/ lists them.")
-@click.option("--base", metavar="REV", help="What changes are compared with.  [default: where main was left]")
-@click.option("--fix", is_flag=True, help="Mend what is mechanical first.")
+@click.command(short_help="Check the rules of the mesh; show each problem with its line and its fix.")
+@click.option("--rule", "only", multiple=True, help="Only this rule; can be repeated. docs/rules/ lists them.")
+@click.option("--base", metavar="REV", help="Compare changes with this revision.  [default: where main was left]")
+@click.option("--fix", is_flag=True, help="First apply automatic fixes.")
 @click.option(
     "--format",
     "output_format",
@@ -25,9 +25,9 @@ from mesh_platform.text import shown
     help="For people, for programs, for code hosts.",
 )
 def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str) -> None:
-    """Read every file of every domain and tell all problems at once; needs no lake and no broker.
+    """Read every file of every domain and show all problems at once; needs no lake and no broker.
 
-    Exit code 0 where all rules hold, 1 where there are problems, 2 where it could not run.
+    Exit code 0 if all rules hold, 1 if there are problems, 2 if it could not run.
     """
     from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.check import check as run
@@ -35,10 +35,10 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     from mesh_platform.governance.registry import all_rules
     from mesh_platform.governance.report import FORMATS
 
-    # What is read stays until the process ends, which is soon.
+    # Everything read is needed until the process ends, which is soon.
     gc.disable()
     settings = read_settings()
-    # The simulated clock is that of the data; who waives a rule goes by the calendar on the wall.
+    # Not the simulated clock, which is for data: waivers end by the real calendar.
     today = (settings.clock or datetime.now(UTC)).date()
     cache = Cache(settings.state_dir / "check.cache")
     try:
@@ -47,7 +47,7 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
             for path in mend(scope):
                 click.echo(f"Wrote {shown(path, settings.root)}.", err=True)
         problems = run(scope, only)
-        # Of some rules alone it knows less than before.
+        # A run of some rules only would remove results of the others from the cache.
         if not only:
             cache.save()
     except MeshError as error:
@@ -56,8 +56,8 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     sys.exit(1 if any(problem.severity == "error" for problem in problems) else 0)
 
 
-@click.command(short_help="What a change does: to contracts, to columns downstream, to whom.")
-@click.option("--base", metavar="REV", help="What is compared with.  [default: where main was left]")
+@click.command(short_help="Show the effect of a change: on contracts, on columns downstream, on whom.")
+@click.option("--base", metavar="REV", help="Compare with this revision.  [default: where main was left]")
 @click.option(
     "--format",
     "output_format",
@@ -66,9 +66,9 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     help="For people, for programs, for a pull request.",
 )
 def diff(base: str | None, output_format: str) -> None:
-    """Tell what changed in contracts and SQL since REV was left, what it reaches, and whose consent it needs.
+    """Show what changed in contracts and SQL since REV was left, what it reaches, and whose consent it needs.
 
-    Exit code 0 whatever changed, 2 where it could not run. `mesh check` is what refuses.
+    Exit code 0 whatever changed, 2 if it could not run. `mesh check` fails for problems.
     """
     from mesh_platform.governance.cache import Cache
     from mesh_platform.governance.change.diff import diff as run
@@ -78,7 +78,7 @@ def diff(base: str | None, output_format: str) -> None:
     settings = read_settings()
     today = (settings.clock or datetime.now(UTC)).date()
     try:
-        # What a check remembers holds here, too; not all that it asks for is asked for, so nothing is kept.
+        # Reads the cache of checks, but does not save it, because it would lose results that only a check uses.
         found = run(open_scope(settings.root, today, base, Cache(settings.state_dir / "check.cache")))
     except MeshError as error:
         raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`mesh maintain` and `mesh relocate`: tables tended, and a copied or moved lake made a lake of its own."""
+"""`mesh maintain` and `mesh relocate`: maintain tables, and make a copied or moved lake independent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mesh_platform.text import counted
 
 @click.command(short_help="Compact tables, expire old snapshots, remove orphans.")
 @click.argument("tables", nargs=-1, metavar="[<domain>[.<table>]]...")
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; show what would be done.")
 @format_option
 def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None:
-    """Tend all tables, or those named: merge small files, expire old snapshots, remove files that nothing names.
+    """Maintain all tables, or those named: merge small files, expire old snapshots, remove unreferenced files.
 
-    Rows stay as they are. Tables of a contract with mesh.maintain: false are skipped. It can run beside ingest and
-    builds, and be stopped at any time.
+    Rows stay as they are. Tables of a contract with mesh.maintain: false are skipped. It can run at the same time as
+    ingest and builds, and be stopped at any time.
     """
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.lake.maintain import maintain as maintain_tables
@@ -43,20 +43,20 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
         raise NeedsAttention("\n".join(f"{each.table}: {each.skipped}" for each in failed))
 
 
-@click.command(short_help="Make a copied or moved state folder, or S3 prefix, a lake of its own.")
+@click.command(short_help="Make a copied or moved state folder, or S3 prefix, an independent lake.")
 @click.option(
     "--from",
     "old_places",
     metavar="OLD",
     multiple=True,
-    help="Where the lake was: its state folder, or its warehouse. By default what the catalog names.",
+    help="The old place of the lake: its state folder, or its warehouse. By default what the catalog names.",
 )
 @format_option
 def relocate(old_places: tuple[str, ...], output_format: str) -> None:
-    """Rewrite what the tables' metadata and the catalog name as their place to where they are now.
+    """Change the paths in the tables' metadata and in the catalog to their present place.
 
-    Snapshots, tags and releases stay as they are, and the original is not touched. Stop ingest, builds and Airflow on
-    the copy first. It can be killed and run again; what is in its place already is left.
+    Snapshots, tags and releases stay as they are, and the original is not changed. Stop ingest, builds and Airflow on
+    the copy first. It can be killed and run again; it skips what is already changed.
     """
     from mesh_platform.iceberg.relocate import relocate as relocate_tables
     from mesh_platform.lake.catalog import open_catalog

@@ -1,4 +1,4 @@
-"""`mesh new`, `mesh template`: domains and products from the template, and how domains keep up with it."""
+"""`mesh new`, `mesh template`: create domains and products from the template, and update domains to it."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ if TYPE_CHECKING:
     from mesh_platform.scaffold.sync import Outcome
 
 
-@click.group(short_help="A new domain, or a new product in one.")
+@click.group(short_help="Create a domain, or a product in a domain.")
 def new() -> None:
-    """Start something from the template."""
+    """Create a domain or a product from the template."""
 
 
-@new.command("domain", short_help="A new domain folder with its products.")
+@new.command("domain", short_help="Create a domain folder with its products.")
 @click.argument("name", required=False)
 @click.option("--kind", help="source-aligned, aggregate or consumer-aligned.  [default: source-aligned]")
-@click.option("--team", help="Who owns it.")
-@click.option("--steward", help="Who answers for its data.")
-@click.option("--events", help="Which events it sends, with commas, or none.")
-@click.option("--contact", help="Where the team is reached.  [default: from the domain's name]")
-@click.option("--on-call", help="Where to call at night.  [default: from the domain's name]")
-@click.option("--city", help="Where the site is.")
+@click.option("--team", help="The team that owns it.")
+@click.option("--steward", help="The person responsible for its data.")
+@click.option("--events", help="The events that it sends, separated by commas, or none.")
+@click.option("--contact", help="The e-mail address of the team.  [default: from the domain's name]")
+@click.option("--on-call", help="Whom to call at night.  [default: from the domain's name]")
+@click.option("--city", help="The city of the site.")
 @click.option("--country", help="ISO 3166, two letters.")
 @click.option("--time-zone", help="IANA name.")
 @click.option("--currency", help="ISO 4217, three letters.")
 @click.option("--opened-on", help="First day of business, YYYY-MM-DD.")
-@click.option("--no-input", is_flag=True, help="Ask nothing; what is not given is as the template proposes.")
+@click.option("--no-input", is_flag=True, help="Do not prompt; use the template's defaults for missing answers.")
 @format_option
 def domain(name: str | None, no_input: bool, output_format: str, **given: str | None) -> None:
-    """Render domains/NAME. It is valid and tested as it stands; its contracts are then the team's to change."""
+    """Render domains/NAME. It is valid and passes its tests; the team can then change its contracts."""
     from mesh_platform.scaffold.new import check_answers, keep_template, new_domain, propose_answers
 
     root = read_settings().root
     if not name and no_input:
         raise UsageError("The domain has no name. Give one: mesh new domain NAME, such as central_warehouse.")
     name = name or click.prompt("Name, such as central_warehouse")
-    # What is wrong with the answers given is told before others are asked for.
+    # Report wrong answers before prompting for others.
     check_answers(root, propose_answers(root, name, given))
     for key in () if no_input else ("kind", "team", "steward", "events"):
-        # What is proposed for one follows from those before it.
+        # The default of an answer depends on the earlier ones.
         proposed = propose_answers(root, name, given)[key]
         given[key] = given[key] or click.prompt(key.capitalize(), default=proposed)
     answers = propose_answers(root, name, given)
@@ -64,7 +64,7 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
         click.echo(f"  {step}")
 
 
-@new.command("product", short_help="A new product in a domain.")
+@new.command("product", short_help="Create a product in a domain.")
 @click.argument("domain_name", metavar="DOMAIN")
 @click.argument("line", metavar="EVENT", required=False)
 @format_option
@@ -86,18 +86,20 @@ def product(domain_name: str, line: str | None, output_format: str) -> None:
     click.echo("\n  ".join(["Next:", *steps, f"git add domains/{domain_name}"]))
 
 
-@click.group(short_help="How domains keep up with the template.")
+@click.group(short_help="Compare domains with the template, and update them.")
 def template() -> None:
-    """The template that domains come from, as it is today and as it was when they last took it over."""
+    """Compare domains with the present template, and update them to it."""
 
 
-@template.command("status", short_help="Which version each domain is at, what drifted, what is detached.")
+@template.command(
+    "status", short_help="Show the template version of each domain, its drifted and its detached files."
+)
 @click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
 def template_status(name: str | None, output_format: str) -> None:
-    """Which version of the template each domain is at, which files that the template owns it has changed, and which
-    it has taken over on purpose. Exit code 1 where a domain is behind, has changed one of these files, or holds an
-    unresolved conflict."""
+    """Show the template version of each domain, which files of the template it has changed, and which it has taken
+    over on purpose. Exit code 1 if a domain is behind, has changed a file of the template, or has an unresolved
+    conflict."""
     from mesh_platform.scaffold.new import template_status as find_status
     from mesh_platform.scaffold.sync import find_folders
     from mesh_platform.scaffold.template_version import short
@@ -138,12 +140,12 @@ def template_status(name: str | None, output_format: str) -> None:
     sys.exit(1 if problems else 0)
 
 
-@template.command("sync", short_help="Bring domains up to the template of today.")
+@template.command("sync", short_help="Update domains to the present template.")
 @click.argument("name", metavar="[DOMAIN]", required=False)
 @format_option
 def template_sync(name: str | None, output_format: str) -> None:
-    """Merge what the template has changed since a domain last took it over into DOMAIN, or into all. What the domain
-    changed stays; where both changed the same lines, both stand there between marks, as git does it: exit code 1."""
+    """Merge the changes of the template since the last sync into DOMAIN, or into all domains. Changes of the domain
+    stay; if both changed the same lines, both versions stand between conflict markers, as in git: exit code 1."""
     from mesh_platform.scaffold.sync import sync_domains
 
     root = read_settings().root
@@ -170,7 +172,7 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 
 
 def _placed(domain: str, names: list[str] | dict[str, str]) -> object:
-    """Paths in a domain's folder as those in the repository."""
+    """Convert paths in a domain's folder to paths in the repository."""
     if isinstance(names, dict):
         return {f"domains/{domain}/{name}": why for name, why in names.items()}
     return [f"domains/{domain}/{name}" for name in names]

@@ -1,4 +1,4 @@
-"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: tables built, asked, and set back."""
+"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: build, query and roll back tables."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
 @click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
-@click.option("--full", is_flag=True, help="Build everything anew instead of what changed.")
-@click.option("--from", "first", type=_DAY, help="Build partitions of the named tables anew, from this day, UTC.")
-@click.option("--to", "last", type=_DAY, help="The last of these days; by default the first one.")
+@click.option("--full", is_flag=True, help="Rebuild everything, not only what changed.")
+@click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables, from this day (UTC).")
+@click.option("--to", "last", type=_DAY, help="The last day to rebuild; by default the first one.")
 @format_option
 def build(
     tables: tuple[str, ...], full: bool, first: datetime | None, last: datetime | None, output_format: str
 ) -> None:
-    """Build all tables, or those named and what they need. With nothing new it commits nothing.
+    """Build all tables, or those named and their inputs. It commits nothing if nothing is new.
 
-    All tables that are built together are a release, which 'mesh query --as-of r3' sees as one.
+    Tables that are built together are a release, which 'mesh query --as-of r3' reads consistently.
     """
     from mesh_platform.build.build import build as build_tables
 
@@ -69,12 +69,12 @@ def build(
 
 
 def show_release(release: Release) -> None:
-    """Tell on stderr that there is a new release."""
+    """Report a new release on stderr."""
     tell(f"Release {release.name}: {counted(len(release.tables), 'table')}.")
 
 
 def show_warnings(built: Sequence[Built]) -> None:
-    """Tell on stderr which rules that only warn were broken, and where rows were held back."""
+    """Report on stderr which rules that only warn were broken, and which tables have rows held back."""
     for each in built:
         if each.held:
             rows = counted(each.held, "row")
@@ -83,7 +83,7 @@ def show_warnings(built: Sequence[Built]) -> None:
             click.echo(f"{each.table}: warning: {words}", err=True)
 
 
-@click.command(short_help="The releases, newest first: tables that were built together.")
+@click.command(short_help="List the releases, newest first: tables that were built together.")
 @format_option
 def releases(output_format: str) -> None:
     """List the releases: each is a name, a time, and a snapshot of every table."""
@@ -101,11 +101,11 @@ def releases(output_format: str) -> None:
     write_table(rows, columns=("release", "released_at", "tables"))
 
 
-@click.command(short_help="Rows, snapshots, files, freshness against its promise, and quarantine of every table.")
+@click.command(short_help="Show rows, snapshots, files, freshness with its promise, and quarantine of every table.")
 @click.argument("names", nargs=-1, metavar="[PATTERN]...")
 @format_option
 def status(names: tuple[str, ...], output_format: str) -> None:
-    """The state of every table, or of those whose name fits a PATTERN.
+    """Show the state of every table, or of those whose name matches a PATTERN.
 
     \b
     mesh status 'logistics_core.*' '*.orders_*'
@@ -118,9 +118,9 @@ def status(names: tuple[str, ...], output_format: str) -> None:
 
 
 def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str] = ()) -> None:
-    """The status as a table for people, with the clock that ages are counted from.
+    """Write the status as a table for people, with the clock for the ages.
 
-    `names` are patterns of the tables to show, as a shell has them; none stands for all.
+    `names` are shell patterns of the tables to show; without any, all are shown.
     """
     now = settings.now()
     found = _read_status(settings, mesh, catalog, names)
@@ -167,15 +167,15 @@ def _duration(seconds: int | None) -> str | None:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds} s"
 
 
-@click.command(short_help="Ask SQL of the tables; read only.")
+@click.command(short_help="Query the tables with SQL; read only.")
 @click.argument("sql")
 @click.option(
     "--as-of",
     "as_of",
     metavar="TIME|RELEASE|TABLE@SNAPSHOT",
-    help="As committed by a time (the machine's), in a release, or at a snapshot.",
+    help="The state at a time (system clock), in a release, or at a snapshot.",
 )
-@click.option("--role", help="See what this role sees: personal data is masked unless a contract lists the role.")
+@click.option("--role", help="Query as this role: personal data is masked unless a contract lists the role.")
 @click.option("--format", "output_format", type=click.Choice(["table", "text", "json", "csv"]), default="table")
 def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> None:
     """Run one SELECT in DuckDB. Views are <namespace>.<table>; <fact>__resolved joins to every dimension.
@@ -194,12 +194,12 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     write_result(result, output_format)
 
 
-@click.command(short_help="Write a DuckDB file of all views, for tools that open a file.")
+@click.command(short_help="Write a DuckDB file with all views, for tools that open a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def views(file: Path) -> None:
-    """Write FILE with a view for each table, as it is now; run again to see later states.
+    """Write FILE with a view for each table in its present state; run again to see later states.
 
-    Who opens it loads DuckDB's extensions avro and iceberg first. DUCKDB_PATH=FILE points the domains' tests at it.
+    To open it, load DuckDB's extensions avro and iceberg first. With DUCKDB_PATH=FILE the domains' tests use it.
     """
     from mesh_platform.query.session import write_views
 
@@ -208,11 +208,11 @@ def views(file: Path) -> None:
     click.echo(f"{file} written. Its views are the tables' states of now.")
 
 
-@click.command(short_help="The snapshots of a table, newest first.")
+@click.command(short_help="List the snapshots of a table, newest first.")
 @click.argument("table")
 @format_option
 def history(table: str, output_format: str) -> None:
-    """The snapshots that led to the current state of a table: what --as-of and rollback take."""
+    """List the snapshots that led to the current state of a table, for --as-of and rollback."""
     from mesh_platform.iceberg.history import read_history
     from mesh_platform.lake.catalog import existing_table
 
@@ -226,13 +226,13 @@ def history(table: str, output_format: str) -> None:
 
 @click.command(short_help="Set a table back to an earlier snapshot.")
 @click.argument("table")
-@click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id out of 'mesh history TABLE'.")
+@click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id from 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     """Make a snapshot the current one.
 
-    Of a landing table it lasts: the events that leave go to its ledger, so that no replay brings them back, and the
-    tables above follow with the next 'mesh build'. A built table is brought up to its inputs by the next build.
+    For a landing table this is lasting: removed events go to its ledger, so that no replay brings them back, and the
+    tables downstream follow with the next 'mesh build'. A built table is updated to its inputs by the next build.
     """
     from mesh_platform.lake.rollback import roll_back
 
@@ -250,7 +250,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
         click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}). {follow}")
 
 
-@click.command(short_help="A product's owner, promise, columns, and the way from its queue to its readers.")
+@click.command(short_help="Show a product's owner, promises, columns, and the path from its queue to its readers.")
 @click.argument("product")
 @format_option
 def explain(product: str, output_format: str) -> None:
