@@ -1,6 +1,6 @@
 """The contract of a data product: its shapes, its fields and its promises.
 
-`reader` creates one from an ODCS file.
+`reader.read_contract` creates one from an ODCS file.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mesh_platform.contract.contract import Contract, Field, Shape
-from mesh_platform.contract.reader import NAME
+from mesh_platform.contract.reading import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
