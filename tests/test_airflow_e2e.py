@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_world.beside import compute_keys
+from acme_world.companion import compute_keys
 from acme_world.key.key_check import compare
 from acme_world.progress_file import read_progress
 from airflow_server import Server, airflow_server, wait_until

@@ -1,4 +1,4 @@
-"""`mesh run` and `mesh answer-key`: days of the simulated company go all the way, and are held against the key."""
+"""`mesh run` and `mesh answer-key`: run the pipelines on simulated days, and check the tables by the answer key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
-from acme_world.beside import Beside, Keys, compute_keys, find_sellers
+from acme_world.companion import Companion, Keys, compute_keys, find_sellers
 from acme_world.key.key_check import Difference, compare
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
 from acme_world.wire.faults import parse_rates
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 DEFAULT_DAYS = 28
-# What is shown at the end: the star schema and its KPIs, for which all other tables are there.
+# The tables shown at the end: the star schema and its KPIs, which all other tables serve.
 STAR = ("*.fact_*", "*.dim_*", "*.kpi_*")
 
 _day = click.DateTime(["%Y-%m-%d"])
@@ -71,7 +71,7 @@ def run(
     products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
     domains = [contract.domain for contract in products.values()]
     seconds = _Seconds()
-    # Before anything is noted: a lake that is not to be opened must not find its simulation a day ahead.
+    # First, because if the lake cannot be opened, the simulation must not have advanced.
     catalog = None if publish_only else open_catalog(settings)
     with alone_in(settings), connect(settings.broker) as broker:
         world = read_progress(settings, seed, start_date, drawn)
@@ -84,7 +84,7 @@ def run(
             return
         results: list[Ingested] = []
         published = 0
-        with Beside(settings, only, world, target) as company:
+        with Companion(settings, only, world, target) as company:
             with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
                     for contract in products.values():
@@ -164,7 +164,7 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
 
 
 def _target(world: Progress, domains: list[str], days: int | None) -> int:
-    """How many days the domains are to have: as asked, or one more than there are, and no less than was begun."""
+    """The number of days to reach: as requested, else one more than now, and never less than a killed run began."""
     if unfinished := max(
         (world.begun.get(name, 0) for name in domains if world.begun.get(name, 0) > world.done(name)), default=0
     ):
@@ -181,9 +181,9 @@ def _publish(
     products: int,
     output_format: str,
 ) -> None:
-    """Publish the days that the domains lack, and say how many events the broker confirmed."""
+    """Publish the missing days of the domains, and print the number of events that the broker confirmed."""
     published = 0
-    with Beside(settings, only, world, target) as company, progress_bar("produce", None, "event") as advance:
+    with Companion(settings, only, world, target) as company, progress_bar("produce", None, "event") as advance:
         for new in company.published(products):
             published += sum(each.events for each in new)
             advance(sum(each.events for each in new))
@@ -195,13 +195,13 @@ def _publish(
 
 
 def _set_clock(settings: Settings, world: Progress) -> None:
-    """Let the state folder's clock stand at the end of the simulation."""
+    """Set the clock of the state folder to the end of the simulation."""
     now = datetime.combine(world.start + timedelta(days=max(world.begun.values())), time(), UTC)
     write_whole(settings.clock_file, now.isoformat())
 
 
 def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Difference]]:
-    """How many figures were compared, and which differ."""
+    """Compare with the keys; return the number of figures compared, and the differences."""
     from mesh_platform.query.session import open_session
 
     figures, differences = 0, []
@@ -214,18 +214,18 @@ def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Differ
 
 
 class _Seconds:
-    """Where the time of a run goes. What another process does beside holds up only what waits for it."""
+    """The time that each stage of a run takes. Stages of the other process only delay those that wait for it."""
 
     def __init__(self) -> None:
         self.by_stage: dict[str, float] = {}
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count `seconds` for a stage."""
+        """Add `seconds` to a stage."""
         self.by_stage[stage] = round(self.by_stage.get(stage, 0.0) + seconds, 3)
 
     @contextmanager
     def spent(self, stage: str) -> Iterator[None]:
-        """Count what the block takes."""
+        """Add the duration of the block to a stage."""
         begin = perf_counter()
         yield
         self.add(stage, perf_counter() - begin)

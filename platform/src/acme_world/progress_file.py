@@ -1,4 +1,4 @@
-"""How far a state folder has got in the simulated history: `world.json` arrives and leaves."""
+"""The progress of a state folder in the simulated history, stored in `world.json`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mesh_platform.settings import Settings
 from acme_world.wire.faults import Rates
 
 DEFAULT_SEED = 7
-# Sixty days from here pass the end of summer time, when an hour comes twice.
+# The next sixty days include the end of summer time, when an hour occurs twice.
 DEFAULT_START = date(2025, 10, 1)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One history, and how many of its days each domain has sent whole (`days`) and begun to send (`begun`)."""
+    """One history, and how many of its days each domain has sent completely (`days`) and begun to send (`begun`)."""
 
     seed: int
     start: date
@@ -36,13 +36,13 @@ class Progress:
         return self.days.get(domain, 0)
 
     def after(self, domains: Iterable[str], target: int) -> Progress:
-        """The same history, when the domains have sent `target` days, or more from before."""
+        """The same history after the domains have sent `target` days, or more if they already had."""
         return replace(self, days={**self.days, **{name: max(target, self.done(name)) for name in domains}})
 
 
 @contextmanager
 def alone_in(settings: Settings) -> Iterator[None]:
-    """Keep other runs out of the state folder. Raises Unavailable where one is at work in it."""
+    """Lock the state folder against other runs. Raises Unavailable where another run has it."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with (settings.state_dir / "run.lock").open("w") as lock:
         try:
@@ -53,9 +53,9 @@ def alone_in(settings: Settings) -> Iterator[None]:
 
 
 def read_progress(settings: Settings, seed: int | None, start: date | None, rates: Rates | None) -> Progress:
-    """The history of the state folder, or a new one as asked for.
+    """Read the history of the state folder, or create a new one as requested.
 
-    Raises UsageError where the folder holds another history than is asked for, NeedsAttention where it is damaged.
+    Raises UsageError where the folder has another history than requested, NeedsAttention where the file is damaged.
     """
     path = _path(settings)
     if not path.exists():
@@ -79,16 +79,16 @@ def read_progress(settings: Settings, seed: int | None, start: date | None, rate
 
 
 def note_begun(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
-    """Record, before the first event is sent, that the domains are about to have `target` days, or more from before.
+    """Record, before the first event is sent, that the domains begin to send up to `target` days.
 
-    A run that is killed is gone on with: what was sent is known to belong to this history, and to these days.
+    So a killed run can be continued: the events sent are known to belong to this history, and to these days.
     """
     begun = {name: max(target, progress.begun.get(name, 0)) for name in domains}
     return _write(settings, replace(progress, begun={**progress.begun, **begun}))
 
 
 def note_done(settings: Settings, progress: Progress, domains: Iterable[str], target: int) -> Progress:
-    """Record that the domains have sent `target` days, or more from before."""
+    """Record that the domains have sent `target` days, or more if they already had."""
     return _write(settings, progress.after(domains, target))
 
 
@@ -99,7 +99,7 @@ def _write(settings: Settings, progress: Progress) -> Progress:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either as before or as `text`, whatever ends this process."""
+    """Write a file so that it has either its old content or `text`, even if this process is killed."""
     beside = path.with_suffix(".tmp")
     with beside.open("w") as stream:
         stream.write(text)

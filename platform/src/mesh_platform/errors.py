@@ -1,7 +1,7 @@
 """The errors of the platform, grouped by what the caller can do about them.
 
-Every message says where, what, what is allowed and how to mend it. The command line maps each group to
-an exit code: see `exit_code` on the classes.
+Every message says where the fault is, what it is, what is allowed and how to fix it. The command line exits with
+the `exit_code` of the class.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from dataclasses import dataclass
 
 
 class MeshError(Exception):
-    """Base of every error that the platform raises on purpose. `exit_code` is the command line's."""
+    """Base of every error that the platform raises on purpose. The command line exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(MeshError):
-    """The call itself is wrong: an unknown name, a bad option. Mend the call."""
+    """The call itself is wrong: an unknown name, a bad option. Correct the call."""
 
     exit_code = 2
 
 
 class ConflictError(MeshError):
-    """Somebody else committed first. Reload and try again."""
+    """Another writer committed first. Reload and try again."""
 
 
 class Unavailable(MeshError):
-    """A service, disk or network fails or refuses. Mend that, then try again."""
+    """A service, disk or network fails or refuses. Repair it, then try again."""
 
     exit_code = 3
 
 
 class NeedsAttention(MeshError):
-    """A state that no retry will mend: a table that does not match its contract, a failed audit. Call somebody."""
+    """A state that no retry repairs: a table that does not match its contract, a failed audit. A person must act."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One fault in a file: `line` counts from 1; `fix` says what is allowed and how to mend it.
+    """One fault in a file. `line` counts from 1; `fix` says what is allowed and how to correct it.
 
-    `rule` is the id of the rule that it breaks, one of docs/rules/; `severity` is error, warning, or waived.
+    `rule` is the id of the broken rule, one of docs/rules/; `severity` is error, warning or waived.
     """
 
     path: str
@@ -55,12 +55,12 @@ class Problem:
 
 
 class ContractError(MeshError):
-    """Contracts or domain files are wrong. Carries all faults of all files together in `problems`."""
+    """Contracts or domain files are wrong. `problems` has all faults of all files."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = sorted(set(problems))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type[ContractError], tuple[list[Problem]]]:
-        # Made anew from its problems, where it goes from one process to another.
+        # Exceptions are pickled with their message alone, from which __init__ cannot rebuild the problems.
         return type(self), (self.problems,)

@@ -1,6 +1,6 @@
-"""Named points at which tests may end, stop or fail the process: `MESH_FAULT=<point>:kill|raise|stop[:N]`.
+"""Fault points, at which tests kill, stop or fail the process: `MESH_FAULT=<point>:kill|raise|stop[:N]`.
 
-With N, the Nth passing of the point fires (default 1). Without the variable a point costs one comparison.
+The fault fires at the Nth passing of the point (default 1). Without the variable a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 
 from mesh_platform.errors import UsageError
 
-# In the order in which an event passes them.
+# Ordered as an event passes them.
 POINTS = {
     "ingest.received": "messages are received, nothing is looked at",
     "ingest.validating": "the records are parsed, their checks have not run",
@@ -48,7 +48,7 @@ class InjectedFault(Exception):
 
 
 def point(name: str) -> None:
-    """Pass the fault point `name`; acts only where `MESH_FAULT` names it. Raises as `read_fault` does."""
+    """Pass the fault point `name`, and fire where `MESH_FAULT` names it. Raises as `read_fault` does."""
     wanted = os.environ.get("MESH_FAULT")
     if not wanted:
         return
@@ -67,20 +67,20 @@ def point(name: str) -> None:
 
 
 def check() -> None:
-    """Raise as `read_fault` does, where `MESH_FAULT` is set and wrong: a fault that cannot fire proves nothing."""
+    """Raise as `read_fault` does where `MESH_FAULT` is invalid: a test whose fault cannot fire proves nothing."""
     if wanted := os.environ.get("MESH_FAULT"):
         read_fault(wanted)
 
 
 def armed(prefix: str) -> bool:
-    """Whether `MESH_FAULT` names a point that begins so: for what costs too much to do in vain."""
+    """Whether `MESH_FAULT` names a point that begins with `prefix`: for preparations too costly to do for nothing."""
     return os.environ.get("MESH_FAULT", "").startswith(prefix)
 
 
 def read_fault(text: str) -> tuple[str, str, int]:
-    """The point, the action and the passing that `text` names, a value of `MESH_FAULT`.
+    """Parse a value of `MESH_FAULT` into its point, action and number of passings.
 
-    Raises UsageError that says what is allowed.
+    Raises UsageError, which says what is allowed.
     """
     name, _, rest = text.partition(":")
     action, colon, number = rest.partition(":")

@@ -1,4 +1,4 @@
-"""Files that are written whole: a path and its content arrive, nobody finds half of it."""
+"""Writing files atomically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody finds half of it, its folder too. Raises OSError, and leaves nothing then."""
+    """Write a file, and its folder, so that no reader sees half of it. Raises OSError, and leaves no file then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         try:

@@ -1,6 +1,6 @@
-"""Where things are: the repository, the state folder, the broker, the clock. Read from the environment.
+"""Settings from the environment: the repository, the state folder, the broker, the clock.
 
-The catalog and its storage follow pyiceberg's own convention (`PYICEBERG_CATALOG__MESH__*`) and are not here.
+The catalog and its storage are configured as pyiceberg does it (`PYICEBERG_CATALOG__MESH__*`), not here.
 """
 
 from __future__ import annotations
@@ -15,37 +15,45 @@ from mesh_platform.errors import NeedsAttention, UsageError
 
 
 class Settings(BaseSettings):
-    """The platform's own settings; each field is the variable `MESH_<FIELD>`."""
+    """The settings of the platform. Each field is read from the variable `MESH_<FIELD>`."""
 
     model_config = SettingsConfigDict(env_prefix="MESH_", extra="ignore")
 
-    root: Path = Field(default_factory=lambda: find_root(Path.cwd()), description="The repository, with `domains/`.")
-    state: Path = Field(default=Path(".mesh"), description="Broker, catalog, warehouse; relative to the root.")
-    broker_url: str = Field(
-        default="", description="sqlite:///path or amqp://...; empty: a file in the state folder."
+    root: Path = Field(
+        default_factory=lambda: find_root(Path.cwd()), description="The repository, which has `domains/`."
     )
-    clock: datetime | None = Field(default=None, description="An ISO time that stands for now.")
+    state: Path = Field(
+        default=Path(".mesh"), description="The folder of broker, catalog and warehouse; relative to the root."
+    )
+    broker_url: str = Field(
+        default="", description="sqlite:///path or amqp://...; if empty, a file in the state folder."
+    )
+    clock: datetime | None = Field(default=None, description="An ISO time to use as the current time.")
     orphan_age_s: int = Field(
         default=7200,
         ge=0,
         le=10**9,
-        description="Seconds until a file that no state of its table names is removed; no reader lasts so long.",
+        description="Age in seconds from which a file that no snapshot names is removed; no reader takes so long.",
     )
     alerts: str = Field(
         default="log",
-        description="Who Airflow tells of failures and stale products: log, file:PATH, URLs of Apprise; by spaces.",
+        description="Where Airflow reports failures and stale products: log, file:PATH, Apprise URLs; by spaces.",
     )
-    require_services: bool = Field(default=False, description="A missing service fails a test instead of skipping.")
+    require_services: bool = Field(
+        default=False, description="A missing service fails a test instead of skipping it."
+    )
 
-    flush_lines: int = Field(default=100_000, ge=1, description="Ingest writes at the latest at so many records.")
+    flush_lines: int = Field(
+        default=100_000, ge=1, description="Ingest writes after this many records at the latest."
+    )
     # RabbitMQ closes a channel that leaves a message unacknowledged for half an hour.
     flush_seconds: float = Field(
-        default=2.0, ge=0, le=600, description="Ingest writes at the latest after so many seconds."
+        default=2.0, ge=0, le=600, description="Ingest writes after this many seconds at the latest."
     )
 
     @property
     def state_dir(self) -> Path:
-        """The absolute state folder."""
+        """The absolute path of the state folder."""
         return (self.root / self.state).resolve()
 
     @property
@@ -55,13 +63,13 @@ class Settings(BaseSettings):
 
     @property
     def clock_file(self) -> Path:
-        """Holds the simulated now of this state folder, where a simulation has run in it."""
+        """The file with the simulated current time, where a simulation has run in this state folder."""
         return self.state_dir / "clock"
 
     def now(self) -> datetime:
-        """Now, in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the machine's.
+        """The current time in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the system clock.
 
-        A time without a zone is UTC. Raises NeedsAttention where the simulated clock cannot be read.
+        A time without a zone is UTC. Raises NeedsAttention where the simulated clock is unreadable.
         """
         if self.clock is None and not self.clock_file.exists():
             return datetime.now(UTC)
@@ -74,10 +82,7 @@ class Settings(BaseSettings):
 
 
 def find_root(start: Path) -> Path:
-    """The nearest folder at or above `start` that has `domains/`.
-
-    Raises UsageError where there is none.
-    """
+    """The nearest folder at or above `start` that has `domains/`. Raises UsageError where there is none."""
     for folder in (start.resolve(), *start.resolve().parents):
         if (folder / "domains").is_dir():
             return folder

@@ -1,7 +1,7 @@
-"""The suite that every domain inherits: a domain's folder arrives; what it promises and does not keep fails a test.
+"""The test suite that every domain inherits: it fails where a domain breaks what its files promise.
 
-A domain's tests/test_domain.py derives one class from `DomainSuite`; everything else is found from that file's place.
-A test that would have nothing to look at, such as the sample of a domain without events, is not collected.
+A domain's tests/test_domain.py derives one class from `DomainSuite`, which finds everything else from the path of
+that file. A test without a subject, such as the sample of a domain without events, is not collected.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ SEED, START = 1, date(2025, 10, 1)
 DRAWN, BURST = 50, 200
 
 
-# Each domain's class looks at the same files, when it is made.
+# The class of each domain reads the same files when it is created.
 _load_mesh = cache(load_mesh)
 
 
 class DomainSuite:
-    """What every domain promises. `product` is each of its contracts, `sent` each that has an event."""
+    """The tests of one domain. `product` runs over its contracts, `sent` over the contracts with an event."""
 
     mesh: ClassVar[Mesh]
     domain: ClassVar[Domain]
@@ -62,14 +62,14 @@ class DomainSuite:
     def __init_subclass__(cls) -> None:
         file = sys.modules[cls.__module__].__file__
         assert file is not None
-        cls._look_at(Path(file).parents[1])
+        cls._read_subjects(Path(file).parents[1])
         for name, method in inspect.getmembers(cls, inspect.isfunction):
             needed = inspect.signature(method).parameters.keys() & cls.subjects.keys()
             if name.startswith("test_") and any(not cls.subjects[subject] for subject in needed):
                 setattr(cls, name, None)
 
     @classmethod
-    def _look_at(cls, folder: Path) -> None:
+    def _read_subjects(cls, folder: Path) -> None:
         root = find_root(folder)
         cls.subjects = {"product": [], "sent": [], "case": [], "table": [], "domain": []}
         try:
@@ -79,7 +79,7 @@ class DomainSuite:
             files = sorted((folder / "tests" / "cases").glob("*.yaml"))
             cases = [case for path in files for case in read_cases(path, root)]
         except ContractError as error:
-            # Collection goes on, so that one test says what is wrong and other domains are tested.
+            # Collection continues, so that one test reports the faults and the other domains are still tested.
             cls.faults = error.problems
             return
         products = list(cls.domain.contracts.values())
@@ -90,23 +90,23 @@ class DomainSuite:
         cls.subjects["domain"] = [cls.domain] if products else []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run a test once for each of its subjects."""
+        """Parametrize a test with its subjects."""
         for subject, values in self.subjects.items():
             if subject in metafunc.fixturenames:
                 metafunc.parametrize(subject, values, ids=[value.name for value in values])
 
     def test_files_are_valid(self) -> None:
-        """The domain's files can be read, and fit the mesh."""
+        """The files of the domain are valid and fit the mesh."""
         assert not self.faults, str(ContractError(self.faults))
 
     def test_examples_fit_their_columns(self, product: Contract) -> None:
-        """The examples in a contract would be accepted as values of their columns."""
+        """Validation accepts the examples in a contract as values of their columns."""
         for shape in (product.table, *([product.event] if product.event else [])):
             refused = _send_examples(product, shape)
             assert not refused, "\n".join(refused)
 
     def test_producer_sends_valid_events(self, sent: Contract) -> None:
-        """A producer script is there for each event; what its source gives is valid, and has ids that stay."""
+        """Each event has a producer script, whose source returns valid events with stable ids."""
         events = list(islice(self._draw(sent), DRAWN))
         assert len(events) == DRAWN
         refused = _refused(sent, events)
@@ -116,7 +116,7 @@ class DomainSuite:
         assert len(set(again)) == DRAWN
 
     def test_sample_is_valid(self, sent: Contract) -> None:
-        """The sample beside the producer replays: no line is malformed, no event refused."""
+        """The sample file of the producer replays without a malformed line or a rejected event."""
         malformed: list[Problem] = []
         events = list(self._sample(sent, malformed.append))
         assert events
@@ -124,18 +124,18 @@ class DomainSuite:
         assert not problems, "\n".join(problems)
 
     def test_sql_fits_its_contract(self, table: Contract) -> None:
-        """A model can be read, reads what exists, and gives the columns that its contract promises."""
+        """A model parses, reads only tables that exist, and returns the columns that its contract promises."""
         path = str(self.domain.model_path(table).relative_to(self.mesh.root))
         problems = [str(problem) for problem in check_types(self.mesh, [table.identifier]) if problem.path == path]
         assert not problems, "\n".join(problems)
 
     def test_case(self, case: Case) -> None:
-        """A case of tests/cases/*.yaml holds."""
+        """A case of tests/cases/*.yaml passes."""
         difference = run_case(self.mesh, case)
         assert difference is None, difference
 
     def test_end_to_end(self, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Events of all producers that feed the domain reach its tables, each once, and again when sent again."""
+        """The events of all producers that feed the domain reach its tables exactly once, even if sent twice."""
         events = {c: [*self._sample(c), *islice(self._draw(c), BURST)] for c in _feeding(self.mesh, domain)}
         ids = {contract: {event.event_id for event in sent} for contract, sent in events.items()}
         lake = _Lake(self.mesh, _own_settings(self.mesh, tmp_path, monkeypatch), _newest(events.values()))
@@ -149,10 +149,10 @@ class DomainSuite:
         assert {contract: lake.rows(landing_name(contract)) for contract in ids} == {c: len(ids[c]) for c in ids}
 
     def test_view_has_rows(self, product: Contract, views: Connection) -> None:
-        """The product's table is there, and its view has rows.
+        """The table of the product exists, and its view has rows.
 
-        The views are those of the file that DUCKDB_PATH names (see `mesh views`), else of a lake that the samples
-        beside the producers have gone into.
+        The views come from the file that DUCKDB_PATH names (see `mesh views`), else from a lake loaded with the
+        sample files of the producers.
         """
         try:
             found = views.execute(f"SELECT 1 FROM {quoted(product.identifier)} LIMIT 1").fetchone()
@@ -194,7 +194,7 @@ class DomainSuite:
 
 @dataclass(frozen=True)
 class _Lake:
-    """A broker and a catalog of a test's own."""
+    """A broker and a catalog for one test."""
 
     mesh: Mesh
     settings: Settings
@@ -205,7 +205,7 @@ class _Lake:
         return open_catalog(self.settings)
 
     def take_in(self, events: Mapping[Contract, Sequence[Event]], domain: Domain) -> dict[str, int]:
-        """Publish, ingest and build; how many rows each table of the domain has then."""
+        """Publish, ingest and build; return the number of rows of each table of the domain."""
         with connect(self.settings.broker) as broker:
             for contract, sent in events.items():
                 publish(broker, contract, batch((event.to_json() for event in sent), size=50))
@@ -226,7 +226,7 @@ class _Lake:
 
 
 def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings for a state folder of the test's own, whatever the environment says of catalog and broker."""
+    """Settings with a state folder for one test, independent of the catalog and broker in the environment."""
     for name in [*os.environ]:
         if name.startswith(("PYICEBERG_CATALOG__MESH__", "MESH_")):
             monkeypatch.delenv(name)
@@ -234,7 +234,7 @@ def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 def _feeding(mesh: Mesh, domain: Domain) -> list[Contract]:
-    """The products with an event that the domain's tables are made of, by however many models."""
+    """The products with an event from which the domain's tables are built, directly or through other models."""
     landing = {landing_name(contract): contract for contract in mesh.ingested()}
     models = read_models(mesh)
     waiting = [contract.identifier for contract in domain.contracts.values()]
@@ -249,9 +249,9 @@ def _feeding(mesh: Mesh, domain: Domain) -> list[Contract]:
 
 
 def _send_examples(contract: Contract, shape: Shape) -> list[str]:
-    """What validation says of an event that consists of the first, second, ... examples of `shape`'s columns."""
+    """Validate events made of the first, second, ... examples of the columns of `shape`; return the rejections."""
     own = [field for field in shape.fields if field.name not in LANDING_COLUMNS]
-    # A column without an example may be left out, whether its rows may leave it out or not.
+    # A column without an example is optional here, even if the contract requires it.
     fields = tuple(replace(field, required=field.required and bool(field.examples)) for field in own)
     probe = replace(contract, event=replace(shape, fields=fields, partition=()), retention=timedelta(days=365 * 1000))
     time = datetime(2025, 10, 1, tzinfo=UTC)
@@ -263,12 +263,12 @@ def _send_examples(contract: Contract, shape: Shape) -> list[str]:
 
 
 def _on_wire(example: Any) -> Any:
-    # YAML makes numbers of decimals and days of dates; what has a form on the wire stays as it is.
+    # YAML parses unquoted dates, which JSON sends as strings; all other examples are already in their wire form.
     return example.isoformat() if isinstance(example, date) else example
 
 
 def _refused(contract: Contract, events: Sequence[Event]) -> list[str]:
-    """What validation says of each event that it refuses."""
+    """The reason for each event that validation rejects."""
     bodies = [message.body for message in batch((event.to_json() for event in events), size=100)]
     deliveries = [Delivery(body, None, tag, redelivered=False) for tag, body in enumerate(bodies)]
     rejected = validate(contract, deliveries, _newest([events])).rejected.to_pylist()
@@ -276,5 +276,5 @@ def _refused(contract: Contract, events: Sequence[Event]) -> list[str]:
 
 
 def _newest(events: Iterable[Sequence[Event]]) -> datetime:
-    """The latest time of all events: as long as it stands for now, no promise of retention makes a sample too old."""
+    """The latest time of all events. As the current time, it keeps retention from rejecting old samples."""
     return max((event.event_time for some in events for event in some), default=datetime(2025, 10, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""What travels: vehicles, routes, drivers, weather, lateness; each held against what the fleet was given."""
+"""Vehicles, routes, drivers, weather and lateness are consistent with the inputs of the fleet."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOGISTICS = read_logistics(ROOT)
 
 @dataclass(frozen=True)
 class History:
-    """All that one warehouse's fleet did, with what it was given."""
+    """Everything that one warehouse's fleet did, with its inputs."""
 
     region: str
     given: list[Loads]
@@ -66,7 +66,7 @@ def fleet(region: str, seed: int = 7, start: date = START, logistics: Logistics 
 
 
 def draw_loads(region: str, seed: int, day: int) -> Loads:
-    """About what a warehouse sells in a day, picked within ninety minutes."""
+    """The approximate sales of a warehouse in a day, picked within ninety minutes."""
     draw = np.random.default_rng([seed, day, *region.encode()])
     count = int(draw.poisson(214 * WEEKDAYS[(START + timedelta(days=day)).weekday()]))
     ordered = midnight(START + timedelta(days=day)) + draw.integers(0, DAY_MS, count)
@@ -231,7 +231,7 @@ def test_vehicles_report_what_can_be(region: str) -> None:
 
 
 def distance_at(past: History, route: str, at: int) -> int:
-    """The last length told for a route before an instant, else the planned one."""
+    """The last reported length of a route before an instant, else the planned one."""
     told = past.updates.take((past.updates["route_id"] == route) & (past.updates.at <= at))
     planned = LOGISTICS.routes.distance[LOGISTICS.routes.route_id == route]
     return int(told["distance_km"][-1] if len(told) else planned[0])
@@ -252,7 +252,7 @@ def test_nobody_is_in_two_places_and_everyone_is_on_shift(region: str, seed: int
     busy: dict[str, list[tuple[int, int]]] = {}
     zone = ZoneInfo(ZONES[region])
     for reports in trips_of(past).values():
-        # What lies behind the vehicle lies before it again on the way home, at no more than its greatest speed.
+        # The vehicle returns over the distance travelled, at no more than its maximum speed.
         away = (
             reports[0]["at"],
             reports[-1]["at"] + reports[-1]["distance_km"] / 10 / fastest[reports[0]["vehicle_id"]] * HOUR_MS,
@@ -300,7 +300,7 @@ def test_vehicles_and_routes_change_within_four_weeks(seed: int) -> None:
 
 
 def shift_between(groups: NDArray[Any], late: NDArray[np.bool_]) -> float:
-    """How far the largest share of late ones lies above the smallest, of groups with 100 deliveries and more."""
+    """The difference between the largest and smallest share of late ones among groups of at least 100 deliveries."""
     names, sizes = np.unique(groups, return_counts=True)
     shares = [late[groups == name].mean() for name in names[sizes >= 100]]
     return float(max(shares) - min(shares))

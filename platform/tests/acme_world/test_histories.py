@@ -1,4 +1,4 @@
-"""What becomes of one vehicle and of one route over years."""
+"""The histories of one vehicle and one route over years."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_vehicle_changes_every_8_to_20_days_within_its_depot() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
 def test_years_of_updates_keep_a_route_near_its_plan(seed: int) -> None:
-    """And a detour that ends leaves the route as it was before; what is confirmed changes nothing."""
+    """Also, the end of a detour restores the previous route, and a repeated report changes nothing."""
     told = list(RouteHistory(seed, START, "R-1", PLAN).changes(0, midnight(START) + 3650 * DAY_MS))
     usual = before = PLAN
     for change in told:
@@ -49,7 +49,7 @@ def test_years_of_updates_keep_a_route_near_its_plan(seed: int) -> None:
 
 def test_the_state_between_two_changes_is_the_first() -> None:
     past = RouteHistory(7, START, "R-1", PLAN)
-    # Asked for late first, then early: a history is the same whatever was asked before.
+    # The later days first, then the early ones: the order of requests does not matter.
     later = list(past.changes(midnight(START) + 100 * DAY_MS, midnight(START) + 200 * DAY_MS))
     first, second, *_ = past.changes(midnight(START), midnight(START) + 100 * DAY_MS)
     assert past.at(first.at - 1) == PLAN

@@ -1,4 +1,4 @@
-"""The answer key: what it says of stock, of histories and of orphans, reckoned here once more, row by row."""
+"""The stock, histories and orphans of the answer key equal those computed here row by row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RATES = Rates(0.1, 0.1, 0.05)
 
 
 def arrived(product: str, rates: Rates) -> list[dict[str, Any]]:
-    """The events of a product that are well-formed and arrived in DAYS days, as rows."""
+    """The well-formed events of a product that arrived in DAYS days, as rows."""
     world, line = open_world(ROOT, 7, START), lines.LINES[FEEDS[product]]
     found = []
     for day in range(DAYS):
@@ -82,7 +82,7 @@ def test_the_kpi_of_what_arrived_is_what_a_ledger_says() -> None:
 
 
 def versions(beginnings: dict[str, tuple[int, tuple[Any, ...]]], told: list[tuple[str, int, tuple[Any, ...]]]) -> int:
-    """Versions by walking through each key's states in order of time; of one instant the last told counts."""
+    """Count versions by walking through each key's states in order of time; the last of an instant counts."""
     count = 0
     for name in beginnings.keys() | {name for name, _, _ in told}:
         start, state = beginnings.get(name, (-1, None))

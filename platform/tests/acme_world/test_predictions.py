@@ -1,4 +1,4 @@
-"""What is predicted: told in time, made of what was known, wrong within reason."""
+"""Predictions come in time, use only what is known, and have plausible errors."""
 
 from __future__ import annotations
 

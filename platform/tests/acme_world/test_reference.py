@@ -1,4 +1,4 @@
-"""The reference files: what stands in the repository fits together, and a wrong line is named."""
+"""The reference files of the repository are consistent, and errors name a wrong line."""
 
 from __future__ import annotations
 

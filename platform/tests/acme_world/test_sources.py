@@ -1,4 +1,4 @@
-"""The wire against the key: what arrives, decoded here once more and on its own, is what the key says."""
+"""The events that arrive, decoded independently here, agree with the answer key."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ ORDERS = [f"{domain}.orders_{domain.removesuffix('_warehouse')}" for domain in S
 
 
 def fields_of(product: str) -> set[str]:
-    """What an order of the product has."""
+    """The fields of an order of the product."""
     dialect = SOURCES[product].dialect
     return {dialect.rename.get(name, name) for name in (*PAYLOAD, *dialect.extra)}
 
 
 def fault_of(line: bytes, fields: set[str]) -> str | None:
-    """What is wrong with a line, judged by the promises of the encoding alone; None for a good one."""
+    """The fault of a line by the promises of the encoding alone; None for a good one."""
     try:
         event = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -82,7 +82,7 @@ def dollars(month: str, payload: dict[str, Any], field: str) -> Decimal:
 
 
 def change(payload: dict[str, Any]) -> int:
-    """The signed change of the shelf, whatever the dialect."""
+    """The signed change of the shelf, in any dialect."""
     if "quantity_change" in payload:
         return int(payload["quantity_change"])
     if "on_hand_after" in payload:
@@ -94,7 +94,7 @@ def change(payload: dict[str, Any]) -> int:
 
 
 def read_measure(name: str, month: str, payload: dict[str, Any]) -> Decimal | int:
-    """What one event adds to a sum of the key."""
+    """The contribution of one event to a sum of the key."""
     if name in ("amount_usd", "refund_amount_usd"):
         return dollars(month, payload, name.removesuffix("_usd"))
     if name == "quantity_change":
@@ -177,7 +177,7 @@ def test_malformed_lines_show_ten_faults_in_place_of_good_lines() -> None:
 
 
 def test_every_product_refuses_what_is_spoilt_and_takes_what_is_good() -> None:
-    """By its own contract, for each of the kinds."""
+    """By its own contract, for each kind of fault."""
     mesh = load_mesh(ROOT)
     now = datetime(2025, 11, 10, tzinfo=UTC)
     for contract in mesh.ingested():
@@ -211,7 +211,7 @@ def test_every_product_refuses_what_is_spoilt_and_takes_what_is_good() -> None:
 
 
 def test_a_longer_world_only_adds() -> None:
-    """Each day adds to the key what arrives on it for the first time, late lines of the month before included."""
+    """Each day adds to the key what arrives on it for the first time, including late lines of the previous month."""
     rates = Rates(0.2, 0.1, 0.02)
     october = []
     for days in range(1, 7):
@@ -285,7 +285,7 @@ def test_each_warehouse_speaks_its_dialect() -> None:
 
 
 def test_each_warehouse_reckons_what_is_available_by_its_own_rule() -> None:
-    """The same history, told by four rules."""
+    """The same history, with four rules."""
     rules = {
         available: [
             record.payload["inventory_available"]
@@ -308,7 +308,7 @@ def test_each_warehouse_reckons_what_is_available_by_its_own_rule() -> None:
 
 
 def walls(day: date) -> Iterator[tuple[datetime, datetime]]:
-    """UTC time and wall clock of the east's orders on one UTC day of several histories."""
+    """The UTC and local times of the east's orders on one UTC day of several histories."""
     for line in [line for seed in range(6) for line in arrivals(ORDERS[2], 0, NO_FAULTS, day, seed)]:
         event = json.loads(line)
         yield datetime.fromisoformat(event["event_time"]), datetime.fromisoformat(event["payload"]["order_time"])

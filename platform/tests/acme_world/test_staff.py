@@ -1,4 +1,4 @@
-"""Who works when, and what the sky does."""
+"""Shifts of the staff, and the weather."""
 
 from __future__ import annotations
 

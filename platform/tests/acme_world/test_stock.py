@@ -1,4 +1,4 @@
-"""Goods and orders: causes come before effects, no shelf is below nothing, every unit is accounted for."""
+"""Goods and orders: causes precede effects, no stock is negative, every unit is accounted for."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def rows(seed: int, line: Line, domain: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("seed", "domain"), REGIONS)
 def test_every_unit_is_accounted_for_and_no_shelf_is_ever_below_nothing(seed: int, domain: str) -> None:
-    """Replayed one by one: what each movement says is on hand is there, and promises are covered."""
+    """Replaying each movement gives the units on hand that it states, and promises are covered."""
     moved = [(row["at"], row["quantity_change"], row) for row in rows(seed, lines.INVENTORY, domain)]
     came = [(row["at"], row["quantity"], row) for row in rows(seed, lines.RESTOCKS, domain)]
     on_hand: defaultdict[str, int] = defaultdict(int)
     warehouse = open_world(ROOT, seed, START).warehouse(domain, SITES[domain])
     goods = open_world(ROOT, seed, START).company.goods.product_id.tolist()
     today = 0
-    # Gains come first where two things happen at once.
+    # At the same instant, gains come first.
     for at, change, row in [*sorted([*moved, *came], key=lambda each: (each[0], each[1] < 0)), (None, 0, None)]:
         while today < DAYS and (at is None or at >= midnight(START) + (today + 1) * DAY_MS):
             assert [on_hand[product] for product in goods] == warehouse.day(today).on_hand.tolist()
@@ -79,7 +79,7 @@ def test_orders_are_picked_sent_delivered_and_returned_in_this_order(seed: int, 
     for order, sold in ordered.items():
         wanted = sorted((row["product_id"], -row["quantity"]) for row in sold if row["status"] != "cancelled")
         found = sorted((row["product_id"], row["quantity_change"]) for row in picked[order])
-        # The last minutes' orders are picked on a day that is not looked at.
+        # Orders of the last minutes are picked on a day that is not part of the test.
         assert found == wanted or (sold[0]["at"] > end - 90 * MINUTE_MS and set(found) <= set(wanted))
         assert all(5 * MINUTE_MS <= pick["at"] - sold[0]["at"] <= 90 * MINUTE_MS for pick in picked[order])
     assert set(picked) <= set(ordered)

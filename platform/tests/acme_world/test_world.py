@@ -1,4 +1,4 @@
-"""The truth of what is sold: determinism, independence of domains, demand, prices."""
+"""The truth of sales: determinism, independence of domains, demand, prices."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_days_long_ago_are_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warehouses_have_good_days_of_their_own() -> None:
-    """What is left of the number of orders after the expected demand does not go together between domains."""
+    """The deviations of orders from the expected demand are not correlated between domains."""
     world, left = open_world(ROOT, 7, START), []
     for domain in SITES:
         demand = Demand(domain, world.company.products)
@@ -91,7 +91,7 @@ def test_warehouses_have_good_days_of_their_own() -> None:
 
 
 def test_a_fifth_warehouse_leaves_the_others_as_they_were() -> None:
-    """It rents, so that lines of the whole company stay as they were too."""
+    """It rents, so the lines of the whole company do not change either."""
     own = {"harbour_warehouse.orders_harbour": "order_created", "harbour_warehouse.dispatch": "dispatch_log_event"}
     four = key_of(START, 5, Rates())
     five = key_of(START, 5, Rates(), sites={**FIFTH, **SITES}, feeds={**own, **FEEDS})

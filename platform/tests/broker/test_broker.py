@@ -1,4 +1,4 @@
-"""Both brokers under one set of tests."""
+"""Tests that both brokers must pass."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_messages_of_a_killed_consumer_go_to_another(url: str, broker: Broker, q
     try:
         assert lines_of(process, 30) == [message.message_id for message in numbered(30)]
         process.send_signal(signal.SIGKILL)
-        # Its exit code is not asked for yet: it lies there as a zombie.
+        # Its exit code is not read yet, so it is a zombie.
         with broker.consume(queue.name, prefetch=100) as consumer:
             again = take(consumer, 30)
             assert sorted(ids(again)) == sorted(message.message_id for message in numbered(30))
@@ -148,7 +148,7 @@ def test_a_message_that_nobody_acknowledges_becomes_a_dead_letter(broker: Broker
     while broker.depth(queue.dead_letter) == 0 and deliveries <= DELIVERY_LIMIT + 1:
         with broker.consume(queue.name, prefetch=1) as consumer:
             deliveries += len(consumer.receive(1, timeout=1))
-    # RabbitMQ counts returns and gives one delivery more than its limit.
+    # RabbitMQ counts returns, and delivers once more than its limit.
     assert DELIVERY_LIMIT <= deliveries <= DELIVERY_LIMIT + 1
     assert broker.depth(queue.name) == 0
     with broker.consume(queue.dead_letter, prefetch=1) as consumer:
@@ -194,7 +194,7 @@ def test_an_unroutable_message_is_an_error_that_names_it(broker: Broker, queue: 
     with pytest.raises(MeshError, match=r"order_eaten.*Declare 'nowhere\.orders'"):
         broker.publish(lost, numbered(3), confirmed.append)
     assert confirmed == []
-    # The same ids to a queue that exists: nothing is remembered against them.
+    # Sending the same ids again: the broker does not deduplicate.
     send(broker, queue, numbered(3))
     with pytest.raises(MeshError, match="no_exchange_here"):
         broker.publish(Queue("no_exchange_here", "k", "n"), numbered(3), confirmed.append)
@@ -288,7 +288,7 @@ def test_bad_urls_are_wrong_use() -> None:
 
 
 def rest_of(consumer: Consumer) -> list[Delivery]:
-    """All that comes until nothing more does."""
+    """All deliveries until no more arrive."""
     found: list[Delivery] = []
     while came := consumer.receive(1000, timeout=PATIENCE):
         found += came
@@ -314,7 +314,7 @@ def test_large_messages_are_given_in_portions(broker: Broker, queue: Queue) -> N
 def test_small_messages_come_in_large_numbers(broker: Broker, queue: Queue) -> None:
     send(broker, queue, numbered(3000))
     with broker.consume(queue.name, prefetch=10_000, max_bytes=4 * BIG) as consumer:
-        # None is acknowledged: it is the size, not a small number, that bounds what may be in flight.
+        # None is acknowledged: the size, not a small number, limits the messages in flight.
         assert ids(take(consumer, 3000)) == [f"id-{number}" for number in range(3000)]
 
 
@@ -367,7 +367,7 @@ def test_after_a_stop_comes_what_was_delivered_and_nothing_else(broker: Broker, 
         consumer.ack(received)
     with broker.consume(queue.name, prefetch=100) as consumer:
         others = take(consumer, 51 - len(received))
-        # Nothing was given back, so that no message has spent one of its deliveries on the stop.
+        # No message was returned, so the stop did not count against the delivery limit.
         assert not any(delivery.redelivered for delivery in others)
 
 
@@ -379,5 +379,5 @@ def test_a_stop_while_the_buffer_is_full_ends(broker: Broker, queue: Queue) -> N
         consumer.stop()
         consumer.ack([*first, *rest_of(consumer)])
     with broker.consume(queue.name, prefetch=100, max_bytes=BIG):
-        # A consumer that closes with a full buffer gives it back.
+        # A consumer that closes with a full buffer returns it.
         time.sleep(0.3)

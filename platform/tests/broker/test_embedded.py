@@ -1,4 +1,4 @@
-"""What only the embedded broker has: leases, a file, processes that die."""
+"""What is special about the embedded broker: leases, a file, processes that die."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_after_the_lease_another_gets_it_and_a_late_ack_harms_nothing(
             assert broker.depth(queue.dead_letter) == 0
             quick.ack(again)
             assert broker.depth(queue.name) == 0
-            # The slow one is not lost: it takes part again.
+            # The slow consumer is not lost: it receives again.
             send(broker, queue, numbered(1))
             slow.ack(take(slow, 1))
             assert broker.depth(queue.name) == 0

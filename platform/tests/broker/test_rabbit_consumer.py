@@ -1,4 +1,4 @@
-"""What a consumer of RabbitMQ asks of its channel while the number of messages that it may hold grows."""
+"""The requests of a RabbitMQ consumer to its channel while its prefetch grows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CancelOk = pika.spec.Basic.CancelOk
 
 
 class Channel:
-    """A channel that notes what is asked, and answers when it is told to; it is a connection and a link, too."""
+    """A fake channel, connection and link, which records requests and answers them on demand."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -46,7 +46,7 @@ class Channel:
     def _cleanup_consumer_ref(self, _tag: str) -> None: ...
 
     def answer(self, *kinds: str) -> None:
-        """The broker answers what was asked, the oldest first, which must be of these kinds."""
+        """Answer requests as the broker does, oldest first; they must be of these kinds."""
         for kind in kinds:
             (was, callback), *self._answers = self._answers
             assert was == kind

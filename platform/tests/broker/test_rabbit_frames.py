@@ -1,4 +1,4 @@
-"""Messages come whole and in order, however the bytes are cut on their way, as pika itself would read them."""
+"""Messages arrive complete and in order, as pika itself would read them, however their bytes are split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def message(tag: int, body: bytes, way: Any) -> list[Any]:
 
 
 def sent() -> bytes:
-    """What a broker sends: messages, some in several frames, one that was asked for, and what is no message."""
+    """What a broker sends: messages, some in several frames, one from basic.get, and frames of other kinds."""
     frames: list[Any] = []
     for tag, body in enumerate(BODIES, start=1):
         frames += message(tag, body, Basic.Deliver("tag", tag, tag == 2, "", "queue"))
@@ -35,8 +35,8 @@ def sent() -> bytes:
 
 
 def read(kind: type[Any], pieces: list[bytes], of_channel: bool = False) -> tuple[list[Any], int, bytes]:
-    """What a connection of `kind` makes of the pieces: messages and frames; how many bytes it counted; the rest."""
-    # One that was never made connects to nothing.
+    """What a connection of `kind` reads from the pieces: messages and frames, the bytes counted, and the rest."""
+    # Without __init__, which would connect.
     connection = object.__new__(kind)
     connection.connection_state = kind.CONNECTION_OPEN
     connection._frame_buffer = b""

@@ -1,4 +1,4 @@
-"""What only RabbitMQ has: a server that refuses, restarts, stays away or blocks."""
+"""What is special about RabbitMQ: a server that refuses, restarts, stays away or blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..broker_rig import PATIENCE, SCRIPT, delete, ids, is_free, numbered, send,
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Commands of scripts/rabbitmq for a node that belongs to this module alone."""
+    """Runs commands of scripts/rabbitmq for a node of this module only."""
     ports = [port for port in range(6000, 12000) if all(map(is_free, (port, port + 15000, port + 20000)))]
     environment = {
         **os.environ,
@@ -81,7 +81,7 @@ def test_what_waits_in_a_queue_with_other_arguments_can_be_taken(arguments: dict
         channel.basic_publish("", queue.name, message.body, pika.BasicProperties(message_id=message.message_id))
     try:
         with connect(url) as broker:
-            # Nobody publishes to it, and the words say how to go on without a loss.
+            # Publishing is refused, and the message says how to continue without a loss.
             with pytest.raises(NeedsAttention, match=rf"queue '{queue.name}' exists with other") as error:
                 broker.declare([queue])
             assert f"'mesh ingest {queue.name} --until-empty' does so all the same" in str(error.value)
@@ -144,7 +144,7 @@ def test_refused_messages_are_tried_again_then_reported(monkeypatch: pytest.Monk
                 broker.publish(queue, numbered(12), confirmed.append)
             assert 0 < len(confirmed) < 12
 
-            # The publisher is of use again.
+            # The publisher can be used again.
             monkeypatch.setattr(Publisher, "PATIENCE_SECONDS", PATIENCE)
             channel.queue_delete(small)
             send(broker, queue, numbered(3))
@@ -159,7 +159,7 @@ def test_refused_messages_are_tried_again_then_reported(monkeypatch: pytest.Monk
 def test_restarts_of_the_broker_lose_nothing(
     node: Callable[..., str], own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # On a busy machine a node takes its time to start.
+    # On a busy machine a node starts slowly.
     monkeypatch.setattr(Publisher, "PATIENCE_SECONDS", 180.0)
     queue = unique_queue()
     with connect(own_url) as broker:
@@ -187,7 +187,7 @@ def test_restarts_of_the_broker_lose_nothing(
             broker.publish(queue, restart_in_the_middle(), confirmed.append)
             assert sorted(m.message_id for m in confirmed) == sorted(f"second-{number}" for number in range(3000))
 
-            # The tags of `before` died with the connection: this must not hit the new deliveries of equal number.
+            # The tags of `before` died with the connection: they must not hit new deliveries of equal number.
             again = take(consumer, 10)
             consumer.ack(before)
             assert ids(again[:5]) == ids(before)

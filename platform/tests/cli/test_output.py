@@ -1,4 +1,4 @@
-"""What people read: counts in good grammar, and messages that no terminal of 80 columns breaks in mid-sentence."""
+"""Output for people: counts have correct grammar, and a terminal of 80 columns breaks no message in mid-sentence."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_a_count_agrees_with_its_word(number: int, words: tuple[str, ...], expec
     assert counted(number, *words) == expected
 
 
-# A number that can be one, and a word in the plural after it.
+# A number that can be 1, followed by a plural.
 PLURAL = re.compile(r"\{(?:len\([^{}]*\)|confirmed|removed|waiting|count|each\.held|done\.\w+)\} [a-z]+s\b(?! \{)")
 
 
 def test_no_message_has_a_plural_of_its_own() -> None:
-    # Of these the number is never one: names over 63 letters, messages over 8 MiB.
+    # Here the number is never 1: names over 63 letters, messages over 8 MiB.
     known = {"letters", "is"}
     found = {
         f"{path.name}: {match}"
@@ -76,7 +76,7 @@ def test_a_message_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.M
 
 
 def on_a_terminal(state: State, *words: str) -> str:
-    """What `mesh` prints on a terminal of 80 columns, as it was sent."""
+    """The raw output of `mesh` on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", "import sys; from mesh_platform.cli import main; main(sys.argv[1:])", *words]
     environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "MESH_STATE": str(state.folder)}
@@ -94,7 +94,7 @@ def _read(handle: int) -> bytes:
     try:
         return os.read(handle, 65536)
     except OSError:
-        # So Linux says that nobody has the other end open.
+        # Linux raises this when the other end is closed.
         return b""
 
 

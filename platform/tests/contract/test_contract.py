@@ -1,4 +1,4 @@
-"""A contract file is good by the standard and by the mesh, or all that is wrong with it comes in one report."""
+"""A contract file is valid by the standard and by the mesh, or one report has all of its faults."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ customProperties:
   - {property: mesh.timeTravel, value: 36h}
 """
 MONTHLY = "      - {property: mesh.partition, value: [month(sold_at)]}"
-# What stands in GOOD (its first place), what stands there instead, words of the one problem; its line is the
+# A text in GOOD (its first occurrence), its replacement, and words of the one problem. The line of the problem is the
 # first line that changes, or the line given.
 ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("name: sales\nversion", "name: sale\nversion", "name is 'sale', the file's place says 'sales'"),
@@ -140,7 +140,7 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ('"^B-[0-9]+$"', '"^B-(?!0)"', "pattern '^B-(?!0)': Invalid regular expression"),
     ("validValues: [new, old]", "validValues: [new, no]", "validValues are ['new', False] for type string. List"),
     ("validValues: [new, old]", "validValues: new", "validValues are 'new' for type string"),
-    # The columns that time, partition and freshness name are there, and their one fault is told of.
+    # Time, partition and freshness name existing columns, whose one fault is reported.
     ("physicalType: timestamptz", "physicalType: time", "property 'sold_at': type 'time' is not one of"),
     (
         "physicalType: timestamptz\n        required: true\n        description: When.\nsla",
@@ -301,7 +301,7 @@ def test_faults_of_the_standard_and_of_the_mesh_come_together_and_once(tmp_path:
         wrong = wrong.replace(old, new, 1)
     _, problems = read(tmp_path, wrong)
     changed = [i for i, (a, b) in enumerate(zip(GOOD.splitlines(), wrong.splitlines(), strict=True), 1) if a != b]
-    standard = [1, 1, changed[2], changed[4], changed[6]]  # the id missing and another key there are two faults
+    standard = [1, 1, changed[2], changed[4], changed[6]]  # the missing id and the other key are two faults
     mesh = [changed[1], changed[3], changed[5], changed[7]]
     assert [p.line for p in problems if "not ODCS" in p.message] == standard, [str(p) for p in problems]
     assert [p.line for p in problems if "not ODCS" not in p.message] == mesh, [str(p) for p in problems]
@@ -339,7 +339,7 @@ def test_several_files_are_told_of_together(mesh_copy: Path) -> None:
         "south_warehouse/owners.yaml",
     ]
     assert str(error.value).count("\n") + 1 == len(told)
-    # One that cannot be read brings no further faults of those that name it.
+    # An unreadable column or interface causes no further faults where it is named.
     assert not [message for _, message in told if "implements" in message or "points to" in message]
 
 

@@ -1,4 +1,4 @@
-"""A pattern of a contract finds the same everywhere: in the check, in reference files, in ingest and in a build."""
+"""A pattern of a contract matches the same everywhere: in the check, in reference files, in ingest and in a build."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_example_reference_file_ingest_and_build_say_the_same(tmp_path: Path
     place = small_mesh(tmp_path / "mesh")
     add_contract(place, "core", "codes", {"codes": {"id": "int key", "code": "string"}})
     _give(place, "code", logicalTypeOptions={"pattern": pattern}, examples=[text])
-    # An empty cell of a reference file is a missing value, which no pattern is of.
+    # An empty cell of a reference file is a missing value, to which patterns do not apply.
     if text:
         place.write("core/reference/codes.csv", f'id,code\n1,"{text}"\n')
         mesh = load_mesh(place.root)

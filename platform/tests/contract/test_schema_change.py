@@ -1,4 +1,4 @@
-"""What a change of a contract is: applied where no promise breaks, else refused with its place and reason."""
+"""A change of a contract is applied where no promise breaks, else refused with its line and reason."""
 
 from __future__ import annotations
 

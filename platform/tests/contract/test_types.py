@@ -1,4 +1,4 @@
-"""Each type has a form in every system, and the forms hold the same values."""
+"""Each field type has a type in every system, and these hold the same values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event says which version of the contract its sender knew; one that the contract cannot vouch for is kept out."""
+"""An event names the contract version of its sender; ingest rejects versions that the contract does not cover."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.every_type import changed, check, envelope, every_type, line
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type, of version 1.2.0."""
+    """A contract of version 1.2.0 with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -47,7 +47,7 @@ def test_a_version_is_one_to_three_numbers(text: str, version: Version | None) -
         ("2.1.0", None, ["2.0.0", "2.1.0"], ["1.9.0", "0.1.0", "2.2.0", "3.0.0"]),
         ("2.1.0", "1.3.0", ["1.3.0", "1.9.9", "2.1.0"], ["1.2.9", "2.2.0"]),
         ("2.1.0", "2.1.0", ["2.1.0", "2.1.1"], ["2.0.0"]),
-        # Nothing can be compared with what is no number.
+        # A version that is not a number cannot be compared.
         ("2025-10", None, ["2025-10"], ["2025-09", "1.0.0", ""]),
     ],
 )

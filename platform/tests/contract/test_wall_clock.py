@@ -1,4 +1,4 @@
-"""A local time that a clock shows twice or never is one instant, or none, for producer, validator and SQL alike."""
+"""Producer, validator and SQL resolve a local time that a clock shows twice or never to the same instant, or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ZONES = [
     "America/New_York",
     "Europe/Berlin",
     "Europe/London",
-    "Europe/Dublin",  # its winter is the time that was set
+    "Europe/Dublin",  # winter time is the one that the clock is set to
     "Australia/Lord_Howe",  # by half an hour
     "America/St_Johns",
     "Asia/Kolkata",
@@ -43,14 +43,14 @@ POLICIES = {"mesh.ambiguousTime": ("earlier", "later", "reject"), "mesh.nonexist
 
 
 def local_contract(folder: Path, zone: str = NEW_YORK, time: str = "wall", **words: str) -> Contract:
-    """Its column of local time is `wall`; it says of it what `words` say."""
+    """A contract whose column of local time is `wall`, with the options `words`."""
     said = [{"property": f"mesh.{name}", "value": word} for name, word in words.items()]
     contract = every_type(folder, time=time, wall={"required": True, "customProperties": said})
     return replace(contract, time_zone=zone)
 
 
 def saying(contract: Contract, zone: str, ambiguous: str, nonexistent: str) -> Contract:
-    """The contract as it were with these words, and the site in that zone."""
+    """The contract with these options, and the site in that zone."""
     assert contract.event is not None
     said = [
         replace(field, ambiguous_time=ambiguous, nonexistent_time=nonexistent) if field.name == "wall" else field
@@ -61,7 +61,7 @@ def saying(contract: Contract, zone: str, ambiguous: str, nonexistent: str) -> C
 
 
 def event(wall: str, event_time: str, number: int = 0) -> bytes:
-    """An event with that local time."""
+    """An event with the local time `wall`."""
     time = datetime.fromisoformat(event_time)
     event_id = EventIds(f"test {number}").id_of(Record(time, {}))
     line = Event(event_id, "thing_made", time, "test", "1.2.0", {**PAYLOAD, "wall": wall})
@@ -182,7 +182,7 @@ def test_reference_data_is_held_to_it_too(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """Read once: what it says, `saying` changes."""
+    """Read once; `saying` changes its options."""
     return local_contract(tmp_path_factory.mktemp("contract"))
 
 
@@ -195,7 +195,7 @@ def session() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @st.composite
 def near_a_change(draw: st.DrawFn) -> tuple[str, datetime]:
-    """A zone, and an instant within hours of a day on which clocks are set there; or any other."""
+    """A zone, and an instant, within hours of a day on which clocks are set there or any other."""
     zone = draw(st.sampled_from(ZONES))
     any_time = st.datetimes(datetime(1975, 1, 1), datetime(2037, 1, 1))
     sundays = [datetime(2025, 3, 9, 7), datetime(2025, 11, 2, 6), datetime(2025, 3, 30, 1), datetime(2025, 10, 26, 1),
@@ -240,7 +240,7 @@ def test_timezone_in_sql_reads_as_later_and_shift_do(
     session: duckdb.DuckDBPyConnection, drawn: tuple[str, datetime]
 ) -> None:
     zone, instant = drawn
-    # As if it were local: some are skipped, some are there twice.
+    # Used as local times, some of which are skipped and some shown twice.
     offset = instant.astimezone(ZoneInfo(zone)).utcoffset()
     assert offset is not None
     wall = (instant + offset).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Any bytes as a YAML file give a document with the lines of its parts, or one problem; never anything else."""
+"""Any bytes read as YAML become a document with the lines of its parts, or one problem; nothing else happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts: told to a log, a file, a webhook and by e-mail; servers of the test's own take them."""
+"""Alerts are sent to a log, a file, a webhook and by e-mail; the test runs its own servers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_those_that_fail_keep_it_from_no_other_and_are_named_without_passwords(t
 
 @contextmanager
 def webhook() -> Iterator[tuple[int, list[dict[str, str]]]]:
-    """The port of a server, and what was posted to it."""
+    """The port of a server, and the requests that it received."""
     got: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -79,7 +79,7 @@ def webhook() -> Iterator[tuple[int, list[dict[str, str]]]]:
             self.end_headers()
 
         def log_message(self, *_words: object) -> None:
-            """Nothing on stderr."""
+            """Write nothing to stderr."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server, serving(server):
         yield server.server_address[1], got
@@ -87,7 +87,7 @@ def webhook() -> Iterator[tuple[int, list[dict[str, str]]]]:
 
 @contextmanager
 def mail_server() -> Iterator[tuple[int, list[str]]]:
-    """The port of an SMTP server, and the letters that it took."""
+    """The port of an SMTP server, and the mails that it received."""
     got: list[str] = []
 
     class Handler(socketserver.StreamRequestHandler):

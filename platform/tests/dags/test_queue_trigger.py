@@ -1,4 +1,4 @@
-"""Queues that wake DAGs: when a trigger fires, and that it neither ends nor floods."""
+"""Queue triggers fire when messages wait, never end, and do not fire too often."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-# Airflow makes its home when it is imported.
+# Airflow creates its home folder when it is imported.
 os.environ.setdefault("AIRFLOW_HOME", mkdtemp(prefix="airflow-"))
 
 from mesh_platform.broker import Message, Queue, connect
@@ -42,7 +42,7 @@ def publish(url: str, count: int) -> None:
 
 
 async def collect(trigger: QueueTrigger, seconds: float) -> list[Any]:
-    """What the trigger fires in some seconds."""
+    """The events that the trigger fires within `seconds`."""
     found: list[Any] = []
     events = trigger.run()
 
@@ -131,7 +131,7 @@ def test_it_is_made_again_from_what_airflow_keeps() -> None:
 
 
 async def fed(trigger: QueueTrigger, depths: list[dict[str, int]]) -> list[Any]:
-    """What the trigger fires when the broker is seen so."""
+    """The events that the trigger fires for these depths."""
 
     async def stream() -> AsyncIterator[dict[str, int]]:
         for each in depths:

@@ -1,4 +1,4 @@
-"""An event's id holds its time, follows from its content alone, and tells equal records apart by their number."""
+"""An event's id contains its time, depends on its content alone, and numbers equal records."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_field_under_two_of_its_names_takes_no_other_records_id() -> None:
 
 
 def test_ids_are_pinned() -> None:
-    # A change here gives every replayed file new ids, and every event of it twice.
+    # A change here gives every replayed file new ids, and so stores all of its events twice.
     record = Record(TIME, {"amount": Decimal("1.50"), "name": "Zoë", "on": date(2025, 10, 1), "at": TIME})
     assert ids([record, record]) == ["0199a015-91fa-703e-a60b-adabd1ad7463", "0199a015-91fa-7508-8724-b35a766a3a8f"]
 

@@ -1,4 +1,4 @@
-"""Times are kept to the microsecond on every way in; more digits are refused with the reason, not cut off."""
+"""Times keep their microseconds on every way in; more digits are rejected with the reason, not truncated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
 
 
 def replay(contract: Contract, folder: Path, *rows: str) -> tuple[list[Record], list[Problem]]:
-    """The records of a file with these cells of name, wall and at."""
+    """The records of a file with these cells of name, wall and at, and its problems."""
     path = folder / "file.csv"
     path.write_text("name,wall,at\n" + "".join(f"{row}\n" for row in rows))
     problems: list[Problem] = []
@@ -72,7 +72,7 @@ def test_whole_milliseconds_are_written_as_they_always_were(contract: Contract, 
     assert record.payload["wall"] == "2025-10-01T10:03:00.000"
     assert record.payload["at"] == "2025-10-01T14:03:12.120Z"
     (sent,) = wrap(contract, [record], "test")
-    # A change here gives every file that was ever replayed other ids.
+    # A change here gives every replayed file new ids.
     assert sent.event_id == "0199a015-9178-71b8-b798-5a4299a7b7d1"
 
 

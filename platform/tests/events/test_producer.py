@@ -1,4 +1,4 @@
-"""Of a CSV file, each line becomes its record or is told of, and the rest goes on."""
+"""Each line of a CSV file becomes a record or is reported, and the other lines are read."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FIX = "Correct the line and replay the file; lines already sent are recognised."
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
 def rows(*changes: dict[str, Any], columns: Sequence[str] = tuple(PAYLOAD)) -> bytes:
-    """A CSV file with a line for each of `changes` of the good record."""
+    """A CSV file with a line for each of `changes` to the good record."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""Records reach a queue as messages, at the pace asked for, from the source that a script of the domain declares."""
+"""Records of the source that a domain's script declares reach a queue as messages, at the requested rate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.every_type import NOW, PAYLOAD, every_type, lines_of, shop
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -97,7 +97,7 @@ def test_pace_stops_when_told_and_keeps_every_record_before() -> None:
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Callable[[dict[str, str]], Mesh]:
-    """Makes a mesh with one domain, whose producer scripts are those given by name."""
+    """Creates a mesh with one domain that has the given producer scripts, by name."""
 
     def make(texts: dict[str, str]) -> Mesh:
         folder = tmp_path / "domains" / "shop"

@@ -1,4 +1,4 @@
-"""A column that is renamed changes no event: files and events of before are recognised, under either name."""
+"""Renaming a column changes no event: earlier files and events are recognised under either name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOW = START + timedelta(days=20)
 
 
 def renamed(name: str, *earlier: str, id_name: str | None = None) -> dict[str, Any]:
-    """What a column says that had other names, newest first."""
+    """The settings of a renamed column; `earlier` are its former names, newest first."""
     custom: list[dict[str, Any]] = [{"property": "mesh.renamedFrom", "value": [*earlier]}] if earlier else []
     custom += [{"property": "mesh.idName", "value": id_name}] if id_name else []
     return {"name": name, "customProperties": custom}
@@ -185,7 +185,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def rename(place: Place, name: str, *, event: bool = True, table: bool = True) -> None:
-    """What the column `buyer` of alpha is called from now on, in its event, its table, or both."""
+    """Rename the column `buyer` of alpha, in its event, its table, or both."""
     sent = {name if event and column == "buyer" else column: words for column, words in EVENT.items()}
     sold = {name if table and column == "buyer" else column: words for column, words in SALE.items()}
     sent |= {name: f"{EVENT['buyer']} <-buyer"} if event else {}
@@ -239,7 +239,7 @@ def test_what_was_quarantined_for_its_old_name_gets_in(place: Place) -> None:
     old = place.mesh.contract("alpha.sales_alpha")
     records = [Record(START, {"item_id": "i1", "buyer": "ann", "amount": "1.00", "sold_at": START})]
     lines = [event.to_json() for event in wrap(old, records, "test")]
-    # As it was done before: a contract whose columns do not know their former names.
+    # A contract whose columns do not declare their former names, as before that was possible.
     strict = place.root / "domains" / CONTRACT
     rename(place, "customer")
     known = strict.read_text()

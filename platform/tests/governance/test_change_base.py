@@ -1,4 +1,4 @@
-"""What changes are compared with: any state of a repository has one base, and no state of it stops a check."""
+"""The base of changes: every state of a repository has one, and no state makes a check fail."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_branch_is_compared_with_where_it_left_main(repository: Repository, de
     repository.git("checkout", "-q", *(["--detach"] if detached else ["-b", "work"]))
     drop_amount(repository)
     work = repository.commit()
-    # What main did meanwhile is no doing of the branch.
+    # Later changes on main are not changes of the branch.
     repository.git("checkout", "-q", "main")
     repository.edit(FACT, adds())
     repository.commit()
@@ -71,7 +71,7 @@ def test_the_main_branch_of_the_origin_comes_before_the_own(repository: Reposito
     assert changed(copy) == ["alpha.sales_alpha"]
     copy.git("remote", "set-head", "origin", "-d")
     assert changed(copy) == ["alpha.sales_alpha"]
-    # Its main branch can have another name.
+    # The main branch may have another name.
     copy.git("update-ref", "refs/remotes/origin/trunk", "HEAD")
     copy.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk")
     assert changed(copy) == []
@@ -138,12 +138,12 @@ def test_a_hook_of_another_commit_does_not_lead_astray(
 ):
     other = new_repository(tmp_path / "other")
     drop_amount(repository)
-    # As `git commit <path>` of another repository calls its hooks.
+    # As in a hook of `git commit <path>` in another repository.
     monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other.root / ".git" / "next-index-1.lock"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other.root))
     monkeypatch.setenv("GIT_PREFIX", "domains/")
-    # And the index of its own is locked.
+    # And its own index is locked.
     (repository.root / ".git" / "index.lock").touch()
     assert changed(repository) == ["alpha.sales_alpha"]
 
@@ -169,7 +169,7 @@ def test_a_mesh_may_be_a_folder_of_a_repository_and_its_names_any(tmp_path: Path
     shutil.copytree(inner.root / "domains" / "alpha", outer.root / "domains" / "alpha")
     outer.commit()
     drop_amount(inner)
-    # One that is not this mesh's.
+    # A mesh in an outer repository.
     drop_amount(outer)
     inner.place.write("alpha/contracts/größe \n 大.odcs.yaml", "name: x")
     assert changed(inner) == ["alpha.sales_alpha"]

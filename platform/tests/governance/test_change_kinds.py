@@ -1,4 +1,4 @@
-"""Each difference of a contract is breaking, additive or cosmetic, as those see it who send or read."""
+"""Each difference of a contract is breaking, additive or cosmetic, for producers or for readers."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_each_difference_is_of_a_kind_and_says_why(
     assessed = repository.assessed("main")["alpha.sales_alpha"]
     assert assessed.kind == kind, assessed.differences
     assert any(reason in each.reason for each in assessed.differences if each.kind == kind), assessed.differences
-    # Undone, it is no change at all.
+    # Undone, there is no change.
     repository.git("checkout", "-q", ".")
     assert repository.assessed("main") == {}
 

@@ -1,7 +1,6 @@
-"""Whatever is done to a contract: a check tells problems and never fails; and what breaks others it calls breaking.
+"""Random changes of contracts: a check reports problems and never fails, and classifies breaking changes as such.
 
-What breaks others is asked of those who do not know the rule: DuckDB, of all SQL; and `compare`, of the tables
-that exist.
+What breaks is determined independently of the rule: by DuckDB for all SQL, and by `compare` for existing tables.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """The small mesh, whose SQL also has what a new column or a wider type breaks."""
+    """The small mesh, with SQL that a new column or a wider type breaks."""
     repository = new_repository(tmp_path_factory.mktemp("small"))
     sql = "select *, amount * 3 as thrice from core.sale_v1\n"
     repository.place.write(
@@ -101,13 +100,13 @@ def test_no_edit_stops_a_check_and_each_that_breaks_is_called_breaking(
             path.write_text(texts[path], encoding="utf-8")
 
     try_one()
-    # The promise is held to something. Of few edits, none may happen to break SQL.
+    # The test has breaking cases. Among few edits there may be none.
     if examples >= 300:
         assert all(seen[what] for what in ("sql", "table", "read", "half")), seen
 
 
 def _what_breaks(scope: Scope, old: Contract, label: str) -> Iterator[str]:
-    """Whose SQL cannot be run that could be before, and which table cannot take it; nothing of half a file."""
+    """SQL that fails but worked before, and tables that cannot be changed; nothing for an incomplete file."""
     if label in scope.changes.not_compared:
         return
     own = f"domains/{old.domain}/models/{old.table.name}.sql"
@@ -136,7 +135,7 @@ def _tables(contract: Contract) -> dict[str, Shape]:
 
 
 def _as_noted(shape: Shape) -> Shape:
-    """The shape as its table in the lake has it, where no key has a double."""
+    """The shape as its table in the lake stores it, without a key that has a double."""
     return shape if identifying(shape) else replace(shape, fields=tuple(replace(f, key=0) for f in shape.fields))
 
 

@@ -1,4 +1,4 @@
-"""The rule `change`: versions follow from what changed, and nobody is broken who has not agreed."""
+"""The rule `change`: versions follow from the changes, and only readers that consented may break."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def to(text: str) -> Any:
 
 
 def agree(repository: Repository, domain: str = "insight", **facts: object) -> None:
-    """Write a consent of the domain, to version 2.0.0 of core.fact_sales where nothing else is said."""
+    """Write a consent of the domain, by default to version 2.0.0 of core.fact_sales."""
     given = {"product": "core.fact_sales", "version": "2.0.0", "by": "A. Reader", "date": "2026-02-01"}
     words = given | {"reason": "We do not read it."} | facts
     entry = ", ".join(f"{key}: {value}" for key, value in words.items())
@@ -34,7 +34,7 @@ def agree(repository: Repository, domain: str = "insight", **facts: object) -> N
 
 
 def loosen(repository: Repository) -> None:
-    """What breaks for readers and for no SQL."""
+    """A change that breaks readers but no SQL."""
     repository.edit(FACT, all_of(sets("amount", required=False), to("2.0.0")))
 
 
@@ -72,7 +72,7 @@ def test_a_version_that_goes_up_for_nothing_is_a_problem(repository: Repository)
     repository.edit(ALPHA, to("1.0.1"))
     (problem,) = repository.problems()
     assert problem.message == "version goes from 1.0.0 to 1.0.1, and nothing changed."
-    # New SQL is a reason that no file but the SQL shows.
+    # Changed SQL is a reason for a new version.
     repository.place.write("alpha/models/sales_alpha.sql", "-- other words\nselect 1")
     assert repository.problems() == []
     repository.git("checkout", "-q", ".")
@@ -107,13 +107,13 @@ def test_a_breaking_change_asks_each_domain_that_reads_it(repository: Repository
         "publish it as fact_sales_v2 beside this one (docs/evolution.md), or ask t (t) to add to "
         "domains/insight/consents.yaml" in problem.fix
     )
-    # The words of the problem are what must be written.
+    # The fix of the problem has the text to write.
     entry = problem.fix.partition(" - {")[2].rpartition("}")[0]
     entry = entry.replace("<who>", "A. Reader").replace("<why you can bear it>", "We do not read it.")
     repository.place.write("insight/consents.yaml", f"consents:\n  - {{{entry}}}\n")
     assert repository.problems() == []
     assert repository.problems(rule="consent") == []
-    # It holds on from there, also for what comes without breaking.
+    # It stays valid for later versions that do not break.
     repository.edit(FACT, to("2.3.1"))
     assert repository.problems() == []
     repository.edit(FACT, to("3.0.0"))
@@ -150,7 +150,7 @@ def test_an_old_version_beside_it_needs_no_consent(repository: Repository):
     )
     assert repository.problems() == []
     assert repository.assessed()["core.fact_sales"].beside == "core.fact_sales_v1"
-    # One that promises less than the old did is none.
+    # A version that promises less than the old one does not count.
     repository.edit("domains/core/contracts/fact_sales_v1.odcs.yaml", sets("buyer", required=False))
     assert len(repository.problems()) == 1
 
@@ -196,7 +196,7 @@ def test_dashboards_are_readers(repository: Repository):
     assert "breaks for 'insight', which reads it (domains/insight/dashboards/sales.json)" in problem.message
     agree(repository)
     assert repository.problems() == []
-    # Of a table that is gone it can show nothing, whoever agreed.
+    # A dashboard of a removed table shows nothing, whoever consented.
     (repository.root / FACT).unlink()
     (problem,) = repository.problems()
     assert (problem.path, problem.message[:21]) == ("domains/insight/dashboards/sales.json", "shows core.fact_sales")
@@ -215,7 +215,7 @@ def test_a_product_that_is_removed_is_missed_by_who_reads_the_union(repository: 
     assert repository.problems() == []
     assert repository.problems(rule="consent") == []
     repository.commit()
-    # It has had its day.
+    # The consent is no longer needed.
     (stale,) = repository.problems(rule="consent")
     assert stale.message == "consents to alpha.sales_alpha, which nobody publishes."
 
@@ -247,7 +247,7 @@ def test_a_file_may_have_another_name_and_the_product_stays_the_same(repository:
     repository.edit("domains/core/contracts/sold.odcs.yaml", lambda data: data.update(name="sold", version="1.0.1"))
     assert repository.assessed()["core.fact_sales"].kind == "cosmetic"
     assert repository.problems() == []
-    # Another table is another product, and the one that was is gone.
+    # Another table is another product, and the old one is gone.
     repository.edit("domains/core/contracts/sold.odcs.yaml", lambda data: data["schema"][0].update(name="sold"))
     kinds = {name: each.change.is_gone for name, each in repository.assessed().items()}
     assert kinds == {"core.fact_sales": True, "core.sold": False}

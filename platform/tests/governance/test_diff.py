@@ -1,4 +1,4 @@
-"""`mesh diff`: what a change of contracts and SQL reaches through the SQL of all domains, and whom it asks."""
+"""`mesh diff`: what a change of contracts and SQL reaches through the SQL of all domains, and who must consent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_column_is_followed_through_unions_and_domains(repository: Repository)
 
 
 def test_a_column_that_is_gone_reaches_what_came_of_it(repository: Repository):
-    """Also where the SQL of today reads it no more, and its old name is nowhere."""
+    """Even if the present SQL no longer reads it, and its old name does not occur."""
     repository.edit(FACT, all_of(drops("amount"), lambda data: version(data, "2.0.0")))
     repository.place.write(FACT_SQL, "select event_id, item_id, buyer, site_id, sold_at from core.sale_v1\n")
     repository.place.write(

@@ -1,4 +1,4 @@
-"""What a check says of a mesh, to whom: waivers, reports, what is remembered, and what is mended."""
+"""Checks of a mesh: waivers, reports, the cache, and automatic fixes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from mesh_platform.errors import Problem, UsageError
 from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.check import check, open_scope
+from mesh_platform.governance.parallel import parallel_map
 from mesh_platform.governance.registry import all_rules
 from mesh_platform.governance.report import FORMATS
-from mesh_platform.governance.spread import spread
 
 from tests.clean_mesh import TODAY, CleanMesh, clean_mesh
 
@@ -224,9 +224,9 @@ def test_sarif_keeps_to_the_standard_and_marks_what_is_waived() -> None:
     assert [each["level"] for each in run["results"]] == ["error", "note", "warning"]
     assert ["suppressions" in each for each in run["results"]] == [False, True, False]
     uris = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
-    # RFC 3986: what a URI reference may be made of.
+    # RFC 3986: the characters of a URI reference.
     assert all(re.fullmatch(r"[A-Za-z0-9._~/%-]+", uri) for uri in uris)
-    # The fingerprint does not move with the line.
+    # The fingerprint does not depend on the line.
     moved = json.loads(FORMATS["sarif"]([Problem("domains/b.yaml", 9, "is odd.", rule="sql")], all_rules()))
     assert moved["runs"][0]["results"][0]["partialFingerprints"] == run["results"][2]["partialFingerprints"]
 
@@ -242,7 +242,7 @@ def test_what_is_remembered_is_what_would_be_found(mesh: CleanMesh, tmp_path: Pa
 
     assert run() == []
     assert file.exists()
-    # A type upstream changes, and the SQL downstream, which stays, does not fit any more.
+    # A type upstream changes, and the unchanged SQL downstream no longer fits.
     mesh.column("core/contracts/kpi_sales.odcs.yaml", "sale_count", physicalType="int", logicalType="integer")
     mesh.write(
         "core/models/kpi_sales.sql", mesh.path("core/models/kpi_sales.sql").read_text().replace("count(*)", "1")
@@ -299,7 +299,7 @@ def test_a_template_that_cannot_be_loaded_silences_no_other_rule(mesh: CleanMesh
 def test_a_worker_that_dies_costs_time_alone() -> None:
     parent = os.getpid()
     work = [lambda: os.kill(os.getpid(), signal.SIGKILL) if os.getpid() != parent else None] * 3
-    assert spread(work, few=2) == [None] * 3
+    assert parallel_map(work, few=2) == [None] * 3
 
 
 def test_a_folder_that_takes_no_cache_is_no_fault(mesh: CleanMesh, tmp_path: Path) -> None:

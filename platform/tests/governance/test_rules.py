@@ -1,4 +1,4 @@
-"""Each rule finds the one fault of its own broken mesh, at its place, and nothing in the meshes of the others."""
+"""Each rule finds the one fault of its own broken mesh, with its line, and nothing in the meshes of other rules."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(name: str, text: str) -> Break:
 
 
 def send_local_time(mesh: CleanMesh) -> None:
-    """Events with local time, read in the SQL without a look at their envelopes."""
+    """Events with local time, which the SQL reads without their envelopes."""
 
     def change(event: Any) -> None:
         (time,) = (each for each in event["properties"] if each["name"] == "sold_ts")
@@ -52,7 +52,7 @@ def send_local_time(mesh: CleanMesh) -> None:
 
 
 def rename(name: str, old: str, new: str, sql: str) -> Break:
-    """Another name for a published column, in its contract and in the SQL that gives it."""
+    """Rename a published column, in its contract and in its SQL."""
 
     def change(mesh: CleanMesh) -> None:
         mesh.column(name, old, name=new)
@@ -80,7 +80,7 @@ def waiver(**words: str) -> Break:
 
 
 def add_product(name: str, shapes: dict[str, dict[str, str]], sql: str, **promises: int) -> Break:
-    """One more product of the shop."""
+    """Add a product to the shop."""
 
     def change(mesh: CleanMesh) -> None:
         add_contract(mesh, "shop", name, shapes, promises, roles=["shop_staff"])
@@ -147,7 +147,7 @@ ITEM = {"product_id": "string key"}
 OF_CORE = "select product_id from core.products\n"
 OF_SALES = "select event_id, sold_ts from shop.sales\n"
 
-# The rule that is broken, the file where that is told, and what breaks it.
+# The broken rule, the file of the problem, and the function that breaks it.
 BROKEN: list[tuple[str, str, Break]] = [
     ("contract", OUTLOOK, edit(OUTLOOK, lambda contract: contract.update(description={}))),
     ("contract", OUTLOOK, write(OUTLOOK, "schema: [")),

@@ -1,4 +1,4 @@
-"""Ingest between a real queue and real tables: what it acknowledges is durable, what it counts adds up."""
+"""Ingest between a real queue and real tables: it acknowledges only durable records, and its counts add up."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_table_that_is_written_to_often_is_tended_in_between(
 
     def tend(table: str) -> bool:
         tended.append((table, len(landed_ids(state.folder, PRODUCT))))
-        # The first time another one is under way.
+        # The first call finds maintenance under way.
         return len(tended) > 1
 
     send(state, mesh, in_batches(lines(range(10)), 1))
@@ -236,7 +236,7 @@ def test_the_quarantine_sent_through_again_lands_what_the_clock_now_allows(
 ) -> None:
     confirmed = send(state, mesh, [*in_batches(lines(range(4)), 2), bad(90), b"no json"])
     catalog, contracts = open_catalog(state.settings), [mesh.contract(PRODUCT)]
-    # Seven years on, the contract keeps these events no more.
+    # Later than the retention of the contract.
     (first,) = ingest(catalog, broker, contracts, lambda: datetime(2040, 1, 1, tzinfo=UTC), until_empty=True)
     assert figures(first) == {"deliveries": 6, "quarantined": 6}
     for appended, duplicates in ((4, 0), (0, 4)):

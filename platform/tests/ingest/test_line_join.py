@@ -1,4 +1,4 @@
-"""One JSON value that lies over several lines is one row of the quarantine, which says how to mend it."""
+"""A JSON value that spans several lines becomes one row of the quarantine, which says how to fix it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.every_type import GOOD, NOW, check, envelope, every_type
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -53,7 +53,7 @@ LIST = b"[\n" + b",\n".join(GOOD) + b"\n]"
         (LIST.replace(b"\n", b"\r\n"), "`jq -c '.[]'`"),
         (b"[\n]", "`jq -c '.[]'`"),
         (b'{"a":{"b":1,"b":2},\n"c":3}', "`jq -c .`"),
-        # Two that meet on a line.
+        # Two values that share a line.
         (PRETTY + PRETTY, "`jq -c .`"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A confirmed event whose id has another content already is in the quarantine, once, however it is delivered."""
+"""A confirmed event whose id already has another content is quarantined once, however it is delivered."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def figures(result: Ingested) -> dict[str, int]:
 
 
 def priced(number: int, price: str, **changes: Any) -> bytes:
-    """Order `number` at a price of its own."""
+    """Order `number` at the given price."""
     return json.dumps(envelope(number, number * 7, {"unit_price": price}, **changes)).encode()
 
 
@@ -106,7 +106,7 @@ def test_a_copy_from_another_sender_is_a_duplicate(state: State, mesh: Mesh, run
 def test_a_failure_between_the_two_tables_loses_and_doubles_nothing(
     state: State, mesh: Mesh, run: Run, monkeypatch: pytest.MonkeyPatch, point: str, turned: bool
 ) -> None:
-    # Not in one message: an interrupted flush is delivered again in another cut.
+    # In separate messages, as an interrupted flush may be delivered again in other batches.
     confirmed = send(state, mesh, [priced(1, "5.00"), priced(2, "5.00"), priced(1, "7.00"), bad(9)])
     with monkeypatch.context() as broken:
         broken.setattr(faults, "_passed", {})

@@ -1,4 +1,4 @@
-"""Wherever bodies are cut into pieces and lines, each record keeps its number, its row and its fault."""
+"""Each record keeps its number, row and fault, wherever bodies are split into pieces and lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .test_validator import BAD
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -94,7 +94,7 @@ def test_a_bad_line_leaves_other_pieces_alone(
     monkeypatch.setattr(parse, "read_line", note)
     records = read_bodies(contract, [GOOD[0], GOOD[1] + b"\n" + bad, GOOD[2]])
     assert (records.rows.num_rows, [*records.refused]) == (3, [2])
-    # Only a key that stands twice is beyond the pattern.
+    # Only a repeated key is beyond the pattern.
     assert read == ([GOOD[1], bad] if bad is _TWICE else [bad])
 
 
@@ -123,7 +123,7 @@ def test_pattern_knows_good_lines_in_any_order_and_spacing(contract: Contract, r
 def test_what_the_pattern_lets_through_arrow_reads_but_for_a_key_that_stands_twice(contract: Contract) -> None:
     through = {name: read_line(contract, raw) for name, raw, _, _ in BAD if matches(contract, raw)}
     faulty = {name: fault.reason for name, fault in through.items() if isinstance(fault, Fault)}
-    # What is missing from the envelope is a null to Arrow, and a check finds it.
+    # Arrow reads a missing field of the envelope as null, which a later check finds.
     assert set(faulty.values()) == {"duplicate_key", "missing"}
 
 

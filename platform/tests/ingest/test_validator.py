@@ -1,4 +1,4 @@
-"""Whatever is delivered is accepted or rejected line by line with its reason, and never stops the lines beside it."""
+"""Every line delivered is accepted, or rejected with its reason, and never affects other lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.every_type import GOOD, NOW, PAYLOAD, changed, check, envelope, every
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -32,12 +32,12 @@ def refused(contract: Contract, *bodies: bytes) -> list[dict[str, Any]]:
 
 
 def with_time(time: str) -> bytes:
-    """A good line but for its time; the id stays."""
+    """A good line but for its time; the id is unchanged."""
     return changed(lambda data: data.update(event_time=time))
 
 
 def at(time: str) -> bytes:
-    """A good line of another time, its id with it."""
+    """A good line with another time and the id for it."""
     data = envelope()
     data["event_time"] = time
     data["event_id"] = EventIds("x").id_of(Record(datetime.fromisoformat(time), {}))
@@ -219,7 +219,7 @@ BAD: list[tuple[str, bytes, str, str | None]] = [
     ("decimal too large as number", written("price", "10000000000"), "wrong_type", "price"),
     ("decimal of 39 digits", written("huge", "1" + "0" * 38), "wrong_type", "huge"),
     ("decimal a boolean", written("price", "true"), "wrong_type", "price"),
-    # Arrow reads these two outside of its tables, and the second ends the process.
+    # For these two Arrow reads its tables out of bounds, and the second crashes the process.
     ("decimal far too fine", written("price", "1e-400"), "wrong_type", "price"),
     ("decimal that ends Arrow", written("price", "1e-2147483647"), "wrong_type", "price"),
     ("decimal string that ends Arrow", written("price", '"1e-2147483647"'), "wrong_type", "price"),
@@ -348,7 +348,7 @@ def test_event_beyond_retention_is_refused(contract: Contract, ago: timedelta, r
 def test_event_of_the_future_is_refused(contract: Contract) -> None:
     (row,) = refused(contract, at("2999-01-01T00:00:00+00:00"))
     assert (row["reason"], row["field"]) == ("in_the_future", "event_time")
-    # A simulated clock may run ahead of the machine's; the sender's may run a day ahead of it.
+    # A simulated clock may be ahead of the system clock; the sender's may be a day ahead of that.
     then = NOW.replace(year=2990)
     deliveries = [Delivery(at((then + timedelta(hours=h)).isoformat()), "m", h, False) for h in (23, 24, 25)]
     assert validate(contract, deliveries, then).accepted.num_rows == 2

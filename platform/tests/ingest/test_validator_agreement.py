@@ -1,4 +1,4 @@
-"""A flush as a whole and its lines one by one give the same: no bytes, places or neighbours change an outcome."""
+"""A flush and its single lines have the same result: neither position nor neighbours of a line change it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.every_type import GOOD, PAYLOAD, check, every_type, line, written
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    """The contract with a field of every type."""
+    """A contract with a field of every type."""
     return every_type(tmp_path_factory.mktemp("contract"))
 
 
@@ -26,7 +26,7 @@ _OBJECT = GOOD[0][:-2]
 @pytest.mark.parametrize(
     ("lines", "accepted", "count"),
     [
-        # As many objects as lines, but not one on each.
+        # As many objects as lines, but not one per line.
         ([GOOD[0] + GOOD[1], b""], 0, 1),
         ([GOOD[0] + GOOD[1], GOOD[2][:40], GOOD[2][40:]], 0, 3),
         ([GOOD[0] + GOOD[1], _OBJECT + b"}", b"}"], 0, 2),
@@ -40,7 +40,7 @@ _OBJECT = GOOD[0][:-2]
         ([GOOD[0] + b"\0{", b"}"], 0, 2),
         ([b"[", GOOD[0], b"]"], 0, 1),
         ([GOOD[0] + b",", GOOD[1]], 1, 2),
-        # A string that looks like the seam between two lines.
+        # A string that looks like the border between two lines.
         ([line(name="}\n{"), GOOD[1]], 2, 2),
         ([written("name", b'"}'), b'{"' + GOOD[1][1:]], 0, 2),
         ([written("name", b'"}{"'), GOOD[1]], 2, 2),
@@ -151,7 +151,7 @@ def test_both_ways_of_reading_take_the_same_numbers(
     raw = written(field, f'"{number}"' if quoted else number)
     fast, slow = check(contract, raw), check(contract, raw + b"\n{")
     assert fast.accepted.to_pylist() == slow.accepted.to_pylist()
-    # Arrow finds 0e400 too large for a double.
+    # Arrow considers 0e400 too large for a double.
     assert Decimal(number) == 0 or "not_readable" not in fast.rejected.column("reason").to_pylist()
     if field in ("price", "huge", "tiny") and fast.accepted.num_rows:
         assert fast.accepted.column(field).to_pylist() == [Decimal(number)]

@@ -1,4 +1,4 @@
-"""Folders become a mesh, or every fault between them is told of with what would be right."""
+"""Domain folders are read as a mesh, or every fault between them is reported with its fix."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def one_problem(place: Place) -> str:
 
 
 def change(place: Place, path: str, old: str, new: str) -> int:
-    """Replace the last `old` in a file; the line it stands in."""
+    """Replace the last `old` in a file; return its line."""
     text = (place.root / path).read_text()
     assert old in text
     before, _, after = text.rpartition(old)
@@ -51,7 +51,7 @@ def change(place: Place, path: str, old: str, new: str) -> int:
 
 
 def change_column(place: Place, path: str, name: str, gone: bool = False, **words: object) -> int:
-    """Change words of the table's column, or take it out; the line where the column, or the next one, begins."""
+    """Change or remove a column of the table; return the line where the column, or the next one, begins."""
     file = place.root / path
     contract = yaml.safe_load(file.read_text())
     columns = contract["schema"][-1]["properties"]
@@ -301,14 +301,14 @@ def test_the_reserved_names_are_those_that_duckdb_and_the_platform_have() -> Non
     for name in RESERVED - {"main", "mesh"}:
         with pytest.raises(duckdb.BinderException):
             try_schema(duckdb.connect(), name)
-    # Each other word that SQL has can be a schema, in quotes.
+    # Every other keyword of SQL can name a schema, in quotes.
     for (word,) in connection.execute("select keyword_name from duckdb_keywords()").fetchall():
         if word not in RESERVED:
             try_schema(connection, word)
 
 
 def try_schema(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Make a schema of that name with a view, and read it. Raises what DuckDB does."""
+    """Create a schema of that name with a view, and read it. Raises what DuckDB raises."""
     connection.execute(f'create schema if not exists "{name}"')
     connection.execute(f'create view "{name}".base as select 1 as id')
     connection.execute(f'select base.id from "{name}".base')

@@ -1,4 +1,4 @@
-"""New domains and products: valid as they are made, and nothing left of those that are refused."""
+"""New domains and products are valid, and refused ones leave no files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tree(root: Path) -> dict[str, bytes | None]:
 
 
 def refusal(root: Path, name: str, **answers: str) -> str:
-    """What a refused domain is told; asserts that the refusal left nothing behind."""
+    """The message for a refused domain; asserts that no file was left."""
     before = tree(root)
     given = {"kind": "source-aligned", "team": "T", "steward": "S", "events": "order_created"} | answers
     with pytest.raises(UsageError) as raised:
@@ -290,7 +290,7 @@ def test_a_new_product_that_is_killed_is_finished_by_the_next_call(
     before = load_mesh(root)
     fault = f"template.writing:kill:{killed_at}"
     mesh.mesh("new", "product", "central_warehouse", "order_returned", check=-9, MESH_FAULT=fault)
-    # The contract comes last of the files, and the rest is nothing without it.
+    # The contract is written last, and the other files have no effect without it.
     assert load_mesh(root).contracts.keys() - before.contracts.keys() == (
         {"central_warehouse.returns_central"} if killed_at == 6 else set()
     )

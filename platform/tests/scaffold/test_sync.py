@@ -1,4 +1,4 @@
-"""Domains keep up with the template: what both sides changed is merged, and nothing of the domain's own is lost."""
+"""Domains are updated to the template: the changes of both sides are merged, and the domain loses none of its own."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_both_in_one_place_stand_between_the_marks_of_git_and_the_next_sync_wait
     line = marked[: marked.index("<<<<<<<")].count("\n") + 1
     assert f"{place}/{CONTRACT}:{line}: holds a conflict that nobody has resolved." in told.out
 
-    # The contract is no YAML now, and yet the command says what matters.
+    # The contract is not valid YAML now, but the command still reports the conflict.
     edit(root / TEMPLATE / "README.md", "Run all", "Do run all")
     held = tree(root)
     refused = mesh.mesh("template", "sync", check=1)
@@ -197,7 +197,7 @@ def test_a_managed_file_is_mended_where_nothing_of_the_domain_is_lost(root: Path
 def test_a_sync_that_is_killed_is_finished_by_the_next_and_nothing_comes_twice(
     root: Path, domain: Path, tmp_path: Path, make_state: Callable[..., State], killed_at: int
 ) -> None:
-    # Lines that are alike: a merge that is made a second time puts what is new in twice.
+    # Equal lines: repeating a merge would insert the new lines twice.
     (root / TEMPLATE / "list.md").write_text("- a\n\n" * 4)
     (root / TEMPLATE / "going.md").write_text("gone\n")
     (root / TEMPLATE / "met.md").write_text("one\n")
@@ -224,7 +224,7 @@ def test_a_sync_that_is_killed_is_finished_by_the_next_and_nothing_comes_twice(
         assert killed.code == -9
         assert version(root) == wanted.came_from
         assert (domain / JOURNAL).exists()
-        # Nobody trips over it twice.
+        # Another kill at the same point does no harm either.
         again = mesh.mesh("template", "sync", NAME, check=None, MESH_FAULT="template.writing:kill:1")
         assert again.code == -9
         assert mesh.mesh("template", "sync", NAME, check=1).code == 1
@@ -321,6 +321,6 @@ def test_the_warehouses_take_over_what_changes_in_the_template_and_keep_their_di
 
 @pytest.fixture(autouse=True)
 def no_litter(tmp_path: Path) -> Iterator[None]:
-    """Nothing that a sync needs while it works is left in a repository."""
+    """Check that a sync leaves no temporary files in a repository."""
     yield
     assert [path for path in tmp_path.rglob("*") if path.name == JOURNAL or path.name.startswith(".new-")] == []

@@ -1,4 +1,4 @@
-"""Versions of the template: told without git, looked up in git, and said plainly where they cannot be had."""
+"""Versions of the template are computed without git and read from git, with a clear message where unavailable."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_domain_without_template_yaml_is_taken_in_as_it_stands(root: Path, dom
     assert (outcome.came_from, outcome.changed, outcome.conflicts) == (None, [], [])
     record = yaml.safe_load((domain / "template.yaml").read_text())
     first = yaml.safe_load(before["template.yaml"])
-    # What was left out when it was made stands in its files now.
+    # Its files have the defaults of the answers that were omitted at its creation.
     told = {"contact": "central-warehouse@acme.example", "on_call": "#central-warehouse-on-call"}
     assert record == first | {"answers": first["answers"] | told}
     assert template_drift(load_mesh(root)) == []

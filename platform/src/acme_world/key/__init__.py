@@ -1,1 +1,1 @@
-"""The answer key: what the tables must hold, computed from the truth, and held against them."""
+"""The answer key: what the tables must contain, computed from the truth, and the comparison with them."""

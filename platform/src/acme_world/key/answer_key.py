@@ -1,7 +1,7 @@
-"""What the tables must hold after a run, computed from the truth.
+"""Computing the answer key: the rows, sums and counts that each table must have after a run.
 
-The world and the plan of faults arrive; rows, sums and counts for each table leave. Nothing here has seen an event,
-an encoding or a model, so an error in those cannot hide in the key.
+They follow from the world and the plan of faults. This module uses no event, encoding or model, so that an error in
+those cannot hide in the key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from acme_world.truth.site import Site
 from acme_world.truth.world import World, open_world
 from acme_world.wire.faults import Rates, plan_faults
 
-# What is summed of each line, as its product's table names it: the column of the truth and its decimal places.
+# The sums of each line, by their column in the product's table: the column of the truth and its decimal places.
 MEASURES: Mapping[str, Mapping[str, tuple[str, int]]] = {
     lines.ORDERS.event: {"quantity": ("quantity", 0), "amount_usd": ("amount_usd", 2)},
     lines.RETURNS.event: {"quantity": ("quantity", 0), "refund_amount_usd": ("refund_amount_usd", 2)},
@@ -38,7 +38,7 @@ MEASURES: Mapping[str, Mapping[str, tuple[str, int]]] = {
     lines.SLA_RISK.event: {"risk_score": ("risk_score", 4)},
     lines.STOCKOUT_RISK.event: {"risk_score": ("risk_score", 4)},
 }
-# The facts that are one line each; the two that are made of two lines stand in `_facts`.
+# The facts with one line each; `_facts` has the two facts that combine two lines.
 FACTS: Mapping[str, Line] = {
     "logistics_core.fact_orders": lines.ORDERS,
     "logistics_core.fact_returns": lines.RETURNS,
@@ -63,21 +63,23 @@ def answer_key(
     days: int,
     rates: Rates,
 ) -> dict[str, dict[str, Any]]:
-    """The key to a world of `days` days, counting what arrived by the end of the last.
+    """The key for a world of `days` days, counting events that arrived by the end of the last day.
 
-    `sites` are those of all domains that have one. `feeds` maps each product that the world sends events for to the
-    name of the event, `tables` are all tables of the mesh; a table that is not among them is not in the key.
+    `sites` has the site of each domain that has one. `feeds` maps each product for which the world sends events to
+    the name of the event. The key only has tables that are in `tables`, all tables of the mesh.
 
     For each product and fact: `rows` and exact `sums` (decimals as strings), the same `by_month` of the event's UTC
-    time, `accepted` events (unique and well-formed, as many as rows) and `all` unique ones, spoilt included; for
-    facts also `orphans`, rows of which a dimension lacks something they point to, and `anomalies`, what was planted
-    in them, where there is any. Dimensions have `rows` with their unknown member, and like the KPI `sources`: the
-    products that they are made of. `quarantine` counts spoilt events by product. Raises UsageError as the world does.
+    time, `accepted` events (unique and well-formed, equal to rows) and `all` unique ones, including spoilt ones; for
+    facts also `orphans`, the rows with a reference that a dimension lacks, and the planted `anomalies`, if any.
+    Dimensions have `rows` including their unknown member, and like the KPI `sources`: the products that they are
+    built from. `quarantine` counts spoilt events by product. Raises UsageError as the world does.
     """
     world = open_world(root, seed, start)
-    told = {product: _Told(world, sites, product, LINES[event], days, rates) for product, event in feeds.items()}
-    by_line: dict[str, list[_Told]] = {}
-    for each in told.values():
+    by_product = {
+        product: _ProductEvents(world, sites, product, LINES[event], days, rates) for product, event in feeds.items()
+    }
+    by_line: dict[str, list[_ProductEvents]] = {}
+    for each in by_product.values():
         by_line.setdefault(each.line.event, []).append(each)
     arrived = {
         event: join(LINES[event], [each.arrived for each in parts]) if len(parts) > 1 else parts[0].arrived
@@ -93,7 +95,7 @@ def answer_key(
         for each in by_line.get(anomaly.event, ())
         if each.domain == domain
     ]
-    key = {name: _figures(each.line, each.arrived, each.spoilt) for name, each in told.items()}
+    key = {name: _figures(each.line, each.arrived, each.spoilt) for name, each in by_product.items()}
     for name, (line, events, count) in _facts(arrived, spoilt).items():
         if name in tables:
             found = [
@@ -108,12 +110,12 @@ def answer_key(
     for name, figures, made_of in dimensions.tables():
         if name in tables:
             key[name] = {**figures, "sources": [product for event in made_of for product in products.get(event, ())]}
-    key["quarantine"] = {name: each.spoilt for name, each in told.items()}
+    key["quarantine"] = {name: each.spoilt for name, each in by_product.items()}
     return key
 
 
-class _Told:
-    """What the world tells as events of one product: those that `arrived`, and how many were spoilt."""
+class _ProductEvents:
+    """The events of one product in the world: those that `arrived`, and the number of spoilt ones."""
 
     def __init__(
         self, world: World, sites: Mapping[str, Site], product: str, line: Line, days: int, rates: Rates
@@ -128,7 +130,7 @@ class _Told:
         self.arrived = join(line, parts)
 
     def shown(self, anomaly: Anomaly) -> dict[str, Any] | None:
-        """The anomaly as far as its events arrived; None where none did."""
+        """The anomaly with those of its events that arrived; None without any."""
         of_product = self.arrived["product_id"] == anomaly.product_id if anomaly.product_id else True
         ids = self.arrived[self.line.id_field][np.isin(self.arrived[self.line.id_field], anomaly.ids) & of_product]
         if not len(ids):
@@ -143,7 +145,7 @@ class _Told:
 
 
 def _facts(arrived: Mapping[str, Events], spoilt: Mapping[str, int]) -> dict[str, tuple[Line, Events, int]]:
-    """Each fact whose lines somebody feeds: the line whose measures it has, its events, and how many were spoilt."""
+    """Each fact with a source: the line whose measures it has, its events, and the number of spoilt ones."""
     facts = {
         name: (line, arrived[line.event], spoilt[line.event]) for name, line in FACTS.items() if line.event in arrived
     }
@@ -161,7 +163,7 @@ def _facts(arrived: Mapping[str, Events], spoilt: Mapping[str, int]) -> dict[str
                 _only(Events(restocked.at, renamed), "product_id", "warehouse_id", "employee_id", "quantity_change")
             )
         count = sum(spoilt.get(line.event, 0) for line in (lines.INVENTORY, lines.RESTOCKS))
-        facts[MOVEMENTS] = (lines.INVENTORY, _beside(parts), count)
+        facts[MOVEMENTS] = (lines.INVENTORY, _concatenate(parts), count)
     if failed is not None or delivered is not None:
         parts = [_only(failed, "error_code", "product_id", "quantity")] if failed is not None else []
         if delivered is not None:
@@ -171,8 +173,8 @@ def _facts(arrived: Mapping[str, Events], spoilt: Mapping[str, int]) -> dict[str
             parts.append(
                 Events(missed.at, {"error_code": codes, "product_id": nothing, "quantity": np.full(count, -1)})
             )
-        # A spoilt delivery may have been in time: those of this fact are those of the errors sent as such.
-        facts[ERRORS] = (lines.ORDER_ERRORS, _beside(parts), spoilt.get(lines.ORDER_ERRORS.event, 0))
+        # A spoilt delivery may have been in time, so only spoilt error events count for this fact.
+        facts[ERRORS] = (lines.ORDER_ERRORS, _concatenate(parts), spoilt.get(lines.ORDER_ERRORS.event, 0))
     return facts
 
 
@@ -180,8 +182,8 @@ def _only(events: Events, *columns: str) -> Events:
     return Events(events.at, {name: events[name] for name in columns})
 
 
-def _beside(parts: list[Events]) -> Events:
-    """All events of the parts, in no order."""
+def _concatenate(parts: list[Events]) -> Events:
+    """All events of the parts, unordered."""
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns}
     return Events(np.concatenate([part.at for part in parts]), columns)
 
@@ -205,6 +207,6 @@ def _totals(line: Line, events: Events) -> dict[str, Any]:
 
 
 def write_decimal(value: int, scale: int) -> str:
-    """A whole number of the last of `scale` decimal places, as it is read: -1234 with two is -12.34."""
+    """Write a decimal given in units of its last of `scale` places: -1234 with scale 2 is -12.34."""
     sign, digits = "-" if value < 0 else "", f"{abs(value):0{scale + 1}d}"
     return f"{sign}{digits[:-scale]}.{digits[-scale:]}"

@@ -1,6 +1,6 @@
-"""What the dimensions and the KPI must hold, and which rows of facts point to nothing.
+"""The rows that the dimensions and the KPI must have, and the orphans among the rows of facts.
 
-Reference data and the events that arrived arrive; numbers of rows leave, reckoned without a model.
+They are computed from reference data and the events that arrived, without a model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from acme_world.truth.reference import read_error_codes
 
 
 class Dimensions:
-    """The dimensions of a company after the events in `arrived`, by name of the line; `warehouses` are all ids."""
+    """The dimensions of a company after the events in `arrived`, by name of the line; `warehouses` has all ids."""
 
     def __init__(self, root: Path, company: Company, warehouses: set[str], arrived: Mapping[str, Events]) -> None:
         self._company = company
@@ -41,7 +41,7 @@ class Dimensions:
         }
 
     def count_orphans(self, events: Events) -> int:
-        """Rows with something that is not null and that its dimension lacks."""
+        """The number of rows with a non-null reference that its dimension lacks."""
         lost = np.zeros(len(events), np.bool_)
         for column, known in self._known.items():
             if column in events.columns:
@@ -49,7 +49,7 @@ class Dimensions:
         return int(lost.sum())
 
     def tables(self) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-        """Name and figures of each table, and the events it is made of besides reference data."""
+        """The name and figures of each table, and the events it is built from besides reference data."""
         for name, column in (("product", "product_id"), ("warehouse", "warehouse_id"), ("employee", "employee_id")):
             yield f"logistics_core.dim_{name}", self._rows(column), ()
         yield "logistics_core.dim_error_code", self._rows("error_code"), ()
@@ -62,7 +62,7 @@ class Dimensions:
         yield "logistics_core.kpi_inventory_available", self._stock(), moved
 
     def _rows(self, column: str) -> dict[str, Any]:
-        """With the unknown member."""
+        """The number of values of a column, with the unknown member."""
         return {"rows": len(self._known[column]) + 1}
 
     def _vehicle_versions(self) -> int:
@@ -89,9 +89,9 @@ class Dimensions:
         )
 
     def _stock(self) -> dict[str, Any]:
-        """Each day of each product in each warehouse from its first movement to the last day with any.
+        """The stock of each product in each warehouse on each day from its first movement to the last day with any.
 
-        A change counts on its own day and on all that follow.
+        A change counts on its own day and all later ones.
         """
         parts = [
             (events.at // DAY_MS, events["warehouse_id"], events["product_id"], events[change])
@@ -114,10 +114,10 @@ class Dimensions:
 
 
 def count_versions(key: NDArray[np.str_], at: NDArray[np.int64], begun: int, *state: NDArray[Any]) -> int:
-    """How many versions the keys have in all. The first `begun` entries are each key's beginning.
+    """The number of versions of all keys. The first `begun` entries are the initial states of keys.
 
-    What comes no later than its key's beginning does not count; of entries at one instant the last does, and that
-    only where its state differs from the one before.
+    Entries not later than the initial state of their key do not count; of several at the same instant only the last
+    counts, and only if its state differs from the previous one.
     """
     _, keys = np.unique(key, return_inverse=True)
     beginning = np.full(keys.max() + 1, np.iinfo(np.int64).min)

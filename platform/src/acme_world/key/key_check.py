@@ -1,6 +1,6 @@
-"""The answer key and a session on the tables arrive; the figures that differ leave.
+"""Comparing the tables with the answer key.
 
-Only what the simulation sent is compared, so that events of other producers in the same state folder do no harm.
+Only events of the simulation are compared, so that those of other producers in the same state folder do no harm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PRODUCER = "acme_world"
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure that is not what the key says."""
+    """One figure that differs from the key."""
 
     table: str
     figure: str
@@ -32,12 +32,12 @@ class Difference:
 def compare(
     mesh: Mesh, session: duckdb.DuckDBPyConnection, key: Mapping[str, Mapping[str, Any]]
 ) -> tuple[int, list[Difference]]:
-    """How many figures were compared, and those that differ.
+    """Compare the tables with the key; return the number of figures compared, and the differences.
 
-    A table without event ids, such as a dimension, is left out where others sent events that it is made of.
+    A table without event ids, such as a dimension, is left out if other producers sent events that it is built from.
     """
     landings = {name: landing_name(mesh.contract(name)) for name in key["quarantine"]}
-    # A union of event ids keeps the comparison to what the simulation sent.
+    # The ids of the simulation's events, to which the comparison is limited.
     sent = " union all ".join(
         f"select event_id from {landing} where producer = '{PRODUCER}'" for landing in landings.values()
     )
@@ -118,12 +118,12 @@ def _found(
 
 
 def _time_column(contract: Contract) -> str:
-    """When a row happened: what its freshness goes by, else what its table is partitioned by."""
+    """The column of a row's time: that of its freshness, else that of its partitions."""
     return contract.freshness_column or contract.table.partition[0][1]
 
 
 def _lost(contract: Contract) -> str:
-    """Whether something a row points to is not there."""
+    """The SQL condition that a row refers to something that does not exist."""
     pointing = [
         f"{field.name} not in (select {field.references[1]} from {field.references[0]})"
         for field in contract.table.fields

@@ -1,1 +1,1 @@
-"""What happened in the company: the simulation itself."""
+"""The truth: the simulation of what happens in the company."""

@@ -1,6 +1,6 @@
-"""What is unusual on a day, planted to be found: nothing in the events tells, only the answer key knows.
+"""Anomalies planted on some days, for detection: events do not mark them, only the answer key knows.
 
-A day's attempts and free shelf arrive; the attempts as they become, losses, errors and what was planted leave.
+They change a day's attempts, and cause losses and errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STORM_LOW, STORM_HIGH, STORM_LASTS = 60, 121, HOUR_MS
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One thing planted: `event` is the line it shows in, `ids` are its order, movement or error ids there."""
+    """One planted anomaly: `event` is the line that shows it, `ids` has its order, movement or error ids there."""
 
     kind: Kind
     event: str
@@ -43,7 +43,7 @@ class Anomaly:
 
 
 class Trouble:
-    """The anomaly of one domain's day, where it has one. Ask for each kind's part, then `tell` what came of it."""
+    """The anomaly of one domain's day, if any. Call the method for each kind, then `tell` for the result."""
 
     def __init__(self, domain: str, seed: int, start: date, day_index: int) -> None:
         self._draw = open_stream("anomalies", seed, domain, start.toordinal(), day_index)
@@ -52,14 +52,14 @@ class Trouble:
         first = open_stream("anomaly kind", seed, domain).integers(0, len(KINDS))
         self.kind: Kind | None = KINDS[(first + turn) % len(KINDS)] if planted else None
         self._domain, self._day = domain, start + timedelta(days=day_index)
-        # What tells the events that were planted from all others.
+        # These identify the planted events.
         self._product_id, self._error_code, self._order_ids = "", "", np.zeros(0, np.str_)
         self._first_at, self._last_at = 0, -1
 
     def upset_orders(
         self, attempts: Attempts, goods: Goods, wanted: NDArray[np.bool_], free: NDArray[np.int64]
     ) -> Attempts:
-        """A bulk order or a price glitch among the `wanted` lines, where this is its day."""
+        """Plant a bulk order or a price glitch among the `wanted` lines, if it is due on this day."""
         if self.kind == "bulk_order":
             lines = self._find_bulk(attempts, goods, wanted, free)
             quantity = attempts.quantity.copy()
@@ -78,7 +78,7 @@ class Trouble:
         return upset
 
     def lose_goods(self, goods: Goods, free: NDArray[np.int64]) -> Losses:
-        """Most of a full shelf is found missing, where this is the day for it."""
+        """Lose most of a full shelf, if this is due on this day."""
         full = np.flatnonzero(free[: goods.known] >= SHRINK_LEAST) if self.kind == "shrink" else free[:0]
         which = self._one_of(full)
         at = midnight(self._day) + self._draw.integers(1, DAY_MS, len(which))
@@ -89,7 +89,7 @@ class Trouble:
         return Losses(at, which, -(free[which] * percent // 100), np.full(len(which), "cycle_count"))
 
     def storm(self) -> Columns:
-        """Errors of one system, all within an hour, where this is their day."""
+        """Errors of one system, all within an hour, if they are due on this day."""
         count = int(self._draw.integers(STORM_LOW, STORM_HIGH)) if self.kind == "error_storm" else 0
         begin = midnight(self._day) + int(self._draw.integers(1, DAY_MS - STORM_LASTS))
         at = begin + self._draw.integers(0, STORM_LASTS, count)
@@ -100,7 +100,7 @@ class Trouble:
         return system_errors(at, np.full(count, which))
 
     def tell(self, orders: Events, movements: Events, errors: Events) -> tuple[Anomaly, ...]:
-        """What was planted and took place, given the day's events."""
+        """The planted anomaly, if it took place, with its ids from the day's events."""
         if self.kind in ("bulk_order", "price_glitch"):
             found = np.isin(orders["order_id"], self._order_ids) & (orders["product_id"] == self._product_id)
             return self._as_anomaly(ORDERS, orders.take(found))
@@ -124,7 +124,7 @@ class Trouble:
     def _find_bulk(
         self, attempts: Attempts, goods: Goods, wanted: NDArray[np.bool_], free: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """One line that the shelf can serve in bulk, beside all else that is wanted of it, and a van can carry."""
+        """One line that the shelf can serve in bulk, in addition to all other demand, and that a van can carry."""
         much = attempts.quantity * BULK_FACTOR
         asked = np.zeros(len(goods), np.int64)
         np.add.at(asked, attempts.product[wanted], attempts.quantity[wanted])
@@ -141,6 +141,6 @@ class Trouble:
         return np.flatnonzero(wanted & alike)
 
     def _one_of(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-        """One of them, or none of none."""
+        """One of the candidates, or none without any."""
         luck = self._draw.random()
         return candidates[int(luck * len(candidates)) :][:1]

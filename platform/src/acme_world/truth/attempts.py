@@ -1,7 +1,6 @@
-"""What the customers of one warehouse try to order on one day.
+"""The orders that customers of one warehouse attempt on one day.
 
-Demand, goods and a day arrive; orders and their lines leave as columns, before anybody has looked at a shelf or at a
-bank account.
+Orders and their lines are drawn from demand, goods and the day, before stock or payment is checked.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ STATUS_SHARES = np.array([0.14, 0.83, 0.03])
 TIERS = ("standard", "silver", "gold", "platinum")
 TIER_STEPS = (0.60, 0.85, 0.97)
 NEWCOMER_SHARE = 0.001
-# Cheap things are bought by the handful.
+# Cheap goods are bought in larger quantities.
 CHEAP, MORE_OF_CHEAP, MORE_OF_DEAR, MOST_UNITS = 1500, 0.55, 0.8, 12
-# Share of sales by local hour of the day, to be scaled: few at night, a peak at noon and one in the evening.
+# Relative sales by local hour of the day: few at night, a peak at noon and one in the evening.
 HOURS = np.array([30, 26, 24, 22, 20, 20, 22, 28, 40, 52, 60, 66, 70, 62, 55, 52, 54, 60, 70, 80, 82, 68, 42, 20])
 
 
@@ -37,8 +36,8 @@ HOURS = np.array([30, 26, 24, 22, 20, 20, 22, 28, 40, 52, 60, 66, 70, 62, 55, 52
 class Attempts:
     """Orders in order of time (`order_id` to `placed_at`), and their lines (`order` to `unit_price`).
 
-    `order` counts orders of the day from 0, `product` goods. `placed_at` is in ms since 1970, UTC, inside the day;
-    `unit_price` in hundredths of the billing currency.
+    `order` is the index of the day's order, from 0, `product` that of the goods. `placed_at` is in ms since 1970,
+    UTC, inside the day; `unit_price` in hundredths of the billing currency.
     """
 
     order_id: NDArray[np.str_]
@@ -58,13 +57,13 @@ def draw_attempts(
 ) -> Attempts:
     """The attempts of one UTC day in a currency worth `micro_usd` millionths of a dollar.
 
-    Raises UsageError where nothing is launched yet.
+    Raises UsageError if no product is launched yet.
     """
     day = start + timedelta(days=day_index)
     draw = open_stream("orders", seed, domain, start.toordinal(), day_index)
     sales = demand.expect(day, day_index)
 
-    # A shared mood of the day: real days scatter more than independent buyers would.
+    # A common factor of the day, as real days vary more than independent buyers would.
     orders = int(draw.poisson(ORDERS_A_DAY * sales.sum() * np.exp(draw.normal(0.0, 0.05))))
     placed_at = np.sort(_hours(day, time_zone, draw, orders))
     sizes = 1 + draw.choice(len(LINES_PER_ORDER), orders, p=LINES_PER_ORDER)
@@ -76,7 +75,7 @@ def draw_attempts(
     product = _baskets(sales, draw, orders)[order, line]
     quantity = np.minimum(draw.geometric(_chance_of_one(goods)[product]), MOST_UNITS).astype(np.int64)
     unit_price = demand.price(day, micro_usd)[product]
-    # A product too new for the catalogue is sold in place of the one drawn, at its price.
+    # A product too new for the catalogue replaces the one drawn, at the same price.
     new = draw.random(len(order)) < NEWCOMER_SHARE
     newcomer = goods.known + draw.integers(0, len(NEWCOMERS), len(order))
 
@@ -97,7 +96,7 @@ def draw_attempts(
 
 
 def expected_units(demand: Demand, goods: Goods, day: date, day_index: int) -> NDArray[np.float64]:
-    """Units of each of the goods that customers are expected to ask for on `day`. Raises as `draw_attempts` does."""
+    """The expected demand on `day`, in units of each of the goods. Raises as `draw_attempts` does."""
     lines = ORDERS_A_DAY * float(LINES_PER_ORDER @ np.arange(1, len(LINES_PER_ORDER) + 1))
     known = demand.expect(day, day_index) * lines
     new = np.full(len(goods) - goods.known, known.sum() * NEWCOMER_SHARE / len(NEWCOMERS))
@@ -112,9 +111,9 @@ def _chance_of_one(goods: Goods) -> NDArray[np.float64]:
 def _customers(
     seed: int, domain: str, day_index: int, draw: np.random.Generator, orders: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Number, from 0, and rank, 0 to 1, of each order's customer. The first fifth by rank buys about half.
+    """The number, from 0, and rank, 0 to 1, of each order's customer. The first fifth by rank buys about half.
 
-    The base grows day by day; who is in it keeps its rank, for a stream's first numbers never change.
+    The number of customers grows daily; existing ones keep their rank, because a stream's first numbers never change.
     """
     ranks = open_stream("customers", seed, domain).random(CUSTOMERS_AT_START + CUSTOMERS_A_DAY * day_index)
     upto = np.cumsum((1.001 - ranks) ** -0.6)
@@ -123,18 +122,18 @@ def _customers(
 
 
 def _hours(day: date, time_zone: str, draw: np.random.Generator, orders: int) -> NDArray[np.int64]:
-    """Instants inside the UTC day, in ms since 1970, spread as the region's local hours are busy."""
+    """Instants inside the UTC day, in ms since 1970, distributed by the region's busy local hours."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     zone = ZoneInfo(time_zone)
     local = [(begin + timedelta(hours=hour)).astimezone(zone).hour for hour in range(24)]
     busy = HOURS[local] / HOURS[local].sum()
     hour = draw.choice(24, orders, p=busy)
-    # From 1: an instant at midnight exactly would lie on the border of two days.
+    # From 1, because exactly midnight would be on the border of two days.
     return midnight(day) + hour * HOUR_MS + draw.integers(1, HOUR_MS, orders)
 
 
 def _baskets(sales: NDArray[np.float64], draw: np.random.Generator, orders: int) -> NDArray[np.int64]:
-    """Product indices, orders x 5, each row without a product twice, drawn in proportion to `sales`.
+    """Product indices, orders x 5, without repeats in a row, drawn in proportion to `sales`.
 
     The largest of log-weights plus Gumbel noise are a weighted draw without replacement (Efraimidis and Spirakis,
     2006).

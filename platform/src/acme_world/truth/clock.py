@@ -1,4 +1,4 @@
-"""Days and the milliseconds since 1970, UTC, in which the simulation counts time."""
+"""Conversion between days and milliseconds since 1970, UTC, the simulation's unit of time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 
 
 def midnight(day: date) -> int:
-    """The instant at which the UTC day begins."""
+    """The instant at which the UTC day begins, in ms since 1970."""
     return (day.toordinal() - _FIRST_DAY) * DAY_MS
 
 
 def day_of(milliseconds: int) -> date:
-    """The UTC day in which the instant lies."""
+    """The UTC day of the instant, given in ms since 1970."""
     return date.fromordinal(milliseconds // DAY_MS + _FIRST_DAY)

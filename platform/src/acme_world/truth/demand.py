@@ -1,8 +1,7 @@
-"""What a region's customers want, and at what price.
+"""The demand of a region's customers, and its prices.
 
-The catalogue and a domain's name arrive; the expected sales and the price factors of each product on a day leave.
-A region's character comes from its name alone: the seed draws another history of the same company, and one more
-warehouse changes none of the others.
+This module computes the expected sales and prices of each product on a day. A region's character depends on its name
+alone: another seed draws another history of the same company, and an additional warehouse changes none of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from acme_world.truth.reference import Products
 from acme_world.truth.streams import open_stream
 
-# Day of the year when a category sells best, and by how much more than on average.
+# The day of the year when a category sells best, and its relative increase over the average.
 SEASONS = {
     "Electronics": (345, 0.35),
     "Garden": (135, 0.70),
@@ -28,7 +27,7 @@ SEASONS = {
     "Toys": (345, 0.75),
 }
 OTHER_SEASON = (340, 0.20)
-# Monday first. Each category deviates from it in its own way, so that last week says more than the mean of all weeks.
+# Monday first. Categories deviate from it differently, so that last week predicts more than the mean of all weeks.
 WEEKDAYS = np.array([0.66, 0.50, 0.56, 0.95, 1.80, 2.20, 0.33])
 WEEKDAY_SPREAD = 0.12
 PROMOTION_EVERY, PROMOTION_LASTS = 56, 7
@@ -36,7 +35,7 @@ DISCOUNTS = (10, 15, 20, 25)
 
 
 class Demand:
-    """The taste of one domain's region for each product, in the order of `products`."""
+    """The preferences of one domain's region for each product, in the order of `products`."""
 
     def __init__(self, domain: str, products: Products) -> None:
         draw = open_stream("demand", domain)
@@ -57,10 +56,10 @@ class Demand:
         self._phase = draw.integers(0, PROMOTION_EVERY, count)
 
     def expect(self, day: date, since_start: int) -> NDArray[np.float64]:
-        """Relative sales of each product on `day`: weekday, season, trend and promotion; 0 before its launch.
+        """Relative sales of each product on `day`, by weekday, season, trend and promotion; 0 before its launch.
 
-        Over a year, and over the four warehouses of the company, a day sums to about 1. The trend counts from the
-        world's start, `since_start` days ago. Raises UsageError where nothing is launched yet.
+        The sum of a day averages about 1 over a year and the four warehouses of the company. The trend begins at the
+        world's start, `since_start` days ago. Raises UsageError if no product is launched yet.
         """
         launched = self._products.launched <= day.toordinal()
         if not launched.any():
@@ -74,20 +73,20 @@ class Demand:
         return sales
 
     def discounts(self, day: date) -> NDArray[np.int64]:
-        """Per cent off each product on `day`. Each has one week in eight, which differs by region."""
+        """The discount of each product on `day`, in per cent, given one week in eight, which differs by region."""
         turn, into = np.divmod(day.toordinal() + self._phase, PROMOTION_EVERY)
         percent = np.array(DISCOUNTS)[(turn + self._phase) % len(DISCOUNTS)]
         return np.where(into < PROMOTION_LASTS, percent, 0).astype(np.int64)
 
     def price(self, day: date, micro_usd: int) -> NDArray[np.int64]:
-        """Price of each product on `day` in cents of a currency worth `micro_usd` millionths of a dollar.
+        """The price of each product on `day` in cents of a currency worth `micro_usd` millionths of a dollar.
 
-        List price times the region's factor times the promotion, converted and rounded once, half up.
+        It is the list price times the region's factor times the promotion, converted and rounded once, half up.
         """
         exact = self._products.list_price * self._price * (100 - self.discounts(day)) * 1_000_000
         return divide_half_up(exact, 1000 * 100 * micro_usd)
 
 
 def divide_half_up(numerator: NDArray[np.int64], denominator: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Whole quotient of positive integers, halves up, without a float in between."""
+    """The quotient of positive integers, rounded half up, without floats."""
     return (2 * numerator + denominator) // (2 * denominator)

@@ -1,6 +1,6 @@
-"""One vehicle's way along one route: how fast it gets on, what it reports, when each order is handed over.
+"""One trip of a vehicle on a route: its speed, its reports, and when each order is handed over.
 
-A trip's circumstances arrive; times, distances and speeds leave. Distances are tenths of a km, times ms.
+Distances are in tenths of a km, times in ms.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from acme_world.truth.clock import HOUR_MS
 
-# What is reached on the whole, in km/h, by a van with little aboard in clear weather; the rest are factors to it.
+# The average speed, in km/h, of a van with a small load in clear weather; the factors below modify it.
 SPEEDS = {"highway": 84.0, "regional": 62.0, "urban": 31.0}
 BY_VEHICLE = {"van": 1.0, "electric_van": 0.95, "truck": 0.90, "semi": 0.82}
 BY_WEATHER = {"clear": 1.0, "rain": 0.90, "snow": 0.74, "fog": 0.85}
 LIMITED, DETOUR, FULL = 0.87, 0.94, 0.85
 LUCK_SIGMA = 0.06
 INCIDENT_SHARE, INCIDENT_MINUTES = 0.04, (25.0, 120.0)
-# The customers of a route live along its last stretch.
+# The customers of a route live along its last part.
 FIRST_CUSTOMER = 0.88
-# Handing an order over: some minutes, and more for a heavy one, if not in proportion.
+# The time to hand over an order: longer, though not proportionally, for a heavy one.
 STOP_MINUTES, HEAVY_MINUTES = 1.0, 1.1
 REPORT_MINUTES = (50.0, 70.0)
 STRETCHES = np.array([0.0, 0.22, 0.44, 0.66, FIRST_CUSTOMER])
@@ -29,7 +29,7 @@ STRETCHES = np.array([0.0, 0.22, 0.44, 0.66, FIRST_CUSTOMER])
 
 @dataclass(frozen=True)
 class Circumstances:
-    """All that the speed of a trip depends on. `load` and `capacity` are in grams, `promised` in ms."""
+    """Everything that the speed of a trip depends on. `load` and `capacity` are in grams, `promised` in ms."""
 
     distance: int
     promised: int
@@ -45,11 +45,11 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Drive:
-    """What came of a trip; all times in ms since it departed.
+    """The result of a trip; all times are in ms since departure.
 
-    `delivered` and `chance_late` have an entry for each order. Of the reports on the way and the last one, at the
-    end, `reported` has the times, `travelled` the distances since departure and `speed` tenths of km/h since the
-    report before. `back` is when the vehicle is home again.
+    `delivered` and `chance_late` have an entry for each order. For each report on the way and at the end, `reported`
+    has the time, `travelled` the distance since departure and `speed` tenths of km/h since the previous report.
+    `back` is when the vehicle is home again.
     """
 
     delivered: NDArray[np.int64]
@@ -61,7 +61,7 @@ class Drive:
 
 
 def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Generator) -> Drive:
-    """Drive once, with orders of `weights` grams, each for a customer of its own."""
+    """Simulate the trip, with orders of `weights` grams, each for a different customer."""
     usual_hours = trip.distance / 10 / _usual_speed(trip)
     stretch_hours, stretch_ends = _stretches(trip, usual_hours, draw)
     reaches_customers = stretch_hours[-1]
@@ -75,7 +75,7 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
     arrives = reaches_customers + last_stretch * place + (handed - handling)
     done = reaches_customers + last_stretch + handling.sum()
 
-    # Distance over time: along the stretches, then from stop to stop, standing at each.
+    # Distance over time: along the stretches, then from stop to stop, with a wait at each.
     times = np.concatenate((stretch_hours, np.stack((arrives, arrives + handling), axis=1)[order].ravel(), [done]))
     stops = FIRST_CUSTOMER + (1 - FIRST_CUSTOMER) * place[order]
     along = np.concatenate((stretch_ends, np.repeat(stops, 2), [1.0]))
@@ -98,7 +98,7 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
 
 
 def _usual_speed(trip: Circumstances) -> float:
-    """km/h on the whole, without luck."""
+    """The average speed in km/h, without random effects."""
     load = 1 - (1 - FULL) * min(1.0, trip.load / trip.capacity)
     speed = SPEEDS[trip.road_class] * BY_VEHICLE[trip.vehicle_type] * BY_WEATHER[trip.weather] * load
     speed *= (LIMITED if trip.limited else 1.0) * (DETOUR if trip.detour else 1.0)
@@ -108,11 +108,11 @@ def _usual_speed(trip: Circumstances) -> float:
 def _stretches(
     trip: Circumstances, usual_hours: float, draw: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """When the ends of the stretches up to the first customer are reached, in hours, and where they lie, 0 to 1."""
+    """The ends of the stretches up to the first customer: when they are reached, in hours, and where, 0 to 1."""
     luck, strikes, where, lost = draw.normal(0.0, LUCK_SIGMA), draw.random(), draw.random(), draw.random()
     shares = np.diff(STRETCHES)
     hours = usual_hours * shares * np.exp(luck + draw.normal(0.0, 0.05, len(shares)))
-    # No stretch is driven faster than the vehicle can.
+    # Limited by the maximum speed of the vehicle.
     hours = np.maximum(hours, trip.distance / 10 * shares / (0.97 * trip.max_speed))
     if strikes < INCIDENT_SHARE:
         least, most = INCIDENT_MINUTES
@@ -123,10 +123,10 @@ def _stretches(
 def _chance_late(
     trip: Circumstances, usual_hours: float, place: NDArray[np.float64], handed: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The chance that an order comes after what is promised, without knowledge of luck to come."""
+    """The probability that an order is later than promised, without knowledge of later random effects."""
     expected = usual_hours * (FIRST_CUSTOMER + (1 - FIRST_CUSTOMER) * place) + handed
     spare = (trip.promised / HOUR_MS - expected) / (usual_hours * (LUCK_SIGMA + 0.01))
-    # The logistic curve that comes next to the normal distribution.
+    # The logistic curve closest to the normal distribution.
     by_luck = 1 / (1 + np.exp(np.clip(1.702 * spare, -50, 50)))
     least, most = (minutes / 60 for minutes in INCIDENT_MINUTES)
     by_incident = np.clip((most - spare * usual_hours * (LUCK_SIGMA + 0.01)) / (most - least), 0, 1)

@@ -1,7 +1,7 @@
-"""How a warehouse's orders reach its customers.
+"""The fleet of a warehouse, which delivers orders to its customers.
 
-Reference data and the loads of each day arrive; dispatches, the reports of vehicles on the road, and deliveries
-leave. Twice a local day a vehicle leaves on each route that has orders waiting.
+It turns the loads of each day into dispatches, reports of vehicles, and deliveries. Twice a local day a vehicle
+leaves on each route with waiting orders.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from acme_world.truth.staff import Staff
 from acme_world.truth.streams import open_stream
 from acme_world.truth.weather import Weather
 
-# Local hours of departure, and the shift whose drivers leave then.
+# Local hours of departure, and the shift of the drivers.
 WAVES = {7: "early", 15: "late"}
 ASSIGNED_MS, LOADING_MS = 75 * MINUTE_MS, 45 * MINUTE_MS
-# What a vehicle's home counts for when vehicles are given to routes, next to chance, which goes from 0 to 1.
+# The bonus for a vehicle's home route when vehicles are assigned, added to a random number from 0 to 1.
 HOME_BONUS = 0.1
 
 
 @dataclass(frozen=True)
 class Loads:
-    """Orders to be sent, one entry an order.
+    """Orders to be sent, one entry per order.
 
-    `weight` is in grams; `ready_at`, ms since 1970 in UTC, is when the last of the order was picked.
+    `weight` is in grams; `ready_at`, ms since 1970 in UTC, is when the order was completely picked.
     """
 
     order_id: NDArray[np.str_]
@@ -47,15 +47,15 @@ class Loads:
     ready_at: NDArray[np.int64]
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Loads:
-        """Those at the indices, or where the mask is true."""
+        """The entries at the indices, or where the mask is true."""
         return Loads(*(column[chosen] for column in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What followed from the waves of one UTC day. No event lies before that day or after the day that follows it.
+    """The events of the waves of one UTC day. They happen on that day or the next one.
 
-    `chance_late` has, for each of `dispatches`, how probable a late delivery is by what is known when it leaves.
+    `chance_late` has, for each of `dispatches`, the probability of a late delivery as known at its departure.
     """
 
     dispatches: Events
@@ -65,10 +65,10 @@ class Sent:
 
 
 class Fleet:
-    """Vehicles, routes and drivers of one warehouse.
+    """The vehicles, routes and drivers of one warehouse.
 
-    One that has no vehicles or no routes in the reference data rents: `rents` is true, and it draws from all of the
-    company's. Days are to be sent one after the other from day 0 on, for what does not fit on a vehicle waits.
+    A warehouse without vehicles or routes in the reference data rents: `rents` is true, and it uses all of the
+    company's. Days must be sent in order from day 0, because orders that do not fit on a vehicle wait.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Fleet:
         self._next_day = 0
 
     def send(self, day_index: int, loads: Loads) -> Sent:
-        """The waves that leave on UTC day `day_index`, with the orders of `loads` and those that still wait.
+        """Send the waves that leave on UTC day `day_index`, with the orders of `loads` and those still waiting.
 
-        An order leaves in the first wave of its customer's route whose loading begins (LOADING_MS before departure)
-        when it is ready and that has room; that may be on a later day. Give each order once, on the day when it is
-        ready or before. Raises ValueError where a day is left out or comes again.
+        An order leaves in the first wave of its customer's route that has room and whose loading begins (LOADING_MS
+        before departure) after it is ready; that may be on a later day. Pass each order once, on the day when it is
+        ready or before. Raises ValueError if a day is omitted or repeated.
         """
         if day_index != self._next_day:
             raise ValueError(f"day {day_index} is sent after day {self._next_day - 1}: send them one by one, from 0")
@@ -152,31 +152,31 @@ class Fleet:
         return Sent(dispatches, note_reports(stamp, self._warehouse_id, trips), deliveries, chance_late)
 
     def route_updates(self, day_index: int) -> Events:
-        """The changes of this warehouse's routes that begin on UTC day `day_index`; none, ever, where it rents."""
+        """The changes of this warehouse's routes that begin on UTC day `day_index`; always none if it rents."""
         if self.rents:
             return no_events(ROUTE_UPDATES)
         day = self._start + timedelta(days=day_index)
         first = midnight(day)
-        told = [
+        reports = [
             (route, change)
             for route, history in zip(self._routes.route_id.tolist(), self._route_histories, strict=True)
             for change in history.changes(first, first + DAY_MS)
         ]
-        if not told:
+        if not reports:
             return no_events(ROUTE_UPDATES)
         columns = {
-            "route_id": np.array([route for route, _ in told]),
-            "distance_km": np.array([change.state.distance for _, change in told], np.int64),
-            "promised_hours": np.array([change.state.promised for _, change in told], np.int64),
-            "road_class": np.array([change.state.road_class for _, change in told]),
-            "status": np.array([change.state.status for _, change in told]),
-            "reason": np.array([change.reason for _, change in told]),
+            "route_id": np.array([route for route, _ in reports]),
+            "distance_km": np.array([change.state.distance for _, change in reports], np.int64),
+            "promised_hours": np.array([change.state.promised for _, change in reports], np.int64),
+            "road_class": np.array([change.state.road_class for _, change in reports]),
+            "status": np.array([change.state.status for _, change in reports]),
+            "reason": np.array([change.reason for _, change in reports]),
         }
-        at = np.array([change.at for _, change in told], np.int64)
+        at = np.array([change.at for _, change in reports], np.int64)
         return number_events(ROUTE_UPDATES, f"RTU-{self._region}-{day:%Y%m%d}", at, columns)
 
     def _waves(self, day: date) -> list[tuple[int, str]]:
-        """Departures whose vehicles are assigned on UTC day `day`, in order of time, with their shift."""
+        """The departures, in order of time, with their shifts, whose vehicles are assigned on UTC day `day`."""
         first = midnight(day)
         found = []
         for local in (day - timedelta(days=1), day, day + timedelta(days=1)):
@@ -187,10 +187,10 @@ class Fleet:
         return found
 
     def _vehicle(self, route: int, heaviest: int, departs: int, draw: np.random.Generator) -> int | None:
-        """One that is back and can carry the order that waits longest, by chance and rather one at home there."""
+        """A random available vehicle that can carry the longest waiting order, preferably with this home route."""
         route_id = str(self._routes.route_id[route])
         bonus = [HOME_BONUS * (history.at(departs).home_route_id == route_id) for history in self._vehicle_histories]
-        # No vehicle may be large enough; then the largest takes it.
+        # If no vehicle is large enough, the largest takes it.
         needed = min(heaviest, int(self._vehicles.capacity.max()))
         fits = (self._vehicle_back <= departs - ASSIGNED_MS) & (self._vehicles.capacity >= needed)
         score = np.where(fits, draw.random(len(fits)) + bonus, -1.0)
@@ -203,7 +203,7 @@ class Fleet:
         return free[int(draw.integers(len(free)))] if free else None
 
     def _fit(self, vehicle: int, weights: NDArray[np.int64]) -> int:
-        """How many orders of the queue the vehicle takes, the first in any case."""
+        """The number of orders of the queue that fit the vehicle, at least one."""
         return max(1, int((np.cumsum(weights) <= self._vehicles.capacity[vehicle]).sum()))
 
     def _drive(
@@ -218,7 +218,7 @@ class Fleet:
     ) -> Trip:
         local = datetime.fromtimestamp(departs / 1000, self._zone)
         weather = self._weather.on((local.date() - self._start).days, local.hour >= 12)
-        # As both are when the vehicle is assigned: what changes on the way tells from the next trip on.
+        # The states at the time of assignment: later changes affect the next trip.
         assigned = departs - int(draw.integers(ASSIGNED_MS * 4 // 5, ASSIGNED_MS))
         vehicle_state = self._vehicle_histories[vehicle].at(assigned)
         route_state = self._route_histories[route].at(assigned)

@@ -1,6 +1,6 @@
-"""All that lies on a warehouse's shelves: the catalogue, and a few products too new for it.
+"""The goods of a warehouse: the catalogue, and a few products too new for it.
 
-The catalogue arrives; goods leave, whose places in the arrays are the numbers by which shelves and sales know them.
+Shelves and sales refer to goods by their index in these arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEWCOMER_PRICE, NEWCOMER_WEIGHT = 2500, 1000
 
 @dataclass(frozen=True)
 class Goods:
-    """The first `known` are the catalogue in file order. `list_price` is in US cents, `weight` in grams a unit."""
+    """The first `known` are the catalogue in file order. `list_price` is in US cents, `weight` in grams per unit."""
 
     known: int
     product_id: NDArray[np.str_]

@@ -1,7 +1,6 @@
-"""What becomes of vehicles and routes over time.
+"""The changes of vehicles and routes over time, starting from the reference data.
 
-Their first state arrives, from the reference data; the state at any instant and the changes of a day leave. Each
-history is a stream of its own, made as far as it is asked for.
+Each history has its own random stream, and is generated as far as needed.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ FIRST_CHANGE_DAYS = (1, 20)
 VEHICLE_CHANGE_DAYS = (8, 20)
 ROUTE_CHANGE_DAYS = (9, 20)
 DETOUR_REASONS = ("road works", "bridge closed", "flooded road", "landslide")
-# A route is told anew now and then although nothing is new, before its next change.
+# The probability that a route is reported again, without a change, before its next change.
 CONFIRMED_SHARE = 0.3
 CONFIRMED_AFTER_DAYS = (1, 8)
 
 
 @dataclass(frozen=True)
 class VehicleState:
-    """Where a vehicle is at home and whether it is in order: `condition` is normal or limited."""
+    """The home route of a vehicle and its condition: `condition` is normal or limited."""
 
     home_route_id: str
     condition: str
 
 
 class VehicleHistory:
-    """One vehicle from `start` on: every 8 to 20 days its condition turns, or another route becomes its home."""
+    """One vehicle from `start` on: every 8 to 20 days its condition or its home route changes."""
 
     def __init__(self, seed: int, start: date, vehicle_id: str, home_route_id: str, routes: tuple[str, ...]) -> None:
-        """`routes` are those of its depot, among which its home moves."""
+        """`routes` are those of its depot, which its home route may be."""
         self._draw = open_stream("vehicle", seed, start.toordinal(), vehicle_id)
         self._routes = routes
         self._times = [-(1 << 62)]
@@ -61,7 +60,7 @@ class VehicleHistory:
 
 @dataclass(frozen=True)
 class RouteState:
-    """How a route runs: `distance` in tenths of a km, `promised` in hundredths of an hour, open or on a detour."""
+    """The state of a route: `distance` in tenths of a km, `promised` in hundredths of an hour, open or detoured."""
 
     distance: int
     promised: int
@@ -71,7 +70,7 @@ class RouteState:
 
 @dataclass(frozen=True)
 class RouteChange:
-    """At `at`, ms since 1970 in UTC, a route is told to be in `state`."""
+    """A report, at `at` (ms since 1970 in UTC), that a route is in `state`."""
 
     at: int
     state: RouteState
@@ -79,7 +78,7 @@ class RouteChange:
 
 
 class RouteHistory:
-    """One route from `start` on: every 9 to 20 days a detour begins or ends, or length or timetable changes."""
+    """One route from `start` on: every 9 to 20 days a detour begins or ends, or its length or timetable changes."""
 
     def __init__(self, seed: int, start: date, route_id: str, planned: RouteState) -> None:
         self._draw = open_stream("route", seed, start.toordinal(), route_id)
@@ -93,7 +92,7 @@ class RouteHistory:
         return self._changes[bisect_right(self._changes, instant, key=lambda change: change.at) - 1].state
 
     def changes(self, first: int, end: int) -> Iterator[RouteChange]:
-        """What is told at first <= instant < end, in order of time. Some of it changes nothing."""
+        """The reports with first <= at < end, in order of time. Some of them change nothing."""
         self._make(end)
         return (change for change in self._changes[1:] if first <= change.at < end)
 
@@ -113,7 +112,7 @@ class RouteHistory:
         kind = draw.random()
         if kind < 0.6:
             longer = float(draw.uniform(1.10, 1.30))
-            # The promise takes in half of what the way round costs.
+            # The promise includes half of the delay by the detour.
             around = RouteState(
                 round(before.distance * longer),
                 round(before.promised * (1 + longer) / 2),
@@ -121,7 +120,7 @@ class RouteHistory:
                 "detour",
             )
             return RouteChange(at, around, DETOUR_REASONS[int(draw.integers(len(DETOUR_REASONS)))])
-        # Both go from the plan, not from the last state: over years neither may wander off.
+        # Both start from the plan, not from the last state, so that neither drifts away over years.
         if kind < 0.85:
             self._usual = replace(before, promised=round(self._planned.promised * float(draw.uniform(0.94, 1.08))))
             return RouteChange(at, self._usual, "timetable revised")
@@ -130,6 +129,6 @@ class RouteHistory:
 
 
 def _pause(draw: np.random.Generator, days: tuple[int, int]) -> int:
-    """Whole minutes, in ms, from the first to the second number of days."""
+    """A random duration between the two numbers of days, in whole minutes, as ms."""
     first, last = days
     return int(draw.integers(first * DAY_MS // MINUTE_MS, last * DAY_MS // MINUTE_MS)) * MINUTE_MS

@@ -1,7 +1,7 @@
-"""One warehouse's history, day after day: demand meets the shelf, is picked, sent, and now and then comes back.
+"""The history of one warehouse, day by day: orders take stock, are picked, sent, and sometimes returned.
 
-Reference data, a seed and a start arrive; each day's truth leaves, for all lines of events. Causes come before their
-effects: what happens on a UTC day follows from that day and those before it.
+It generates each day's truth for all lines of events from reference data, a seed and a start. Causes precede effects:
+what happens on a UTC day depends only on that day and earlier ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LAST = 1 << 62
 
 @dataclass(frozen=True)
 class Company:
-    """What all warehouses share."""
+    """The facts that all warehouses share."""
 
     products: Products
     goods: Goods
@@ -48,7 +48,7 @@ class Company:
 
 @dataclass(frozen=True)
 class Day:
-    """What is true of one UTC day: its events by name of the line, what was planted, units on hand at its end."""
+    """The truth of one UTC day: its events by name of the line, planted anomalies, and units on hand at its end."""
 
     events: Mapping[str, Events]
     anomalies: tuple[Anomaly, ...]
@@ -56,7 +56,7 @@ class Day:
 
 
 class History:
-    """One warehouse from the world's start on, told day by day."""
+    """One warehouse from the world's start on, generated day by day."""
 
     def __init__(
         self, company: Company, rates: ExchangeRates, domain: str, site: Site, seed: int, start: date
@@ -74,16 +74,16 @@ class History:
         self._errors = pool_events(lines.ORDER_ERRORS)
         self._sent_back = pool_events(lines.RETURNS)
         self._waiting: dict[str, Events] = {}
-        # Lines by order, until they are delivered.
+        # The lines of each order, until they are delivered.
         self._unsent: dict[str, _Sold] = {}
 
     @property
     def rents(self) -> bool:
-        """Whether the vehicles are not its own: their reports and deliveries are then nobody's events."""
+        """Whether it rents its vehicles; nobody sends events for their reports and deliveries then."""
         return self._fleet.rents
 
     def next_day(self) -> Day:
-        """The day after the last one told. Raises UsageError where nothing is launched yet."""
+        """Generate the next day. Raises UsageError if no product is launched yet."""
         index = self._next
         self._next += 1
         day = self._start + timedelta(days=index)
@@ -106,7 +106,7 @@ class History:
         for more in (mishaps.fail_systems(midnight(day), draw), trouble.storm()):
             self._errors.add(more)
         movements, restocks = self._stock.end(day, micro_usd, draw)
-        told = number_events(lines.ORDER_ERRORS, f"ERR-{self._region}", self._errors.take_until(end), end)
+        error_events = number_events(lines.ORDER_ERRORS, f"ERR-{self._region}", self._errors.take_until(end), end)
 
         sent = self._fleet.send(index, loads)
         self._send_back(sent.deliveries, draw)
@@ -115,7 +115,7 @@ class History:
             lines.RETURNS.event: self._returned(end, micro_usd),
             lines.INVENTORY.event: movements,
             lines.RESTOCKS.event: restocks,
-            lines.ORDER_ERRORS.event: told,
+            lines.ORDER_ERRORS.event: error_events,
             lines.DISPATCH_LOGS.event: self._of_today(lines.DISPATCH_LOGS, sent.dispatches, end),
             lines.VEHICLE_TRACKING.event: self._of_today(lines.VEHICLE_TRACKING, sent.tracking, end),
             lines.DELIVERY_SLA.event: self._of_today(lines.DELIVERY_SLA, sent.deliveries, end),
@@ -124,7 +124,7 @@ class History:
         }
         self._outlook.popleft()
         self._outlook.append(self._expect(index + COVER_DAYS))
-        return Day(events, trouble.tell(orders, movements, told), self._stock.shelf.on_hand.copy())
+        return Day(events, trouble.tell(orders, movements, error_events), self._stock.shelf.on_hand.copy())
 
     def _expect(self, day_index: int) -> NDArray[np.float64]:
         return expected_units(self._demand, self._goods, self._start + timedelta(days=day_index), day_index)
@@ -138,7 +138,7 @@ class History:
         trouble: Trouble,
         draw: np.random.Generator,
     ) -> Loads:
-        """Take the `wanted` lines off the shelf; those that find too little are marked as not `sold`."""
+        """Take the `wanted` lines off the shelf; those without enough stock are marked as not `sold`."""
         order, product = attempts.order[wanted], attempts.product[wanted]
         shelf = self._stock.shelf
         found = mishaps.find_differences(midnight(day), shelf.on_hand > 0, draw)
@@ -191,7 +191,7 @@ class History:
         return arrange(lines.ORDERS, attempts.placed_at[order], columns)
 
     def _send_back(self, deliveries: Events, draw: np.random.Generator) -> None:
-        """Draw what comes back of the deliveries, and when it lies on the shelf again."""
+        """Draw the returns of the deliveries, and when the goods are on the shelf again."""
         sold = [self._unsent.pop(order) for order in deliveries["order_id"].tolist()]
         sizes = np.array([each.high - each.low for each in sold], np.int64)
         if not len(sizes):
@@ -235,7 +235,7 @@ class History:
         }
 
     def _of_today(self, line: Line, more: Events, end: int) -> Events:
-        """Those of `more` and of what still waits that happen before `end`; the rest waits for its day."""
+        """The events before `end` among `more` and the waiting ones; the others wait for their day."""
         whole = join(line, [self._waiting.get(line.event, no_events(line)), more])
         self._waiting[line.event] = whole.between(end, LAST)
         return whole.between(0, end)
@@ -243,7 +243,7 @@ class History:
 
 @dataclass(frozen=True)
 class _Sold:
-    """The lines of one order on their way: rows `low` to `high` of its day's `columns`."""
+    """The lines of one order in delivery: rows `low` to `high` of its day's `columns`."""
 
     customer_id: str
     loyalty_tier: str

@@ -1,7 +1,6 @@
-"""The twelve lines of events as data, and the form in which their truth travels inside the simulation.
+"""The definitions of the twelve lines of events, and the form of their truth inside the simulation.
 
-Names of events arrive; fields with their kinds leave. `Events` holds what happened as columns of integers and text:
-nothing in it knows an encoding, a contract or a table.
+`Events` has what happened as columns of integers and text, independent of encodings, contracts and tables.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _DTYPES: dict[Kind, Any] = {
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a payload. A `decimal` has `scale` places; a `nullable` text is null as '', a whole as -1."""
+    """One field of a payload. A `decimal` has `scale` places; null is '' in a `nullable` text and -1 in a number."""
 
     name: str
     kind: Kind
@@ -36,7 +35,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Line:
-    """One kind of event: its canonical fields in order, the one that says when it happened, and what some add."""
+    """One kind of event: its canonical fields in order, with its time, and the extra fields of some warehouses."""
 
     event: str
     fields: tuple[Field, ...]
@@ -44,28 +43,28 @@ class Line:
 
     @property
     def time_field(self) -> str:
-        """The last field that is a time; promised times come before it."""
+        """The field of the event time: the last time field, after promised times."""
         return [field.name for field in self.fields if field.kind == "time"][-1]
 
     @property
     def id_field(self) -> str:
-        """The field that names the event; an order line needs its `line_number` besides."""
+        """The field that identifies the event; an order line needs its `line_number` too."""
         return self.fields[0].name
 
     @property
     def truth(self) -> tuple[str, ...]:
-        """The columns that its Events have: all fields but the time field, whose values are `at`."""
+        """The columns of its Events: all fields but the time field, whose values are `at`."""
         return tuple(field.name for field in (*self.fields, *self.extra) if field.name != self.time_field)
 
 
 @dataclass(frozen=True)
 class Events:
-    """What happened, one entry an event, in order of `at`, then of the first column.
+    """What happened, one entry per event, ordered by `at`, then by the first column.
 
     `at` is the event time in ms since 1970, UTC. `columns` has the line's fields but its time field (`Line.truth`):
     text as `np.str_`, whole numbers and decimals as int64 (a decimal times 10 to its scale), times as ms, dates as
-    proleptic ordinals, flags as bool. Columns that no field names are facts for the answer key, such as a US dollar
-    amount.
+    proleptic ordinals, flags as bool. Columns without a field are facts for the answer key, such as an amount in US
+    dollars.
     """
 
     at: NDArray[np.int64]
@@ -78,17 +77,17 @@ class Events:
         return self.columns[column]
 
     def take(self, chosen: NDArray[Any]) -> Events:
-        """Those at the indices, or where the mask is true, in that order."""
+        """The events at the indices, or where the mask is true, in that order."""
         return Events(self.at[chosen], {name: values[chosen] for name, values in self.columns.items()})
 
     def between(self, first: int, end: int) -> Events:
-        """Those with first <= at < end."""
+        """The events with first <= at < end."""
         low, high = np.searchsorted(self.at, [first, end])
         return Events(self.at[low:high], {name: values[low:high] for name, values in self.columns.items()})
 
 
 def arrange(line: Line, at: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> Events:
-    """Events of `line` in order of time, then id; equal ones as they come. Raises ValueError for a wrong column."""
+    """Events of `line` ordered by time, then id, with a stable sort. Raises ValueError for a wrong column."""
     if missing := [name for name in line.truth if name not in columns]:
         raise ValueError(f"{line.event}: no column {missing}")
     if uneven := [name for name, values in columns.items() if len(values) != len(at)]:
@@ -98,7 +97,7 @@ def arrange(line: Line, at: NDArray[np.int64], columns: Mapping[str, NDArray[Any
 
 
 def join(line: Line, parts: Sequence[Events]) -> Events:
-    """All events of the parts, arranged anew. Without parts, none."""
+    """All events of the parts, ordered. No events without parts."""
     if not parts:
         return no_events(line)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0].columns}
@@ -106,7 +105,7 @@ def join(line: Line, parts: Sequence[Events]) -> Events:
 
 
 def no_events(line: Line) -> Events:
-    """Nothing happened."""
+    """An empty set of events."""
     kinds = {field.name: field.kind for field in (*line.fields, *line.extra)}
     return Events(np.zeros(0, np.int64), {name: np.zeros(0, dtype=_DTYPES[kinds[name]]) for name in line.truth})
 
@@ -116,7 +115,7 @@ def _line(event: str, fields: str, extra: str = "") -> Line:
 
 
 def _fields(text: str) -> tuple[Field, ...]:
-    """`name:kind` or `name:decimal2`, apart by spaces; a `?` at the end marks what may be null."""
+    """Parse `name:kind` or `name:decimal2`, separated by spaces; a final `?` marks nullable fields."""
     found = []
     for each in text.split():
         name, _, kind = each.rstrip("?").partition(":")

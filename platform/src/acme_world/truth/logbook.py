@@ -1,6 +1,6 @@
-"""What a fleet's day looks like in its three lines of events.
+"""Writing a fleet's trips as its three lines of events: dispatches, vehicle reports and deliveries.
 
-Trips that were driven arrive; dispatches, reports of vehicles and deliveries leave, numbered in order of time.
+Events are numbered in order of time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROMISED_MS = 36_000
 
 @dataclass(frozen=True)
 class Trip:
-    """One vehicle on one route with some orders. Times are ms since 1970 in UTC, weights grams.
+    """One vehicle on one route with some orders. Times are in ms since 1970, UTC, weights in grams.
 
     `order_id`, `weight`, `packages` and `dispatched` have an entry for each order, as `driven` has.
     """
@@ -46,15 +46,15 @@ class Trip:
 
     @property
     def promised(self) -> int:
-        """When all orders of the trip are promised."""
+        """The promised time of all orders of the trip."""
         return self.departs + self.route.promised * PROMISED_MS
 
 
 def note_orders(stamp: str, warehouse_id: str, trips: Sequence[Trip]) -> tuple[Events, Events, NDArray[np.float64]]:
-    """The dispatch and the delivery of each order, and with each dispatch the chance that the order comes late.
+    """The dispatch and the delivery of each order, and for each dispatch the probability of a late delivery.
 
-    `stamp` makes ids unique: DSP-<stamp>-000001. A delivery is late by whole minutes, rounded up: it met its promise
-    where delay_minutes is 0 or less.
+    `stamp` makes ids unique: DSP-<stamp>-000001. Delays are in whole minutes, rounded up: a delivery meets its
+    promise if delay_minutes is 0 or less.
     """
     if not trips:
         return no_events(DISPATCH_LOGS), no_events(DELIVERY_SLA), np.zeros(0)
@@ -104,7 +104,7 @@ def note_orders(stamp: str, warehouse_id: str, trips: Sequence[Trip]) -> tuple[E
 
 
 def note_reports(stamp: str, warehouse_id: str, trips: Sequence[Trip]) -> Events:
-    """What each vehicle reports: assigned, departed, position about once an hour, completed."""
+    """The reports of each vehicle: assigned, departed, position about once an hour, completed."""
     if not trips:
         return no_events(VEHICLE_TRACKING)
     sizes = [2 + len(trip.driven.reported) for trip in trips]

@@ -1,6 +1,6 @@
-"""What goes wrong in a warehouse: orders that fail, systems that fail, goods that are missing.
+"""Mishaps in a warehouse: failed orders, failed systems, missing goods.
 
-A day's attempts arrive; errors and changes of the shelf leave, as columns.
+They are drawn for a day, as columns of errors and changes of the shelf.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from acme_world.truth.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from acme_world.truth.goods import Goods
 
 OUT_OF_STOCK = "E-101"
-# Share of orders that fail whole, and what is said of them.
+# The share of orders that fail completely, and the errors for them.
 FAILED_ORDERS = (
     ("E-201", 0.008, "the bank declined the payment"),
     ("E-202", 0.003, "no answer from the bank within 30 s"),
@@ -34,7 +34,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 def fail_orders(attempts: Attempts, draw: np.random.Generator) -> tuple[NDArray[np.bool_], Columns]:
-    """Which orders fail whole, and the errors that say so, seconds after the order."""
+    """Which orders fail completely, and their errors, seconds after the order."""
     count = len(attempts.order_id)
     upto = np.cumsum([share for _, share, _ in FAILED_ORDERS])
     which = np.searchsorted(upto, draw.random(count), side="right")
@@ -52,7 +52,7 @@ def fail_orders(attempts: Attempts, draw: np.random.Generator) -> tuple[NDArray[
 def miss_stock(
     attempts: Attempts, goods: Goods, lines: NDArray[np.int64], left: NDArray[np.int64], draw: np.random.Generator
 ) -> Columns:
-    """An error for each of `lines` that found only `left` units free on the shelf."""
+    """An error for each of `lines` for which only `left` units were free on the shelf."""
     of = attempts.order[lines]
     wanted = attempts.quantity[lines]
     return errors(
@@ -70,7 +70,7 @@ def miss_stock(
 
 
 def fail_systems(midnight: int, draw: np.random.Generator) -> Columns:
-    """Errors of systems on the UTC day that begins at `midnight`; on some days many at once."""
+    """System errors on the UTC day that begins at `midnight`; on some days many at once."""
     at = midnight + draw.integers(1, DAY_MS, draw.poisson(SYSTEM_ERRORS_A_DAY))
     which = draw.integers(0, len(SYSTEM_ERRORS), len(at))
     if draw.random() < BURST_SHARE:
@@ -82,7 +82,7 @@ def fail_systems(midnight: int, draw: np.random.Generator) -> Columns:
 
 
 def system_errors(at: NDArray[np.int64], which: NDArray[np.int64]) -> Columns:
-    """Errors of no order; `which` are places in SYSTEM_ERRORS."""
+    """Errors without an order; `which` has indices in SYSTEM_ERRORS."""
     codes, messages = (np.array([each[part] for each in SYSTEM_ERRORS]) for part in (0, 1))
     return errors(at, codes[which], messages[which])
 
@@ -90,7 +90,7 @@ def system_errors(at: NDArray[np.int64], which: NDArray[np.int64]) -> Columns:
 def errors(
     at: NDArray[np.int64], error_code: NDArray[np.str_], message: NDArray[np.str_], **known: NDArray[Any]
 ) -> Columns:
-    """Columns of order errors; what is not `known` of order, line, product and quantity is null."""
+    """Columns of order errors; order, line, product and quantity are null where they are not in `known`."""
     count = len(at)
     text = dict.fromkeys(("order_id", "product_id"), np.full(count, "", np.str_))
     whole = dict.fromkeys(("line_number", "quantity"), np.full(count, -1, np.int64))
@@ -100,9 +100,9 @@ def errors(
 def find_differences(
     midnight: int, stocked: NDArray[np.bool_], draw: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
-    """What is counted otherwise than booked, and what is broken, on the UTC day that begins at `midnight`.
+    """Stock differences and breakage on the UTC day that begins at `midnight`.
 
-    Gives when, of which of the `stocked` goods, how many units more, and why.
+    Returns when, which of the `stocked` goods, how many additional units, and why.
     """
     counts, damages = draw.poisson(COUNTS_A_DAY), draw.poisson(DAMAGES_A_DAY)
     total = counts + damages
@@ -116,5 +116,5 @@ def find_differences(
 
 
 def pick_delays(count: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Milliseconds from an order to the picking of a line: 5 to 90 minutes, mostly short."""
+    """Random delays from an order to the picking of a line, in ms: 5 to 90 minutes, mostly short."""
     return (5 * MINUTE_MS + draw.beta(1.6, 4.0, count) * 85 * MINUTE_MS).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What is going to happen: rows with a time arrive in any order; those of one day leave in order of time."""
+"""A pool of future rows, added in any order and taken day by day in order of time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 class Pool:
-    """Rows that wait for their day. `empty` has the names and types of their columns; one of them is `at`."""
+    """Rows that wait for their day. `empty` has the names and types of the columns, which include `at`."""
 
     def __init__(self, empty: Columns) -> None:
         self._parts: list[Columns] = [empty]
 
     def add(self, columns: Columns) -> None:
-        """More rows; all columns of the pool, of one length."""
+        """Add rows: all columns of the pool, with equal length."""
         self._parts.append(columns)
 
     def take_until(self, end: int) -> dict[str, NDArray[Any]]:
-        """Remove the rows with `at` before `end`, in order of time; equal ones as they came."""
+        """Remove and return the rows with `at` before `end`, stably sorted by time."""
         whole = {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
         order = np.argsort(whole["at"], kind="stable")
         split = int(np.searchsorted(whole["at"][order], end))
@@ -34,13 +34,13 @@ class Pool:
 
 
 def pool_events(line: Line) -> Pool:
-    """A pool for events of `line` that have no id yet."""
+    """A pool for events of `line` without ids."""
     columns = {name: values for name, values in no_events(line).columns.items() if name != line.id_field}
     return Pool({"at": np.zeros(0, np.int64), **columns})
 
 
 def number_events(line: Line, prefix: str, columns: Columns, end: int) -> Events:
-    """Events of the UTC day that ends at `end`, whose ids count them from 1: `<prefix>-20251001-00001`."""
+    """Events of the UTC day that ends at `end`, with ids numbered from 1: `<prefix>-20251001-00001`."""
     day = day_of(end - DAY_MS)
     ids = [f"{prefix}-{day:%Y%m%d}-{number:05d}" for number in range(1, len(columns["at"]) + 1)]
     named = {line.id_field: np.array(ids, dtype=np.str_), **columns}

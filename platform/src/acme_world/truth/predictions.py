@@ -1,7 +1,7 @@
-"""What the models will say one day, drawn for now from what the world itself expects.
+"""Predictions, drawn from the expectations of the simulation until there are models.
 
-Expected sales, shelves and dispatches arrive; forecasts and risks leave, each with an error of its own. Nothing that
-happens later is used: a forecast may be wrong, and is.
+Forecasts and risks follow from expected sales, shelves and dispatches, each with a random error. Nothing that happens
+later is used, so predictions can be wrong.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ MODEL_NAME, MODEL_VERSION = "acme_world_draw", "0"
 FORECAST_AT, STOCKOUT_AT = 3 * HOUR_MS, 3 * HOUR_MS + 10 * MINUTE_MS
 STOCKOUT_HORIZON_DAYS = 3
 MOST_COVER_DAYS = 999.0
-# How far forecasts of a day miss together, and each besides.
+# The common error of all forecasts of a day, and the additional error of each.
 COMMON_ERROR, OWN_ERROR = 0.08, 0.15
 RISK_ERROR = 0.5
-# Nine of ten outcomes lie this many standard deviations around the mean.
+# Nine of ten outcomes are within this many standard deviations of the mean.
 NINE_OF_TEN = 1.645
-# Sales of a day scatter more than independent buyers would; this many times their variance.
+# Sales of a day vary more than those of independent buyers, by this factor of the variance.
 SCATTER = 1.6
 LEVELS, LEVELS_BEGIN = np.array(["low", "medium", "high"]), (0.3, 0.6)
 
 
 class Predictions:
-    """What is predicted for one warehouse, in history `seed` from `start` on."""
+    """The predictions for one warehouse, in history `seed` from `start` on."""
 
     def __init__(self, domain: str, warehouse_id: str, seed: int, start: date) -> None:
         self._names = (seed, domain, start.toordinal())
         self._region, self._warehouse_id, self._start = region_of(domain).upper(), warehouse_id, start
 
     def forecast_demand(self, day_index: int, product_id: NDArray[np.str_], expected: NDArray[np.float64]) -> Events:
-        """Demand of the day after UTC day `day_index`, told about 03:00. `expected` are that next day's units.
+        """Forecasts for the day after UTC day `day_index`, made about 03:00. `expected` has that next day's units.
 
-        A product of which none is expected, such as one not yet launched, has no forecast.
+        A product without expected demand, such as one not yet launched, has no forecast.
         """
         draw = open_stream("forecast", *self._names, day_index)
         error = np.exp(draw.normal(0.0, COMMON_ERROR) + draw.normal(0.0, OWN_ERROR, len(expected)))
-        told = expected > 0
-        predicted = (expected * error)[told]
+        has_demand = expected > 0
+        predicted = (expected * error)[has_demand]
         reach = NINE_OF_TEN * np.sqrt(SCATTER * predicted + (OWN_ERROR * predicted) ** 2)
         columns = {
-            "product_id": product_id[told],
+            "product_id": product_id[has_demand],
             "target_date": np.full(len(predicted), self._day(day_index).toordinal() + 1, np.int64),
             "horizon_days": np.ones(len(predicted), np.int64),
             "predicted_units": _scaled(predicted, 3),
             "lower_units": _scaled(np.maximum(0.0, predicted - reach), 3),
             "upper_units": _scaled(predicted + reach, 3),
         }
-        at = self._told_at(day_index, FORECAST_AT, len(predicted), draw)
+        at = self._times_from(day_index, FORECAST_AT, len(predicted), draw)
         return number_events(DEMAND_FORECAST, f"FCT-{self._stamp(day_index)}", at, self._signed(columns))
 
     def rate_stockouts(
@@ -67,29 +67,29 @@ class Predictions:
         shelf: NDArray[np.int64],
         expected: NDArray[np.float64],
     ) -> Events:
-        """Risk that a shelf is empty within three days, told shortly after 03:00 of UTC day `day_index`.
+        """The risk that a shelf is empty within three days, rated shortly after 03:00 of UTC day `day_index`.
 
-        `shelf` are units on hand when the day begins, `expected` units asked for in a day. A product of which none
-        is expected is not rated.
+        `shelf` has the units on hand when the day begins, `expected` the daily demand in units. A product without
+        expected demand is not rated.
         """
         draw = open_stream("stockout", *self._names, day_index)
         noise = draw.normal(0.0, RISK_ERROR, len(expected))
-        told = expected > 0
-        daily, units = expected[told], shelf[told]
+        has_demand = expected > 0
+        daily, units = expected[has_demand], shelf[has_demand]
         wanted = daily * STOCKOUT_HORIZON_DAYS
         spare = (units + 0.5 - wanted) / np.sqrt(SCATTER * wanted)
-        score = _chance(-1.702 * spare + noise[told])
+        score = _chance(-1.702 * spare + noise[has_demand])
         columns = {
-            "product_id": product_id[told],
+            "product_id": product_id[has_demand],
             **_risk(score),
             "days_of_cover": _scaled(np.minimum(units / daily, MOST_COVER_DAYS), 2),
             "horizon_days": np.full(len(units), STOCKOUT_HORIZON_DAYS, np.int64),
         }
-        at = self._told_at(day_index, STOCKOUT_AT, len(units), draw)
+        at = self._times_from(day_index, STOCKOUT_AT, len(units), draw)
         return number_events(STOCKOUT_RISK, f"STR-{self._stamp(day_index)}", at, self._signed(columns))
 
     def rate_deliveries(self, day_index: int, dispatches: Events, chance_late: NDArray[np.float64]) -> Events:
-        """Risk of a late delivery, told minutes after each dispatch of one day's `Sent`, perhaps on the day after."""
+        """The risk of a late delivery, rated minutes after each dispatch of one day's `Sent`, or a day later."""
         draw = open_stream("sla", *self._names, day_index)
         known = np.clip(chance_late, 0.001, 0.999)
         score = _chance(np.log(known / (1 - known)) + draw.normal(0.0, RISK_ERROR, len(known)))
@@ -106,8 +106,10 @@ class Predictions:
     def _stamp(self, day_index: int) -> str:
         return f"{self._region}-{self._day(day_index):%Y%m%d}"
 
-    def _told_at(self, day_index: int, time_of_day: int, count: int, draw: np.random.Generator) -> NDArray[np.int64]:
-        """One after the other, some tenths of a second apart, from about that time of the day on."""
+    def _times_from(
+        self, day_index: int, time_of_day: int, count: int, draw: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Times from about `time_of_day` on, some tenths of a second apart."""
         begins = midnight(self._day(day_index)) + time_of_day + int(draw.integers(0, 3 * MINUTE_MS))
         return begins + np.cumsum(draw.integers(20, 400, count))
 
@@ -122,11 +124,11 @@ class Predictions:
 
 
 def _risk(score: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-    # The level follows from the score as it is told, with its four places.
-    told = _scaled(score, 4)
+    # The level depends on the published score, which has four places.
+    published = _scaled(score, 4)
     return {
-        "risk_score": told,
-        "risk_level": LEVELS[np.searchsorted(_scaled(np.array(LEVELS_BEGIN), 4), told, "right")],
+        "risk_score": published,
+        "risk_level": LEVELS[np.searchsorted(_scaled(np.array(LEVELS_BEGIN), 4), published, "right")],
     }
 
 

@@ -1,7 +1,7 @@
-"""The company's reference data that the simulation reads from the repository.
+"""Reading the company's reference data from the CSV files of the repository.
 
-CSV files arrive; products, employees, vehicles, routes and error codes as columns and exchange rates by month leave,
-with money, rates, weights and distances as integers.
+Products, employees, vehicles, routes and error codes become columns, exchange rates are by month; money, rates,
+weights and distances are integers.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ MICRO = 1_000_000
 ROLES = ("picker", "loader", "driver", "clerk", "manager")
 SHIFTS = ("early", "late", "night")
 VEHICLE_TYPES = ("van", "electric_van", "truck", "semi")
-# The longest route of each road class, in tenths of a km: whatever happens, its vehicle arrives within a day.
+# The maximum length of a route by road class, in tenths of a km, with which its vehicle always arrives within a day.
 LONGEST = {"highway": 3800, "regional": 2800, "urban": 1400}
 
 
 @dataclass(frozen=True)
 class Products:
-    """The catalogue, one entry a product in file order.
+    """The catalogue, one entry per product in file order.
 
-    `list_price` is in US cents, `unit_weight` in grams, `launched` a day's ordinal.
+    `list_price` is in US cents, `unit_weight` in grams, `launched` is the ordinal of a day.
     """
 
     product_id: NDArray[np.str_]
@@ -60,7 +60,7 @@ def read_products(root: Path) -> Products:
 
 @dataclass(frozen=True)
 class Employees:
-    """Who works where: `role` is one of ROLES, `shift` one of SHIFTS."""
+    """The employees and where they work: `role` is one of ROLES, `shift` one of SHIFTS."""
 
     employee_id: NDArray[np.str_]
     role: NDArray[np.str_]
@@ -81,7 +81,7 @@ def read_employees(root: Path) -> Employees:
 
 @dataclass(frozen=True)
 class Vehicles:
-    """The vehicles as they came into service, on the day with ordinal `in_service`.
+    """The vehicles in their initial state, on the day with ordinal `in_service`.
 
     `capacity` is in grams, `max_speed` in km/h.
     """
@@ -100,7 +100,7 @@ class Vehicles:
 
 
 def read_vehicles(root: Path) -> Vehicles:
-    """The vehicles, in file order. Raises UsageError as `read_products` does, and for a route that is not there."""
+    """The vehicles, in file order. Raises UsageError as `read_products` does, and for an unknown route."""
     rows = _Rows(
         root,
         VEHICLES,
@@ -122,7 +122,7 @@ def read_vehicles(root: Path) -> Vehicles:
 
 @dataclass(frozen=True)
 class Routes:
-    """The network as first planned, for the day with ordinal `opened`.
+    """The routes as initially planned, for the day with ordinal `opened`.
 
     `distance` is in tenths of a km, `promised` in hundredths of an hour.
     """
@@ -162,13 +162,13 @@ def read_routes(root: Path) -> Routes:
 
 
 def read_error_codes(root: Path) -> NDArray[np.str_]:
-    """The codes of errors that the company knows, in file order. Raises UsageError as `read_products` does."""
+    """The error codes of the company, in file order. Raises UsageError as `read_products` does."""
     return _Rows(root, ERROR_CODES, ("error_code",)).ids("error_code")
 
 
 @dataclass(frozen=True)
 class Logistics:
-    """Who and what moves goods."""
+    """The people, vehicles and routes that move goods."""
 
     employees: Employees
     vehicles: Vehicles
@@ -182,13 +182,13 @@ def read_logistics(root: Path) -> Logistics:
 
 @dataclass(frozen=True)
 class ExchangeRates:
-    """Millionths of a US dollar for one unit of a currency, by the first day of the month; months ascend."""
+    """Millionths of a US dollar for one unit of a currency, by the first day of the month, ascending."""
 
     months: tuple[date, ...]
     micro_usd: tuple[int, ...]
 
     def rate_on(self, day: date) -> int:
-        """The rate of the day's month. Before the first month and after the last, the nearest one's."""
+        """The rate of the day's month, else that of the first or last month."""
         month = min(max(day.replace(day=1), self.months[0]), self.months[-1])
         return self.micro_usd[self.months.index(month)]
 
@@ -197,7 +197,7 @@ US_DOLLAR = ExchangeRates((date(1970, 1, 1),), (MICRO,))
 
 
 def read_exchange_rates(root: Path, domain: str, currency: str) -> ExchangeRates:
-    """The rates by which `domain` bills in `currency`. The dollar needs no file.
+    """The rates for `domain`, which bills in `currency`. The US dollar needs no file.
 
     Raises UsageError where `domains/<domain>/reference/exchange_rates.csv` is missing, wrong, or skips a month.
     """
@@ -221,7 +221,7 @@ def read_exchange_rates(root: Path, domain: str, currency: str) -> ExchangeRates
 
 
 class _Rows:
-    """The columns of a CSV file, checked; every complaint names file and line."""
+    """The columns of a CSV file, validated; every error names file and line."""
 
     def __init__(self, root: Path, path: str, columns: tuple[str, ...]) -> None:
         self._path = path
@@ -233,7 +233,7 @@ class _Rows:
         return np.array([row[column] for _, row in self._rows], dtype=np.str_)
 
     def ids(self, column: str) -> NDArray[np.str_]:
-        """Every row has one, and no two the same."""
+        """A column of unique, non-empty ids."""
         seen: dict[str, int] = {}
         for line, row in self._rows:
             value = row[column]
@@ -256,11 +256,11 @@ class _Rows:
         return np.array([_scaled(row[column], scale, self._at(line)) for line, row in self._rows], np.int64)
 
     def days(self, column: str) -> NDArray[np.int64]:
-        """Proleptic ordinals."""
+        """A column of days, as proleptic ordinals."""
         return np.array([_day(row[column], self._at(line)).toordinal() for line, row in self._rows], np.int64)
 
     def where(self, index: int) -> str:
-        """File and line of the row at `index`."""
+        """The file and line of the row at `index`."""
         return self._at(self._rows[index][0])
 
     def _at(self, line: int) -> str:
@@ -268,7 +268,7 @@ class _Rows:
 
 
 def _read(root: Path, path: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and row of each row of a CSV file that has at least `columns`."""
+    """The line number and content of each row of a CSV file that has at least `columns`."""
     if not (root / path).is_file():
         raise UsageError(f"{shown(root / path, root)}: there is no such file. Add it with the columns {columns}.")
     with (root / path).open(encoding="utf-8", newline="") as file:
@@ -280,7 +280,7 @@ def _read(root: Path, path: str, columns: tuple[str, ...]) -> Iterator[tuple[int
 
 
 def _scaled(text: str, scale: int, where: str) -> int:
-    """A positive decimal times `scale`, where that is whole."""
+    """A positive decimal times `scale`, which must be a whole number."""
     try:
         number = Decimal(text) * scale
     except InvalidOperation:

@@ -1,6 +1,6 @@
-"""What customers send back.
+"""Returns from customers.
 
-Lines that were delivered arrive; returns, and the goods that go back on the shelf, leave as columns.
+They are drawn for delivered lines, as columns, with the goods that go back on the shelf.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from acme_world.truth.demand import divide_half_up
 from acme_world.truth.goods import Goods
 from acme_world.truth.streams import open_stream
 
-# Share of delivered lines that come back, by category.
+# The share of delivered lines that are returned, by category.
 RATES = {
     "Electronics": 0.085,
     "Garden": 0.035,
@@ -30,7 +30,7 @@ OTHER_RATE = 0.045
 MORE_WHEN_LATE, SHARE_FOR_LATENESS = 1.9, 0.5
 REASONS = ("damaged", "wrong_item", "not_as_described", "changed_mind")
 LATE = "late_delivery"
-# How often each reason is given on average; products differ in it.
+# The average frequency of each reason; it differs by product.
 REASON_WEIGHTS = np.array([2.4, 1.5, 2.2, 3.4])
 DAYS_LATER = (1, 10)
 
@@ -38,7 +38,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 class Returns:
-    """How the goods of one domain come back."""
+    """The returns of the goods of one domain."""
 
     def __init__(self, domain: str, goods: Goods) -> None:
         draw = open_stream("returns", domain)
@@ -54,9 +54,9 @@ class Returns:
         late: NDArray[np.bool_],
         draw: np.random.Generator,
     ) -> Columns:
-        """The returns of the lines of `sold`, one to ten days after their delivery; `product` says of which goods.
+        """The returns of the lines of `sold`, one to ten days after delivery; `product` has their goods.
 
-        The refund is a share of the line's amount: all of it, but for a change of mind.
+        The refund is the full amount of the line, or a part of it for a change of mind.
         """
         rate = self._rate[sold["product"]] * np.where(late, MORE_WHEN_LATE, 1.0)
         back = np.flatnonzero(draw.random(len(rate)) < rate)
@@ -85,5 +85,5 @@ class Returns:
 
 
 def put_away_delays(count: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Milliseconds from a return to the shelf: one to eight hours."""
+    """Random delays from a return to the shelf, in ms: one to eight hours."""
     return draw.integers(HOUR_MS, 8 * HOUR_MS, count)

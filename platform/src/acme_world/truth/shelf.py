@@ -1,7 +1,6 @@
-"""The shelves of one warehouse: what lies there, what is promised of it, what is on its way.
+"""The shelves of one warehouse: the units on hand, promised to orders, and on the way from suppliers.
 
-What is wanted, found missing, put back or delivered in one day arrives; what of it can be, and the state of the shelf
-after each change, leaves.
+This module decides which changes of a day are possible, and computes the state of the shelf after each.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 @dataclass
 class Shelf:
-    """Units of each of the goods: physically there, promised to orders not yet picked, ordered from suppliers.
+    """Units of each of the goods: on hand, promised to orders not yet picked, ordered from suppliers.
 
-    What is promised is never more than what is there: a line is promised only out of what is free.
+    Promised units never exceed those on hand, because only free units are promised.
     """
 
     on_hand: NDArray[np.int64]
@@ -25,13 +24,13 @@ class Shelf:
 
     @property
     def free(self) -> NDArray[np.int64]:
-        """Units that may still be promised."""
+        """The units that can still be promised."""
         return self.on_hand - self.promised
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Changes of a shelf, one entry each: when (ms), of which goods, and by how many units what."""
+    """Changes of a shelf, one entry each: the time (ms), the goods, and the change of each quantity in units."""
 
     at: NDArray[np.int64]
     product: NDArray[np.int64]
@@ -42,7 +41,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class After:
-    """The state of the changed goods' shelf after each of some changes, in their order."""
+    """The state of the changed goods after each of some changes, in their order."""
 
     on_hand: NDArray[np.int64]
     promised: NDArray[np.int64]
@@ -50,7 +49,7 @@ class After:
 
 
 def empty_shelf(goods: int) -> Shelf:
-    """Nothing there, nothing promised, nothing on its way."""
+    """A shelf with nothing on hand, promised or on the way."""
     return Shelf(np.zeros(goods, np.int64), np.zeros(goods, np.int64), np.zeros(goods, np.int64))
 
 
@@ -61,17 +60,17 @@ def admit(
     change: NDArray[np.int64],
     divisible: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What of each `change` can be, in order of time, so that the free units of no goods fall below 0; and how many
-    were free when one could not be, else -1.
+    """The possible part of each `change`, in order of time, so that free units never fall below 0; and the units that
+    were free where a change was not possible, else -1.
 
-    A gain always can. A loss is cut to what is free where it is `divisible`, else refused whole.
+    A gain is always possible. A loss is reduced to the free units if it is `divisible`, else refused completely.
     """
     applied, left = change.copy(), np.full(len(change), -1, np.int64)
     losses = np.zeros(len(free), np.int64)
     np.add.at(losses, product, np.minimum(change, 0))
-    # Goods of which enough is free for all of the day's losses need no look at each.
+    # Only goods without enough free units for all of the day's losses need a check of each change.
     tight = np.flatnonzero((free + losses < 0)[product])
-    # Gains first among changes of one instant.
+    # At the same instant, gains come first.
     tight = tight[np.lexsort((change[tight] < 0, at[tight]))]
     now = free.tolist()
     for entry, which, by in zip(tight.tolist(), product[tight].tolist(), change[tight].tolist(), strict=True):
@@ -84,7 +83,7 @@ def admit(
 
 
 def post(shelf: Shelf, changes: Changes) -> After:
-    """Make the changes, and tell the shelf after each. Gains come first among changes of one instant."""
+    """Apply the changes; return the state after each. At the same instant, gains come first."""
     order = np.lexsort((changes.on_hand < 0, changes.at, changes.product))
     product = changes.product[order]
     first = np.flatnonzero(np.r_[True, product[1:] != product[:-1]]) if len(product) else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""The little that the world must know of a warehouse, and what its name says of its region."""
+"""The facts about a warehouse that the world needs, and the region in its name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class Site(Protocol):
-    """One warehouse's place."""
+    """The site of one warehouse."""
 
     @property
     def warehouse_id(self) -> str:
-        """As reference data and events name it."""
+        """Its id in reference data and events."""
         ...
 
     @property
@@ -25,5 +25,5 @@ class Site(Protocol):
 
 
 def region_of(domain: str) -> str:
-    """`north` for `north_warehouse`; the name itself where it has no such ending."""
+    """The region of a domain: `north` for `north_warehouse`; the name itself without such an ending."""
     return domain.removesuffix("_warehouse")

@@ -1,7 +1,4 @@
-"""Who is at work when.
-
-Employees and a warehouse arrive; for each of many instants one employee leaves who is on shift there at that hour.
-"""
+"""The staff of a warehouse, and who is on shift at a given time."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Staff:
-    """The people of one warehouse. One without people of its own lends those of all others."""
+    """The employees of one warehouse. A warehouse without any uses those of all others."""
 
     def __init__(self, employees: Employees, warehouse_id: str, time_zone: str) -> None:
         self._zone = time_zone
@@ -34,14 +31,14 @@ class Staff:
         self._everyone: NDArray[np.str_] = employees.employee_id[here]
 
     def roster(self, role: str, shift: str) -> NDArray[np.str_]:
-        """All who have this role and shift; where nobody has both, whoever has the role, else everyone."""
+        """The employees with this role and shift; if there are none, those with the role, else all."""
         if (role, shift) in self._rosters and len(self._rosters[role, shift]):
             return self._rosters[role, shift]
         anywhen = [ids for (each, _), ids in self._rosters.items() if each == role and len(ids)]
         return np.concatenate(anywhen) if anywhen else self._everyone
 
     def on_shift(self, role: str, at: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.str_]:
-        """One employee of `role` for each instant of `at` (ms since 1970, UTC), at work in that local hour."""
+        """One employee of `role` for each instant of `at` (ms since 1970, UTC), on shift in that local hour."""
         hours = local_hours(at, self._zone)
         luck = draw.random(len(at))
         chosen = np.zeros(len(at), dtype=self._everyone.dtype)
@@ -53,8 +50,8 @@ class Staff:
 
 
 def local_hours(at: NDArray[np.int64], time_zone: str) -> NDArray[np.int64]:
-    """Hour of the wall clock, 0 to 23, at each instant of `at` (ms since 1970, UTC)."""
-    # Offsets change at quarters of an hour at the finest.
+    """The local hour, 0 to 23, at each instant of `at` (ms since 1970, UTC)."""
+    # Offsets change only at full quarters of an hour.
     quarters, which = np.unique(at // (HOUR_MS // 4), return_inverse=True)
     hours: NDArray[np.int64] = np.array([_hour(quarter, time_zone) for quarter in quarters.tolist()], np.int64)[which]
     return hours

@@ -1,6 +1,6 @@
-"""The goods of one warehouse, and all that moves them: suppliers, sales, counts, damage and what comes back.
+"""The stock of one warehouse, and everything that changes it: suppliers, sales, counts, damage and returns.
 
-What is wanted on a day arrives; what of it can be had leaves, and at the day's end the movements and restocks.
+For each day it decides which wanted lines are available, and returns the movements and restocks at its end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from acme_world.truth.staff import Staff
 from acme_world.truth.supply import Orders, Supply
 
 _NUMBERS, _TEXT = np.zeros(0, np.int64), np.zeros(0, np.str_)
-# What changes on the shelf: of `movement_type` '' are promises and orders to suppliers, which move nothing, and
-# restocks, which are events of their own.
+# The changes of the shelf: `movement_type` is '' for promises and orders to suppliers, which move nothing, and for
+# restocks, which are separate events.
 _LEDGER = {
     **dict.fromkeys(("at", "product", "on_hand", "promised", "incoming"), _NUMBERS),
     **dict.fromkeys(("movement_type", "reason", "order_id"), _TEXT),
@@ -33,7 +33,7 @@ _ARRIVALS = {**dict.fromkeys(("at", "product", "quantity"), _NUMBERS), "supplier
 
 @dataclass(frozen=True)
 class Wants:
-    """Lines that want goods off the shelf, one entry each; `at` in ms since 1970, UTC."""
+    """Lines that need goods from the shelf, one entry each; `at` is in ms since 1970, UTC."""
 
     at: NDArray[np.int64]
     product: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Wants:
 
 @dataclass(frozen=True)
 class Losses:
-    """Units found missing or broken, or (above 0) found after all, and the `reason` of a movement."""
+    """Units found missing or broken, or (above 0) found again, and the `reason` of the movement."""
 
     at: NDArray[np.int64]
     product: NDArray[np.int64]
@@ -53,7 +53,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Taken:
-    """For each of some Wants: whether it is had, when it is picked, and where not, how many units there were."""
+    """For each of some Wants: whether it is available, when it is picked, and if not, how many units there were."""
 
     had: NDArray[np.bool_]
     picked_at: NDArray[np.int64]
@@ -61,7 +61,7 @@ class Taken:
 
 
 class Stockroom:
-    """Begin a day, take from it once, end it; then the next one."""
+    """The stock, day by day: begin a day, take from it once, end it."""
 
     def __init__(self, goods: Goods, domain: str, site: Site, staff: Staff) -> None:
         self._goods, self._staff, self._site = goods, staff, site
@@ -72,9 +72,9 @@ class Stockroom:
         self.shelf = empty_shelf(len(goods))
 
     def begin(self, day: date, expected: NDArray[np.float64], draw: np.random.Generator) -> NDArray[np.int64]:
-        """Order from suppliers what `expected` sales of the coming days ask for; the first day fills the shelves.
+        """Order from suppliers for the `expected` sales of the coming days; the first day fills the shelves.
 
-        Gives the units on hand as the day begins, the first filling included.
+        Returns the units on hand when the day begins, including the first filling.
         """
         if self._safety is None:
             self._safety = self._supply.safety_stock(expected)
@@ -87,7 +87,7 @@ class Stockroom:
         return self.shelf.on_hand.copy()
 
     def take(self, day: date, wants: Wants, losses: Losses, draw: np.random.Generator) -> Taken:
-        """Promise what can be had in the course of the day, and book what is lost as far as it is there."""
+        """Promise the available goods in the course of the day, and book losses up to the units on hand."""
         bound = self._ledger.take_until(midnight(day) + DAY_MS)
         self._ledger.add(bound)
         gains = np.flatnonzero(bound["on_hand"] > 0)
@@ -123,7 +123,7 @@ class Stockroom:
         return Taken(had, picked_at, left[:count])
 
     def put_away(self, at: NDArray[np.int64], product: NDArray[np.int64], quantity: NDArray[np.int64]) -> None:
-        """Goods come back on the shelf, on a day that has not begun."""
+        """Put goods back on the shelf, on a day that has not begun."""
         self._book(at, product, quantity, movement_type="adjustment", reason="return_putaway")
 
     def end(self, day: date, micro_usd: int, draw: np.random.Generator) -> tuple[Events, Events]:

@@ -1,7 +1,7 @@
-"""What a warehouse orders from its suppliers.
+"""The supply of a warehouse: its orders to suppliers, with the time and cost of delivery.
 
-The shelf and what customers are expected to ask for arrive; orders to suppliers, with the time and cost of their
-arrival, leave. Which supplier sends what, and how reliably, comes from the region's name alone.
+Orders follow from the shelf and the expected demand. Which supplier delivers what, and how reliably, depends on the
+region's name alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acme_world.truth.shelf import Shelf
 from acme_world.truth.streams import open_stream
 
 SUPPLIERS = 24
-# Each of the goods is looked at once a week, and what is ordered must last until the next look and the way after it.
+# Each of the goods is reviewed once a week, and an order must last until the delivery after the next review.
 REVIEW_EVERY, LONGEST_LEAD, COVER_DAYS = 7, 3, 10
 RELIABLE, UNRELIABLE, UNRELIABLE_SHARE, MOST_DAYS_LATE = 0.03, 0.15, 0.25, 2
 PACK = 4
@@ -29,7 +29,7 @@ SCATTER, LEAST_CARE, MOST_CARE = 2.5, 0.45, 1.4
 
 @dataclass(frozen=True)
 class Orders:
-    """Orders to suppliers, one entry each; times in ms since 1970, UTC, `unit_cost` in hundredths of the currency."""
+    """Orders to suppliers, one entry each; times are ms since 1970, UTC, `unit_cost` hundredths of the currency."""
 
     product: NDArray[np.int64]
     quantity: NDArray[np.int64]
@@ -47,23 +47,23 @@ class Supply:
         self._supplier = draw.integers(0, SUPPLIERS, count)
         self._late = np.where(draw.random(SUPPLIERS) < UNRELIABLE_SHARE, UNRELIABLE, RELIABLE)
         self._names = np.array([f"SUP-{number:03d}" for number in range(1, SUPPLIERS + 1)])
-        # How far the planners go beyond what they expect to sell, in standard deviations of the sales.
+        # The planners' margin above expected sales, in standard deviations of the sales.
         self._care = draw.uniform(LEAST_CARE, MOST_CARE, count)
         self._turn = draw.integers(0, REVIEW_EVERY, count)
         self._cost = goods.list_price * draw.integers(45, 66, count)
 
     def safety_stock(self, expected: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Units that a careful planner would not promise, of goods of which `expected` are asked for in ten days."""
+        """The units that a careful planner would not promise, for goods with an `expected` demand in ten days."""
         return np.ceil(self._care * np.sqrt(SCATTER * expected)).astype(np.int64)
 
     def unit_cost(self, product: NDArray[np.int64], micro_usd: int) -> NDArray[np.int64]:
-        """What one unit costs in hundredths of a currency worth `micro_usd` millionths of a dollar."""
+        """The cost of one unit in hundredths of a currency worth `micro_usd` millionths of a dollar."""
         return divide_half_up(self._cost[product] * MICRO, 100 * micro_usd)
 
     def open(self, day: date, expected: NDArray[np.float64]) -> Orders:
-        """The first filling of the shelves, just after midnight of the world's first day: all goods that sell.
+        """The first filling of the shelves with all goods that sell, just after midnight of the world's first day.
 
-        Each lasts until what is ordered at its first look arrives; `expected` units are asked for in COVER_DAYS.
+        Each lasts until the order of its first review arrives; `expected` is the demand in COVER_DAYS, in units.
         """
         until_review = REVIEW_EVERY - (day.toordinal() + self._turn) % REVIEW_EVERY
         target = self._target(expected * (until_review + LONGEST_LEAD) / COVER_DAYS)
@@ -72,7 +72,7 @@ class Supply:
         return Orders(product, target[product], self._names[self._supplier[product]], at, at)
 
     def review(self, day: date, shelf: Shelf, expected: NDArray[np.float64], draw: np.random.Generator) -> Orders:
-        """What is ordered on `day`, which begins with `shelf`; `expected` are the units asked for in COVER_DAYS."""
+        """The orders of `day`, which begins with `shelf`; `expected` is the demand in COVER_DAYS, in units."""
         due = (day.toordinal() + self._turn) % REVIEW_EVERY == 0
         lacking = self._target(expected) - shelf.free - shelf.incoming
         product = np.flatnonzero(due & (lacking > 0))

@@ -1,7 +1,4 @@
-"""The weather at each warehouse, by halves of a day.
-
-A warehouse's name and a day arrive; clear, rain, snow or fog leaves, by climate and season.
-"""
+"""The weather at each warehouse for each half of a day: clear, rain, snow or fog, by climate and season."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ from math import cos, pi
 from acme_world.truth.streams import open_stream
 
 WEATHERS = ("clear", "rain", "snow", "fog")
-# How often the afternoon has the weather of the morning whatever is drawn for it.
+# The probability that the weather of the morning lasts for the afternoon.
 LASTING = 0.6
 COLDEST_DAY = 20
 
 
 @dataclass(frozen=True)
 class Climate:
-    """Shares of half days: rain and fog over the year, snow at the height of winter."""
+    """Shares of half days: rain and fog over the year, snow in midwinter."""
 
     rain: float
     fog: float
@@ -46,7 +43,7 @@ class Weather:
         self._days = lru_cache(maxsize=None)(self._draw)
 
     def on(self, day_index: int, afternoon: bool) -> str:
-        """One of WEATHERS, for half of the day that comes `day_index` days after the start."""
+        """One of WEATHERS, for one half of the day `day_index` days after the start."""
         return self._days(day_index)[afternoon]
 
     def _draw(self, day_index: int) -> tuple[str, str]:
@@ -58,7 +55,7 @@ class Weather:
         return first, first if lasts < LASTING else self._pick(afternoon, snow)
 
     def _pick(self, luck: float, snow: float) -> str:
-        # Snow takes the place of rain as it grows colder.
+        # Snow replaces rain as it gets colder.
         rain = self._climate.rain - snow / 3
         for weather, share in (("rain", rain), ("snow", snow), ("fog", self._climate.fog)):
             if luck < share:

@@ -1,7 +1,7 @@
-"""The truth: what happened in the company on each day.
+"""The truth of the whole company: the events of each line on each day, as columns.
 
-The repository's reference data, a seed and a start arrive; the events of a line and a day leave as columns. Any day
-can be asked for, in any order and by any process, and comes out the same.
+They depend on the repository's reference data, a seed and a start. Days can be requested in any order and by any
+process, with the same result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from acme_world.truth.reference import read_exchange_rates, read_logistics, read
 from acme_world.truth.site import Site
 from acme_world.truth.warehouse import Warehouse
 
-# Lines of which each warehouse tells its own part; all others are the company's, told of all warehouses together.
+# The lines that each warehouse sends for itself; the others are sent by the company for all warehouses together.
 WAREHOUSE_LINES = (
     lines.ORDERS,
     lines.RETURNS,
@@ -34,7 +34,7 @@ WAREHOUSE_LINES = (
 
 
 class World:
-    """The company from `start` on, as history number `seed` has it. Reads each reference file once."""
+    """The company from `start` on, in history number `seed`. Reads each reference file once."""
 
     def __init__(self, root: Path, seed: int, start: date) -> None:
         if seed < 0:
@@ -55,11 +55,11 @@ class World:
         return self._warehouses[name]
 
     def events(self, line: Line, domain: str, sites: Mapping[str, Site], day_index: int) -> Events:
-        """What happened on UTC day `day_index`, counted from 0 at the start, that `domain` tells as events of `line`.
+        """The events of `line` that `domain` sends for UTC day `day_index`, counted from 0 at the start.
 
-        `sites` are those of all domains that have one. A line of the company covers the warehouses whose vehicles
-        are in the reference data. Raises UsageError where a warehouse's line is asked of a domain without a site, a
-        currency has no exchange rates, or nothing is launched yet.
+        `sites` has the site of each domain that has one. A line of the company covers the warehouses whose vehicles
+        are in the reference data. Raises UsageError if the domain of a warehouse's line has no site, a currency has
+        no exchange rates, or no product is launched yet.
         """
         if line in WAREHOUSE_LINES:
             if domain not in sites:
@@ -68,15 +68,15 @@ class World:
                 )
             return self.warehouse(domain, sites[domain]).day(day_index).events[line.event]
         fleets = {name: self.warehouse(name, sites[name]) for name in sorted(sites)}
-        told = {name: fleet for name, fleet in fleets.items() if not fleet.rents}
-        return join(line, [fleet.day(day_index).events[line.event] for fleet in told.values()])
+        shared = {name: fleet for name, fleet in fleets.items() if not fleet.rents}
+        return join(line, [fleet.day(day_index).events[line.event] for fleet in shared.values()])
 
     def anomalies(self, domain: str, site: Site, day_index: int) -> tuple[Anomaly, ...]:
-        """What was planted in `domain` on UTC day `day_index`."""
+        """The anomalies planted in `domain` on UTC day `day_index`."""
         return self.warehouse(domain, site).day(day_index).anomalies
 
 
 @lru_cache(maxsize=4)
 def open_world(root: Path, seed: int, start: date) -> World:
-    """The same world for all in this process who ask for it, so that its days are told once."""
+    """The world, shared by all callers in this process, so that its days are generated once."""
     return World(root, seed, start)

@@ -1,1 +1,1 @@
-"""How the company tells of it: the events of each source, with their delays, doubles and faults."""
+"""The transmission of the truth: the events of each source, with their delays, duplicates and faults."""

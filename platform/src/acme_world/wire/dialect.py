@@ -1,6 +1,6 @@
-"""How one warehouse writes its events: names, clocks and ways of counting of its own.
+"""The dialect in which one warehouse writes its events: field names, clocks and ways of counting.
 
-Events and a dialect arrive; payloads leave, with values as they stand on the wire.
+It encodes events as payloads with values in their JSON form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from acme_world.truth.lines import INVENTORY, Events, Field, Line
 Counted = Literal["signed", "cases", "direction", "before_after"]
 Available = Literal["on_hand", "less_safety_stock", "less_promised", "plus_incoming"]
 
-# How many units a case holds, by the last digit of the product's number.
+# Units per case, by the last digit of the product's number.
 CASES = np.array([6, 12, 8, 10, 24, 4, 20, 6, 12, 16])
 _DIRECTION = Field("direction", "text")
-# The fields that each way of counting sends for `quantity_change`.
+# The fields that each way of counting sends instead of `quantity_change`.
 COUNTED: Mapping[Counted, tuple[Field, ...]] = {
     "signed": (Field("quantity_change", "whole"),),
     "cases": (
@@ -36,7 +36,7 @@ COUNTED: Mapping[Counted, tuple[Field, ...]] = {
     "direction": (_DIRECTION, Field("quantity", "whole")),
     "before_after": (Field("on_hand_before", "whole"), Field("on_hand_after", "whole")),
 }
-# What each rule adds to the units on hand to call them available.
+# What each rule adds to the units on hand to compute the available units.
 AVAILABLE: Mapping[Available, Callable[[Events], NDArray[np.int64] | int]] = {
     "on_hand": lambda _events: 0,
     "less_safety_stock": lambda events: -events["safety_stock"],
@@ -48,7 +48,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Dialect:
-    """One warehouse's way to write a line; `acme_world.wire.sources` says what each part means."""
+    """One warehouse's encoding of a line; `acme_world.wire.sources` explains each part."""
 
     line: Line
     rename: Mapping[str, str]
@@ -67,9 +67,9 @@ class Dialect:
             )
 
     def write(self, events: Events, time_zone: str | None) -> list[Record]:
-        """The records of the events, in their order. What is null is left out.
+        """The records of the events, in their order, without null fields.
 
-        Raises UsageError where `time_zone` is needed and None.
+        Raises UsageError where `time_zone` is needed but None.
         """
         if self.local_time and time_zone is None:
             raise UsageError(f"{self.line.event}: local time needs a site. Give the domain one, or write UTC.")
@@ -100,7 +100,7 @@ class Dialect:
 
 
 def _count(events: Events, counted: Counted) -> dict[str, NDArray[Any]]:
-    """The columns that this way of counting sends for a change of so many units."""
+    """The columns that this way of counting sends for the changes of units."""
     change = events["quantity_change"]
     units, direction = np.abs(change), np.where(change > 0, "in", "out")
     if counted == "cases":

@@ -1,7 +1,6 @@
-"""Faults of the wire: which events come late, come twice, or come spoilt.
+"""Transmission faults: a plan for each event of a day, which arrives late, twice, or spoilt.
 
-Rates and a day arrive; a plan for each event of the day leaves. The truth has no part in it, so rates never change
-what happened.
+The plan depends on rates and the day, not on the truth, so rates never change what happened.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from acme_world.truth.streams import open_stream
 
 MAX_LATE_DAYS = 3
 MAX_DUPLICATE_DAYS = 2
-# 0 in a plan means well-formed; k means SPOILT[k - 1].
+# In a plan, 0 means well-formed, and k means SPOILT[k - 1].
 SPOILT = (
     "missing_field",
     "wrong_type",
@@ -34,7 +33,7 @@ SPOILT = (
 
 @dataclass(frozen=True)
 class Rates:
-    """The share of events, 0 to 1, that each fault strikes."""
+    """The share of events, 0 to 1, with each fault."""
 
     late: float = 0.02
     duplicate: float = 0.01
@@ -47,12 +46,12 @@ class Rates:
                 raise UsageError(f"rate {field.name}={value} is not a share. Give a number from 0 to 1.")
 
     def as_option(self) -> str:
-        """As `--rates` takes them."""
+        """As text for `--rates`."""
         return ",".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
 
 
 def parse_rates(text: str) -> Rates:
-    """`late=0.1,duplicate=0` as Rates; what is left out keeps its default. Raises UsageError."""
+    """Parse text such as `late=0.1,duplicate=0`; missing rates keep their defaults. Raises UsageError."""
     rates: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
@@ -69,11 +68,11 @@ def parse_rates(text: str) -> Rates:
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """For each event of one day, in its order.
+    """The faults of each event of one day, in order.
 
-    `arrival_delay`: days between event and arrival, 0 or 1..3. `duplicate_delay`: days from the arrival to its
-    copy, -1 for none. `malformed`: 0, or a kind of SPOILT counted from 1; such an event comes on its day, once, and
-    no good one comes in its place.
+    `arrival_delay`: days between event and arrival, 0 or 1..3. `duplicate_delay`: days from the arrival to that of
+    its copy, -1 for none. `malformed`: 0, or a kind of SPOILT counted from 1; such an event arrives on its day, once,
+    and never well-formed.
     """
 
     arrival_delay: NDArray[np.int64]
@@ -82,9 +81,9 @@ class FaultPlan:
 
 
 def plan_faults(seed: int, start: date, product: str, day_index: int, events: int, rates: Rates) -> FaultPlan:
-    """The plan for as many `events` of `product` (`<domain>.<product>`) as happened on day `day_index`.
+    """The plan for the number of `events` of `product` (`<domain>.<product>`) on day `day_index`.
 
-    One number an event and fault is held against the rate: a higher rate strikes all that a lower one does.
+    One random number per event and fault is compared with the rate, so a higher rate includes the faults of a lower.
     """
     draw = open_stream("faults", seed, product, start.toordinal(), day_index)
     late, duplicate, malformed = (

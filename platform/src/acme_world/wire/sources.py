@@ -1,7 +1,7 @@
-"""The events of each line as its producer sends them.
+"""The sources of events: each line of the world's truth, in the dialect of one producer.
 
-The world's truth and a dialect arrive; endless records leave for the live and burst modes, or the lines of NDJSON
-that reach the broker on one simulated day, faults included.
+A source returns endless records for the live and burst modes, or the lines of NDJSON that reach the broker on one
+simulated day, including faults.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from acme_world.wire.dialect import Available, Counted, Dialect
 from acme_world.wire.faults import MAX_DUPLICATE_DAYS, MAX_LATE_DAYS, Rates, plan_faults
 from acme_world.wire.spoiling import spoil_event
 
-# Who sends what the world draws in the place of a model, until a model does.
+# The producer of predictions that the world draws until there is a model.
 DRAWN_PREDICTIONS = "acme_world_draw"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One line of events in one domain's dialect; the functions below make them.
+    """One line of events in one domain's dialect; the functions below create them.
 
-    `producer` is who the events say sent them, where it is not the product's script.
+    `producer` is the sender that the events name, if it is not the product's script.
     """
 
     dialect: Dialect
@@ -47,9 +47,9 @@ class Source:
     def records(
         self, domain_name: str, sites: Mapping[str, Site], *, root: Path, seed: int, start: date
     ) -> Iterator[Record]:
-        """All that happens in the domain from `start` on, in order of time, well-formed, without end.
+        """Endless, well-formed records of the domain from `start` on, in order of time.
 
-        `sites` are those of all domains that have one. Raises UsageError as `World.events` does.
+        `sites` has the site of each domain that has one. Raises UsageError as `World.events` does.
         """
         world = open_world(root, seed, start)
         for day in count():
@@ -73,9 +73,9 @@ class Source:
     ) -> list[bytes]:
         """The lines of NDJSON, without newlines, that arrive on day `day` (from 0), in order of arrival.
 
-        `product` is the source of the ids, `<domain>.<product>`, and `names_in_ids` what they call fields, as `Shape`
-        has it. A copy has the same bytes as the first. Of the days before the start nothing arrives. Raises
-        UsageError as `World.events` does.
+        `product` is the source of the ids, `<domain>.<product>`, and `names_in_ids` has the names of fields in ids,
+        as in `Shape`. A duplicate has the same bytes as the original. No events of days before the start arrive.
+        Raises UsageError as `World.events` does.
         """
         world = open_world(root, seed, start)
         sent: list[tuple[int, bytes]] = []
@@ -86,7 +86,7 @@ class Source:
             first = plan.arrival_delay == day - happened_on
             copy = (plan.duplicate_delay >= 0) & (copied_on == day)
             draw = open_stream("arrivals", seed, product, start.toordinal(), happened_on, day)
-            # Events of the day itself travel for seconds; what comes from earlier days comes at any time of this one.
+            # Events of the day itself arrive after seconds; those of earlier days arrive at any time of this day.
             travel = draw.integers(0, 90_000, len(events))
             anywhen = midnight(start) + DAY_MS * day + draw.integers(0, DAY_MS, len(events))
             at = events.at + travel if happened_on == day else anywhen
@@ -109,15 +109,15 @@ class Source:
 def orders(rename: Mapping[str, str] = {}, local_time: bool = False, extra: Sequence[str] = ()) -> Source:
     """The order lines of a warehouse, in its dialect.
 
-    `rename` gives fields names of the warehouse's own. `local_time` writes all times of the payload as the site's
-    wall clock without an offset, else they are UTC with `Z`. `extra` adds fields that not all warehouses send
-    (`Line.extra`) at the end. Raises UsageError for a field that is not there. So do the other lines.
+    `rename` maps fields to the warehouse's own names. With `local_time` all times of the payload are local times of
+    the site without an offset, else they are UTC with `Z`. `extra` appends fields that not all warehouses send
+    (`Line.extra`). Raises UsageError for an unknown field. The same holds for the functions below.
     """
     return Source(Dialect(lines.ORDERS, dict(rename), local_time, tuple(extra)))
 
 
 def returns(rename: Mapping[str, str] = {}, local_time: bool = False, extra: Sequence[str] = ()) -> Source:
-    """The order lines that come back, refunded in the currency of the site."""
+    """Returned order lines, refunded in the currency of the site."""
     return Source(Dialect(lines.RETURNS, dict(rename), local_time, tuple(extra)))
 
 
@@ -128,33 +128,33 @@ def inventory(
     counted: Counted = "signed",
     available: Available = "on_hand",
 ) -> Source:
-    """What is taken off the shelves, and put back on them.
+    """Movements of goods off the shelves and back on them.
 
-    `counted` says how a change is written: as `quantity_change`, as `direction` and `quantity`, as `direction` with
-    `cases`, `loose_units` and `units_per_case`, or as `on_hand_before` and `on_hand_after`. `available` says by
-    which rule `inventory_available` is reckoned: units on hand, less a safety stock, less what is promised to orders
-    not yet picked, or with what suppliers have on the way.
+    `counted` is the form of a change: `quantity_change`; `direction` and `quantity`; `direction` with `cases`,
+    `loose_units` and `units_per_case`; or `on_hand_before` and `on_hand_after`. `available` is the rule for
+    `inventory_available`: units on hand, less a safety stock, less what is promised to orders not yet picked, or
+    including deliveries on the way from suppliers.
     """
     return Source(Dialect(lines.INVENTORY, dict(rename), local_time, tuple(extra), counted, available))
 
 
 def restocks(rename: Mapping[str, str] = {}, local_time: bool = False, extra: Sequence[str] = ()) -> Source:
-    """What suppliers deliver, at its cost in the currency of the site."""
+    """Deliveries from suppliers, with their cost in the currency of the site."""
     return Source(Dialect(lines.RESTOCKS, dict(rename), local_time, tuple(extra)))
 
 
 def order_errors(rename: Mapping[str, str] = {}, local_time: bool = False, extra: Sequence[str] = ()) -> Source:
-    """Lines that found an empty shelf, orders that failed, and systems that did."""
+    """Order lines without stock, failed orders, and failed systems."""
     return Source(Dialect(lines.ORDER_ERRORS, dict(rename), local_time, tuple(extra)))
 
 
 def dispatch_logs(rename: Mapping[str, str] = {}, local_time: bool = False, extra: Sequence[str] = ()) -> Source:
-    """Orders as they are loaded on a vehicle."""
+    """Orders loaded on a vehicle."""
     return Source(Dialect(lines.DISPATCH_LOGS, dict(rename), local_time, tuple(extra)))
 
 
 def vehicle_tracking() -> Source:
-    """What the company's vehicles report on their trips."""
+    """Reports of the company's vehicles on their trips."""
     return Source(Dialect(lines.VEHICLE_TRACKING, {}))
 
 
@@ -164,20 +164,20 @@ def route_updates() -> Source:
 
 
 def delivery_sla() -> Source:
-    """Deliveries, and whether each was in time."""
+    """Deliveries, with whether each was in time."""
     return Source(Dialect(lines.DELIVERY_SLA, {}))
 
 
 def demand_forecast() -> Source:
-    """Demand of the next day, drawn from the world in the place of a model."""
+    """Forecasts of the next day's demand, drawn from the world instead of a model."""
     return Source(Dialect(lines.DEMAND_FORECAST, {}), DRAWN_PREDICTIONS)
 
 
 def sla_risk() -> Source:
-    """How likely each dispatch is late, drawn from the world in the place of a model."""
+    """The risk of each dispatch being late, drawn from the world instead of a model."""
     return Source(Dialect(lines.SLA_RISK, {}), DRAWN_PREDICTIONS)
 
 
 def stockout_risk() -> Source:
-    """How likely each shelf is soon empty, drawn from the world in the place of a model."""
+    """The risk of each shelf being empty soon, drawn from the world instead of a model."""
     return Source(Dialect(lines.STOCKOUT_RISK, {}), DRAWN_PREDICTIONS)

@@ -1,7 +1,6 @@
-"""Events that a producer got wrong.
+"""Spoiling events: turning a good event into a line that must be quarantined, by a kind of fault.
 
-A good event and a kind of fault arrive; the bytes of a line that must be quarantined leave. What makes them wrong for
-any contract worth the name: a number below its minimum, a word that its list of words lacks.
+Any sensible contract rejects them: for example a number below its minimum, or a word that is not allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from acme_world.truth import lines
 from acme_world.truth.lines import Line
 from acme_world.wire.faults import SPOILT
 
-# A number of each line that has a minimum; of inventory, which has several dialects, the first that is there.
+# A number of each line with a minimum; for inventory, which has several dialects, the first that is present.
 NUMBERS: dict[str, tuple[str, ...]] = {
     lines.ORDERS.event: ("quantity",),
     lines.RETURNS.event: ("quantity",),
@@ -32,7 +31,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     lines.SLA_RISK.event: ("risk_score",),
     lines.STOCKOUT_RISK.event: ("horizon_days",),
 }
-# A field of which only some words are allowed, where the line has one.
+# A field of the line with a list of allowed words, if there is one.
 WORDS: dict[str, str] = {
     lines.ORDERS.event: "status",
     lines.RETURNS.event: "reason",
@@ -47,9 +46,9 @@ TOO_LITTLE = -1_000_000
 
 
 def spoil_event(event: Event, kind: int, line: Line, rename: Mapping[str, str]) -> bytes:
-    """What is sent instead of `event`, spoilt as `SPOILT[kind - 1]` says; without the newline.
+    """The line to send instead of `event`, spoilt as in `SPOILT[kind - 1]`, without the newline.
 
-    `rename` maps the names of fields to those of the producer's dialect. No two events spoil to the same bytes.
+    `rename` maps the names of fields to those of the producer's dialect. Different events have different bytes.
     """
     name = SPOILT[kind - 1]
     good = event.to_json()
@@ -72,10 +71,10 @@ def spoil_event(event: Event, kind: int, line: Line, rename: Mapping[str, str]) 
     elif name == "id_time_mismatch":
         envelope["event_time"] = format_time(event.event_time + timedelta(hours=1))
     elif name == "out_of_range":
-        # A decimal is text on the wire.
+        # A decimal is text in JSON.
         payload[number] = f"{TOO_LITTLE}" if isinstance(payload.get(number), str) else TOO_LITTLE
     elif name == "word_not_allowed":
-        # Where any word is allowed, what is no word.
+        # Without a list of words, a value that is not text.
         word = WORDS.get(line.event)
         payload[rename.get(word, word) if word else id_field] = "teleported" if word else ["teleported"]
     elif name == "number_of_40_digits":

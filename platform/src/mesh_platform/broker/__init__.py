@@ -1,6 +1,6 @@
-"""What moves events from a producer to ingest: RabbitMQ, or one SQLite file, behind one small interface.
+"""Brokers, which carry events from producers to ingest: RabbitMQ, or one SQLite file, behind one small interface.
 
-Messages arrive at `publish`; deliveries leave through a `Consumer` until each is acknowledged.
+`Broker.publish` takes messages; a `Consumer` receives them as deliveries until each is acknowledged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DELIVERY_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One product's queue `<domain>.<product>` on the topic exchange of its domain, keyed by event type."""
+    """The queue `<domain>.<product>` of one product, bound to the topic exchange of its domain by event type."""
 
     exchange: str
     routing_key: str
@@ -26,7 +26,7 @@ class Queue:
 
     @property
     def dead_letter(self) -> str:
-        """Where messages go that were delivered `DELIVERY_LIMIT` times, or were dead-lettered by ingest."""
+        """The queue of messages that were delivered `DELIVERY_LIMIT` times, or were dead-lettered by ingest."""
         return f"{self.name}.dlq"
 
 
@@ -55,7 +55,7 @@ def check_size(queue: Queue, message: Message) -> None:
 
 
 class Delivery(NamedTuple):
-    """One message as a consumer got it. `tag` is good for this consumer alone. `redelivered` is a metric only."""
+    """One message as received. `tag` is valid for its consumer only. `redelivered` is only a metric."""
 
     body: bytes
     message_id: str | None
@@ -64,10 +64,10 @@ class Delivery(NamedTuple):
 
 
 class Consumer(Protocol):
-    """Receives from one queue. What is not acknowledged when it closes, or dies, is delivered again."""
+    """Receives from one queue. Deliveries that are unacknowledged when it closes or dies are delivered again."""
 
     def receive(self, max_messages: int, timeout: float) -> list[Delivery]:
-        """Up to `max_messages` deliveries in queue order; waits up to `timeout` seconds for the first."""
+        """Receive up to `max_messages` deliveries in queue order; wait up to `timeout` seconds for the first."""
         ...
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
@@ -79,14 +79,15 @@ class Consumer(Protocol):
         ...
 
     def is_empty(self) -> bool:
-        """Whether nothing waits in the queue. What this consumer holds or can receive does not wait.
+        """Whether no message waits in the queue, apart from those that this consumer holds or can receive.
 
-        What others hold waits where the broker tells of it: the embedded one does, RabbitMQ does not.
+        Messages that other consumers hold count where the broker reports them: the embedded one does, RabbitMQ does
+        not.
         """
         ...
 
     def stop(self) -> None:
-        """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
+        """Request no more messages. `receive` returns those on their way, and then nothing, without waiting."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -95,44 +96,44 @@ class Consumer(Protocol):
 
 
 class Broker(Protocol):
-    """One connection. All methods raise `Unavailable` where the broker cannot be reached."""
+    """One connection. All methods raise `Unavailable` where the broker is unreachable."""
 
     def declare(self, queues: Iterable[Queue]) -> None:
-        """Create exchanges, queues, bindings and dead-letter queues; does nothing for those that exist.
+        """Create missing exchanges, queues, bindings and dead-letter queues.
 
-        Raises NeedsAttention where one exists that is unfit to be published to.
+        Raises NeedsAttention where one exists with settings that are unfit for publishing.
         """
         ...
 
     def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
-        """As `declare`, for who only consumes: a sentence for each that is unfit to be published to, none raised."""
+        """As `declare`, for consumers: return a sentence for each that is unfit for publishing instead of raising."""
         ...
 
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
-        """Publish to the queue's exchange and key; calls `confirmed` once for each message that is durable.
+        """Publish to the queue's exchange and key; call `confirmed` once for each message that is durable.
 
-        Returns when all are. Raises UsageError for a body over `MAX_MESSAGE_BYTES` before that message is sent,
-        and MeshError where no queue takes the message.
+        Returns when all are. Raises UsageError for a body over `MAX_MESSAGE_BYTES` before sending that message, and
+        MeshError where no queue is bound for the message.
         """
         ...
 
     def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> Consumer:
-        """A consumer with at most `prefetch` unacknowledged deliveries at a time, half as many more while it begins.
+        """A consumer with at most `prefetch` unacknowledged deliveries at a time, half as many more while it starts.
 
-        About `max_bytes` of bodies, and what comes at once beyond, is all that it holds until they are received.
+        It buffers about `max_bytes` of bodies, plus what arrives in one read, until they are received.
         """
         ...
 
     def depth(self, queue_name: str) -> int:
-        """Messages that wait, or are delivered and not acknowledged where the broker counts these."""
+        """The number of waiting messages, plus the unacknowledged ones where the broker counts these."""
         ...
 
     def depths(self, queue_names: Collection[str]) -> dict[str, int]:
-        """The depth of each of these queues that exists, by one look at the broker."""
+        """The depth of each of these queues that exists, by one request."""
         ...
 
     def purge(self, queue_name: str) -> int:
-        """Drop what waits in the queue; how many. For tests and clean starts."""
+        """Drop the waiting messages; return their number. For tests and clean starts."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -141,7 +142,7 @@ class Broker(Protocol):
 
 
 def connect(url: str) -> Broker:
-    """The broker at `sqlite:///path` or `amqp://user:password@host:port/vhost`.
+    """Connect to the broker at `sqlite:///path` or `amqp://user:password@host:port/vhost`.
 
     Raises UsageError for another scheme and Unavailable where nothing answers.
     """

@@ -1,6 +1,6 @@
-"""The broker without a server: one SQLite file that several processes of one machine share.
+"""The embedded broker, without a server: one SQLite file that several processes of one machine share.
 
-Messages arrive and are confirmed by commit; deliveries leave under a lease of their consumer.
+A commit confirms messages; deliveries are leased to their consumer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mesh_platform.errors import MeshError, UsageError
 
 
 class EmbeddedBroker:
-    """The broker at `sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made where it is missing.
+    """The broker at `sqlite:///relative/path` or `sqlite:////absolute/path`; the file is created if missing.
 
     Keys match exactly: `*` and `#` have no meaning here.
     """
@@ -35,7 +35,7 @@ class EmbeddedBroker:
         self._file = BrokerFile(Path(path), synchronous="FULL")
 
     def declare(self, queues: Iterable[Queue]) -> None:
-        """Create queues, bindings and dead-letter queues; does nothing for those that exist."""
+        """Create missing queues, bindings and dead-letter queues."""
         with self._file.write() as connection:
             for queue in queues:
                 connection.executemany(
@@ -47,16 +47,16 @@ class EmbeddedBroker:
                 )
 
     def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
-        """As `declare`: here all queues are alike."""
+        """As `declare`; all queues of this broker are fit for publishing."""
         self.declare(queues)
         return []
 
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
-        """Commit in groups; calls `confirmed`, on this thread, for each message of a group when it is durable.
+        """Commit in groups; call `confirmed`, on this thread, for each message of a group when it is durable.
 
-        A group ends when it is full, or when a message comes `GROUP_SECONDS` after the last commit: so a source that
-        waits between messages has each of them confirmed at once. Where the source itself fails, what it gave before
-        is still published. Raises as `Broker.publish` says, and Unavailable where the disk is full.
+        A group ends when it is full, or when a message comes `GROUP_SECONDS` after the last commit, so that a slow
+        source has each message confirmed at once. If the source raises, the messages before that are still
+        published. Raises as `Broker.publish` says, and Unavailable where the disk is full.
         """
         group: list[Message] = []
         size = 0
@@ -95,7 +95,7 @@ class EmbeddedBroker:
             confirmed(message)
 
     def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> EmbeddedConsumer:
-        """A consumer with at most `prefetch` unacknowledged deliveries; one call of receive gives about `max_bytes`.
+        """A consumer with at most `prefetch` unacknowledged deliveries; `receive` returns about `max_bytes` at once.
 
         Raises MeshError for an unknown queue.
         """
@@ -110,7 +110,7 @@ class EmbeddedBroker:
         return EmbeddedConsumer(file, queue_name, found[0], prefetch, max_bytes)
 
     def depth(self, queue_name: str) -> int:
-        """Messages that wait or are leased. Raises MeshError for an unknown queue."""
+        """The number of waiting and leased messages. Raises MeshError for an unknown queue."""
         with self._file.read() as connection:
             known, count = connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM queue WHERE name = :name),"
@@ -122,7 +122,7 @@ class EmbeddedBroker:
         return int(count)
 
     def depths(self, queue_names: Collection[str]) -> dict[str, int]:
-        """Messages that wait or are leased, in those of the queues that exist."""
+        """The number of waiting and leased messages in each of the queues that exists."""
         with self._file.read() as connection:
             known = connection.execute("SELECT name FROM queue").fetchall()
             counted = connection.execute("SELECT queue, count(*) FROM message GROUP BY queue").fetchall()
@@ -130,13 +130,13 @@ class EmbeddedBroker:
         return {name: depths[name] for name in queue_names if name in depths}
 
     def purge(self, queue_name: str) -> int:
-        """Drop what waits in the queue; how many. Raises MeshError for an unknown queue."""
+        """Drop the waiting messages; return their number. Raises MeshError for an unknown queue."""
         self.depth(queue_name)
         with self._file.write() as connection:
             return connection.execute("DELETE FROM message WHERE queue = ? AND owner IS NULL", (queue_name,)).rowcount
 
     def close(self) -> None:
-        """Close the file. Consumers have connections of their own and live on."""
+        """Close the file. Consumers have their own connections and stay open."""
         self._file.close()
 
     def _unknown(self, queue_name: str) -> MeshError:

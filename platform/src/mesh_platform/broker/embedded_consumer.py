@@ -1,7 +1,6 @@
 """A consumer of the embedded broker.
 
-Messages that wait in one queue arrive; deliveries leave, leased to this consumer until it acknowledges, closes,
-dies, or is silent for longer than its lease.
+It leases deliveries of one queue until it acknowledges them, closes, dies, or is silent for longer than its lease.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from mesh_platform.errors import MeshError
 class EmbeddedConsumer:
     """Receives from one queue. One thread may receive while another acknowledges.
 
-    The lease counts from the last receive or acknowledgement. Once it has run out another consumer may take the
-    messages; acknowledging them here then has no effect. A consumer whose process is gone loses them at once.
+    The lease starts with the last receive or acknowledgement. After it expires another consumer may take the
+    messages; acknowledging them here then has no effect. A consumer whose process has ended loses them at once.
     """
 
     LEASE_SECONDS = 60.0
@@ -44,22 +43,22 @@ class EmbeddedConsumer:
             raise
 
     def receive(self, max_messages: int, timeout: float) -> list[Delivery]:
-        """Up to `max_messages` deliveries in queue order; waits up to `timeout` seconds for the first.
+        """Receive up to `max_messages` deliveries in queue order; wait up to `timeout` seconds for the first.
 
-        Waits also while `prefetch` deliveries are unacknowledged.
+        It also waits while `prefetch` deliveries are unacknowledged.
         """
         deadline = time.monotonic() + timeout
         while not self._stopped:
             if self._must_write() and (deliveries := self._take(max_messages)):
                 return deliveries
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 return []
-            time.sleep(min(self.POLL_SECONDS, left))
+            time.sleep(min(self.POLL_SECONDS, remaining))
         return []
 
     def is_empty(self) -> bool:
-        """Whether the queue has no message but those that this consumer holds."""
+        """Whether the queue has no messages besides those that this consumer holds."""
         with self._file.read() as connection:
             (others,) = connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ? AND owner IS NOT ?)", (self._queue, self._id)
@@ -67,11 +66,11 @@ class EmbeddedConsumer:
         return not others
 
     def stop(self) -> None:
-        """Take nothing more; nothing is on its way here."""
+        """Lease no more messages; none are on their way in this broker."""
         self._stopped = True
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Drop these messages for good, where this consumer still holds them."""
+        """Delete these messages, where this consumer still holds them."""
         with self._file.write() as connection:
             self._renew(connection)
             connection.executemany(
@@ -82,7 +81,7 @@ class EmbeddedConsumer:
     def dead_letter(self, deliveries: Sequence[Delivery]) -> None:
         """Move these messages to the dead-letter queue, where this consumer still holds them.
 
-        A dead-letter queue has none of its own: there they stay, and come back after this consumer closes.
+        A dead-letter queue has no dead-letter queue itself: its messages stay, and return when this consumer closes.
         """
         with self._file.write() as connection:
             self._renew(connection)
@@ -93,7 +92,7 @@ class EmbeddedConsumer:
                 )
 
     def close(self) -> None:
-        """Give back what is not acknowledged, in its old place in the queue."""
+        """Return unacknowledged messages to their old places in the queue."""
         try:
             with self._file.write() as connection:
                 _give_back(connection, self._id)
@@ -101,7 +100,7 @@ class EmbeddedConsumer:
             self._file.close()
 
     def _must_write(self) -> bool:
-        """Whether there is something to take, to give back or to renew; idle polling writes nothing."""
+        """Whether there are messages or leases to take, return or renew; idle polling writes nothing."""
         with self._file.read() as connection:
             held, waiting, lease_until = connection.execute(
                 "SELECT (SELECT count(*) FROM message WHERE owner = :id),"
@@ -146,14 +145,14 @@ class EmbeddedConsumer:
         return cursor.lastrowid
 
     def _renew(self, connection: sqlite3.Connection) -> bool:
-        """False where another consumer has declared this one lost."""
+        """Renew the lease; False where another consumer has declared this one lost."""
         changed = connection.execute(
             "UPDATE consumer SET lease_until = ? WHERE id = ?", (time.time() + self.LEASE_SECONDS, self._id)
         )
         return changed.rowcount == 1
 
     def _lapsed(self, connection: sqlite3.Connection) -> list[int]:
-        """Other consumers of this queue that are silent for too long or whose process is gone."""
+        """The other consumers of this queue whose lease has expired or whose process has ended."""
         others = connection.execute(
             "SELECT id, lease_until, place, pid, started FROM consumer WHERE queue = ? AND id <> ?",
             (self._queue, self._id),
@@ -165,7 +164,7 @@ class EmbeddedConsumer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # What cannot be given back now goes back when the lease ends; the first error is the one to show.
+        # What cannot be returned now returns when the lease expires; the first error is the one to show.
         with suppress(MeshError):
             self.close()
 

@@ -1,6 +1,6 @@
-"""The one SQLite file of the embedded broker: its tables, its locks and the meaning of its errors.
+"""The SQLite file of the embedded broker: its tables, its locks and the meaning of its errors.
 
-A path arrives; transactions leave, safe between threads and processes of one machine.
+Its transactions are safe between threads and processes of one machine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
 
 _VERSION = 1
 
-# Ids are never used twice: a late acknowledgement must not hit another message, nor another consumer's lease.
-# Bodies lie apart: a lease then rewrites a small row and not the bytes.
+# Ids are never reused: a late acknowledgement must not hit another message, nor another consumer's lease.
+# Bodies have their own table: a lease then rewrites a small row and not the body.
 _TABLES = (
     "CREATE TABLE queue (name TEXT PRIMARY KEY, dead_letter TEXT) WITHOUT ROWID",
     """CREATE TABLE binding (
@@ -49,7 +49,7 @@ class BrokerFile:
     BUSY_SECONDS = 30.0
 
     def __init__(self, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> None:
-        """Open or create the file. Raises Unavailable, or NeedsAttention where it is no file of this broker."""
+        """Open or create the file. Raises Unavailable, or NeedsAttention for a file of another kind or version."""
         self.path = path
         self._threads = threading.Lock()
         with self._explained():
@@ -88,20 +88,20 @@ class BrokerFile:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for single statements that write nothing. Raises Unavailable."""
+        """The connection, for single read-only statements. Raises Unavailable."""
         with self._threads, self._explained():
             yield self._connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, committed at the end and undone where the block raises. Raises Unavailable."""
+        """One transaction, committed at the end and rolled back where the block raises. Raises Unavailable."""
         with self._threads, self._explained(), self._alone():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             finally:
-                # SQLite itself may have undone it already, on a full disk for one.
+                # SQLite itself may already have rolled back, for example on a full disk.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 

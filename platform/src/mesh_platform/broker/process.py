@@ -1,6 +1,6 @@
-"""Which process on which machine holds something, and whether it is provably gone.
+"""The identity of a process, and whether a process of that identity has certainly ended.
 
-A process writes its identity into a shared file; another asks later whether that process still runs.
+A process writes its identity into a shared file; another one checks later whether it still runs.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 def identify() -> tuple[str, int, str]:
     """(place, pid, start) of this process.
 
-    `place` is where the pid has a meaning: machine, boot and pid namespace. `start` tells a process from a later
-    one with the same pid; empty where the system has no /proc.
+    `place` is the scope of the pid: machine, boot and pid namespace. `start` distinguishes the process from a later
+    one with the same pid; it is empty where the system has no /proc.
     """
     return _PLACE, os.getpid(), _status(os.getpid())[1]
 
 
 def is_gone(place: str, pid: int, start: str) -> bool:
-    """True only where it is certain that the process has ended; a process of another place is never certain."""
+    """Whether the process has certainly ended; always False for a process of another place."""
     if place != _PLACE:
         return False
     try:
@@ -30,7 +30,7 @@ def is_gone(place: str, pid: int, start: str) -> bool:
     except PermissionError:
         pass
     state, started = _status(pid)
-    # A killed process whose parent has not asked for its exit code still has a pid.
+    # A killed process keeps its pid until its parent reads the exit code.
     return state in ("Z", "X") or bool(start and started and started != start)
 
 
@@ -40,7 +40,7 @@ def _status(pid: int) -> tuple[str, str]:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return "", ""
-    # Field 2 is the program's name in parentheses and may hold spaces and parentheses itself.
+    # Field 2 is the program's name in parentheses, which may itself contain spaces and parentheses.
     fields = text[text.rindex(")") + 2 :].split()
     return fields[0], fields[19]
 

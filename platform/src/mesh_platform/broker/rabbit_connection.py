@@ -1,6 +1,6 @@
-"""One connection to RabbitMQ on a thread of its own, and the meaning of its errors.
+"""One connection to RabbitMQ on its own thread, and the meaning of its errors.
 
-Functions arrive from other threads and run on the connection's; what the broker sends goes to callbacks there.
+Other threads pass functions, which run on the connection's thread, as do the callbacks for what the broker sends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pika.exceptions import (
 from mesh_platform.broker.rabbit_frames import Connection
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
 
-# Each failure reaches the caller as an error that says what to do; pika would also print a stack for each attempt.
+# The caller gets each failure as an error that says what to do; pika would also print a stack for each attempt.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 _REFUSED = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError)
@@ -39,9 +39,9 @@ def parse_url(url: str) -> pika.URLParameters:
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError):
-        # Neither the URL nor pika's words, which may quote it: there is a password in it.
+        # Without the URL, which has a password, and without pika's message, which may quote it.
         raise UsageError("MESH_BROKER_URL: not an AMQP URL. Write amqp://user:password@host:port/vhost.") from None
-    # Seconds. Dead peers are noticed within twice the heartbeat; a busy Python process answers within 30 s.
+    # Seconds. A dead peer is detected within twice the heartbeat; a busy Python process answers within 30 s.
     if parameters.heartbeat is None:
         parameters.heartbeat = 30
     if parameters.blocked_connection_timeout is None:
@@ -50,18 +50,18 @@ def parse_url(url: str) -> pika.URLParameters:
 
 
 def name_of(parameters: pika.URLParameters) -> str:
-    """The broker as people read it, without the password."""
+    """The broker's URL for messages, without the password."""
     return f"{parameters.host}:{parameters.port}/{parameters.virtual_host.removeprefix('/')}".rstrip("/")
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether it is a fault in the code, which no broker makes and no other connection mends."""
-    # pika's own errors of connecting are no AMQPError.
+    """Whether the error is a fault in the code, which no broker causes and no new connection repairs."""
+    # pika's connector errors do not derive from AMQPError.
     return not isinstance(_innermost(error), AMQPError | AMQPConnectorException | OSError | MeshError)
 
 
 def explain(error: BaseException, parameters: pika.URLParameters) -> BaseException:
-    """What a failure of pika means to the caller: a MeshError, or the error itself where it `is_fault`."""
+    """Translate a failure of pika for the caller: a MeshError, or the error itself where it `is_fault`."""
     if is_fault(error):
         return _innermost(error)
     error = _innermost(error)
@@ -87,13 +87,13 @@ def explain(error: BaseException, parameters: pika.URLParameters) -> BaseExcepti
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """pika wraps the errors of connecting: in `exception`, in `exceptions` of several attempts, or as an argument."""
+    """The error that pika wraps when connecting: in `exception`, in the `exceptions` of attempts, or in `args`."""
     inner = [getattr(error, "exception", None), *getattr(error, "exceptions", [])[-1:], *error.args[:1]]
     return next((_innermost(one) for one in inner if isinstance(one, BaseException)), error)
 
 
 class Link:
-    """One connection with one channel, once: when it is lost it stays lost, and its owner opens another."""
+    """One connection with one channel. It does not reconnect: its owner opens another when it is lost."""
 
     OPEN_SECONDS = 30.0
     CLOSE_SECONDS = 5.0
@@ -104,9 +104,10 @@ class Link:
         prepare: Callable[[Any, Callable[[], None]], None],
         lost: Callable[[BaseException], None],
     ) -> None:
-        """Connect, open a channel and call `prepare(channel, ready)`; returns when that has called `ready`.
+        """Connect, open a channel and call `prepare(channel, ready)`; return when that has called `ready`.
 
-        Later `lost` is called once with the error, unless `close` was called. Both run on the connection's thread.
+        If the connection is lost before `close`, `lost` is called once with the error. Both callbacks run on the
+        connection's thread.
         Raises what `explain` says.
         """
         self._parameters = parameters
@@ -127,11 +128,11 @@ class Link:
             raise explain(self._error, parameters) from self._error
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run `function` on the connection's thread, in the order of calls; dropped once the channel is gone."""
+        """Run `function` on the connection's thread, in the order of calls; drop it if the channel is closed."""
         self._schedule(partial(self._run_while_open, function))
 
     def close(self) -> None:
-        """Run what was scheduled, then close; the broker has then seen all of it. Waits `CLOSE_SECONDS` at most."""
+        """Run all scheduled functions, then close, so that the broker sees them. Waits `CLOSE_SECONDS` at most."""
         self._closing = True
         self._schedule(self._end)
         self._thread.join(self.CLOSE_SECONDS)
@@ -163,7 +164,9 @@ class Link:
             with self._guard:
                 self._connection = connection
             connection.ioloop.start()
-        except Exception as error:  # a fault in a callback must reach the waiting thread, not end this one silently
+        except (
+            Exception
+        ) as error:  # a fault in a callback must reach the waiting thread, instead of ending this one silently
             self._report(error)
         finally:
             with self._guard:
@@ -195,9 +198,9 @@ class Link:
 
 
 def open_patiently(open_link: Callable[[], Link], deadline: float) -> Link:
-    """A new link, tried again with growing pauses until `deadline` (of time.monotonic).
+    """Open a link; retry with growing pauses until `deadline` (of time.monotonic).
 
-    Raises what the last attempt raised. While a broker starts it may also refuse users or not know its queues.
+    A starting broker may also refuse users or not know its queues yet. Raises the error of the last attempt.
     """
     pause = 0.1
     while True:

@@ -1,8 +1,8 @@
 """A consumer of RabbitMQ.
 
-Messages of one queue arrive on the connection's thread and are buffered; deliveries leave from the buffer. While that
-is full the thread reads nothing, so that the broker has to wait. When the connection is lost, all that was not
-acknowledged is void and comes again.
+The connection's thread buffers the messages of one queue, and `receive` takes them from there. The thread stops
+reading while the buffer is full, so that the broker has to wait. When the connection is lost, all unacknowledged
+deliveries are void and come again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mesh_platform.broker.rabbit_frames import Arrived
 # A tag names the connection and the delivery on its channel; RabbitMQ counts those from 1 up.
 _TAG_BITS = 48
 _OF_CHANNEL = (1 << _TAG_BITS) - 1
-# So many messages say how large the next ones will be.
+# The number of recent messages from which the size of the next ones is estimated.
 _SAMPLE = 64
-# RabbitMQ sends nothing before it has read all that it may send. So it may send more from one step to the next.
+# RabbitMQ loads the whole prefetch before it sends anything, so the prefetch starts small and grows by this factor.
 _GROWTH = 4
 
 
@@ -35,16 +35,16 @@ class RabbitConsumer:
     """Receives from one queue. One thread may receive while another acknowledges."""
 
     RECONNECT_SECONDS = 30.0
-    # About so many buffers may be delivered and not acknowledged: one here, the others at whoever received them.
+    # How many buffers may be delivered and unacknowledged: one here, the others at the receiver.
     BUFFERS = 3
 
     def __init__(self, parameters: pika.URLParameters, queue: str, prefetch: int, max_bytes: int) -> None:
-        """Connect and start to fill the buffer. Raises MeshError for an unknown queue, and Unavailable."""
+        """Connect and start filling the buffer. Raises MeshError for an unknown queue, and Unavailable."""
         self._parameters = parameters
         self._queue = queue
         self._most = prefetch
         self._max_bytes = max_bytes
-        # RabbitMQ limits what is in flight by number, not by size. So the number follows the size of what comes.
+        # RabbitMQ limits deliveries in flight by number, not by size, so the number follows the size of the messages.
         self._prefetch = self._fitting_prefetch(MAX_MESSAGE_BYTES)
         self._sampled = self._sampled_bytes = 0
         self._restarting = False
@@ -55,26 +55,26 @@ class RabbitConsumer:
         self._stopping = False
         self._channel: Any = None
         self._consumer = ""
-        # Whether the queue was asked for a message and has not answered; which one it gave.
+        # Whether a basic.get is unanswered; the tag of the message that the last one returned.
         self._asking = False
         self._asked_for = 0
         self._buffer: deque[Delivery] = deque()
         self._buffered_bytes = 0
-        # Tags of deliveries that are not settled, in ascending order.
+        # Tags of unsettled deliveries, in ascending order.
         self._unsettled: dict[int, None] = {}
         self._link = self._open_link()
 
     def receive(self, max_messages: int, timeout: float) -> list[Delivery]:
-        """Up to `max_messages` deliveries in queue order; waits up to `timeout` seconds for the first.
+        """Receive up to `max_messages` deliveries in queue order; wait up to `timeout` seconds for the first.
 
-        Where the connection is lost, connects again for up to `RECONNECT_SECONDS` and then waits anew, unless it was
-        to stop. Raises Unavailable after that; a fault in the code, on the connection's thread too, passes.
+        If the connection is lost, it reconnects within `RECONNECT_SECONDS` and waits again, unless it was stopped.
+        Raises Unavailable after that time; faults in the code, on the connection's thread too, are raised unchanged.
         """
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
-                while self._alive and not self._buffer and (left := deadline - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                while self._alive and not self._buffer and (remaining := deadline - time.monotonic()) > 0:
+                    self._changed.wait(remaining)
                 if self._fault is not None:
                     raise self._fault
                 if self._alive or self._stopping:
@@ -84,10 +84,10 @@ class RabbitConsumer:
             deadline = time.monotonic() + timeout
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:
-        """Hand the acknowledgements to the connection. Those of an older connection are dropped."""
+        """Pass the acknowledgements to the connection; drop those of an older connection."""
         with self._changed:
             tags = self._settle(deliveries)
-            # RabbitMQ's `multiple` acknowledges all that came before, so it may only cover what leaves no gap.
+            # RabbitMQ's `multiple` acknowledges all earlier deliveries, so it may only cover a range without a gap.
             first_kept = next(iter(self._unsettled), None)
             together = [tag for tag in tags if first_kept is None or tag < first_kept]
             singly = tags[len(together) :]
@@ -97,7 +97,7 @@ class RabbitConsumer:
     def dead_letter(self, deliveries: Sequence[Delivery]) -> None:
         """Reject these messages; the broker moves them to the dead-letter queue.
 
-        A dead-letter queue has none of its own: there they stay, and come back after this consumer closes.
+        A dead-letter queue has no dead-letter queue itself: its messages stay, and return when this consumer closes.
         """
         if self._queue.endswith(".dlq"):
             return
@@ -106,11 +106,11 @@ class RabbitConsumer:
                 self._link.call(partial(self._send_rejects, self._channel, tags))
 
     def is_empty(self) -> bool:
-        """Whether the queue has nothing to deliver, to this consumer nor to another.
+        """Whether the queue has no message to deliver, to this consumer or another.
 
-        The count that RabbitMQ gives of a quorum queue is up to five seconds old. So one message is asked for; where
-        there is one, it is as good as delivered. As long as that one is not settled, the queue answers a channel that
-        asks for another as if it were empty.
+        RabbitMQ's count of a quorum queue is up to five seconds old, so this gets one message; if there is one, it
+        counts as delivered. Until that one is settled, the queue answers another get of the channel as if it were
+        empty.
         """
         with self._changed:
             if self._asked_for in self._unsettled:
@@ -124,15 +124,15 @@ class RabbitConsumer:
             return self._alive and not self._asking and not self._buffer
 
     def stop(self) -> None:
-        """Ask for no more. `receive` still gives what is on its way, and then nothing, without waiting."""
+        """Request no more messages. `receive` returns those on their way, and then nothing, without waiting."""
         with self._changed:
             self._stopping = True
             self._link.call(partial(self._cancel, self._generation, self._channel, self._on_stopped))
 
     def close(self) -> None:
-        """Send what acknowledgements are pending and close; the broker delivers the rest again."""
+        """Send the pending acknowledgements and close; the broker redelivers all other messages."""
         with self._changed:
-            # What waits for room in the buffer need wait no longer.
+            # Releases the connection's thread, which may wait for room in the buffer.
             self._stopping, self._max_bytes = True, sys.maxsize
             self._changed.notify_all()
         self._link.close()
@@ -170,7 +170,7 @@ class RabbitConsumer:
     def _fitting_prefetch(self, mean_bytes: float) -> int:
         return min(self._most, max(16, int(self.BUFFERS * self._max_bytes / max(1.0, mean_bytes))))
 
-    # From here on: on the connection's thread.
+    # The methods below run on the connection's thread.
 
     def _on_channel(self, generation: int, channel: Any, ready: Callable[[], None]) -> None:
         def on_consume(_frame: Any) -> None:
@@ -191,16 +191,16 @@ class RabbitConsumer:
             if self._stopping:
                 self._on_stopped(generation, channel)
                 return
-            # A tag of its own: to a quorum queue one that comes again is still the consumer of before.
+            # A new tag: a quorum queue treats a consumer with a known tag as the earlier one.
             self._consumer = channel.basic_consume(self._queue, _goes_to_the_connection, callback=then)
 
         channel.basic_qos(prefetch_count=self._prefetch, callback=on_qos)
 
     def _cancel(self, generation: int, channel: Any, then: Callable[[int, Any], None]) -> None:
         channel.add_callback(lambda _frame: then(generation, channel), [pika.spec.Basic.CancelOk])
-        # pika's basic_cancel rejects what is still on its way; each rejection spends one of a message's deliveries.
+        # pika's basic_cancel rejects messages on their way, and each rejection counts against the delivery limit.
         channel._send_method(pika.spec.Basic.Cancel(consumer_tag=self._consumer))
-        # Closing the channel would cancel all that pika still knows of, one after the other.
+        # Closing the channel would cancel all consumers that pika still knows, one after the other.
         channel._cleanup_consumer_ref(self._consumer)
 
     def _ask(self, generation: int, channel: Any) -> None:
@@ -253,7 +253,7 @@ class RabbitConsumer:
         fits = self._prefetch / 2 <= fitting <= 2 * self._prefetch and fitting != self._most
         if fitting != self._prefetch and not (fits or self._stopping or self._restarting):
             self._prefetch, self._restarting = fitting, True
-            # A consumer keeps the prefetch that it began with; what it holds stays delivered to the channel.
+            # A consumer keeps its initial prefetch, so a new one replaces it; its deliveries stay with the channel.
             self._cancel(generation, channel, self._begin_again)
 
     def _begin_again(self, generation: int, channel: Any) -> None:

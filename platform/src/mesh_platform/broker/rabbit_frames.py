@@ -1,8 +1,8 @@
-"""pika's connection, with its bytes read in large pieces and each looked at once: messages leave, many at a time.
+"""A faster pika connection, which reads bytes in large pieces, parses them once, and returns messages in batches.
 
-pika itself reads 4 KiB at a time, copies all that it has at each read and again at each frame, and makes five objects
-of each message: three quarters of what a consumer of large messages costs, and half of one of small ones. What a
-field means is still pika's to say.
+pika reads 4 KiB at a time, copies its whole buffer at each read and again at each frame, and creates five objects for
+each message: three quarters of the cost of a consumer of large messages, and half of that for small ones. pika still
+decodes the fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pika.spec import (
 
 _RECEIVE_BYTES = 256 * 1024
 _OVERHEAD = FRAME_HEADER_SIZE + FRAME_END_SIZE
-# A frame: its kind, channel and size, then in a method's frame which one, in a header's the size of the body.
+# A frame: kind, channel and size; then the method in a method frame, the size of the body in a header frame.
 _head_of = struct.Struct(">BHL").unpack_from
 _method_of = struct.Struct(">L").unpack_from
 _METHOD_SIZE = 4
@@ -36,7 +36,7 @@ _BODY_SIZE_AT, _PROPERTIES_AT = 4, 12
 
 
 class Arrived(NamedTuple):
-    """One message that the broker delivered."""
+    """One delivered message."""
 
     tag: int
     redelivered: bool
@@ -45,9 +45,9 @@ class Arrived(NamedTuple):
 
 
 class Connection(pika.SelectConnection):  # type: ignore[misc]
-    """A pika.SelectConnection that gives messages to `on_messages`, where that is set, and not to its channel.
+    """A pika.SelectConnection that passes messages to `on_messages`, where set, instead of its channel.
 
-    It then hears of all that came at once, in order and before whatever came after. Good for one channel.
+    Each call gets the messages of one read, in order, before later frames are processed. Supports one channel only.
     """
 
     on_messages: Callable[[list[Arrived]], None] | None = None
@@ -65,7 +65,7 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
     def _on_data_available(self, data_in: bytes) -> None:
         data = self._frame_buffer + data_in if self._frame_buffer else data_in
         if data.startswith(b"AMQP"):
-            # A broker of another protocol says so, in what is no frame.
+            # A broker of another protocol version answers with a protocol header, which is not a frame.
             super()._on_data_available(data_in)
             return
         self._arrived = []
@@ -86,7 +86,7 @@ class Connection(pika.SelectConnection):  # type: ignore[misc]
         self._frame_buffer = data[start:]
 
     def _is_of_message(self, kind: int, data: bytes, begin: int, stop: int) -> bool:
-        """Whether the frame, whose content is `data[begin:stop]`, is part of a message that goes to `on_messages`."""
+        """Whether the frame with the content `data[begin:stop]` is part of a message for `on_messages`."""
         if kind == FRAME_METHOD:
             if self.on_messages is None or _method_of(data, begin)[0] != Basic.Deliver.INDEX:
                 return False

@@ -1,7 +1,7 @@
-"""Publishes to RabbitMQ with asynchronous confirms.
+"""Publishing to RabbitMQ with asynchronous confirms.
 
-Messages of one queue arrive; each is reported once the broker holds it durably. What is unconfirmed when the
-connection is lost is sent again, so a message may arrive twice.
+Each message is reported once the broker has stored it durably. Messages that are unconfirmed when the connection is
+lost are sent again, so a message may arrive twice.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mesh_platform.text import counted
 
 
 class Publisher:
-    """One publishing connection, opened at need and kept. Calls of several threads take turns."""
+    """One publishing connection, opened when needed and reused. Calls of several threads take turns."""
 
     WINDOW_MESSAGES = 1000
     WINDOW_BYTES = 16 * 1024 * 1024
-    # How long nothing may be confirmed, whatever the cause: a lost connection, refusals, an alarm.
+    # The longest time without a confirm, whatever the cause: a lost connection, refusals, an alarm.
     PATIENCE_SECONDS = 30.0
     RETRY_SECONDS = 0.2
 
@@ -39,7 +39,7 @@ class Publisher:
         self._link: Link | None = None
         self._channel: Any = None
         self._queue = Queue("", "", "")
-        # Callbacks of an older connection carry its number and are ignored.
+        # Callbacks carry the number of their connection; those of an older one are ignored.
         self._generation = 0
         self._reset()
 
@@ -62,8 +62,8 @@ class Publisher:
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
         """As `Broker.publish` says; `confirmed` is called on this thread, between messages and at the end.
 
-        Raises Unavailable where nothing is confirmed for `PATIENCE_SECONDS`. Where the source itself fails, what it
-        gave before is still published.
+        Raises Unavailable where nothing is confirmed for `PATIENCE_SECONDS`. If the source raises, the messages
+        before that are still published.
         """
         with self._turn:
             if self._open or not self._alive:
@@ -117,11 +117,11 @@ class Publisher:
         while True:
             with self._changed:
                 while not (done() or self._confirmed or self._error) and self._alive:
-                    left = self._moved + self.PATIENCE_SECONDS - time.monotonic()
-                    if left <= 0:
+                    remaining = self._moved + self.PATIENCE_SECONDS - time.monotonic()
+                    if remaining <= 0:
                         self._error = self._impatient()
                     else:
-                        self._changed.wait(left)
+                        self._changed.wait(remaining)
                 settled, self._confirmed = self._confirmed, deque()
                 error, finished, alive = self._error, done(), self._alive
             for message in settled:
@@ -166,7 +166,7 @@ class Publisher:
             generation = self._generation
         return Link(self._parameters, partial(self._on_channel, generation), partial(self._on_lost, generation))
 
-    # From here on: on the connection's thread.
+    # The methods below run on the connection's thread.
 
     def _on_channel(self, generation: int, channel: Any, ready: Callable[[], None]) -> None:
         def on_confirms(_frame: Any) -> None:
@@ -227,7 +227,7 @@ class Publisher:
                 self._send(generation)
 
     def _on_return(self, generation: int, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        # The broker returns a message before it acknowledges it, so the acknowledgement finds the id here.
+        # The broker returns a message before it acknowledges it, so the acknowledgement finds this id.
         with self._changed:
             if generation == self._generation:
                 self._returned.add(properties.message_id)

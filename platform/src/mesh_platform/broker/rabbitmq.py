@@ -1,7 +1,6 @@
-"""RabbitMQ behind the interface: exchanges, queues and their dead letters.
+"""RabbitMQ behind the interface `Broker`: exchanges, queues and their dead letters.
 
-Queues arrive as `Queue`; what they mean to RabbitMQ is written here alone. Publishing and consuming have modules of
-their own.
+Only this module knows the settings of a `Queue` in RabbitMQ. `rabbit_publisher` and `rabbit_consumer` do the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class RabbitBroker:
     """The broker at `amqp://user:password@host:port/vhost`, RabbitMQ 3.10 or later."""
 
     def __init__(self, url: str) -> None:
-        """Raises UsageError for a bad URL, Unavailable where nothing answers, NeedsAttention for a refused user."""
+        """Connect. Raises UsageError for a bad URL, Unavailable without answer, NeedsAttention for a refused user."""
         self._parameters = parse_url(url)
         self._publisher = Publisher(self._parameters)
         with self._channel():
@@ -35,14 +34,14 @@ class RabbitBroker:
     def declare(self, queues: Iterable[Queue]) -> None:
         """Create what is missing. Raises NeedsAttention where something exists with other arguments.
 
-        Dead letters move at least once: the broker drops the original when the dead-letter queue holds the copy,
-        which takes a quorum queue that rejects on overflow (https://www.rabbitmq.com/docs/quorum-queues).
+        Dead letters move at least once: the broker drops the original after the dead-letter queue has the copy, which
+        requires a quorum queue that rejects on overflow (https://www.rabbitmq.com/docs/quorum-queues).
         """
         if others := self._declare(queues):
             raise NeedsAttention("\n".join(others))
 
     def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
-        """Create what is missing, and leave what exists with other arguments: what waits there can be consumed."""
+        """Create what is missing, and accept other arguments: messages in such queues can still be consumed."""
         return self._declare(queues)
 
     def _declare(self, queues: Iterable[Queue]) -> list[str]:
@@ -56,8 +55,8 @@ class RabbitBroker:
                     except ChannelClosedByBroker as error:
                         if error.reply_code != 406:
                             raise
-                        place, said = name_of(self._parameters), error.reply_text
-                        others.append(f"{place}: {thing} exists with other arguments: {said}. {mend}")
+                        place, reply = name_of(self._parameters), error.reply_text
+                        others.append(f"{place}: {thing} exists with other arguments: {reply}. {mend}")
                         channel = connection.channel()
                 channel.queue_bind(queue.name, queue.exchange, queue.routing_key)
         return others
@@ -67,18 +66,18 @@ class RabbitBroker:
         self._publisher.publish(queue, messages, confirmed)
 
     def consume(self, queue_name: str, prefetch: int, max_bytes: int = MAX_MESSAGE_BYTES) -> RabbitConsumer:
-        """A consumer on a connection of its own. Raises MeshError for an unknown queue."""
+        """A consumer with its own connection. Raises MeshError for an unknown queue."""
         if not 1 <= prefetch <= 65535:
             raise UsageError(f"{queue_name}: a prefetch of {prefetch} is not possible. AMQP allows 1 to 65535.")
         return RabbitConsumer(self._parameters, queue_name, prefetch, max_bytes)
 
     def depth(self, queue_name: str) -> int:
-        """Messages that wait; RabbitMQ leaves out those that are delivered and not acknowledged."""
+        """The number of waiting messages; RabbitMQ does not count unacknowledged deliveries."""
         with self._channel() as channel:
             return int(channel.queue_declare(queue_name, passive=True).method.message_count)
 
     def depths(self, queue_names: Collection[str]) -> dict[str, int]:
-        """The depth of each of these queues that exists, over one connection."""
+        """The depth of each of these queues that exists, by one connection."""
         found: dict[str, int] = {}
         with self._connection() as connection:
             channel = connection.channel()
@@ -92,7 +91,7 @@ class RabbitBroker:
         return found
 
     def purge(self, queue_name: str) -> int:
-        """Drop what waits in the queue; how many. Raises MeshError for an unknown queue."""
+        """Drop the waiting messages; return their number. Raises MeshError for an unknown queue."""
         with self._channel() as channel:
             return int(channel.queue_purge(queue_name).method.message_count)
 
@@ -103,7 +102,7 @@ class RabbitBroker:
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        # Short-lived: a blocking connection that nobody serves would miss its heartbeats.
+        # Short-lived: an idle blocking connection would miss its heartbeats.
         try:
             connection = pika.BlockingConnection(self._parameters)
         except (AMQPError, AMQPConnectorException, OSError) as error:
@@ -117,7 +116,7 @@ class RabbitBroker:
                 connection.close()
 
     def close(self) -> None:
-        """Close the publishing connection. Consumers have connections of their own and live on."""
+        """Close the publishing connection. Consumers have their own connections and stay open."""
         self._publisher.close()
 
     def __enter__(self) -> Self:
@@ -127,7 +126,7 @@ class RabbitBroker:
         self.close()
 
 
-# RabbitMQ 4 gives every quorum queue a limit of 20 deliveries and then drops: nobody may lose a dead letter so.
+# RabbitMQ 4 drops a message of a quorum queue after 20 deliveries by default: dead letters must not be lost.
 _DEAD_LETTER_ARGUMENTS: dict[str, object] = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 
 
@@ -143,7 +142,7 @@ def _arguments(queue: Queue) -> dict[str, object]:
 
 
 def _things(queue: Queue) -> Iterator[tuple[str, Callable[[Any], object], str]]:
-    """What a queue needs: what people call it, how to declare it, what to do where it exists with other arguments."""
+    """The parts of a queue: a name for messages, how to declare it, how to fix other arguments."""
     yield (
         f"exchange '{queue.exchange}'",
         lambda channel: channel.exchange_declare(queue.exchange, "topic", durable=True),

@@ -1,7 +1,7 @@
-"""`mesh ...`: words arrive, tables for people or JSON for programs leave. Commands live in the modules beside this.
+"""The command line `mesh`, with output as tables for people or JSON for programs. Other modules have the commands.
 
-Exit codes: 0 fine, 1 problems found or a fault in the code (with its traceback), 2 wrong use, 3 a service is not
-there (try again).
+Exit codes: 0 success, 1 problems found or a fault in the code (with its traceback), 2 wrong use, 3 a service is
+unavailable (try again).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mesh_platform import faults
 from mesh_platform.errors import MeshError
 from mesh_platform.events.producer import Producer
 
-# Read by Arrow when it is first imported. Its own choice keeps what one thread took and another gave back, so that
-# ingest takes a quarter more.
+# Arrow reads this at its first import. Its default allocator keeps memory that one thread allocated and another
+# freed, so that ingest needs a quarter more.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 COMMANDS = {
@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 class _Mesh(click.Group):
-    """Loads a command's module when it is called, so that none waits for what it does not need."""
+    """Loads the module of a command when it is called, so that no command waits for modules of others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="mesh.commands"))})
@@ -70,7 +70,7 @@ def mesh() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `mesh` with `arguments` (default: the process's) and exit with its code."""
+    """Run `mesh` with `arguments` (default: those of the process) and exit with its exit code."""
     try:
         faults.check()
         mesh.main(args=list(arguments) if arguments is not None else None, prog_name="mesh", standalone_mode=False)
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read the output has enough of it; Python must not try to flush the rest.
+        # The reader of the output has closed the pipe; Python must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
@@ -100,5 +100,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_producer(producer: Producer) -> None:
-    """What a producer script does: the modes and options of `mesh produce` for its product."""
+    """The main function of a producer script: the modes and options of `mesh produce` for its product."""
     main(["produce", producer.product, *sys.argv[1:]])

@@ -160,12 +160,12 @@ def _drawn(
     source = find_producer(mesh, contract).source
     records = source.records(contract.domain, sites_of(mesh), root=settings.root, seed=seed, start=start)
     if mode == "live":
-        # The state's clock may be a simulated one, which stands still.
+        # The clock of the state folder may be a simulated one, which does not advance.
         begin, now = time.monotonic(), settings.now()
         clock = iter(lambda: now + timedelta(seconds=time.monotonic() - begin), None)
         now_and_then = stamp(contract, site, pace(records, 1 / interval, stopped), clock)
         return wrap(contract, islice(now_and_then, count), name_sender(source, contract))
-    # A burst is what a peak would look like: its events follow one another at its rate from midnight on.
+    # A burst imitates a peak: its events follow one another at its rate, starting at midnight.
     midnight = datetime(start.year, start.month, start.day, tzinfo=UTC)
     peak = (midnight + timedelta(seconds=number / rate) for number in range(count or 1000))
     stamped = pace(stamp(contract, site, records, peak), rate, stopped)
@@ -238,11 +238,11 @@ def ingest(
     tending: list[subprocess.Popen[bytes]] = []
 
     def tend(table: str) -> bool:
-        # In a process of its own: to merge files takes more memory and time than ingest may.
+        # In its own process, because merging files takes more memory and time than ingest may use.
         if tending and tending[-1].poll() is None:
             return False
         if tending and tending[-1].returncode:
-            tell("Tables could not be tended. 'mesh maintain' says why.")
+            tell("The maintenance of tables failed. 'mesh maintain' shows why.")
         command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
         environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
         quiet = subprocess.DEVNULL
@@ -273,7 +273,7 @@ def ingest(
                 tend=tend,
             )
             for process in tending:
-                # What it leaves undone, the next one does.
+                # The next maintenance continues its work.
                 process.terminate()
                 process.wait()
             for queue in map(queue_of, contracts):
@@ -288,7 +288,7 @@ def ingest(
         write_table(rows)
 
 
-@click.group(short_help="Points at which a test may end or fail the process.")
+@click.group(short_help="Points at which a test can kill, stop or fail the process.")
 def faults() -> None:
     """Points at which tests kill or stop a process."""
 

@@ -1,4 +1,4 @@
-"""`mesh evolve`: a changed contract is applied to the tables of its product, or what would break is told."""
+"""`mesh evolve`: apply a changed contract to the tables of its product, or report what would break."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output
     mesh = load_mesh(settings.root)
     contract = mesh.contract(product)
     catalog = open_catalog(settings)
-    # SQL that does not fit the contract would keep each next build from running.
+    # SQL that does not fit the contract would fail each later build.
     problems = check_types(mesh)
     if plan:
         changes = evolution.plan_evolution(catalog, contract)

@@ -1,4 +1,4 @@
-"""`mesh check` and `mesh diff`: all rules of the mesh on the files as they stand, and what a change does to it."""
+"""`mesh check` and `mesh diff`: apply all rules to the files of the mesh, and show the effect of a change."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     from mesh_platform.governance.registry import all_rules
     from mesh_platform.governance.report import FORMATS
 
-    # What is read stays until the process ends, which is soon.
+    # Everything read is needed until the process ends, which is soon.
     gc.disable()
     settings = read_settings()
-    # The simulated clock is that of the data; who waives a rule goes by the calendar on the wall.
+    # Not the simulated clock, which is for data: waivers end by the real calendar.
     today = (settings.clock or datetime.now(UTC)).date()
     cache = Cache(settings.state_dir / "check.cache")
     try:
@@ -48,7 +48,7 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
             for path in mend(scope):
                 click.echo(f"Wrote {shown(path, settings.root)}.", err=True)
         problems = run(scope, only)
-        # Of some rules alone it knows less than before.
+        # A run of some rules only would remove results of the others from the cache.
         if not only:
             cache.save()
     except MeshError as error:
@@ -80,7 +80,7 @@ def diff(base: str | None, output_format: str) -> None:
     settings = read_settings()
     today = (settings.clock or datetime.now(UTC)).date()
     try:
-        # What a check remembers holds here, too; not all that it asks for is asked for, so nothing is kept.
+        # Reads the cache of checks, but does not save it, because it would lose results that only a check uses.
         found = run(open_scope(settings.root, today, base, Cache(settings.state_dir / "check.cache")))
     except MeshError as error:
         raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`mesh maintain` and `mesh relocate`: tables tended, and a copied or moved lake made a lake of its own."""
+"""`mesh maintain` and `mesh relocate`: maintain tables, and make a copied or moved lake independent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands share: options, settings, tables for people, JSON for programs, progress, a clean stop."""
+"""Helpers for commands: options, settings, tables for people, JSON for programs, progress, a clean stop."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ format_option = click.option(
     "output_format",
     type=click.Choice(["text", "json"]),
     default="text",
-    help="json: one value on stdout.",
+    help="json: one JSON value on stdout.",
 )
 
 
 def read_settings() -> Settings:
-    """The settings of this call. Raises UsageError that names each wrong variable."""
+    """Read the settings. Raises UsageError, which names each wrong variable."""
     try:
         return Settings()
     except ValidationError as error:
@@ -45,9 +45,9 @@ def read_settings() -> Settings:
 
 
 def to_plain(value: Any) -> Any:
-    """A value as JSON has it: decimals as strings, times as ISO 8601 in UTC with Z, bytes as text.
+    """Convert a value to JSON types: decimals as strings, times as ISO 8601 in UTC with Z, bytes as text.
 
-    JSON has no NaN and no infinity: they are the strings that `number_words` gives.
+    NaN and infinities, which JSON lacks, become the strings of `number_words`.
     """
     match value:
         case Decimal():
@@ -71,12 +71,12 @@ def to_plain(value: Any) -> Any:
 
 
 def write_json(value: Any) -> None:
-    """One JSON value on stdout."""
+    """Write one JSON value to stdout."""
     click.echo(json.dumps(to_plain(value), indent=1, ensure_ascii=False))
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, columns: Sequence[str] = ()) -> None:
-    """Rows as a table for people; numbers to the right, null as a dash."""
+    """Write rows as a table for people; numbers right-aligned, null as a dash."""
     names = list(columns) or list(rows[0] if rows else ())
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
@@ -89,7 +89,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in names))
     if names:
-        # A terminal wraps a long line; a number that is cut would be another number.
+        # A terminal wraps long lines; a truncated number would be a different one.
         console = Console(highlight=False, width=100_000)
         with console.capture() as printed:
             console.print(table)
@@ -109,18 +109,20 @@ def _cell(value: Any) -> Text:
 
 
 def _text(words: str) -> Text:
-    # What events carry is shown, not obeyed: neither as markup nor by the terminal.
+    # Values from events must take effect neither as markup nor as control characters of the terminal.
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words))
 
 
 def tell(message: str) -> None:
-    """One message on stderr, above a progress bar that is shown. No line is broken: a terminal wraps it, and what is
-    copied or searched for stays whole."""
+    """Write one message to stderr, above a visible progress bar.
+
+    Lines are not broken: a terminal wraps them, and text can be copied and searched as a whole.
+    """
     errors.print(message, markup=False, soft_wrap=True)
 
 
 class _Amount(ProgressColumn):
-    """How many there are, of how many if that is known, and of what: `1 event`, `3/20 events`."""
+    """The count, with the total if known, and the unit: `1 event`, `3/20 events`."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -135,7 +137,7 @@ class _Amount(ProgressColumn):
 
 @contextmanager
 def progress_bar(label: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; the yielded function advances it. `unit` is what it counts. Of nothing there is none."""
+    """A progress bar on stderr, which counts in `unit`; the yielded function advances it. None if `total` is 0."""
     if total == 0:
         yield lambda steps: None
         return
@@ -152,7 +154,7 @@ def progress_bar(label: str, total: int | None, unit: str) -> Iterator[Callable[
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a clean stop; the yielded function says whether one did. A second one interrupts."""
+    """Handle Ctrl-C and SIGTERM as a clean stop, which the yielded function reports. A second signal interrupts."""
     asked: list[int] = []
 
     def ask(number: int, _frame: object) -> None:

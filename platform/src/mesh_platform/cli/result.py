@@ -1,4 +1,4 @@
-"""Rows of a query in a format: those values that the format has no form for are words in it."""
+"""Writing rows of a query in an output format; values that the format lacks are written as words."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mesh_platform.errors import UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# DuckDB's own: it takes them back.
+# As in DuckDB, which can read them.
 _LATEST, _EARLIEST = "infinity", "-infinity"
 
 
 def write_result(rows: pa.Table, output_format: str) -> None:
-    """The rows of a query on stdout, in one of the formats json, csv and, for people, any other.
+    """Write the rows of a query to stdout, as json, as csv or, with any other format, as a table for people.
 
-    What is no finite number is the same word in each of them, and so is an infinite time. Raises UsageError for a
-    value that has no form in the format.
+    NaN, infinities and infinite times are the same words in each format. Raises UsageError for a value that the
+    format cannot express.
     """
     try:
         if output_format == "csv":
@@ -32,16 +32,16 @@ def write_result(rows: pa.Table, output_format: str) -> None:
             write_json(_with_words(rows, output_format).to_pylist())
         else:
             write_table(_with_words(rows, output_format).to_pylist(), columns=rows.column_names)
-    # Arrow's own errors are of these kinds: a type that CSV lacks, a time that Python lacks.
+    # Arrow raises these for types that CSV lacks and times that Python lacks.
     except (NotImplementedError, OverflowError, ValueError) as error:
         raise UsageError(f"a value has no form in {output_format}: {error}. Cast that column to varchar.") from error
 
 
 def _with_words(rows: pa.Table, output_format: str) -> pa.Table:
-    """`rows` with words for infinite times and, in CSV, for what is no finite number.
+    """`rows` with words for infinite times and, in CSV, for NaN and infinities.
 
-    A column that has such values becomes one of text. Where numbers become text only later, as in JSON, they stay.
-    Raises ValueError that names the column for another time outside of the years 1 to 9999.
+    A column with such values becomes a text column. In JSON these numbers are converted later. Raises ValueError,
+    which names the column, for other times outside of the years 1 to 9999.
     """
     for place, name in enumerate(rows.column_names):
         values = rows.column(place)
@@ -83,7 +83,7 @@ def _time_words(name: str, values: pa.ChunkedArray, output_format: str) -> pa.Ar
     others = pc.if_else(odd, None, values)
     if sum(number in words for number in numbers) != pc.sum(odd).as_py():
         raise ValueError(f"'{name}' has a time that is not in the years 1 to 9999")
-    # As each format writes the times of a column that has no such value.
+    # Formatted as in a column without such values.
     written = pc.cast(others, pa.string()).to_pylist() if output_format == "csv" else _plain(others)
     return pa.array([words.get(number, text) for number, text in zip(numbers, written, strict=True)], pa.string())
 

@@ -1,4 +1,4 @@
-"""`mesh new`, `mesh template`: domains and products from the template, and how domains keep up with it."""
+"""`mesh new`, `mesh template`: create domains and products from the template, and update domains to it."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
     if not name and no_input:
         raise UsageError("The domain has no name. Give one: mesh new domain NAME, such as central_warehouse.")
     name = name or click.prompt("Name, such as central_warehouse")
-    # What is wrong with the answers given is told before others are asked for.
+    # Report wrong answers before prompting for others.
     check_answers(root, propose_answers(root, name, given))
     for key in () if no_input else ("kind", "team", "steward", "events"):
-        # What is proposed for one follows from those before it.
+        # The default of an answer depends on the earlier ones.
         proposed = propose_answers(root, name, given)[key]
         given[key] = given[key] or click.prompt(key.capitalize(), default=proposed)
     answers = propose_answers(root, name, given)
@@ -182,7 +182,7 @@ def _plain(outcome: Outcome) -> dict[str, object]:
 
 
 def _placed(domain: str, names: list[str] | dict[str, str]) -> object:
-    """Paths in a domain's folder as those in the repository."""
+    """Convert paths in a domain's folder to paths in the repository."""
     if isinstance(names, dict):
         return {f"domains/{domain}/{name}": why for name, why in names.items()}
     return [f"domains/{domain}/{name}" for name in names]

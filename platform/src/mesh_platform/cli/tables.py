@@ -1,4 +1,4 @@
-"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: tables built, asked, and set back."""
+"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: build, query and roll back tables."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def build(
 
 
 def show_release(release: Release) -> None:
-    """Tell on stderr that there is a new release."""
+    """Report a new release on stderr."""
     tell(f"Release {release.name}: {counted(len(release.tables), 'table')}.")
 
 
 def show_warnings(built: Sequence[Built]) -> None:
-    """Tell on stderr which rules that only warn were broken, and where rows were held back."""
+    """Report on stderr which rules that only warn were broken, and which tables have rows held back."""
     for each in built:
         if each.held:
             rows = counted(each.held, "row")
@@ -154,9 +154,9 @@ def status(names: tuple[str, ...], output_format: str) -> None:
 
 
 def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str] = ()) -> None:
-    """The status as a table for people, with the clock that ages are counted from.
+    """Write the status as a table for people, with the clock for the ages.
 
-    `names` are patterns of the tables to show, as a shell has them; none stands for all.
+    `names` are shell patterns of the tables to show; without any, all are shown.
     """
     now = settings.now()
     found = _read_status(settings, mesh, catalog, names)

@@ -1,1 +1,1 @@
-"""Data contracts: ODCS files as objects, their field types, rules and versions, and what a change of one does."""
+"""Data contracts: ODCS files as objects, their field types, rules and versions, and the effect of a change."""

@@ -1,4 +1,4 @@
-"""Values of JSON held against field types: what a producer may send for a field."""
+"""Validation of JSON values against field types: what a producer may send for a field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIME = re.compile(rf"{_DATE.pattern}([ T][0-9]{{2}}(:[0-9]{{2}}(:[0-9]{{2}}(\.[
 
 
 def fits(type_: FieldType, value: object) -> bool:
-    """Whether a value of JSON, its numbers read as int or Decimal, is one of a type as `FieldType.on_wire` says."""
+    """Whether a JSON value, with numbers parsed as int or Decimal, is what `FieldType.on_wire` of the type says."""
     if type_.name == "boolean" or isinstance(value, bool):
         return type_.name == "boolean" and isinstance(value, bool)
     if type_.logical == "integer":
@@ -36,8 +36,8 @@ def fits(type_: FieldType, value: object) -> bool:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value of JSON is text that UTF-8 can write."""
-    # JSON can escape half a surrogate pair, which is no character and has no UTF-8.
+    """Whether a JSON value is text that UTF-8 can encode."""
+    # JSON can escape half a surrogate pair, which is not a character and has no UTF-8 encoding.
     return isinstance(value, str) and (value.isascii() or not _SURROGATE.search(value))
 
 
@@ -49,7 +49,7 @@ def _is_date(text: str) -> bool:
 
 
 def is_time(text: str, zone: bool) -> bool:
-    """Whether a text is a time in ISO 8601 to microseconds, with a zone or without one."""
+    """Whether `text` is a time in ISO 8601 with at most microseconds, and has a zone exactly if `zone`."""
     try:
         time = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
         if time is None or (time.tzinfo is not None) != zone:

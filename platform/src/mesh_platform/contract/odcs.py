@@ -1,4 +1,4 @@
-"""A document arrives; what keeps it from being ODCS v3.1 leaves, by the JSON schema of the standard."""
+"""Validation of documents against the JSON schema of ODCS v3.1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _odcs_validator() -> Validator:
 
 
 def find_faults(document: Document) -> list[Problem]:
-    """What the JSON schema of ODCS finds, without what merely follows from a deeper fault."""
+    """The faults by the JSON schema of ODCS, without those that merely follow from a fault deeper in the document."""
     if not isinstance(document.data, dict):
         return [document.problem((), "is not a mapping.", "A contract begins with 'apiVersion: v3.1.0'.")]
     found = _odcs_validator().iter_errors(document.data)
@@ -42,7 +42,7 @@ def find_faults(document: Document) -> list[Problem]:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: no dates, which YAML makes of an unquoted 2025-10-01, and no keys but words."""
+    """Convert YAML to JSON values: dates, which YAML parses from an unquoted 2025-10-01, and keys become strings."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,19 +1,19 @@
-"""Regular expressions of contracts mean the same everywhere: what RE2, the engine of Arrow and DuckDB, finds."""
+"""Regular expressions of contracts, which match as in RE2, the engine of Arrow and DuckDB, everywhere."""
 
 from __future__ import annotations
 
 import re
 
-# Of these alone, a pattern that Python takes is one that RE2 takes, and both find the same in printable ASCII. Asking
-# RE2 needs Arrow, which is slow to import. To RE2 `[:` may begin the name of a class, and what is long and repeats
-# much may be too large.
+# A pattern of these elements alone is valid in RE2 if it is in Python, and both match the same printable ASCII. This
+# avoids importing Arrow, which is slow. In RE2 `[:` may begin the name of a class, and a long pattern with many
+# repetitions may be too large.
 _PLAIN_PATTERN = re.compile(
     r"(?!.{128})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII
 )
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise ValueError where Python or RE2 does not take a pattern."""
+    """Raise ValueError where Python or RE2 does not accept the pattern."""
     try:
         re.compile(pattern)
     except re.error as error:
@@ -27,9 +27,9 @@ def check_pattern(pattern: str) -> None:
 
 
 def pattern_matches(pattern: str, text: str) -> bool:
-    """Whether a pattern of a contract matches somewhere in `text` by RE2, the engine of ingest and of builds.
+    """Whether a pattern of a contract matches anywhere in `text` by RE2, the engine of ingest and of builds.
 
-    To Python alone, a digit may be one of any script, and `$` may stand before a line's end.
+    Python differs: its digits are those of any script, and `$` also matches before a final newline.
     """
     if text.isascii() and text.isprintable() and _PLAIN_PATTERN.fullmatch(pattern):
         return re.search(pattern, text, re.ASCII) is not None

@@ -1,6 +1,6 @@
-"""Quality rules of a contract: the items of ODCS `quality` arrive, `Rule`s leave, or what is wrong with each.
+"""Quality rules of a contract, read from the items of ODCS `quality`.
 
-What a rule says is checked here; that its SQL fits the table is `quality.find_problems`.
+This module validates the items themselves; `sql.audit.find_problems` checks that their SQL fits the table.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Add = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Bound:
-    """What the number of a rule must keep to: an operator of ODCS and its one or two numbers, ends included."""
+    """The bound for the number of a rule: an operator of ODCS and its one or two numbers, both inclusive."""
 
     operator: str
     numbers: tuple[Decimal, ...]
 
     def holds(self, number: Decimal) -> bool:
-        """Whether `number` keeps to it."""
+        """Whether `number` is within the bound."""
         first, last = self.numbers[0], self.numbers[-1]
         return {
             "mustBe": number == first,
@@ -56,7 +56,7 @@ class Bound:
 
     @property
     def allows_none(self) -> bool:
-        """Whether a count keeps to it only where it is 0."""
+        """Whether 0 is the only count within the bound."""
         return (self.operator, self.numbers) in _NONE
 
     def __str__(self) -> str:
@@ -69,10 +69,10 @@ _NONE = {(o, (Decimal(n),)) for o, n in (("mustBe", 0), ("mustBeLessThan", 1), (
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `metric` is one of METRICS, or `sql`; `columns` are those that it stands at or names.
+    """One rule. `metric` is one of METRICS, or `sql`; `columns` are the column that it belongs to, or those it names.
 
-    `query` gives one number, with `${object}` for the table's rows and `${property}` for the column. `percent` is of
-    all rows. `name` and `description` are the rule's own, where it has them.
+    `query` returns one number; `${object}` is the table's rows and `${property}` the column. `percent` counts percent
+    of all rows. `name` and `description` may be empty.
     """
 
     name: str
@@ -96,10 +96,10 @@ def read_rule(
     line: int,
     add: Add,
 ) -> Rule | None:
-    """The rule that `item` is; None where it is text for people, of an event, or wrong.
+    """Read a rule; None where `item` is text for people, belongs to an event, or is wrong.
 
-    It stands at the property `column`, else at a schema of `kind` that has `columns`. `add` takes what is wrong with
-    it and how to mend it.
+    The item belongs to the property `column`, else to a schema of `kind` that has `columns`. `add` receives each
+    fault and its fix.
     """
     if item.get("type") == "text":
         return None
@@ -136,9 +136,9 @@ def read_rule(
 
 
 def valid_values(items: Iterable[Mapping[str, Any]], kind: str) -> tuple[str, ...]:
-    """The values that each value of a property must be one of, where a rule among `items` keeps all others out.
+    """The allowed values of a property, where a rule among `items` keeps all others out.
 
-    Of a table that is a rule that blocks; what of an event breaks one is always quarantined.
+    For a table, only a rule that blocks does; an event that breaks any such rule is quarantined.
     """
     for item in items:
         values = (item.get("arguments") or {}).get("validValues")

@@ -1,6 +1,6 @@
-"""Two shapes of one table arrive, as it is and as its contract says; the changes between them leave, and what breaks.
+"""Comparison of a table with its contract: the changes between the two shapes, and which of them break.
 
-What breaks is what would make a promise untrue of rows that are there already, or of those that read them.
+A change breaks where it would make a promise false for existing rows or for their readers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 from mesh_platform.contract.contract import Field, Shape
 from mesh_platform.contract.types import FieldType
 
-# A column that a contract drops stays in its table, and there it says so.
+# A column that a contract drops stays in its table; its description there begins with this.
 DROPPED = "No longer in the contract. "
-# What a table may lag behind in while rows are written to it.
+# Changes that a table may still lack while rows are written to it.
 HARMLESS = ("describe", "drop_optional", "set_key")
 
 Kind = Literal[
@@ -37,11 +37,11 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Change:
-    """One difference between `table` and its contract: a column is `field` in the contract and `was` in the table.
+    """One difference between `table` and its contract: the column is `field` in the contract and `was` in the table.
 
-    Of a change that is not of one column, `field` is what the contract says and `was` what the table has. Where it
-    is `breaking`, it cannot be applied; `reason` says why, or what applying it means for rows that are there. What
-    only a column that the contract dropped is in the way of is `purgeable`: once that column is purged, it can be.
+    Where a change concerns no single column, `field` is what the contract says and `was` what the table has. A
+    `breaking` change cannot be applied; `reason` says why, or what applying it means for existing rows. A change is
+    `purgeable` where only a column that the contract dropped prevents it: it can be applied once that is purged.
     """
 
     table: str
@@ -54,10 +54,10 @@ class Change:
 
 
 def compare(table: str, old: Shape, new: Shape) -> list[Change]:
-    """What must change in `table`, which is `old`, for it to be `new`; renames as `Field.renamed_from` says.
+    """The changes that turn `table` from `old` into `new`; `Field.renamed_from` tells renames.
 
-    Widening is what the Iceberg spec calls type promotion (section "Schema Evolution"): int to long, and a decimal to
-    more digits of the same scale.
+    Widening is type promotion in the Iceberg spec (section "Schema Evolution"): int to long, and a decimal to more
+    digits of the same scale.
     """
     there = {name: field for field in new.fields if (name := present_name(field, old.by_name))}
     changes = [
@@ -79,14 +79,14 @@ def compare(table: str, old: Shape, new: Shape) -> list[Change]:
 
 
 def present_name(field: Field, names: Collection[str]) -> str | None:
-    """What `field` is called among columns of these names: its own name, or the newest of its earlier ones."""
+    """The name of `field` among `names`: its own, or the newest of its former ones; None without any."""
     return next((name for name in (field.name, *field.renamed_from) if name in names), None)
 
 
 def former_name_faults(fields: Collection[Field], is_event: bool) -> Iterator[tuple[Field, str, str]]:
-    """Where names that columns had leave in doubt which column is meant: the column, what is wrong, how to mend it.
+    """Each former name that is ambiguous between columns: the column, the fault and its fix.
 
-    Of an event the names in ids are looked at too: under equal ones, different events would get one id.
+    For an event the names in ids are checked too: with equal names, different events would get one id.
     """
     present = {field.name for field in fields}
     former: dict[str, str] = {}
@@ -107,12 +107,12 @@ def former_name_faults(fields: Collection[Field], is_event: bool) -> Iterator[tu
 
 
 def identifying(shape: Shape) -> tuple[str, ...]:
-    """The key as Iceberg can note it in a table: a key with a double is none (spec, "Identifier Field IDs")."""
+    """The key as Iceberg can store it; none where it has a double (Iceberg spec, "Identifier Field IDs")."""
     return () if any(shape.by_name[name].type.name == "double" for name in shape.key) else shape.key
 
 
 def left_over(old: Shape, new: Shape) -> list[Field]:
-    """The optional columns of a table that its contract neither has nor takes up again, by name and type."""
+    """The optional columns of a table that its contract neither has nor reuses, by name and type."""
     claimed = {name: field for field in new.fields if (name := present_name(field, old.by_name))}
     return [field for field in old.fields if not field.required and _is_left(old, field, claimed.get(field.name))]
 
@@ -171,7 +171,7 @@ def _why(widens: bool, old: FieldType) -> str:
 
 
 def takes(new: FieldType, old: FieldType) -> bool:
-    """Whether a column of the type `new` takes every value of the type `old` as it is."""
+    """Whether a column of the type `new` holds every value of the type `old` unchanged."""
     if new == old:
         return True
     if old.precision and new.precision:
@@ -184,7 +184,7 @@ def _is_dropped(field: Field) -> bool:
 
 
 def _is_taken(old: Shape, new: Field) -> bool:
-    """Whether a column is to be renamed to what a column is called that the contract dropped before."""
+    """Whether the new name of a renamed column belongs to a column that the contract dropped before."""
     own = old.by_name.get(new.name)
     live = (name for name in new.renamed_from if name in old.by_name and not _is_dropped(old.by_name[name]))
     return own is not None and _is_dropped(own) and any(live)
@@ -223,6 +223,6 @@ def _partition_change(table: str, old: tuple[tuple[str, str], ...], new: Shape) 
     was, now = (", ".join(f"{t}({c})" for t, c in parts) or "nothing" for parts in (old, new.partition))
     reason = f"is partitioned by {was}, the contract says {now}"
     if new.time:
-        # A landing table is never written anew, and its ledger lies in the same partitions.
+        # A landing table is never rewritten, and its ledger uses the same partitions.
         return Change(table, "repartition", now, was, True, f"{reason}; nothing rewrites the events that are there")
     return Change(table, "repartition", now, was, False, f"{reason}; the next build writes all rows anew")

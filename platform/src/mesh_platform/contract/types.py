@@ -1,6 +1,6 @@
-"""The one table of field types: a contract's `physicalType` arrives, its form in every system leaves.
+"""Field types: the type in each system (DuckDB, Arrow, Iceberg, JSON) for the `physicalType` of a contract.
 
-Type names are those of the Iceberg spec (section "Primitive Types"); ODCS knows them as `physicalType`.
+Type names are those of the Iceberg spec (section "Primitive Types"); ODCS calls them `physicalType`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyiceberg.types import PrimitiveType
 
-# name: (ODCS logicalType, DuckDB type, what the wire carries)
+# name: (ODCS logicalType, DuckDB type, the value in JSON)
 _TYPES = {
     "string": ("string", "VARCHAR", "a string"),
     "int": ("integer", "INTEGER", "a whole number within 32 bits"),
@@ -30,7 +30,7 @@ _TYPES = {
 }
 _DECIMAL = re.compile(r"decimal\(([0-9]{1,2}), *([0-9]{1,2})\)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
-# Wide enough for the remainder of 38 digits by 38 places; the default of 28 digits rounds.
+# Precise enough for the remainder of 38 digits by 38 places; the default of 28 digits rounds.
 _EXACT = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 ALLOWED = (*_TYPES, "decimal(p,s)")
@@ -38,7 +38,7 @@ ALLOWED = (*_TYPES, "decimal(p,s)")
 
 @dataclass(frozen=True)
 class FieldType:
-    """One type, named as in the Iceberg spec; `precision` and `scale` are set for decimals alone."""
+    """One type, named as in the Iceberg spec. Only decimals have `precision` and `scale`."""
 
     name: str
     logical: str
@@ -68,10 +68,10 @@ class FieldType:
 
     @property
     def wire(self) -> pa.DataType:
-        """The Arrow type to read this field as from JSON; cast it to `arrow` afterwards.
+        """The Arrow type for parsing this field from JSON; cast the result to `arrow`.
 
-        Arrow's JSON reader takes dates as day numbers and any time with or without a zone; its cast from strings
-        takes just what the type says. Its reader also crashes on the decimal 1e-2147483647.
+        Arrow's JSON reader accepts dates as day numbers and times with or without a zone; its cast from strings
+        accepts only what the type says. Its reader also crashes on the decimal 1e-2147483647.
         """
         import pyarrow as pa
 
@@ -79,7 +79,7 @@ class FieldType:
 
     @property
     def plain(self) -> str:
-        """What a decimal looks like that `write` gives, and that Arrow's cast takes safely: a regular expression."""
+        """A regular expression of the decimals that `write` returns and that Arrow casts safely."""
         places = rf"(\.[0-9]{{1,{self.scale}}})?" if self.scale else ""
         return rf"^-?[0-9]{{1,{max(1, self.precision - self.scale)}}}{places}$"
 
@@ -104,7 +104,7 @@ class FieldType:
         return primitive[self.name]()
 
     def holds(self, number: Decimal) -> bool:
-        """Whether a column of this type of number keeps `number` as it is; a double keeps any finite one."""
+        """Whether a column of this numeric type stores `number` unchanged; a double holds any finite number."""
         if not number.is_finite():
             return False
         if self.name == "double":
@@ -118,22 +118,23 @@ class FieldType:
         return within and _EXACT.remainder(number, Decimal((0, (1,), -places))) == 0
 
     def read_number(self, text: str) -> Decimal:
-        """The number that a cell of a CSV file writes, in the digits 0 to 9. Raises ValueError where it is none.
+        """Parse the number in a cell of a CSV file, written in the digits 0 to 9.
 
-        So do numbers that this type does not hold. Python itself takes `1_000`, spaces and the digits of all scripts.
+        Raises ValueError for other text, and for a number that this type does not hold. Python itself also accepts
+        `1_000`, spaces and the digits of all scripts.
         """
         if not _NUMBER.fullmatch(text) or not self.holds(number := Decimal(text)):
             raise ValueError(text)
         return number
 
     def write(self, number: Decimal) -> str:
-        """The one form on the wire of a number that a decimal `holds`."""
+        """The canonical text of a number that this decimal type `holds`."""
         exact = number.quantize(Decimal((0, (1,), -self.scale)), context=_EXACT)
         return f"{exact if exact else exact.copy_abs():f}"
 
 
 def parse_type(text: str) -> FieldType:
-    """The type that `physicalType: text` names. Raises ValueError that says what is allowed."""
+    """The type that `physicalType: text` names. Raises ValueError, which says what is allowed."""
     if text in _TYPES:
         return FieldType(text, *_TYPES[text])
     decimal = _DECIMAL.fullmatch(text)
@@ -147,16 +148,16 @@ def parse_type(text: str) -> FieldType:
 
 
 def shown_value(value: Any) -> str:
-    """A value as messages for people show it; what is no finite number has the words that `mesh query` gives it."""
+    """A value as text for messages; NaN and infinities are written as in `mesh query`."""
     return words if isinstance(value, float) and (words := number_words(value)) else str(value)
 
 
 def number_words(number: float) -> str | None:
-    """The words for what is no finite number, as JavaScript, Spark and protobuf's JSON have them; None for others."""
+    """The name of NaN or an infinity, as in JavaScript, Spark and protobuf's JSON; None for finite numbers."""
     if number != number:
         return "NaN"
     return {float("inf"): "Infinity", float("-inf"): "-Infinity"}.get(number)
 
 
-# Contracts cannot ask for bytes, which ODCS and JSON do not have; the quarantine keeps in them what was sent.
+# Not for contracts, as ODCS and JSON have no bytes; the quarantine stores the message as it was sent.
 BINARY = FieldType("binary", "string", "BLOB", "bytes")

@@ -1,4 +1,4 @@
-"""Versions of contracts: two numbers and what changed between them arrive; the one that it asks for leaves."""
+"""Versions of contracts, and the version that a change requires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORT_FORM = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER})?)?")
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """MAJOR.MINOR.PATCH as semver.org has it, without words behind it."""
+    """MAJOR.MINOR.PATCH as on semver.org, without suffixes."""
 
     major: int
     minor: int
@@ -20,11 +20,11 @@ class Version:
 
     @property
     def line(self) -> tuple[int, int]:
-        """What stays the same as long as nothing breaks: the major number, below 1.0.0 the minor one too."""
+        """The numbers that only a breaking change raises: the major, and below 1.0.0 the minor too."""
         return (self.major, 0) if self.major else (0, self.minor)
 
     def next(self, kind: str) -> Version:
-        """The least version after a change that is breaking, additive or cosmetic; itself after none."""
+        """The lowest version after a change that is breaking, additive or cosmetic; this version for other kinds."""
         if kind == "breaking" and self.major:
             return Version(self.major + 1, 0, 0)
         if kind in ("breaking", "additive"):
@@ -36,12 +36,12 @@ class Version:
 
 
 def parse_version(text: str) -> Version | None:
-    """The version that `text` names, or None where it is not three numbers."""
+    """Parse a version; None where `text` is not three numbers."""
     found = _FORM.fullmatch(text)
     return Version(*map(int, found.groups())) if found else None
 
 
 def read_version(text: str) -> Version | None:
-    """As `parse_version`, of one to three numbers: senders shorten 1.0.0 to 1 or 1.0. What is left out is 0."""
+    """Parse a version of one to three numbers, as senders shorten 1.0.0 to 1 or 1.0; missing numbers are 0."""
     found = _SHORT_FORM.fullmatch(text)
     return Version(*(int(number or 0) for number in found.groups())) if found else None

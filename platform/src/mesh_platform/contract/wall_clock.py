@@ -1,4 +1,4 @@
-"""Times as people write them: the digits of a second, and the local times that a clock skips or passes twice."""
+"""Local times and the precision of times: parse them, and resolve those that a clock skips or shows twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What a contract can say of a local time that the clock shows twice, and of one that it never shows.
+# The options of a contract for a local time that the clock shows twice, and for one that it never shows.
 AMBIGUOUS = ("earlier", "later", "reject")
 NONEXISTENT = ("shift", "reject")
 TOO_FINE = "has more than six digits of a second"
@@ -27,15 +27,15 @@ _YEAR_OF_EPOCH = 1970
 
 
 class OddTimeError(ValueError):
-    """A local time that names no instant, or two, where the contract does not say what to make of it."""
+    """A local time that names no instant, or two, and the contract does not resolve it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OddTimes:
     """The local times from `start` until before `end`, which a clock shows twice or never because it was set.
 
-    All are microseconds: times since 1970 on that clock, `before` and `after` its offset from UTC until it was set
-    and from then on.
+    All values are microseconds: `start` and `end` since 1970 on that clock, `before` and `after` its offsets from UTC
+    before and after it was set.
     """
 
     start: int
@@ -45,19 +45,19 @@ class OddTimes:
 
     @property
     def twice(self) -> bool:
-        """Whether the clock shows them twice; else it never does."""
+        """Whether the clock shows these times twice; otherwise it never shows them."""
         return self.after < self.before
 
 
 def is_too_fine(text: str) -> bool:
-    """Whether a time has more digits than microseconds, which Python cuts off without a word."""
+    """Whether a time has more digits than microseconds, which Python truncates silently."""
     return bool(_SEVEN_DIGITS.search(text))
 
 
 def read_time(text: str) -> datetime:
-    """The time that `text` names in ISO 8601, aware where it has a zone.
+    """Parse a time in ISO 8601; the result is aware where `text` has a zone.
 
-    Raises ValueError for what is no time, and for more than six digits of a second.
+    Raises ValueError for other text, and for more than six digits of a second.
     """
     if is_too_fine(text):
         raise ValueError(f"{text!r} {TOO_FINE}")
@@ -67,9 +67,9 @@ def read_time(text: str) -> datetime:
 def find_instant(local: datetime, zone: ZoneInfo, ambiguous: str, nonexistent: str) -> datetime:
     """The instant, in UTC, at which the clock of `zone` shows `local`.
 
-    One that it shows twice is the `earlier` or the `later`, by `ambiguous`. One that it never shows is, where
-    `nonexistent` says `shift`, what the clock would show had it not been set yet. DuckDB's `timezone()` reads times
-    as by `later` and `shift`. Raises OddTimeError where the word is `reject`.
+    `ambiguous` selects the `earlier` or the `later` instant of a time that the clock shows twice. With
+    `nonexistent="shift"`, a time that it never shows is read as if the clock had not been set yet. DuckDB's
+    `timezone()` behaves as `later` and `shift`. Raises OddTimeError where the option is `reject`.
     """
     first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     before, after = first.utcoffset(), second.utcoffset()
@@ -83,7 +83,7 @@ def find_instant(local: datetime, zone: ZoneInfo, ambiguous: str, nonexistent: s
 
 
 def find_odd(times: NDArray[np.int64], zone: str) -> Iterator[tuple[NDArray[np.bool_], OddTimes]]:
-    """Which of some local times (microseconds since 1970, the years 1 to 9999) are odd, for each kind among them."""
+    """Each group of odd times in `times` (local, microseconds since 1970, years 1 to 9999), with its mask."""
     import numpy as np
 
     if not len(times):
@@ -101,7 +101,7 @@ def _of_years(zone: str, years: Iterable[int]) -> set[OddTimes]:
 
 @lru_cache(4096)
 def _of_year(zone: str, year: int) -> tuple[OddTimes, ...]:
-    """The odd times of a year. zoneinfo does not give its changes, so they are looked for day by day."""
+    """The odd times of a year. zoneinfo does not list its changes, so they are searched for day by day."""
     clock = ZoneInfo(zone)
 
     def offset(time: datetime) -> int:
@@ -109,7 +109,7 @@ def _of_year(zone: str, year: int) -> tuple[OddTimes, ...]:
         assert found is not None
         return found // _MICROSECOND
 
-    # No clock is more than a day from UTC; at the ends of Python's calendar, no clock was ever set.
+    # No clock differs from UTC by more than a day; no clock was set at the ends of Python's calendar.
     first = max(datetime(year, 1, 1), datetime(1, 1, 4)) - 2 * _DAY
     last = datetime(year, 12, 31) + 2 * _DAY if year < datetime.max.year else datetime(year, 12, 29)
     odd = []

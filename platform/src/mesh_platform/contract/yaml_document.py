@@ -1,4 +1,4 @@
-"""A YAML file that remembers its lines: text arrives, a plain value and the line of each path in it leave."""
+"""Reading YAML files as plain values with the line of each path, so that problems can name lines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SURELY_COMPOSED = 1000
 
 @dataclass(frozen=True)
 class Document:
-    """`data` is the parsed value, which equal files share; `label` is the path as people read it."""
+    """A parsed file. `data` is the value, shared between equal files; `label` is the path for messages."""
 
     label: str
     data: Any
     lines: dict[Place, int]
 
     def line(self, place: Place) -> int:
-        """The line of a path such as ('schema', 0, 'name'), or of its nearest ancestor; counts from 1."""
+        """The line, from 1, of a path such as ('schema', 0, 'name'), or of its nearest ancestor."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
@@ -56,7 +56,7 @@ def read_text(path: Path, root: Path) -> str | Problem:
         return Problem(label, 1, f"cannot be read: {error.strerror}.", "Check the file and its permissions.")
 
 
-# What makes a domain or checks a change reads the mesh before and after, and all files but a few are the same.
+# Creating a domain and checking a change read the mesh before and after, and nearly all files are equal.
 @lru_cache(maxsize=1024)
 def parse(text: str, label: str) -> Document | Problem:
     """The document that `text` is, or the one problem that keeps it from being one."""
@@ -67,7 +67,7 @@ def parse(text: str, label: str) -> Document | Problem:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            # Before construction, which mixes what '<<' brings into the keys that stand there.
+            # Before construction, which merges the keys of '<<' into the mapping.
             _collect(node, (), lines, twice, label)
         data = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
@@ -80,7 +80,7 @@ def parse(text: str, label: str) -> Document | Problem:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Says at which line a value is that cannot be what its form promises, such as the date 2025-13-45."""
+    """Reports the line of a value that is invalid for its form, such as the date 2025-13-45."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -93,8 +93,8 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _check_depth(text: str) -> None:
-    """Refuse what would overflow the C stack of libyaml's composer, which has no limit of its own."""
-    # Each level takes a bracket or a column of its own; what is deeper than allowed, but not so deep, is told later.
+    """Reject nesting that would overflow the C stack of libyaml's composer, which has no limit."""
+    # Each level takes a bracket or a column. `_collect` reports what is deeper than allowed but safe to compose.
     if text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0) < _SURELY_COMPOSED:
         return
     depth = 0
@@ -112,7 +112,7 @@ def _refuse(wrong: bool, what: str, mark: Any) -> None:
 
 
 def _collect(node: yaml.Node, place: Place, lines: dict[Place, int], twice: list[Problem], label: str) -> None:
-    # An alias may contain itself, or others that contain others: a few lines can stand for billions.
+    # Aliases may contain themselves or nest, so that a few lines expand to billions of values.
     too_deep = isinstance(node, yaml.CollectionNode) and len(place) >= _MAX_DEPTH
     _refuse(too_deep, f"nested more than {_MAX_DEPTH} deep", node.start_mark)
     _refuse(len(lines) > _MAX_PLACES, f"aliases make it longer than {_MAX_PLACES} values", node.start_mark)

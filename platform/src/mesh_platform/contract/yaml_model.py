@@ -1,4 +1,4 @@
-"""A YAML file and the pydantic model of it arrive; the model filled, or every fault with its line, leaves."""
+"""Reading YAML files into pydantic models, with the line of every fault."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _said(text: str) -> str:
     return text
 
 
-# Words of somebody's own, not those of an example.
+# Text that a person has written, not a placeholder of a template.
 Stated = Annotated[Word, AfterValidator(_said)]
 
 
 class FileModel(BaseModel):
-    """Base of what a YAML file of a domain holds: nothing else may stand in it."""
+    """Base of the models of a domain's YAML files; other keys are not allowed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ _Model = TypeVar("_Model", bound=FileModel)
 
 
 def read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | None, list[Problem]]:
-    """What the file at `path` holds, else None and its problems; `root` is what paths are shown against."""
+    """Read the file at `path`; return None and its problems where it is invalid. Messages show paths below `root`."""
     found, _, problems = read_with_lines(model, path, root)
     return found, problems
 
@@ -44,7 +44,7 @@ def read_model(model: type[_Model], path: Path, root: Path) -> tuple[_Model | No
 def read_with_lines(
     model: type[_Model], path: Path, root: Path
 ) -> tuple[_Model | None, Document | None, list[Problem]]:
-    """As `read_model`, with the document, which knows the lines; it is None where there is none to read."""
+    """As `read_model`, with the document, which knows the lines; it is None where the file is unreadable."""
     document = read_document(path, root)
     if isinstance(document, Problem):
         return None, None, [replace(document, rule="domain-files")]
@@ -68,7 +68,7 @@ def read_with_lines(
 
 
 def _allowed(model: type[FileModel], place: Sequence[Any]) -> Sequence[str]:
-    """The keys of the innermost model that `place` leads into."""
+    """The keys of the innermost model on the path `place`."""
     inner: Any = model
     for part in place:
         field = inner.model_fields.get(part)
@@ -78,7 +78,7 @@ def _allowed(model: type[FileModel], place: Sequence[Any]) -> Sequence[str]:
 
 
 def _model_in(annotation: Any) -> type[FileModel] | None:
-    """The model that a type is or holds, as an optional one, a list and a mapping do."""
+    """The model that a type is or contains (as an optional, a list or a mapping)."""
     if isinstance(annotation, type) and issubclass(annotation, FileModel):
         return annotation
     return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)

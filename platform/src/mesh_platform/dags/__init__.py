@@ -1,4 +1,4 @@
-"""Airflow's DAGs from contracts: the entry file of a domain arrives, its DAGs leave. Nobody else imports airflow."""
+"""Airflow DAGs, derived from contracts for each domain. Only this package imports airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def domain_dags(entry_file: str) -> dict[str, DAG]:
-    """The DAGs of the domain whose folder has `entry_file`, domains/<domain>/dags/<file>.py, by their ids.
+    """The DAGs, by id, of the domain whose folder has `entry_file` (domains/<domain>/dags/<file>.py).
 
     Raises ContractError with all faults of contracts and of the domain's SQL, which Airflow shows as the import error
     of the file.
@@ -26,7 +26,7 @@ def domain_dags(entry_file: str) -> dict[str, DAG]:
     mesh = load_mesh(find_root(path.parent))
     domain = mesh.domain(path.parents[1].name)
     models, problems = find_models(mesh)
-    # SQL of another domain that cannot be read stops the pipelines of that one alone.
+    # Faulty SQL of a domain stops only its own pipelines.
     if problems := of_tables(mesh, [contract.identifier for contract in domain.contracts.values()], problems):
         raise ContractError(problems)
     return Pipelines(mesh, models, domain).all()

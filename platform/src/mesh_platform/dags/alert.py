@@ -1,6 +1,6 @@
-"""Owners are told: a failed task or a product that grew old arrives, a message leaves for where MESH_ALERTS says.
+"""Alerts to owners about failed tasks and stale products, sent to the targets in MESH_ALERTS.
 
-`log` writes it to the log of what noticed; `file:PATH` adds a line of JSON; anything else is a URL of Apprise
+`log` writes to the log of the process that noticed; `file:PATH` appends a line of JSON; others are URLs of Apprise
 (https://github.com/caronc/apprise), such as jsons://host/path for a webhook or mailtos://user:password@host?to=...
 """
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened to `subject`, a table or a task, and who can be reached about it."""
+    """What happened to `subject`, a table or a task, and the owners to contact."""
 
     subject: str
     message: str
@@ -35,15 +35,15 @@ class Alert:
     on_call: str
 
     def text(self) -> str:
-        """The message with whom to reach."""
+        """The message with the owners to contact."""
         return f"{self.message}\n{self.owner} ({self.contact}, at night {self.on_call}); data steward {self.steward}."
 
 
 def send(alert: Alert, settings: Settings) -> None:
-    """Send an alert to every target of `settings.alerts`. Raises NeedsAttention at the end, for all that failed."""
+    """Send an alert to every target of `settings.alerts`. Raises NeedsAttention at the end for all failed targets."""
     failed = []
     for target in settings.alerts.split():
-        # The rest of a URL may hold a password.
+        # The rest of a URL may contain a password.
         name = target if target == "log" else f"{target.partition(':')[0]}:..."
         try:
             _send(alert, target, settings.state_dir)
@@ -72,19 +72,19 @@ def _send(alert: Alert, target: str, folder: Path) -> None:
 
 
 def tell_of_failure(owners: Mapping[str, str], context: Mapping[str, Any]) -> None:
-    """Tell the owners of a DAG (see `Owners`) that one of its tasks failed for good. Airflow calls it."""
+    """Alert the owners of a DAG (see `Owners`) that one of its tasks failed after all retries. Airflow calls it."""
     instance = context["task_instance"]
     subject = f"{instance.dag_id}.{instance.task_id}"
-    # Of what was ended from outside there is no exception.
+    # There is no exception if the task was killed.
     reason = context.get("exception") or "it was ended, or lost. Its log may tell."
     send(_alert(subject, f"{subject} failed in {instance.run_id}: {reason}", owners), Settings())
 
 
 def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mapping[str, Any] | None = None) -> None:
-    """Tell the owners of a product that its newest event is older than promised. Airflow calls it past a deadline.
+    """Alert the owners of a product whose newest event is older than promised. Airflow calls it after a deadline.
 
-    The lake has the last word: Airflow does not hear of what the command line ingests and builds. For each newest
-    event it is told once; where the lake cannot be asked, each time.
+    The lake decides, because Airflow does not know what the command line ingests and builds. Each newest event causes
+    one alert; if the lake is unreachable, every call does.
     """
     from mesh_platform.dags.tasks import read_ages
 
@@ -97,13 +97,13 @@ def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mappin
             _alert(table, f"{table}: may be older than promised, and cannot be looked at: {error}", owners), settings
         )
         return
-    _tell_of_age(found, owners, settings)
+    _alert_once(found, owners, settings)
 
 
 def look_at_ages(mesh: Mesh, contracts: Sequence[Contract], owners: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What `read_ages` finds; the owners of a product that promises latency and does not keep it are told, once.
+    """The result of `read_ages`; it alerts the owners of a product that does not keep its latency, once.
 
-    Of freshness Airflow's deadlines tell, which know an event's time. They do not know what waits to be built.
+    Airflow's deadlines cover freshness, because they know the time of an event, but not what waits to be built.
     """
     from mesh_platform.dags.tasks import read_ages
 
@@ -111,15 +111,15 @@ def look_at_ages(mesh: Mesh, contracts: Sequence[Contract], owners: Mapping[str,
     rows = read_ages(mesh, contracts)
     for row, contract in zip(rows, contracts, strict=True):
         if contract.latency and row["fresh"] is False:
-            _tell_of_age(row, owners, settings)
+            _alert_once(row, owners, settings)
     return rows
 
 
-def _tell_of_age(found: Mapping[str, Any], owners: Mapping[str, str], settings: Settings) -> None:
-    """Tell the owners how old a product is, once for what its age counts from."""
+def _alert_once(found: Mapping[str, Any], owners: Mapping[str, str], settings: Settings) -> None:
+    """Alert the owners of a stale product, once for each time from which its age counts."""
     table, domain = str(found["table"]), str(found["table"]).partition(".")[0]
-    told, since = settings.state_dir / "told" / table, str(found["since"])
-    if found["fresh"] or (told.exists() and told.read_text() == since):
+    reported, since = settings.state_dir / "told" / table, str(found["since"])
+    if found["fresh"] or (reported.exists() and reported.read_text() == since):
         log.info("%s: fresh by now, or told already.", table)
         return
     promise = words(timedelta(seconds=found["promise_s"]))
@@ -134,8 +134,8 @@ def _tell_of_age(found: Mapping[str, Any], owners: Mapping[str, str], settings: 
             message += f" Rows of up to {found['ahead']} do not count: that is over a day after now."
         message += f" Look at its producers and at {domain}__ingest."
     send(_alert(table, message, owners), settings)
-    told.parent.mkdir(exist_ok=True)
-    told.write_text(since)
+    reported.parent.mkdir(exist_ok=True)
+    reported.write_text(since)
 
 
 def _alert(subject: str, message: str, owners: Mapping[str, str]) -> Alert:

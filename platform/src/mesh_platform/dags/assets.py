@@ -1,4 +1,4 @@
-"""Queues and tables as Airflow's assets: one name for one thing in every DAG, so that the graph joins up."""
+"""Queues and tables as Airflow assets, with the same name in every DAG, so that the graph is connected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mesh_platform.mesh.mesh import Mesh
 
 
 def queue_asset(mesh: Mesh, contract: Contract) -> Asset:
-    """The queue of a product. Its watcher wakes what is scheduled on it when messages wait."""
+    """The queue of a product. Its watcher triggers the DAGs scheduled on it when messages wait."""
     name = f"queue/{queue_of(contract).name}"
     watcher = AssetWatcher(name=name, trigger=QueueTrigger(queue_of(contract).name))
     uri, extra = f"mesh://{name}", _extra(mesh, contract)
@@ -29,11 +29,11 @@ def table_asset(mesh: Mesh, name: str) -> Asset:
 
 
 def landing_asset(mesh: Mesh, contract: Contract) -> Asset:
-    """The table that a product's events land in."""
+    """The landing table of a product."""
     return table_asset(mesh, landing_name(contract))
 
 
 def _extra(mesh: Mesh, contract: Contract) -> dict[str, str]:
-    """What people read beside the asset."""
+    """The information shown with the asset."""
     owner = mesh.domains[contract.domain].owners.team
     return {"owner": owner, "product": contract.description, "contract": contract.path}

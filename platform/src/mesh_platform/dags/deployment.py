@@ -1,4 +1,4 @@
-"""What an Airflow that runs the mesh is set up with: the mesh arrives, bundles and pools leave in Airflow's form.
+"""The bundles and pools for an Airflow that runs the mesh, in Airflow's format.
 
 python -m mesh_platform.dags.deployment bundles    for [dag_processor] dag_bundle_config_list
 python -m mesh_platform.dags.deployment pools      for `airflow pools import FILE`; again after each new product
@@ -29,7 +29,7 @@ def bundles(mesh: Mesh) -> list[dict[str, Any]]:
 
 
 def pools(mesh: Mesh) -> dict[str, dict[str, Any]]:
-    """One pool of one slot for each table that DAGs write, so that it has one writer."""
+    """One pool with one slot for each table that DAGs write, so that it has one writer at a time."""
     names = [contract.identifier for contract in mesh.contracts.values()]
     names += [landing_name(contract) for contract in mesh.contracts.values() if contract.event]
     return {
@@ -39,7 +39,7 @@ def pools(mesh: Mesh) -> dict[str, dict[str, Any]]:
 
 
 def main(words: list[str]) -> None:
-    """Print what is asked for as JSON."""
+    """Print the requested part as JSON."""
     makers = {"bundles": bundles, "pools": pools}
     if len(words) != 1 or words[0] not in makers:
         sys.exit(f"{' '.join(words) or 'no word'}: there is {' and '.join(makers)}.")

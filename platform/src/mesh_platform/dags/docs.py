@@ -1,4 +1,4 @@
-"""What people read of a DAG or a task in Airflow's UI: contracts arrive, Markdown leaves."""
+"""The Markdown pages of DAGs and tasks in Airflow's UI, from contracts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.text import shown
 
 
-def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], beside: Sequence[str]) -> str:
-    """The page of a DAG: what it does, whose it is, its products, and the DAGs `beside` it."""
+def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], related: Sequence[str]) -> str:
+    """The page of a DAG: what it does, its owners, its products, and the `related` DAGs."""
     owners = domain.owners
     products = "".join(f"- **{c.table.name}**: {_line(c.description)}\n" for c in contracts)
-    links = ", ".join(f"[{name}](/dags/{name})" for name in beside)
+    links = ", ".join(f"[{name}](/dags/{name})" for name in related)
     return (
         f"{what}\n\n### {domain.name}\n\n{domain.description}\n\n"
         f"- Owner: {owners.team}, {owners.contact}\n- At night: {owners.on_call}\n"
@@ -64,7 +64,7 @@ def _line(text: str) -> str:
 
 
 def words(span: timedelta) -> str:
-    """A span as people say it: `45 minutes` below two hours, `24.2 hours` below two days, else `30 days`."""
+    """A time span in words: `45 minutes` below two hours, `24.2 hours` below two days, else `30 days`."""
     for unit, seconds, enough in (("minutes", 60, 120), ("hours", 3600, 48)):
         if span.total_seconds() < enough * seconds:
             return f"{span.total_seconds() / seconds:.1f}".removesuffix(".0") + f" {unit}"

@@ -1,6 +1,6 @@
-"""When a product must be fresh again: the newest event that Airflow heard of arrives, the time to count from leaves.
+"""Deadlines for fresh products, which count from the newest event that Airflow knows.
 
-The scheduler asks for it when a run of a freshness DAG begins, so nothing of the lake may be imported here.
+The scheduler evaluates them when a run of a freshness DAG begins, so nothing of the lake may be imported here.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-# Of so many events one tells of a newest event; all of a long history would take the scheduler's time.
+# The number of asset events in which to look for a newest event; a whole history would take the scheduler too long.
 _LOOK_BACK = 50
 
 
 @dataclass(eq=False)
 class NewestEvent(BaseDeadlineReference):
-    """The time of the newest event in a table, as the newest event of its asset tells; `table` is `<domain>.<table>`.
+    """The time of the newest event in `table` (`<domain>.<table>`), by the newest event of its asset.
 
-    Of a table that no DAG has built yet, the time when Airflow came to know it.
+    For a table that no DAG has built yet, the time when Airflow first registered it.
     """
 
     table: str = ""
 
     def serialize_reference(self) -> dict[str, Any]:
-        """As Airflow keeps it."""
+        """Convert to the form that Airflow stores."""
         return {**super().serialize_reference(), "table": self.table}
 
     @classmethod
     def deserialize_reference(cls, reference_data: dict[str, Any]) -> NewestEvent:
-        """From what Airflow kept."""
+        """Restore from the form that Airflow stores."""
         return cls(reference_data["table"])
 
     def _evaluate_with(self, *, session: Session, **_kwargs: object) -> datetime | None:
@@ -54,18 +54,18 @@ class NewestEvent(BaseDeadlineReference):
         try:
             now = Settings().now()
         except MeshError:
-            # Past at once: who is called then says what is wrong.
+            # A deadline in the past, so that the alert for it reports the fault.
             return datetime.now(UTC) - timedelta(days=36500)
         times = [time for extra in session.scalars(told) if (time := _time_in(extra)) and time <= now + AHEAD]
         if not times:
             known_since: datetime = asset.created_at
             return known_since
-        # Deadlines are times of the machine; an event's time may be one of a simulation, with a clock of its own.
+        # Deadlines use the system clock; the time of an event may be that of a simulation with its own clock.
         return datetime.now(UTC) - (now - times[0])
 
 
 def _time_in(extra: Any) -> datetime | None:
-    """The newest event that an asset event tells of; anybody may have sent it, with anything."""
+    """The newest event in the `extra` of an asset event, which may come from anybody and contain anything."""
     try:
         return datetime.fromisoformat(extra["newest_event"]).astimezone(UTC)
     except (TypeError, KeyError, ValueError):
@@ -73,7 +73,7 @@ def _time_in(extra: Any) -> datetime | None:
 
 
 class MeshPlugin(AirflowPlugin):
-    """Makes the deadline known to Airflow's scheduler and API server; the package's entry point names it."""
+    """Registers the deadline with Airflow's scheduler and API server; the package's entry point names it."""
 
     name = "mesh"
     deadline_references: ClassVar[list[type]] = [NewestEvent]

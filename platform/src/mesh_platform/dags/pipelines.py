@@ -1,4 +1,4 @@
-"""The five DAGs of a domain: its contracts arrive; ingest, build, maintain, freshness and backfill leave."""
+"""The five DAGs of a domain, derived from its contracts: ingest, build, maintain, freshness and backfill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON, WITHIN
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
-# No second try mends a contract, its SQL, a table that does not match it, or a wrong name.
+# No retry repairs a contract, its SQL, a table that does not match it, or a wrong name.
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
 
 
@@ -44,7 +44,7 @@ _WHAT_CHANGED = "Asks the lake which tables a build would change; the others are
 
 
 class Pipelines:
-    """Makes the DAGs of one domain of a mesh."""
+    """Creates the DAGs of one domain of a mesh."""
 
     def __init__(self, mesh: Mesh, models: dict[str, Model], domain: Domain) -> None:
         self.mesh, self.models, self.domain = mesh, models, domain
@@ -56,7 +56,7 @@ class Pipelines:
             raise ContractError([Problem(each.path, each.table.line, message, fix) for each in taken])
         promising = [contract for contract in self.contracts if contract.freshness_column or contract.latency]
         modelled = [contract for contract in self.contracts if contract.identifier in models]
-        # For each kind the products that it has tasks for.
+        # The products with tasks, for each kind of DAG.
         self.products: dict[str, Sequence[Contract]] = {
             "ingest": [contract for contract in domain.contracts.values() if contract.event],
             "build": self.contracts,
@@ -66,7 +66,7 @@ class Pipelines:
         }
 
     def all(self) -> dict[str, DAG]:
-        """Every DAG that the domain has a use for, by its id."""
+        """Every DAG that the domain needs, by id."""
         makers: dict[str, Callable[[], DAG]] = {
             "ingest": self.ingest,
             "build": self.build,
@@ -77,7 +77,7 @@ class Pipelines:
         return {self._id(kind): make() for kind, make in makers.items() if self.products[kind]}
 
     def ingest(self) -> DAG:
-        """A task for each queue; woken by what waits in any of them."""
+        """A task for each queue; triggered by waiting messages in any of them."""
         what = "Lands the events of every queue of the domain. Woken by messages in any of them, and every hour."
         sent = self.products["ingest"]
         with self._dag("ingest", what, AssetAny(*(queue_asset(self.mesh, contract) for contract in sent))) as dag:
@@ -85,7 +85,7 @@ class Pipelines:
         return dag
 
     def build(self) -> DAG:
-        """A task for each table, after those of the domain that it reads; woken by what others write."""
+        """A task for each table, after those of its inputs in the domain; triggered by writes to other inputs."""
         own = {contract.identifier for contract in self.contracts}
         tables = {table for name in own for table in tables_read(self.mesh, self.models, name)}
         assets = [table_asset(self.mesh, name) for name in sorted(tables - own)]
@@ -100,7 +100,7 @@ class Pipelines:
         return dag
 
     def maintain(self) -> DAG:
-        """Two tasks for a product that events are sent for, else one: each tends what one pool guards."""
+        """Two tasks for a product with an event, else one: each maintains the tables of one pool."""
         with self._dag("maintain", "Compacts tables, expires old snapshots, removes orphans, every night.") as dag:
             for contract in self.products["maintain"]:
                 groups = [(contract.identifier, [contract.identifier, held_name(contract)])]
@@ -113,12 +113,12 @@ class Pipelines:
                         partial(tasks.tend_tables, self.mesh, names),
                         None,
                         pool=pool,
-                        doc_md=f"Tends {', '.join(f'`{name}`' for name in names)}.",
+                        doc_md=f"Maintains {', '.join(f'`{name}`' for name in names)}.",
                     )
         return dag
 
     def freshness(self) -> DAG:
-        """A look at the age of each product, and a deadline for each that promises freshness: its newest event's."""
+        """A check of each product's age, and a deadline from the newest event for each that promises freshness."""
         promising, owners = self.products["freshness"], self.domain.owners.model_dump()
         dated = [contract for contract in promising if contract.freshness_column]
         alerts = [
@@ -136,14 +136,14 @@ class Pipelines:
         return dag
 
     def backfill(self) -> DAG:
-        """One table's days built anew, as asked for in the UI."""
+        """Rebuild days of one table, as requested in the UI."""
         dated = self.products["backfill"]
         params = {
             "table": Param(
-                dated[0].table.name, enum=[c.table.name for c in dated], description="What to build anew."
+                dated[0].table.name, enum=[c.table.name for c in dated], description="The table to rebuild."
             ),
-            "first_day": Param(type="string", format="date", description="From this day on, UTC."),
-            "last_day": Param(type="string", format="date", description="Up to this day and with it, UTC."),
+            "first_day": Param(type="string", format="date", description="The first day to rebuild, UTC."),
+            "last_day": Param(type="string", format="date", description="The last day to rebuild, UTC."),
         }
         what = "Builds some days of one table anew. Runs only when you trigger it and say which."
         with self._dag("backfill", what, params=params) as dag:
@@ -164,9 +164,9 @@ class Pipelines:
         )
 
     def _register(self, operators: list[Any], builds: bool = False) -> None:
-        """A task after all of them, whatever became of them, that tells what they wrote.
+        """A task after all of them, even failed ones, that reports what they wrote.
 
-        As a teardown it does not count for the state of the run, which is that of the work.
+        As a teardown it does not affect the state of the run, which is that of the other tasks.
         """
 
         def run() -> dict[str, Any]:
@@ -191,7 +191,7 @@ class Pipelines:
             contract.table.name,
             run,
             table_asset(self.mesh, name),
-            # With days it is no part of the way from a queue to a fact, which the graph of assets shows.
+            # A backfill is not part of the path from a queue to a fact, which the graph of assets shows.
             inlets=[] if days else [table_asset(self.mesh, other) for other in read],
             doc_md=docs.table_page(self.mesh, contract),
             trigger_rule="none_failed",
@@ -203,11 +203,11 @@ class Pipelines:
     def _dag(self, kind: str, what: str, wakes: AssetAny | None = None, **more: Any) -> DAG:
         name, owners = self.domain.name, self.domain.owners
         net = CronTriggerTimetable(CRON[kind], timezone="UTC") if kind in CRON else None
-        beside = [self._id(other) for other, products in self.products.items() if products and other != kind]
+        related = [self._id(other) for other, products in self.products.items() if products and other != kind]
         return DAG(
             self._id(kind),
             description=what,
-            doc_md=docs.dag_page(self.domain, what, self.products[kind], beside),
+            doc_md=docs.dag_page(self.domain, what, self.products[kind], related),
             schedule=AssetOrTimeSchedule(timetable=net, assets=wakes) if wakes and net else net,
             catchup=False,
             max_active_runs=1,
@@ -227,7 +227,7 @@ class Pipelines:
         )
 
     def _task(self, name: str, run: Callable[[], Any], outlet: Asset | None, **more: Any) -> Any:
-        """A task that writes the table of `outlet`, if any: alone at it, and telling what it did to it."""
+        """A task that writes the table of `outlet`, if any, as its only writer, and adds its results to the asset."""
 
         def call() -> Any:
             result = run()
@@ -239,7 +239,7 @@ class Pipelines:
         return task(task_id=name, multiple_outputs=False, **pool, **more)(call)()
 
     def _choice(self, name: str, what: str, choose: Callable[[], list[str]]) -> Any:
-        """A task that lets those tasks after it run whose tables it finds, and skips the others."""
+        """A task that runs the downstream tasks whose tables `choose` returns, and skips the others."""
 
         def call() -> list[str]:
             return [table.partition(".")[2] or table for table in choose()]

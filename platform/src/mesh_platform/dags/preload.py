@@ -1,6 +1,6 @@
-"""What Airflow's worker processes import once, before tasks are forked from them: `[core] mp_forkserver_preload`.
+"""Imports for Airflow's worker processes before they fork tasks: `[core] mp_forkserver_preload`.
 
-Each task would import it else, which takes longer than most tasks.
+Otherwise each task would import these modules itself, which takes longer than most tasks.
 """
 
 import mesh_platform.build.build

@@ -1,7 +1,7 @@
-"""Queues that wake DAGs: the depth of queues arrives from the broker, an event leaves when messages wait.
+"""Triggers that start DAGs when messages wait in queues.
 
-Only depth is looked at; the DAG that wakes consumes. A lost or doubled event harms nothing: what it wakes drains the
-queue or finds it empty. All triggers of a triggerer share one look at the broker.
+A trigger only reads the depth of its queue; the DAG consumes. A lost or repeated event does no harm: the DAG drains
+the queue or finds it empty. All triggers of a triggerer share one request to the broker.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mesh_platform.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the broker; until messages that still wait wake again; until a broker that does not
-# answer is tried again.
+# Seconds between two requests to the broker; until messages that still wait fire the trigger again; until the next
+# attempt if the broker does not answer.
 LOOK_EVERY = 2.0
 AGAIN_AFTER = 30.0
 AWAY_FOR = 10.0
@@ -31,7 +31,7 @@ AWAY_FOR = 10.0
 class QueueTrigger(BaseEventTrigger):
     """Fires when messages begin to wait in `queue`, and every `AGAIN_AFTER` seconds while they still do."""
 
-    # The queues of all triggers that listen in this process.
+    # The queues of all active triggers in this process, with their number of triggers.
     _watched: ClassVar[dict[str, int]] = {}
 
     def __init__(self, queue: str) -> None:
@@ -39,16 +39,16 @@ class QueueTrigger(BaseEventTrigger):
         self.queue = queue
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class and its arguments; where the broker is, the settings of the triggerer's own process say."""
+        """The class and its arguments; the broker is in the settings of the triggerer's own process."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {"queue": self.queue}
 
     def shared_stream_key(self) -> Hashable:
-        """One look at the broker serves all queues."""
+        """The same key for all queues, as one request to the broker serves all."""
         return ("mesh", "queues")
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Mapping[str, int], None]:
-        """The depths of all watched queues, every `LOOK_EVERY` seconds, for ever; a broker that is away has none."""
+        """The depths of all watched queues, every `LOOK_EVERY` seconds, forever; none while the broker is away."""
         complained = ""
         while True:
             try:
@@ -62,7 +62,7 @@ class QueueTrigger(BaseEventTrigger):
             await asyncio.sleep(LOOK_EVERY)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:
-        """An event for each time that this trigger fires: the queue and its depth."""
+        """An event, with the queue and its depth, each time that this trigger fires."""
         fired_at, was_waiting = float("-inf"), False
         self._watched[self.queue] = self._watched.get(self.queue, 0) + 1
         try:
@@ -78,7 +78,7 @@ class QueueTrigger(BaseEventTrigger):
                 del self._watched[self.queue]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The same, with a look of its own."""
+        """The same events, with its own requests to the broker."""
         async with (
             aclosing(self.open_shared_stream({})) as stream,
             aclosing(self.filter_shared_stream(stream)) as own,

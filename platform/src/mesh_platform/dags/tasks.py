@@ -1,8 +1,8 @@
-"""What the tasks of the DAGs do: a mesh and a name arrive; the lake is brought on, and what was done leaves.
+"""The work of the tasks in DAGs; each function returns what it did.
 
-Each is the same call that the command line makes. The lake is imported where it is used, so that reading the DAGs
-takes none of it. Whatever ends a task half-way, the next run takes up: ingest acknowledges only what is committed,
-and what is to be built is read from the lake, not from Airflow.
+Each makes the same call as the command line. The lake is imported inside the functions, so that parsing DAGs does not
+import it. If a task is interrupted, the next run continues: ingest acknowledges only what is committed, and the lake,
+not Airflow, tells what to build.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from mesh_platform.sql.model import Model
 
 log = logging.getLogger(__name__)
-# It tells of each file that it opens.
+# It logs each file that it opens.
 logging.getLogger("pyiceberg").setLevel(logging.WARNING)
 
 
 def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str, Any]:
-    """Land what waits in the product's queue, at most for so long; what was done, as `mesh ingest` says it.
+    """Ingest the product's queue for up to `max_seconds`; return the result, as in `mesh ingest`.
 
-    Skips where nothing waits. Raises as `mesh_platform.ingest.ingest.ingest`.
+    Skips the task if no message waits. Raises as `mesh_platform.ingest.ingest.ingest` does.
     """
     settings = Settings(root=mesh.root)
     queue = queue_of(contract)
@@ -69,7 +69,7 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
 
 
 def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
-    """Those of the tables that a build would change, by the lake alone."""
+    """The tables that a build would change, according to the lake alone."""
     from mesh_platform.build.build import stale_tables as find_stale
 
     found = find_stale(mesh, _catalog(mesh), names)
@@ -78,9 +78,9 @@ def stale_tables(mesh: Mesh, names: Sequence[str]) -> list[str]:
 
 
 def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None) -> dict[str, Any]:
-    """Bring one table up to date with its inputs as they are, and with `between` build these days of it anew.
+    """Update one table to its present inputs, and with `between` rebuild these days of it.
 
-    Skips where nothing is new. Raises as `mesh_platform.build.build.build`.
+    Skips the task if nothing is new. Raises as `mesh_platform.build.build.build` does.
     """
     from mesh_platform.build.build import build
 
@@ -97,9 +97,9 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
 
 
 def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
-    """Tell of the datasets that were written (rows by table) and what they come of, by OpenLineage.
+    """Report the datasets written (rows by table) and their lineage, by OpenLineage.
 
-    After `builds` it also makes a release of all tables, where all are up to date.
+    After `builds` it also creates a release of all tables, if all are up to date.
     """
     if written:
         from mesh_platform.metadata.openlineage import tell
@@ -116,7 +116,7 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
 
 
 def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Tend those of the tables that are there, as `mesh maintain` does. Raises Unavailable for what failed."""
+    """Maintain those of the tables that exist, as `mesh maintain` does. Raises Unavailable for those that failed."""
     from mesh_platform.errors import Unavailable
     from mesh_platform.lake.catalog import find_table
     from mesh_platform.lake.maintain import maintain
@@ -133,10 +133,10 @@ def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def read_ages(mesh: Mesh, contracts: Sequence[Contract]) -> list[dict[str, Any]]:
-    """How old each product is, beside what its contract promises, in seconds: as `mesh status` says it.
+    """The age of each product and the promise of its contract, in seconds, as in `mesh status`.
 
-    `since` is what the age counts from: the newest event, or of a product that promises latency the oldest change of
-    its inputs that is not built yet. A product that is not there yet, or has no rows, is not `fresh`.
+    `since` is the time from which the age counts: the newest event, or for a product that promises latency the oldest
+    change of its inputs that is not built yet. A product that does not exist yet, or has no rows, is not `fresh`.
     """
     now, catalog = Settings(root=mesh.root).now(), _catalog(mesh)
     rows = []
@@ -158,7 +158,7 @@ def read_ages(mesh: Mesh, contracts: Sequence[Contract]) -> list[dict[str, Any]]
 
 
 def asset_facts(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what ingest or a build did, what the event of the table's asset carries."""
+    """The part of the result of ingest or a build that goes into the event of the table's asset."""
     names = ["snapshot_id", "deliveries", "quarantined", "duplicates", "dead_lettered"]
     names += ["mode", "partitions", "held", "newest_event"]
     rows = result["appended"] if "appended" in result else result["rows"]

@@ -1,1 +1,1 @@
-"""Events: the envelope around a record, its id, and how a producer publishes."""
+"""Events: the envelope around a record, its id, and how a producer publishes it."""

@@ -1,7 +1,4 @@
-"""The envelope around one record, and its id.
-
-A record (a time and a payload) arrives; an `Event` with a stable id leaves, and its line of NDJSON.
-"""
+"""The envelope around one record (a time and a payload), with a stable id, as a line of NDJSON."""
 
 from __future__ import annotations
 
@@ -19,15 +16,15 @@ from uuid import UUID
 ENVELOPE = ("event_id", "event_time", "event_type", "payload", "producer", "schema_version")
 
 
-# An event id as it is written: a UUID in small letters.
+# The text of an event id: a UUID in small letters.
 EVENT_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a source gives: the instant it happened (aware, kept to the microsecond) and its fields.
+    """A record of a source: when it happened (aware, to the microsecond) and its fields.
 
-    `dropped` are its values in columns that the event has no more. They count for its id, and are not sent.
+    `dropped` has its values in dropped columns of the event. They count for its id, but are not sent.
     """
 
     time: datetime
@@ -65,16 +62,16 @@ class Event:
 
 
 class EventIds:
-    """Gives ids to the records of one source (a product's name, such as `north_warehouse.orders_north`).
+    """Assigns ids to the records of one source (a product's name, such as `north_warehouse.orders_north`).
 
     An id is a UUID whose first 48 bits are the event time in milliseconds since 1970 (RFC 9562, version 7);
-    the rest is a hash of source, content and occurrence number. Equal records are told apart by that number
-    alone, so a file gives the same ids whenever it is replayed, whatever the order of its rows.
+    the rest is a hash of source, content and occurrence number. Equal records differ in that number only, so a
+    file has the same ids whenever it is replayed, whatever the order of its rows.
 
-    `names` has the name that a field is hashed under where that is another than its own, as `Shape.names_in_ids`
-    gives them: so a record keeps its id when a field is renamed. Times count in whole milliseconds, those in the
-    fields `times` too, as they did when nothing finer was kept: records that differ below are told apart as equal
-    ones are.
+    `names` has the names under which fields are hashed where they differ from their own, as `Shape.names_in_ids`
+    returns them, so that a record keeps its id when a field is renamed. Times, those in the fields `times` too, are
+    hashed in whole milliseconds, as when nothing finer was stored: records that differ in microseconds only are
+    numbered as equal ones are.
     """
 
     def __init__(self, source: str, names: Mapping[str, str] | None = None, times: Collection[str] = ()) -> None:
@@ -101,7 +98,7 @@ class EventIds:
         if not self._names:
             return payload
         renamed = {self._names.get(name, name): value for name, value in payload.items()}
-        # A payload with a field under two of its names is not valid. Its content still makes its id.
+        # A payload with a field under two of its names is invalid, but it still needs an id.
         return renamed if len(renamed) == len(payload) else payload
 
 
@@ -121,12 +118,12 @@ def format_time(time: datetime) -> str:
 
 
 def format_local(time: datetime) -> str:
-    """A time as the clock on the wall shows it: ISO 8601 with no zone, and with the digits that `format_time` has."""
+    """A local time as ISO 8601 without a zone, with the same digits as `format_time`."""
     return _with_fraction(time.replace(tzinfo=None))
 
 
 def _with_fraction(time: datetime) -> str:
-    # Whole milliseconds always have three digits: that is what ids are hashes of.
+    # Whole milliseconds always have three digits, because ids are hashes of this text.
     return time.isoformat(timespec="microseconds" if time.microsecond % 1000 else "milliseconds")
 
 
@@ -146,7 +143,7 @@ def _to_hash(value: object) -> str:
     return _to_wire(value)
 
 
-# The first three digits of a second's fraction, and those after them.
+# The fraction of a second: its first three digits, and the others.
 _FINER = re.compile(r"(\.\d{3})\d+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -1,6 +1,6 @@
-"""Records arrive from a source, live, in a burst or from a CSV file; messages leave for a product's queue.
+"""Producers: they publish the records of a source, live, in a burst or from a CSV file, to a product's queue.
 
-A domain's producer script says which product and which source; everything else is here.
+A domain's producer script declares the product and the source; everything else is here.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ Report = Callable[[Problem], None]
 
 
 class Source(Protocol):
-    """Where a producer's records come from when no file is replayed.
+    """The source of a producer's records when no file is replayed.
 
-    One that has a `producer` says with it who its events name as their producer, in the place of the script.
+    Its attribute `producer`, if it has one, replaces the script as the producer that its events name.
     """
 
     def records(
         self, domain_name: str, sites: Mapping[str, Site], *, root: Path, seed: int, start: date
     ) -> Iterator[Record]:
-        """Records without end, in the order of their times, from the day `start`; equal for equal arguments.
+        """Endless records in the order of their times, from the day `start`; equal for equal arguments.
 
-        `sites` are those of all domains that have one, by the domain's name.
+        `sites` has the site of each domain that has one, by the domain's name.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Producer:
-    """What a producer script declares: the product `<domain>.<product>` it feeds, and from where."""
+    """The declaration of a producer script: the product `<domain>.<product>` that it feeds, and its source."""
 
     product: str
     source: Source
 
 
 def find_producer(mesh: Mesh, contract: Contract) -> Producer:
-    """The producer that a script of the contract's domain declares for it.
+    """The producer that a script of the contract's domain declares for the contract.
 
-    Raises UsageError where none does, and ContractError for a script that cannot be loaded or declares none.
+    Raises UsageError where none does, and ContractError for a script that fails to load or declares no producer.
     """
     folder = mesh.domains[contract.domain].folder / "producers"
     for path in sorted(folder.glob("produce_*.py")):
@@ -67,12 +67,12 @@ def find_producer(mesh: Mesh, contract: Contract) -> Producer:
 
 
 def sites_of(mesh: Mesh) -> dict[str, Site]:
-    """The sites of all domains that have one, as a `Source` takes them."""
+    """The sites of all domains that have one, as a `Source` expects them."""
     return {name: domain.site for name, domain in mesh.domains.items() if domain.site}
 
 
 def name_sender(source: object, contract: Contract) -> str:
-    """Who the events of a source name as their producer."""
+    """The producer that the events of a source name."""
     return getattr(source, "producer", None) or f"produce_{contract.name}"
 
 
@@ -82,7 +82,7 @@ def _load_script(path: Path, root: Path) -> Producer:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Where dataclasses look their own module up.
+    # Because dataclasses look up their own module there.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
@@ -100,7 +100,7 @@ def _load_script(path: Path, root: Path) -> Producer:
 
 
 def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
-    """The records in their envelopes, with ids that the same records get again."""
+    """The records in their envelopes, with ids that are the same for the same records."""
     assert contract.event is not None
     ids = EventIds(contract.identifier, contract.event.names_in_ids, contract.event.times)
     for record in records:
@@ -117,7 +117,7 @@ def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterat
 def batch(lines: Iterable[bytes], size: int, prefix: str = "") -> Iterator[Message]:
     """NDJSON messages of up to `size` lines and `MAX_MESSAGE_BYTES`. Equal bodies have equal message ids.
 
-    A single line that is too long makes a message of its own, which the broker refuses.
+    A single line that is too long becomes its own message, which the broker rejects.
     """
     body: list[bytes] = []
     length = 0
@@ -142,9 +142,9 @@ def publish(
     messages: Iterable[Message],
     confirmed: Callable[[int], None] = lambda events: None,
 ) -> int:
-    """Send messages to the product's queue; how many events the broker confirmed. `confirmed` hears of each message.
+    """Send messages to the product's queue; return the number of confirmed events.
 
-    Raises as `Broker.publish` does; what was confirmed until then stays sent.
+    Calls `confirmed` for each message. Raises as `Broker.publish` does; messages confirmed until then stay sent.
     """
     queue = queue_of(contract)
     broker.declare([queue])
@@ -161,7 +161,7 @@ def publish(
 
 
 def write(lines: Iterable[bytes], stream: IO[bytes]) -> int:
-    """Write envelopes as NDJSON; how many."""
+    """Write envelopes as NDJSON; return their number."""
     written = 0
     for line in lines:
         stream.write(line + b"\n")
@@ -171,7 +171,7 @@ def write(lines: Iterable[bytes], stream: IO[bytes]) -> int:
 
 
 def pace(records: Iterable[Record], rate: float, stopped: Callable[[], bool]) -> Iterator[Record]:
-    """The records at most at `rate` a second, until `stopped`."""
+    """The records at no more than `rate` a second, until `stopped`."""
     begin = time.monotonic()
     for number, record in enumerate(records):
         ahead = number / rate - (time.monotonic() - begin)
@@ -186,24 +186,23 @@ def pace(records: Iterable[Record], rate: float, stopped: Callable[[], bool]) ->
 def stamp(
     contract: Contract, site: Site | None, records: Iterable[Record], clock: Iterable[datetime]
 ) -> Iterator[Record]:
-    """The records as if they happened at the times of `clock`, one each. Local time without a site is UTC."""
+    """The records with the times of `clock`, one each. Local time without a site is UTC."""
     assert contract.event is not None
     assert contract.event.time is not None
     field = contract.event.by_name[contract.event.time]
     local = field.type.name == "timestamp"
     for record, exact in zip(records, clock, strict=False):
-        # To the millisecond, as ids have it: a burst of the same seed and rate has the ids that it always had.
+        # To the millisecond, as in ids: a burst of the same seed and rate keeps its ids.
         time_now = exact.replace(microsecond=exact.microsecond // 1000 * 1000)
         written = format_local(time_now.astimezone(site.zone if site else UTC)) if local else format_time(time_now)
         yield replace(record, time=time_now, payload={**record.payload, field.name: written})
 
 
 def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> Iterator[Record]:
-    """The records of a CSV file with the event's columns in any order; `report` hears of each line that is malformed.
+    """Read the records of a CSV file with the event's columns in any order; call `report` for each malformed line.
 
-    An empty cell is null. A time without a zone is the site's. A column may have a name that it had before, as
-    `Field.renamed_from` has it. Raises UsageError where the file cannot be read or its columns are others than the
-    contract's.
+    An empty cell is null. A time without a zone is local time of the site. Columns may have former names, as in
+    `Field.renamed_from`. Raises UsageError where the file is unreadable or its columns are not those of the contract.
     """
     assert contract.event is not None
     try:
@@ -211,7 +210,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}. Name a CSV file that can be read.") from error
     with stream:
-        # Strict: a file that ends inside of quotes was cut off.
+        # Strict: a file that ends inside quotes was truncated.
         rows = csv.reader(stream, strict=True)
         try:
             header = next(rows, [])
@@ -250,7 +249,7 @@ def read_csv(contract: Contract, domain: Domain, path: Path, report: Report) -> 
 
 
 def _present_names(contract: Contract, path: Path, header: list[str]) -> list[str]:
-    """The header with the names that columns have now. Raises UsageError where a column is there under two names."""
+    """The header with the present names of columns. Raises UsageError where a column appears under two names."""
     assert contract.event is not None
     former = contract.event.former_names
     present = [former.get(name, name) for name in header]
@@ -277,7 +276,7 @@ def _record(contract: Contract, site: Site | None, fields: list[Field], row: lis
     }
     instant = instants[contract.event.time]
     to_milliseconds(instant)
-    # The order of the columns in a file is no content: the contract's order makes equal events of equal records.
+    # The contract's order of columns, so that equal records are equal events whatever the order in the file.
     ordered = {name: payload[name] for name in contract.event.by_name if payload.get(name) is not None}
     dropped = {
         field.name: value for field in contract.event.dropped if (value := payload.get(field.name)) is not None
@@ -295,7 +294,7 @@ def _instant(field: Field, time: datetime, site: Site | None) -> datetime:
 
 
 def _cell(field: Field, text: str) -> Any:
-    """The value of one cell in the form it has on the wire. Raises ValueError that names the field."""
+    """The value of one cell in its JSON form. Raises ValueError, which names the field."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError(f"{field.name} is not UTF-8")
     if "\0" in text:

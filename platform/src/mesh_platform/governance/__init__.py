@@ -1,6 +1,6 @@
-"""The global rules of the mesh: a mesh arrives, every problem leaves, each with its rule and how to mend it.
+"""The global rules of the mesh, which find every problem with its rule and its fix.
 
-`registry` says what a rule is, `rules/` has them all, `scope` is what they look at, and `check` runs them. `waivers`
-lets a domain off for a while, `consents` says which breaking changes a consumer agreed to, `change/` compares with
-what git has, and `report` writes what was found.
+`registry` defines what a rule is, `rules/` has all rules, `scope` is their input, and `check` runs them. `waivers`
+exempt a domain for a limited time, `consents` record which breaking changes a consumer accepts, `change/` compares
+the mesh with git, and `report` writes the results.
 """

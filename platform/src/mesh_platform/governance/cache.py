@@ -1,7 +1,7 @@
-"""What was found in files before: what it was found in arrives, what was found leaves, looked for only if new.
+"""A cache of check results by content, so that a check only examines what changed since the last one.
 
-What a file says depends on its text alone, and whether SQL fits on its text and on the shapes that it meets. So that
-is kept in the state folder, and a check looks only at what changed since the last one.
+The content of a contract depends on its text alone, and whether SQL fits depends on its text and the shapes that it
+reads. These results are stored in the state folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mesh_platform.files import write_whole
-from mesh_platform.governance.spread import spread
+from mesh_platform.governance.parallel import parallel_map
 
 _Found = TypeVar("_Found")
 _SUM = 32
@@ -25,26 +25,26 @@ _READERS = ("duckdb", "sqlglot", "pyyaml", "jsonschema-rs", "open-data-contract-
 
 
 class Cache:
-    """What was found, in the file at `path`; without one, what this process found."""
+    """Cached results, stored in the file at `path`; without a path, for this process only."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._known: dict[bytes, Any] = {}
         self._used: dict[bytes, Any] = {}
         if path is not None:
-            # One that is not there, was damaged, or is of another version costs looking again.
+            # A cache that is missing, damaged, or of another version only costs time.
             with suppress(Exception):
-                told, content = (stored := path.read_bytes())[:_SUM], stored[_SUM:]
-                made_by, known = pickle.loads(content) if told == _sum(content) else ("", {})
+                checksum, content = (stored := path.read_bytes())[:_SUM], stored[_SUM:]
+                made_by, known = pickle.loads(content) if checksum == _sum(content) else ("", {})
                 self._known = known if made_by == _version() else {}
 
     def knows(self, what: str, source: bytes) -> bool:
-        """Whether `get` would not have to look."""
+        """Whether `get` has the result without computing it."""
         key = _key(what, source)
         return key in self._used or key in self._known
 
     def get(self, what: str, source: bytes, look: Callable[[], _Found]) -> _Found:
-        """What `look` finds in `source`, which is all that it depends on; `what` tells kinds of looking apart."""
+        """The result of `look`, computed if not cached. It must depend on `source` alone; `what` names the kind."""
         key = _key(what, source)
         if key not in self._used:
             self._used[key] = self._known[key] if key in self._known else look()
@@ -52,13 +52,13 @@ class Cache:
         return found
 
     def get_all(self, what: str, looks: Sequence[tuple[bytes, Callable[[], _Found]]]) -> list[_Found]:
-        """What each finds in its source, where much is new looked for on all cores."""
+        """The result of each function for its source; many new ones are computed on all cores."""
         new = {_key(what, source): look for source, look in looks if not self.knows(what, source)}
-        self._used.update(zip(new, spread([*new.values()]), strict=True))
+        self._used.update(zip(new, parallel_map([*new.values()]), strict=True))
         return [self.get(what, source, look) for source, look in looks]
 
     def save(self) -> None:
-        """Keep what was asked for. A folder that takes no files is no fault: it is looked for again."""
+        """Store the results that were used. An unwritable folder is no error, as the cache only saves time."""
         if self._path is None or self._used.keys() == self._known.keys():
             return
         content = pickle.dumps((_version(), self._used), protocol=pickle.HIGHEST_PROTOCOL)
@@ -76,9 +76,9 @@ def _key(what: str, source: bytes) -> bytes:
 
 @cache
 def _version() -> str:
-    """Another one with each change of the platform, also while it is worked on, and of what it reads files with."""
+    """A hash that changes with the platform's files, also during development, and the packages that read files."""
     package = Path(__file__).parents[1]
     stats = ((path, path.stat()) for path in sorted(package.rglob("*.py")))
-    told = "".join(f"{path}{stat.st_size}{stat.st_mtime_ns}" for path, stat in stats)
-    told += sys.version + "".join(f"{name} {version(name)}" for name in _READERS)
-    return hashlib.sha256(told.encode()).hexdigest()
+    parts = "".join(f"{path}{stat.st_size}{stat.st_mtime_ns}" for path, stat in stats)
+    parts += sys.version + "".join(f"{name} {version(name)}" for name in _READERS)
+    return hashlib.sha256(parts.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""All rules on one mesh: a repository arrives, every problem of it leaves, sorted by place."""
+"""Running all rules on one mesh: the result is every problem, sorted by file and line."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from mesh_platform.governance.waivers import apply_waivers, read_waivers
 from mesh_platform.mesh.mesh import domain_folders, read_mesh
 from mesh_platform.text import offer, shown
 
-# What these tell of was held to no other rule.
+# Rules for unreadable files, to which no other rule was applied.
 _UNREAD = ("contract", "domain-files")
 
 
 def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | None = None) -> Scope:
-    """What can be read of the mesh at `root`. Raises UsageError where there is none."""
+    """Read the valid parts of the mesh at `root`. Raises UsageError where there is none."""
     cache = cache or Cache()
     paths = [path for folder in domain_folders(root) for path in folder.glob(f"*/*{SUFFIX}")]
     look = [(contract_source(p, root), partial(read_contract, p, root, p.parts[-3])) for p in paths]
     found = dict(zip(paths, cache.get_all("contract", look), strict=True))
     one = remembering(cache)
-    # One that has appeared since is read by itself.
+    # A contract file created since then is read individually.
     mesh, faults = read_mesh(root, lambda path, top, domain: found.get(path) or one(path, top, domain))
     return Scope(mesh, tuple(faults), today, base, cache)
 
 
 def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
-    """What breaks the rules of the mesh, or `only` some; what a waiver lets off has the severity `waived`.
+    """The problems by all rules of the mesh, or `only` some; waived problems have the severity `waived`.
 
-    Raises UsageError where there is no such rule.
+    Raises UsageError for an unknown rule.
     """
     rules = all_rules()
     for name in only:
         if name not in rules:
             raise UsageError(f"{name}: no such rule. {offer(name, rules)}")
-    # Whether a waiver is needed shows only where every rule was held.
+    # Whether a waiver is needed is only known after applying every rule.
     held = {*only, *_UNREAD} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
     faults += scope.consents[1]
     faults += [problem for name, rule in rules.items() if name in held for problem in _problems(rule, scope)]
     about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
-    # What could not be read was held to no rule: that is told whichever were asked for.
+    # Unreadable files were not checked by any rule, so they are always reported.
     asked = {*(only or rules), *_UNREAD}
     return sorted({_readable(problem) for problem in found if problem.rule in asked})
 
@@ -61,7 +61,7 @@ def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
     except MeshError:
         raise
     except Exception as error:
-        # The fault of a rule keeps no other from telling what it found.
+        # A fault in one rule must not hide the results of the others.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = shown(Path(place.filename), scope.mesh.root)
         fix = "Tell those who keep the platform: the rule is wrong."
@@ -69,12 +69,12 @@ def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
 
 
 def _readable(problem: Problem) -> Problem:
-    """Without halves of characters, which names of files and escapes may have, and no output takes."""
+    """Replace halves of surrogate pairs, which file names and escapes may contain, and no output accepts."""
     texts = {name: getattr(problem, name) for name in ("path", "message", "fix")}
     whole = {name: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for name, text in texts.items()}
     return replace(problem, **whole)
 
 
 def mend(scope: Scope) -> list[Path]:
-    """Mend what is mechanical; the files that changed."""
+    """Apply all automatic fixes; return the changed files."""
     return [path for rule in all_rules().values() if rule.mend for path in rule.mend(scope)]

@@ -1,4 +1,4 @@
-"""What a domain has agreed to: its `consents.yaml` arrives; whether it bears a breaking change leaves."""
+"""Consents of domains to breaking changes of products that they read, from `consents.yaml`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic import AfterValidator, Field
 from mesh_platform.contract.version import Version, parse_version
 from mesh_platform.contract.yaml_model import FileModel, Stated, Word
 from mesh_platform.errors import Problem
-from mesh_platform.governance.entries import read_entries
+from mesh_platform.governance.domain_lists import read_entries
 from mesh_platform.mesh.mesh import Domain, Mesh
 
-# After so long without the change that it waits for, a consent is one to nothing.
+# A consent lapses if the change that it is for does not come within this time.
 _WAITS = timedelta(days=366)
 
 
@@ -26,7 +26,7 @@ def _is_version(text: str) -> str:
 
 
 class Consent(FileModel):
-    """A domain bears what breaks in `product`, which it reads, from that version on until the next that breaks."""
+    """A domain accepts the breaking version `version` of `product`, which it reads, until the next breaking one."""
 
     product: Word
     version: Annotated[str, AfterValidator(_is_version)]
@@ -41,7 +41,7 @@ class _Consents(FileModel):
 
 @dataclass(frozen=True)
 class Given:
-    """A consent where it stands."""
+    """A consent with its file and line."""
 
     consent: Consent
     domain: Domain
@@ -49,24 +49,24 @@ class Given:
     line: int
 
     def covers(self, product: str, version: Version) -> bool:
-        """Whether it is one to what breaks with this version of the product."""
+        """Whether it accepts the breaking change of this version of the product."""
         return self.consent.product == product and self.version.line == version.line
 
     @property
     def version(self) -> Version:
-        """The version that it consents to."""
+        """The version that the domain consents to."""
         found = parse_version(self.consent.version)
         assert found
         return found
 
 
 def read_consents(mesh: Mesh) -> tuple[list[Given], list[Problem]]:
-    """All consents of the mesh, and what is wrong with the files that have them."""
+    """All consents of the mesh, and the problems of their files."""
     return read_entries(mesh, "consents", _Consents, Given)
 
 
 def how_to_give(domain: Domain, product: str, version: Version, today: date) -> str:
-    """Where a consent is written and the words to add."""
+    """A fix for messages: where to write the consent, and the text to add."""
     entry = f"{{product: {product}, version: {version}, by: <who>, date: {today}, reason: <why you can bear it>}}"
     whom = f"{domain.owners.steward} ({domain.owners.contact})"
     return f"ask {whom} to add to domains/{domain.name}/consents.yaml, under 'consents:', - {entry}"
@@ -75,7 +75,7 @@ def how_to_give(domain: Domain, product: str, version: Version, today: date) -> 
 def find_stale(
     given: Iterable[Given], versions: dict[str, str], read_by: dict[str, set[str]], today: date
 ) -> Iterator[Problem]:
-    """The consents that are none to anything, by the version of each product and the domains that read it."""
+    """Problems of consents without effect, given the version of each product and the domains that read it."""
     for each in given:
         product = each.consent.product
         version = parse_version(versions.get(product, ""))

@@ -1,6 +1,6 @@
-"""Files that only outside readers need: the mesh and the rules arrive, the text of each file leaves.
+"""Files that are generated from the mesh and its rules for outside readers.
 
-`.github/CODEOWNERS` asks each domain's team to review what is theirs; `docs/rules/` has a page for each rule.
+`.github/CODEOWNERS` makes each domain's team review its folder; `docs/rules/` has a page for each rule.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ themselves; in what no rule names, a domain is free.
 
 
 def render_codeowners(mesh: Mesh) -> str:
-    """A line for each domain, with where its team is reached."""
+    """CODEOWNERS: a line for each domain with the contact of its team."""
     head = f"# Written by `{_BY}` from each domain's owners.yaml. Change it there.\n"
     return head + "".join(f"/domains/{each.name}/ {each.owners.contact}\n" for each in mesh.domains.values())
 
@@ -51,7 +51,7 @@ def _page(rule: GlobalRule) -> str:
 
 
 def differing(root: Path, files: Mapping[Path, str]) -> dict[Path, int]:
-    """Those that are not as they should be, with the first line that differs."""
+    """The files that differ from the generated text, each with the first differing line."""
     found = {}
     for path, text in files.items():
         there = (root / path).read_text(encoding="utf-8", errors="replace") if (root / path).is_file() else ""
@@ -61,7 +61,7 @@ def differing(root: Path, files: Mapping[Path, str]) -> dict[Path, int]:
 
 
 def write(root: Path, files: Mapping[Path, str]) -> list[Path]:
-    """Write those that are not as they should be; the files written."""
+    """Write the files that differ from the generated text; return them."""
     written = []
     for path in differing(root, files):
         try:

@@ -1,7 +1,7 @@
-"""Where SQL reads a local time as another instant than its contract: a query arrives, its calls of timezone() leave.
+"""Finding calls of timezone() in SQL that read a local time as another instant than its contract.
 
 DuckDB reads a local time that the clock shows twice as the later instant, and one that it never shows with the offset
-before the clock was set. Contracts can promise something else; see docs/contracts.md.
+before the clock was set. Contracts can promise otherwise; see docs/contracts.md.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mesh_platform.lake.tables import landing_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.syntax import line_of, name_of
 
-# (relation, column): the words of the test by which a query can tell the two instants apart.
+# (relation, column): the text of the test by which a query can distinguish the two instants.
 Unsure = Mapping[tuple[str, str], str]
 
 
 def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
-    """The columns of local time that timezone() alone may read as another instant than the contract."""
+    """The columns of local time that timezone() without a test may read as another instant than the contract."""
     found: dict[tuple[str, str], str] = {}
     for contract in (*mesh.contracts.values(), *mesh.retired.values()):
         if contract.time_zone is None:
@@ -41,9 +41,9 @@ def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
 
 
 def find_unsure(tree: exp.Expr, unsure: Unsure) -> Iterator[tuple[int, str, str]]:
-    """(line, what is wrong, how to mend it) for each call of timezone() on one of these columns without a test.
+    """(line, fault, fix) for each call of timezone() on one of these columns without a test.
 
-    A test is a CASE around the call that compares the column with what the clock shows at some instant.
+    A test is a CASE around the call that compares the column with the local time of some instant.
     """
     for scope in traverse_scope(tree):
         for column in scope.columns:
@@ -87,7 +87,7 @@ def _value_of(call: exp.Expr) -> exp.Expr:
 
 
 def _origin(scope: Scope, column: exp.Column) -> tuple[str, str]:
-    """The relation and the column that a column of a query is, as far as it is handed on as it is."""
+    """The relation and column that a column of a query comes from, as far as subqueries pass it on unchanged."""
     sources = [scope.sources.get(column.table)] if column.table else [*scope.sources.values()]
     source = sources[0] if len(sources) == 1 else None
     if isinstance(source, exp.Table):

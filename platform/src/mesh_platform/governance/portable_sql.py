@@ -1,4 +1,4 @@
-"""Whether SQL runs on Spark as it does on DuckDB: a query arrives, what keeps it from that leaves, line by line."""
+"""Finding the parts of a query that DuckDB runs and Spark does not, line by line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sqlglot.errors import SqlglotError, UnsupportedError
 
 from mesh_platform.sql.syntax import line_of, unstable_calls
 
-# Functions of DuckDB that sqlglot passes on as they are, each with the words of Spark that give the same.
+# Functions of DuckDB that sqlglot does not translate, each with the equivalent in Spark.
 SPARK = {
-    # Of a local time: with an instant first, as AT TIME ZONE may have, Spark's functions turn the other way.
+    # For a local time; for an instant, as AT TIME ZONE also accepts, Spark's functions convert the other way.
     "timezone": "to_utc_timestamp(time, zone)",
     "isoyear": "extract(yearofweek from day)",
 }
@@ -19,7 +19,7 @@ _FIX = "Say it in SQL that Spark has, too."
 
 
 def find_unportable(tree: exp.Expr) -> Iterator[tuple[int, str, str]]:
-    """(line, what it is, how to mend it) for each thing that only DuckDB has."""
+    """(line, fault, fix) for each part of the query that only DuckDB supports."""
     found = [*_own_words(tree)]
     yield from found
     if found:
@@ -34,7 +34,7 @@ def find_unportable(tree: exp.Expr) -> Iterator[tuple[int, str, str]]:
 
 
 def _own_words(tree: exp.Expr) -> Iterator[tuple[int, str, str]]:
-    # Those are refused on every engine.
+    # These are rejected for every engine.
     unstable = {id(call) for call in unstable_calls(tree)}
     for node in tree.walk():
         if isinstance(node, exp.Anonymous) and node.name.lower() not in SPARK and id(node) not in unstable:

@@ -1,4 +1,4 @@
-"""What a rule of the mesh is: a function from a scope to problems; its name is the id, its docstring the page."""
+"""Rules of the mesh: each is a function from a scope to problems; its name is the id, its docstring the page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mesh_platform.governance.scope import Scope
 
 Severity = Literal["error", "warning"]
 Check = Callable[[Scope], Iterable[Problem]]
-# Mends what is mechanical, and gives the files that it changed.
+# Applies an automatic fix, and returns the changed files.
 Mend = Callable[[Scope], list[Path]]
 
 
 @dataclass(frozen=True)
 class GlobalRule:
-    """One rule. Where it is not `waivable`, nothing would run with what breaks it."""
+    """One rule. It is not `waivable` if nothing would run with its problems."""
 
     id: str
     check: Check
@@ -32,7 +32,7 @@ class GlobalRule:
 
     @property
     def text(self) -> str:
-        """What it asks and why, in Markdown; the first line is a whole sentence."""
+        """The requirement and its reason, in Markdown; the first line is a complete sentence."""
         return inspect.getdoc(self.check) or ""
 
     @property
@@ -41,7 +41,7 @@ class GlobalRule:
         return self.text.partition("\n")[0]
 
     def problems(self, scope: Scope) -> Iterator[Problem]:
-        """What breaks it."""
+        """The problems by this rule."""
         for problem in self.check(scope):
             yield replace(problem, rule=self.id, severity=self.severity)
 
@@ -50,7 +50,7 @@ _RULES: dict[str, GlobalRule] = {}
 
 
 def rule(severity: Severity = "error", waivable: bool = True, mend: Mend | None = None) -> Callable[[Check], Check]:
-    """Make a rule of a function: `one_word` becomes the rule `one-word`."""
+    """Decorator that makes a function a rule: `one_word` becomes the rule `one-word`."""
 
     def register(check: Check) -> Check:
         name = check.__name__.replace("_", "-")

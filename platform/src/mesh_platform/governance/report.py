@@ -1,4 +1,4 @@
-"""What a check found, as others read it: text for people, JSON, SARIF for code hosts, commands of GitHub Actions."""
+"""Reports of a check: text for people, JSON, SARIF for code hosts, commands of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _KEYS = ("path", "line", "rule", "severity", "message", "fix")
 
 
 def as_text(problems: Sequence[Problem], rules: Mapping[str, GlobalRule]) -> str:
-    """A line for each problem, `path:line rule message fix`; then what is waived, and how many there are."""
+    """A line for each problem, `path:line rule message fix`; then the waived ones, and the totals."""
     open_ones = [each for each in problems if each.severity != "waived"]
     waived = [each for each in problems if each.severity == "waived"]
     lines = [_line(each) for each in open_ones]
     if waived:
         lines += [*([""] if lines else []), f"{len(waived)} waived:", *(_line(each) for each in waived)]
     counts = Counter(each.severity for each in open_ones)
-    said = " and ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in sorted(counts.items()))
+    counted = " and ".join(f"{n} {severity}{'s' if n > 1 else ''}" for severity, n in sorted(counts.items()))
     held = f"All {len(rules)} rules hold" if len(rules) > 1 else f"The rule {', '.join(rules)} holds"
     held += f", {len(waived)} of their problems waived." if waived else "."
-    summary = f"{said}. docs/rules/<rule>.md says why." if said else held
+    summary = f"{counted}. docs/rules/<rule>.md says why." if counted else held
     return "\n".join([*lines, "", summary] if lines else [summary])
 
 
@@ -79,8 +79,8 @@ def _descriptor(rule: GlobalRule) -> dict[str, Any]:
 
 
 def _result(problem: Problem, places: Mapping[str, int]) -> dict[str, Any]:
-    # Lines move while a problem stays: the place is not part of what it is told by.
-    told_by = hashlib.sha256(f"{problem.rule}|{problem.path}|{problem.message}".encode()).hexdigest()
+    # The line may move while a problem stays, so it is not part of the fingerprint.
+    fingerprint = hashlib.sha256(f"{problem.rule}|{problem.path}|{problem.message}".encode()).hexdigest()
     result: dict[str, Any] = {
         "ruleId": problem.rule,
         "level": "note" if problem.severity == "waived" else problem.severity,
@@ -93,7 +93,7 @@ def _result(problem: Problem, places: Mapping[str, int]) -> dict[str, Any]:
                 }
             }
         ],
-        "partialFingerprints": {"problem/v1": told_by},
+        "partialFingerprints": {"problem/v1": fingerprint},
     }
     if problem.rule in places:
         result["ruleIndex"] = places[problem.rule]

@@ -1,4 +1,4 @@
-"""What rules look at: the mesh as far as it can be read, and what several of them need to know of it."""
+"""The input of rules: the readable parts of the mesh, and facts about it that several rules need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mesh_platform.governance.change.assessment import Assessed, assess
 from mesh_platform.governance.change.changes import Changes, read_changes
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.governance.consents import Given, read_consents
-from mesh_platform.governance.spread import spread
+from mesh_platform.governance.parallel import parallel_map
 from mesh_platform.mesh.glossary import Term
 from mesh_platform.mesh.mesh import Domain, Mesh, ReadContract
 from mesh_platform.sql.model import Model, QueryText, find_models, read_query
@@ -24,13 +24,13 @@ from mesh_platform.sql.relations import relation_shapes
 from mesh_platform.sql.type_check import check_contracts, find_cycles
 from mesh_platform.text import shown
 
-# Contracts whose SQL is checked in one session of DuckDB.
+# The number of contracts whose SQL is checked in one session of DuckDB.
 _TOGETHER = 400
 
 
 @dataclass(frozen=True)
 class Scope:
-    """A mesh to check. `faults` are what kept files of it from being read; `base` is what git compares it with."""
+    """A mesh to check. `faults` are the problems of unreadable files; `base` is the revision to compare with."""
 
     mesh: Mesh
     faults: tuple[Problem, ...]
@@ -40,7 +40,7 @@ class Scope:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Every model that can be read, by its output's identifier."""
+        """Every readable model, by the identifier of its output."""
         return self._found[0]
 
     @cached_property
@@ -52,7 +52,7 @@ class Scope:
 
     @cached_property
     def sql_faults(self) -> tuple[Problem, ...]:
-        """What is wrong with the SQL of the mesh: its models and its rules of quality."""
+        """The problems of the mesh's SQL: its models and its quality rules."""
         models, faults = self._found
         general = [*faults, *find_cycles(self.mesh, models)]
         faulty = {problem.path for problem in general}
@@ -63,14 +63,14 @@ class Scope:
         new = [each for each in contracts if not self.cache.knows("types", sources[each.path])]
         found: dict[str, list[Problem]] = {}
         parts = [new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)]
-        for checked in spread([partial(check_contracts, self.mesh, sound, part) for part in parts], few=2):
+        for checked in parallel_map([partial(check_contracts, self.mesh, sound, part) for part in parts], few=2):
             found |= checked
         for path, source in sources.items():
             general += self.cache.get("types", source, partial(found.__getitem__, path))
         return tuple(general)
 
     def _source(self, contract: Contract, model: Model | None) -> bytes:
-        """All that the check of a product's SQL depends on."""
+        """Everything that the check of a product's SQL depends on."""
         inputs = [self._columns.get(name, "") for name in model.inputs] if model else []
         own = [(each.name, each.type.name, each.line) for each in contract.table.fields]
         sql = (model.path, model.sql) if model else None
@@ -84,23 +84,23 @@ class Scope:
 
     @cached_property
     def changes(self) -> Changes:
-        """What contracts were at the base. Raises UsageError and NoBase as `read_changes` does."""
+        """The changes of contracts since the base. Raises UsageError and NoBase as `read_changes` does."""
         return read_changes(self.mesh, self.base, remembering(self.cache))
 
     @cached_property
     def assessed(self) -> list[Assessed]:
-        """Each change of a contract with what it asks for; raises as `changes` does."""
+        """Each change of a contract with its requirements; raises as `changes` does."""
         faults = self.sql_faults if self.changes.contracts else ()
         return assess(self.changes, self.consumers, faults, self.consents[0])
 
     @cached_property
     def consents(self) -> tuple[list[Given], list[Problem]]:
-        """All consents, and what is wrong with the files that have them."""
+        """All consents, and the problems of their files."""
         return read_consents(self.mesh)
 
     @cached_property
     def consumers(self) -> Consumers:
-        """Who reads what is published."""
+        """The readers of what is published."""
         return Consumers(self.mesh, self.models)
 
     @cached_property
@@ -109,11 +109,11 @@ class Scope:
         return {f"{d.name}.{name}": term for d in self.mesh.domains.values() for name, term in d.terms.items()}
 
     def of_rule(self, rule: str) -> list[Problem]:
-        """The problems that reading the mesh and its SQL found against one rule."""
+        """The problems by one rule that reading the mesh and its SQL has found."""
         return [problem for problem in (*self.faults, *self.sql_faults) if problem.rule == rule]
 
     def contracts(self) -> Iterator[Contract]:
-        """Every contract: of products and of interfaces."""
+        """Every contract, of products and of interfaces."""
         yield from self.mesh.contracts.values()
         yield from self.mesh.interfaces.values()
 
@@ -131,16 +131,16 @@ class Scope:
                     yield contract, shape or contract.table, column
 
     def path(self, domain: Domain, name: str) -> str:
-        """A file of a domain's folder as people read it."""
+        """The path of a file in a domain's folder, for messages."""
         return shown(domain.folder / name, self.mesh.root)
 
     def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
-        """The files of a domain's folder that match, sorted."""
+        """The files of a domain's folder that match `pattern`, sorted."""
         return sorted(path for path in domain.folder.glob(pattern) if path.is_file())
 
 
 def remembering(cache: Cache) -> ReadContract:
-    """`read_contract`, which remembers what it read."""
+    """`read_contract` with a cache."""
 
     def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
         return cache.get("contract", contract_source(path, root), partial(read_contract, path, root, domain))
@@ -149,7 +149,7 @@ def remembering(cache: Cache) -> ReadContract:
 
 
 def contract_source(path: Path, root: Path) -> bytes:
-    """All that reading a contract depends on: its text, and its place, which says whose it is."""
+    """Everything that reading a contract depends on: its text, and its path, which names the domain."""
     try:
         return f"{shown(path, root)} ".encode() + path.read_bytes()
     except OSError as error:

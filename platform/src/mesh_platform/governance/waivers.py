@@ -1,4 +1,4 @@
-"""What a domain is let off for a while: its `waivers.yaml` and the problems arrive; what is left of them leaves."""
+"""Waivers, by which a domain is exempted from a rule for a limited time, from `waivers.yaml`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pydantic import Field
 
 from mesh_platform.contract.yaml_model import FileModel, Stated, Word
 from mesh_platform.errors import Problem
-from mesh_platform.governance.entries import read_entries
+from mesh_platform.governance.domain_lists import read_entries
 from mesh_platform.governance.registry import GlobalRule
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.text import offer, shown
 
-# Whoever needs longer changes the rule.
+# If an exemption is needed for longer, the rule should change.
 LONGEST = timedelta(days=366)
 
 
 class Waiver(FileModel):
-    """One rule is let off in one file of the domain, until a day, for a reason.
+    """An exemption of one file of the domain from one rule, until a day, for a reason.
 
-    `file` is relative to the domain's folder. Of several problems that the file has with the rule, `names` picks
-    those whose message names it in quotes, such as a column.
+    `file` is relative to the domain's folder. `names` limits it to the problems whose message has this name, such as
+    that of a column, in quotes.
     """
 
     rule: Word
@@ -41,7 +41,7 @@ class _Waivers(FileModel):
 
 @dataclass(frozen=True)
 class Standing:
-    """A waiver where it stands."""
+    """A waiver with its file and line."""
 
     waiver: Waiver
     domain: Domain
@@ -50,12 +50,12 @@ class Standing:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is of a file of the domain itself."""
+        """Whether it is for a file of the domain itself."""
         file = PurePosixPath(self.waiver.file)
         return not file.is_absolute() and ".." not in file.parts
 
     def covers(self, problem: Problem, mesh: Mesh) -> bool:
-        """Whether it lets off just this problem, its end aside."""
+        """Whether it is for this problem, whether or not it has ended."""
         waiver = self.waiver
         return (
             problem.rule == waiver.rule
@@ -66,14 +66,14 @@ class Standing:
 
 
 def read_waivers(mesh: Mesh) -> tuple[list[Standing], list[Problem]]:
-    """All waivers of the mesh, and what is wrong with the files that have them."""
+    """All waivers of the mesh, and the problems of their files."""
     return read_entries(mesh, "waivers", _Waivers, Standing)
 
 
 def apply_waivers(
     problems: Iterable[Problem], standing: Iterable[Standing], mesh: Mesh, rules: dict[str, GlobalRule], today: date
 ) -> list[Problem]:
-    """The problems, those that are let off with the severity `waived` and the waiver's words; faults of waivers."""
+    """The problems, the waived ones with the severity `waived` and the waiver's reason, and the faults of waivers."""
     found, standing = [*problems], [*standing]
     left: list[Problem] = []
     used: set[int] = set()
@@ -119,7 +119,7 @@ def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[s
 
 
 def _unneeded(each: Standing, found: Iterable[Problem], mesh: Mesh) -> tuple[str, str]:
-    """What to say of a waiver that lets nothing off."""
+    """The message and the fix for a waiver that waives no problem."""
     waiver, path = each.waiver, each.domain.folder / each.waiver.file
     if not path.is_file() or not each.is_own:
         fix = "Write a path from the folder of the domain, such as contracts/<product>.odcs.yaml."

@@ -1,1 +1,1 @@
-"""Ingest: messages become rows of landing tables exactly once; what is not valid goes to the quarantine."""
+"""Ingest: write messages as rows of landing tables exactly once, and invalid records to the quarantine."""

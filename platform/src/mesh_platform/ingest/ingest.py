@@ -1,7 +1,7 @@
-"""Queues arrive, landing and quarantine tables leave: the one place where the exactly-once guarantee lives.
+"""Ingest from queues to landing and quarantine tables; this module ensures that each event is stored exactly once.
 
-A message is acknowledged only after a durable snapshot holds each of its records, in the landing table or in the
-quarantine. Whatever ends this process before that, the broker delivers again and the ids are recognised.
+A message is acknowledged only after a durable snapshot has each of its records, in the landing table or in the
+quarantine. If this process ends before that, the broker delivers again, and known ids are recognised.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Receive no more at a time, so that the first messages of a long queue are looked at soon.
+# The maximum of messages per receive, so that the first messages of a long queue are validated soon.
 _RECEIVE = 2_000
-# `Limits.bytes` is what holds. AMQP counts these in 16 bits.
+# A formality, as `Limits.bytes` takes effect first. AMQP has 16 bits for it.
 _PREFETCH = 48_000
 _PAUSE = 0.01
-# Seconds. A thread that calls Arrow waits so long, at each call, for one that reads from the broker; by itself 5 ms.
+# Seconds that a thread waits at each call of Arrow for the thread that reads from the broker; the default is 5 ms.
 _SWITCH = 0.001
-# However many queues there are, each has room for so much.
+# The minimum size of each queue's buffer, however many queues there are.
 _LEAST_BYTES = 4 * 1024 * 1024
-# Nothing came for so long, though the queue is not empty: another process may hold the rest.
+# Seconds without a message from a queue that is not empty, until another process is assumed to hold the rest.
 _QUIET = 0.5
 
-# A commit costs with each snapshot of its table, so a table that is written to all day is tended all day.
+# A commit takes longer with each snapshot of its table, so a table that is written all day is maintained all day.
 TEND_EVERY = 20
 
-# Hears how many records were written, after each flush.
+# Called after each flush with the number of records written.
 Progress = Callable[[int], None]
-# Has the table of that name tended; whether it could begin.
+# Starts the maintenance of the named table; False where it could not start.
 Tend = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When what was received is written: at so many records, so many bytes, or after so many seconds.
+    """When received records are flushed: at this many records, this many bytes, or after this many seconds.
 
-    In `bytes`, four times as much may be in memory at once: received, at the writer, and on its way from the broker.
+    Up to four times `bytes` may be in memory at once: received, at the writer, and on the way from the broker.
     """
 
     lines: int = 100_000
@@ -76,12 +76,12 @@ class Limits:
 
 @dataclass
 class Ingested:
-    """One product's run. Every delivered record is counted once:
+    """The counts of one product's run. Every delivered record is counted once:
 
     deliveries = appended + quarantined + duplicates + dead_lettered + returned.
 
-    `dead_lettered` counts the messages that the broker gave up on meanwhile. A run that ends writes what was
-    delivered to it, so that it returns nothing.
+    `dead_lettered` counts the messages that the broker dead-lettered meanwhile. A run that ends normally writes
+    everything delivered to it, so that `returned` is 0.
     """
 
     table: str
@@ -96,7 +96,7 @@ class Ingested:
 
 @dataclass
 class _Lane:
-    """One product between its queue and the writer: what was received and is not handed over yet."""
+    """The state of one product between its queue and the writer: what is received and not yet handed over."""
 
     contract: Contract
     consumer: Consumer
@@ -109,7 +109,7 @@ class _Lane:
     last: float = 0.0
 
     def receive(self, timeout: float) -> int:
-        """Take what is there; how many messages that was."""
+        """Receive the available messages; return their number."""
         deliveries = self.consumer.receive(max(1, min(_RECEIVE, self.limits.lines - self.lines)), timeout)
         if deliveries:
             self.last = time.monotonic()
@@ -120,18 +120,18 @@ class _Lane:
         return len(deliveries)
 
     def full(self) -> bool:
-        """Whether nothing more should be received before what waits is handed over."""
+        """Whether the waiting messages must be handed over before more are received."""
         is_long = self.lines >= self.limits.lines or self.size >= self.limits.bytes
-        # The broker sends no more than it may before something is acknowledged: one part waits here, one is at the
+        # The broker sends no more than the prefetch before an acknowledgement: one part waits here, one is at the
         # writer, and one may be on its way.
         return is_long or len(self.waiting) >= _PREFETCH // 3
 
     def old(self) -> bool:
-        """Whether something has waited for long enough."""
+        """Whether a message has waited as long as the limit allows."""
         return bool(self.waiting) and time.monotonic() - self.since >= self.limits.seconds
 
     def take(self) -> list[Delivery]:
-        """What waits; nothing waits then."""
+        """Remove and return the waiting messages."""
         waiting, self.waiting, self.lines, self.size = self.waiting, [], 0, 0
         return waiting
 
@@ -154,7 +154,7 @@ class _Writer:
         return self._pending is not None and not self._pending.done()
 
     def hand_over(self, lane: _Lane) -> None:
-        """Validate what waits in the lane, and write it after the flush before. Raises what that one met."""
+        """Validate the waiting messages of the lane, and write them after the previous flush. Raises its error."""
         deliveries = lane.take()
         if not deliveries:
             return
@@ -165,7 +165,7 @@ class _Writer:
         self._pending = self._thread.submit(self._write, lane, deliveries, validated)
 
     def wait(self) -> None:
-        """Until all that was handed over is written and acknowledged. Raises what stopped it."""
+        """Wait until everything handed over is written and acknowledged. Raises the error of the writer."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._progress(pending.result())
@@ -190,7 +190,7 @@ class _Writer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Before the consumers close: what is being written can still be acknowledged.
+        # Before the consumers close, so that the flush being written can still be acknowledged.
         self._thread.shutdown()
 
 
@@ -210,13 +210,13 @@ def ingest(
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
-    After every `TEND_EVERY` flushes to a table its name is given to `tend`, which must not take long. `now` is the
-    clock that event times are held against. With `dead_letters` the dead-letter queues are consumed instead. Raises
-    Unavailable where broker or lake stay away, NeedsAttention where a table does not match its contract; nothing
-    unwritten is acknowledged then.
+    After every `TEND_EVERY` flushes to a table, `tend` is called with its name and must return quickly. `now` is the
+    clock for validating event times. With `dead_letters` the dead-letter queues are consumed instead. Raises
+    Unavailable where broker or lake remain unreachable, NeedsAttention where a table does not match its contract;
+    nothing unwritten is acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
-    # What waits is taken, however the queue was made.
+    # Messages are consumed whatever the settings of their queue.
     for unfit in broker.declare_to_consume(queues):
         log.warning("%s", unfit)
     end = time.monotonic() + max_seconds if max_seconds is not None else None
@@ -226,11 +226,11 @@ def ingest(
 
     given_up = [broker.depth(queue.dead_letter) for queue in queues]
     limits = limits or Limits()
-    # Drained one after the other, a queue has the memory for itself.
+    # Queues that are drained one after the other need not share the memory.
     shared = limits.bytes if until_empty else max(min(limits.bytes, _LEAST_BYTES), limits.bytes // len(contracts))
 
-    # Left in this order: what is being written can still be acknowledged.
-    with _quick_switches(), ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
+    # Exited in reverse order, so that the flush being written can still be acknowledged.
+    with _short_switch_interval(), ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
 
         def open_lane(contract: Contract, queue: Queue) -> _Lane:
             ensure_tables(catalog, contract)
@@ -248,15 +248,15 @@ def ingest(
             writer.hand_over(lane)
         writer.wait()
     for lane, queue, before in zip(lanes, queues, given_up, strict=True):
-        # Of a dead-letter queue that is consumed there can only be fewer.
+        # Not negative, as the depth falls where the dead-letter queue itself is consumed.
         lane.result.dead_lettered = max(0, broker.depth(queue.dead_letter) - before)
         lane.result.deliveries += lane.result.dead_lettered
     return [lane.result for lane in lanes]
 
 
 @contextmanager
-def _quick_switches() -> Iterator[None]:
-    """In the block, threads take turns more often."""
+def _short_switch_interval() -> Iterator[None]:
+    """Make threads switch more often within the block."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH)
     try:
@@ -266,14 +266,14 @@ def _quick_switches() -> Iterator[None]:
 
 
 def _drain(opened: Iterable[_Lane], writer: _Writer, over: Callable[[], bool]) -> list[_Lane]:
-    """Empty one queue after the other, which keeps flushes large; then those to which something came back."""
+    """Empty one queue after the other, which keeps flushes large; then those to which messages returned."""
     lanes: list[_Lane] = []
     for lane in opened:
         lanes.append(lane)
         _empty(lane, writer, over)
     writer.wait()
-    while not over() and (left := [lane for lane in lanes if not lane.consumer.is_empty()]):
-        for lane in left:
+    while not over() and (remaining := [lane for lane in lanes if not lane.consumer.is_empty()]):
+        for lane in remaining:
             _empty(lane, writer, over)
         writer.wait()
     return lanes
@@ -281,21 +281,21 @@ def _drain(opened: Iterable[_Lane], writer: _Writer, over: Callable[[], bool]) -
 
 def _empty(lane: _Lane, writer: _Writer, over: Callable[[], bool]) -> None:
     while not over():
-        came = lane.receive(_PAUSE)
+        received = lane.receive(_PAUSE)
         if lane.full():
             writer.hand_over(lane)
-        elif not came and lane.consumer.is_empty():
+        elif not received and lane.consumer.is_empty():
             break
-        elif not came and time.monotonic() - lane.last >= _QUIET and not writer.busy():
-            # It may also wait for what this one holds.
+        elif not received and time.monotonic() - lane.last >= _QUIET and not writer.busy():
+            # The queue may also wait for the deliveries that this process holds.
             writer.hand_over(lane)
-        elif came < _RECEIVE:
+        elif received < _RECEIVE:
             time.sleep(_PAUSE)
     writer.hand_over(lane)
 
 
 def _follow(lanes: list[_Lane], writer: _Writer, over: Callable[[], bool]) -> list[_Lane]:
-    """Take what comes from all queues, each flush as large as the writer leaves time for."""
+    """Receive from all queues; flushes grow while the writer is busy."""
     while not over():
         for lane in lanes:
             while not lane.full() and lane.receive(0.0) >= _RECEIVE:
@@ -307,9 +307,9 @@ def _follow(lanes: list[_Lane], writer: _Writer, over: Callable[[], bool]) -> li
 
 
 def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callable[[], datetime]) -> list[Ingested]:
-    """Send what is in the quarantine through again: what the contract now takes goes to the landing table.
+    """Validate the quarantine again: records that the contract now accepts go to the landing table.
 
-    The quarantine keeps its rows as a record; what still fails counts as quarantined.
+    The quarantine keeps its rows as a record; records that still fail count as quarantined.
     """
     results = []
     known = KnownKeys()
@@ -337,7 +337,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
 
 
 def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: KnownKeys) -> None:
-    """Make every record durable, in the landing table or in the quarantine, and count it in `result`."""
+    """Commit every record, to the landing table or to the quarantine, and count it in `result`."""
     landed = _land(catalog, contract, validated, known)
     faults.point("ingest.landed")
     rejected = validated.rejected
@@ -372,6 +372,6 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: Kno
 
 
 def ensure_tables(catalog: Catalog, contract: Contract) -> None:
-    """Make the tables that a product's events go to, where they are missing. Raises as `ensure_table` does."""
+    """Create the landing and quarantine tables of a product where missing. Raises as `ensure_table` does."""
     ensure_table(catalog, landing_name(contract), landing_shape(contract))
     ensure_table(catalog, rejected_name(contract), rejected_shape(contract))

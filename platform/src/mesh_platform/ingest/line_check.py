@@ -1,6 +1,6 @@
-"""One line that Arrow could not read arrives; what is wrong with it leaves: a reason, the field, what is allowed.
+"""The check of a single line that Arrow could not read: its fault (a reason, the field, what is allowed).
 
-Where nothing is wrong, the line leaves in the plain form that Arrow takes.
+A line without a fault is returned in a plain form that Arrow reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a record was refused: a code, the field, and what was found and is allowed, in words."""
+    """Why a record was rejected: a code, the field, and a text with the value found and what is allowed."""
 
     reason: str
     field: str | None
@@ -33,9 +33,9 @@ class Fault:
 
 
 def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
-    """One line of NDJSON in plain form, or the first fault in its form.
+    """Read one line of NDJSON; return it in plain form, or its first fault.
 
-    In plain form decimals are as `FieldType.write` has them, and fields have the names that they have now.
+    In plain form decimals are as `FieldType.write` returns them, and fields have their present names.
     """
     if not raw.strip():
         return Fault("empty", None, "The message has no record in it.")
@@ -62,7 +62,7 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
 
 
 def tell_lines(raw: bytes, count: int) -> Fault:
-    """The fault of JSON that lies over `count` lines."""
+    """The fault of a JSON value that spans `count` lines."""
     how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
     lines = counted(count, "line")
     detail = f"It is JSON over {lines}. Write one object on a line, as {how} does, and send it again."
@@ -70,9 +70,9 @@ def tell_lines(raw: bytes, count: int) -> Fault:
 
 
 def check_version(contract: Contract, text: str) -> Fault | None:
-    """What is wrong with an event's `schema_version`: the contract must know that version, and still take it.
+    """The fault of an event's `schema_version`: the contract must know that version and still accept it.
 
-    A patch changes no form, so it may be newer than the contract's.
+    A patch never changes the form of events, so it may be newer than that of the contract.
     """
     if text == contract.version:
         return None
@@ -99,7 +99,7 @@ def check_version(contract: Contract, text: str) -> Fault | None:
 
 
 def read_identity(raw: bytes) -> tuple[str | None, datetime | None]:
-    """The event id and time of a line, each None where it cannot be read."""
+    """The event id and time of a line, each None where it is unreadable."""
     try:
         data = json.loads(raw)
         event_id = data["event_id"]
@@ -130,7 +130,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_number(text: str) -> int | Decimal:
-    # Python refuses to make an int of over 4300 digits; no field takes one, and the fault should name the field.
+    # Python does not parse an int of over 4300 digits; no field accepts one, and the fault should name the field.
     try:
         return int(text) if len(text) < 100 else Decimal(text)
     except ValueError:
@@ -142,7 +142,7 @@ def _read_number(text: str) -> int | Decimal:
 
 
 def _present_names(contract: Contract, data: dict[str, Any]) -> dict[str, Any] | Fault:
-    """The record with the fields' present names: what was sent before a rename may come after it."""
+    """The record with the present names of fields: an event sent before a rename may arrive after it."""
     assert contract.event is not None
     former, payload = contract.event.former_names, data.get("payload")
     if not isinstance(payload, dict) or former.keys().isdisjoint(payload):
@@ -185,7 +185,7 @@ def _check_fields(contract: Contract, data: Mapping[str, Any]) -> Fault | None:
         )
     fault = _check_payload(contract, data["payload"])
     assert contract.event is not None
-    # A payload of another version can have another form.
+    # A payload of another version may have another form, so the version is the fault to report.
     if fault and data["event_type"] == contract.event.name:
         return check_version(contract, data["schema_version"]) or fault
     return fault

@@ -1,4 +1,4 @@
-"""Lines of a message that are no JSON by themselves: which of them together are one value, pretty-printed."""
+"""Finding pretty-printed JSON: which invalid lines of a message together are one value."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 _SPACES = re.compile(r"[ \t\r]*")
-# A byte order mark, its bytes read as Latin-1.
+# A byte order mark, decoded as Latin-1.
 _INDENT = re.compile(r"(\xef\xbb\xbf)?[ \t\r]*")
 
 
 def find_values(
     body: bytes, starts: Sequence[int], ends: Sequence[int], broken: Iterable[int]
 ) -> Iterator[tuple[int, int]]:
-    """The first and the last line of each JSON value that lies over several lines of `body`, in order.
+    """The first and the last line of each JSON value that spans several lines of `body`, in order.
 
-    `starts` and `ends` say where the lines are that are not blank; `broken` are the numbers of those that are no
-    JSON, ascending. Values that follow one another on a line go together. Time is linear in the length of the body,
-    whatever its bytes: nothing is looked for behind a value that goes on in the next line and does not end.
+    `starts` and `ends` are the offsets of the non-blank lines; `broken` has the numbers of those that are not JSON,
+    ascending. Values that share a line are joined. Time is linear in the length of the body, whatever its bytes: the
+    search ends at a value that continues on the next line and is never closed.
     """
-    # A letter for each byte, so that places are the same. Strings may hold any of these, and the syntax is ASCII.
+    # One character for each byte, so that offsets agree. Strings may contain any character, and the syntax is ASCII.
     text = body.decode("latin-1")
     last = -1
     for first in broken:
@@ -41,8 +41,8 @@ def find_values(
 
 
 def _breaks_off(line: str) -> bool:
-    """Whether a value begins in the line and may go on in the next."""
-    # Of the line alone: an error counts the lines before it, in all of what is read.
+    """Whether a value begins in the line and may continue on the next."""
+    # The line alone, because an error counts all lines of the text before it.
     try:
         _end(line, 0)
     except json.JSONDecodeError as error:
@@ -53,7 +53,7 @@ def _breaks_off(line: str) -> bool:
 
 
 def _end(text: str, place: int) -> int:
-    """Where the line ends with which the value at `place` ends, or another one on its last line."""
+    """The end of the last line of the value at `place`, or of a later value that begins on that line."""
     while True:
         _, place = _DECODER.raw_decode(text, place)
         spaces = _SPACES.match(text, place)

@@ -1,7 +1,7 @@
-"""A contract arrives; a regular expression leaves that finds, among many lines, those that want a closer look.
+"""A regular expression for a contract, which selects the lines that Arrow can read.
 
-What matches is JSON of the contract's fields alone, each of its type, and Arrow reads it unless a key stands twice.
-What does not match can still be good. The look itself is `line_check`.
+A matching line is JSON with the contract's fields only, each of its type; Arrow reads it unless a key is repeated.
+Another line may still be valid: `line_check` examines it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mesh_platform.contract.contract import Contract
     from mesh_platform.contract.types import FieldType
 
-# In the syntax of RE2, for text in UTF-8; `$` is the end of the text.
+# RE2 syntax, for UTF-8 text; `$` is the end of the text.
 _SPACE = r"[ \t\r]*"
 _HEX = "[0-9A-Fa-f]"
 _ESCAPE = (
@@ -42,7 +42,7 @@ _FORMS = {
 
 
 def write_pattern(contract: Contract) -> str:
-    """The pattern of a line with its line end, spaces around it allowed."""
+    """The pattern of a line and its line end, with optional surrounding spaces."""
     assert contract.event is not None
     payload = _object((field.name, rf"(?:{_form(field.type)}|null)") for field in contract.event.fields)
     forms = {"event_time": _FORMS["timestamptz"], "payload": payload}
@@ -54,7 +54,7 @@ def _form(type_: FieldType) -> str:
 
 
 def _object(members: Iterable[tuple[str, str]]) -> str:
-    """An object with these members, named in plain letters, in any order."""
+    """The pattern of an object with these members in any order, their names in plain letters."""
     by_form: dict[str, list[str]] = {}
     for name, form in members:
         by_form.setdefault(form, []).append(name)

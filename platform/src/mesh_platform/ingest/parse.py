@@ -1,7 +1,7 @@
-"""Message bodies arrive; their records leave as a table of typed columns, and what is no such record with its reason.
+"""Parsing message bodies: valid records as a table of typed columns, all others with their faults.
 
-Arrow reads the bodies in pieces, each in one go, and refuses a piece as a whole where one line of it is bad. Then the
-lines that a pattern finds odd are read one by one, and the others in one go again; should that fail, all one by one.
+Arrow parses the bodies in pieces, and fails for a whole piece where one line is bad. Then the lines that do not match
+a pattern are checked one by one, and the others parsed together; if that fails too, all are checked one by one.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
     from mesh_platform.contract.types import FieldType
 
 ENVELOPE_STRINGS = ("event_id", "event_type", "producer", "schema_version")
-# Small enough that its memory is used again while it is in the processor's cache, and that a bad line costs little.
+# Small enough that its memory is reused while it is in the CPU cache, and that a bad line costs little.
 _PIECE_BYTES = 4 * 1024 * 1024
 _SCAN_BYTES = 128 * 1024
 _INSTANT = parse_type("timestamptz")
 _UNPARSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
-# The first and the last day that Python's dates can hold, from 1970.
+# The first and the last day of Python's dates, counted from 1970.
 _DAYS = ((date.min - date(1970, 1, 1)).days, (date.max - date(1970, 1, 1)).days)
 _SPACES = b" \t\r"
-# What is said of a line that is only a part of a value. Of one that has a whole object in it, that may come first.
+# The faults of a line that is only a part of a value; the second where the part has a complete object inside.
 _BROKEN = ("not_json", "duplicate_key")
-# Arrow works beside the interpreter, whose lock it does not hold.
+# Threads help because Arrow releases the interpreter lock.
 _READERS = ThreadPoolExecutor(2, "reader")
 
 
 @dataclass(frozen=True)
 class Records:
-    """What some bodies hold; records are numbered by their lines, from 0 in the order of the bodies.
+    """The records of some bodies, numbered by their lines, from 0 in the order of the bodies.
 
     `rows` has columns for the strings of the envelope, `event_time` and `payload.<field>`; its row i is the record
-    `numbers[i]`, and numbers rise. `refused` has the others. `starts[i]` is the number of body i's first line;
-    a last entry counts them all. A record that lies over several lines has the number of its first, and `joined` has
-    its bytes; the numbers of its other lines are not used.
+    `numbers[i]`, and numbers ascend. `refused` has the faults of the others. `starts[i]` is the number of body i's
+    first line; its last entry is the count of lines. A record that spans several lines has the number of its first,
+    and `joined` has its bytes; the numbers of its other lines are unused.
     """
 
     rows: pa.Table
@@ -64,7 +64,7 @@ class Records:
 
 
 def read_bodies(contract: Contract, bodies: Sequence[bytes]) -> Records:
-    """Parse every record; only its form and its types are looked at, not its values."""
+    """Parse every record; this checks form and types, not values."""
     tables, numbers, counts = [_no_rows(contract)], [], []
     refused: dict[int, Fault] = {}
     joined: dict[int, bytes] = {}
@@ -82,18 +82,18 @@ def read_bodies(contract: Contract, bodies: Sequence[bytes]) -> Records:
 
 
 def split_body(body: bytes) -> list[bytes]:
-    """The records of one body as they came, one a line, blank lines left out.
+    """Split a body into its records, one per line, without blank lines.
 
-    A body without a single record is a record that is empty: it is seen in the quarantine, not lost.
+    A body without any record counts as one empty record, so that it goes to the quarantine and is not lost.
     """
     return [line for line in body.split(b"\n") if line and not line.isspace()] or [body]
 
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """The records in `data` as `split_body` finds them: where each starts and ends, and how many each body has.
+    """The records in `data` as `split_body` finds them: the start and end of each, and how many each body has.
 
-    `odd` are those that cannot be one JSON object: they do not start and end with braces.
+    `odd` marks those that cannot be one JSON object, because they do not start and end with braces.
     """
 
     data: bytes
@@ -108,7 +108,7 @@ class _Lines:
         return [self.data[start:end] for start, end in places]
 
     def leave_out(self, odd: NDArray[np.bool_]) -> bytes:
-        """The bytes of all other lines; blank ones between them stay."""
+        """The bytes of all other lines, with the blank lines between them."""
         turns = np.flatnonzero(np.diff(odd, prepend=True, append=True))
         runs = zip(self.starts[turns[::2]].tolist(), self.ends[turns[1::2] - 1].tolist(), strict=True)
         return b"\n".join([self.data[start:end] for start, end in runs])
@@ -132,7 +132,7 @@ def _find_lines(bodies: Sequence[bytes]) -> _Lines:
     odd = (letters[starts] != ord("{")) | (letters[ends - 1] != ord("}"))
     blank = np.zeros(len(starts), np.bool_)
     if odd.any():
-        # Most often the end of the body's last line, or a carriage return.
+        # Usually the text after the last line end, or a carriage return.
         blank = starts == ends
         returned = letters[ends - 1] == ord("\r")
         odd &= ~blank & ~(returned & (letters[starts] == ord("{")) & (letters[np.maximum(ends - 2, 0)] == ord("}")))
@@ -161,7 +161,7 @@ def _read_piece(contract: Contract, bodies: Sequence[bytes]) -> Records:
 
 
 def _join_lines(records: Records, bodies: Sequence[bytes], lines: _Lines, broken: Sequence[int]) -> Records:
-    """The records, each value that lies over several lines as one that is refused."""
+    """Turn each value that spans several lines into one rejected record."""
     refused, joined = dict(records.refused), {}
     kept = np.ones(len(lines.starts), np.bool_)
     offsets = np.concatenate([[0], np.cumsum([len(body) + 1 for body in bodies])])
@@ -180,7 +180,7 @@ def _join_lines(records: Records, bodies: Sequence[bytes], lines: _Lines, broken
             refused[first + begin] = tell_lines(raw, end - begin + 1)
     if not joined:
         return records
-    # A line within a list can be a record by itself.
+    # A line within such a value, for example in a list, may have been read as a record.
     rows = kept[records.numbers]
     return replace(
         records,
@@ -192,7 +192,7 @@ def _join_lines(records: Records, bodies: Sequence[bytes], lines: _Lines, broken
 
 
 def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np.int64], dict[int, Fault]]:
-    """What Arrow reads of the lines, from which of them each row is, and what is wrong with the others."""
+    """Read the lines: the rows by Arrow, the line number of each row, and the faults of the other lines."""
     odd = lines.odd
     read = _read_others(contract, lines, odd)
     table = _typed_or_none(contract, read)
@@ -222,7 +222,7 @@ def _read_lines(contract: Contract, lines: _Lines) -> tuple[pa.Table, NDArray[np
 
 
 def _read_others(contract: Contract, lines: _Lines, odd: NDArray[np.bool_]) -> pa.Table | None:
-    """All but the odd lines, or None where Arrow does not read them."""
+    """The table of all lines but the odd ones, or None where Arrow cannot read them."""
     data = lines.leave_out(odd) if odd.any() else lines.data
     try:
         return _parse(contract, data, int(np.count_nonzero(~odd)))
@@ -232,7 +232,7 @@ def _read_others(contract: Contract, lines: _Lines, odd: NDArray[np.bool_]) -> p
 
 def _match(contract: Contract, lines: _Lines) -> NDArray[np.bool_]:
     """Which lines the contract's pattern matches."""
-    # Each text reaches to the start of the next line: what was left out between them is blank.
+    # Each text extends to the start of the next line, as there is only white space in between.
     offsets = pa.py_buffer(np.append(lines.starts, len(lines.data)))
     texts = pa.LargeStringArray.from_buffers(len(lines.starts), offsets, pa.py_buffer(lines.data))
     matched: NDArray[np.bool_] = pc.match_substring_regex(texts, write_pattern(contract)).to_numpy(
@@ -248,7 +248,7 @@ def _bisect(
     numbers: list[int],
     refused: dict[int, Fault],
 ) -> None:
-    """Find by halves what Arrow refuses and the check of single lines does not know of."""
+    """Find by bisection the lines that Arrow cannot read though the check of single lines accepts them."""
     if not plain:
         return
     try:
@@ -265,7 +265,7 @@ def _bisect(
 
 
 def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
-    """`count` lines, each in braces, as Arrow reads them. Raises one of `_UNPARSED` where one is bad."""
+    """Parse `count` lines, each in braces, with Arrow. Raises one of `_UNPARSED` where one is bad."""
     if not count:
         return _wire_schema(contract).empty_table()
     if not data.isascii():
@@ -277,8 +277,8 @@ def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
         read_options=pa.json.ReadOptions(use_threads=False, block_size=len(data) + 64),
         parse_options=pa.json.ParseOptions(explicit_schema=_wire_schema(contract), unexpected_field_behavior="error"),
     ).combine_chunks()
-    # Arrow reads two objects on one line, or one over two lines, as happily as one on each. Within an object no line
-    # ends between braces, so that each line has one at least.
+    # Arrow also accepts two objects on one line and one object on two lines. As each line starts and ends with
+    # braces, it has at least one object, so the count is right only if each line has exactly one.
     if table.num_rows != count:
         raise pa.ArrowInvalid("a line is not one object")
     if table["payload"].null_count:
@@ -287,7 +287,7 @@ def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
 
 
 def _typed_or_none(contract: Contract, read: pa.Table | None) -> pa.Table | None:
-    """What `_parse` gave as the table of `Records.rows`, or None where a value is bad or not in plain form."""
+    """Convert the result of `_parse` to `Records.rows`, or None where a value is bad or not in plain form."""
     try:
         return None if read is None else _typed_rows(contract, read)
     except pa.ArrowInvalid:
@@ -304,8 +304,8 @@ def _typed_rows(contract: Contract, read: pa.Table) -> pa.Table:
 
 
 def _typed(type_: FieldType, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values as the type has them. Raises ArrowInvalid for what Arrow takes and Python, or the type, does not."""
-    # Before the cast: Arrow looks up the power of ten for a scale of any size, outside of its table.
+    """Convert to the type. Raises ArrowInvalid also for values that Arrow accepts but Python or the type does not."""
+    # Before the cast, because Arrow reads its table of powers of ten out of bounds for large scales.
     if type_.precision and not _are_short_digits(values, type_.precision + 2):
         raise pa.ArrowInvalid("a decimal is not in plain form")
     typed = pc.cast(values, type_.arrow)
@@ -314,16 +314,16 @@ def _typed(type_: FieldType, values: pa.ChunkedArray) -> pa.ChunkedArray:
         unit = 1 if type_.name == "date" else 86_400_000_000
         first, last = _DAYS[0] * unit, (_DAYS[1] + 1) * unit
         outside = numbers["min"] is not None and not first <= numbers["min"] <= numbers["max"] < last
-        # With an offset, a time written in the year 0 can be one of the year 1 in UTC; Python does not read it.
+        # With an offset, a time in the year 0 can be in the year 1 in UTC; Python does not parse it.
         if outside or pc.any(pc.starts_with(values, "0000")).as_py():
             raise pa.ArrowInvalid("a time is not in the years 1 to 9999")
     return typed
 
 
 def _are_short_digits(values: pa.ChunkedArray, most: int) -> bool:
-    """Whether no value is longer than `most` letters, all of them digits, points, dashes or slashes.
+    """Whether every value has at most `most` characters, all of them digits, points, dashes or slashes.
 
-    What is no number among these Arrow's cast refuses.
+    Arrow's cast rejects those that are not numbers.
     """
     letters = [np.frombuffer(chunk.buffers()[2] or b"", np.uint8) for chunk in values.chunks]
     longest = pc.max(pc.binary_length(values)).as_py() or 0

@@ -1,4 +1,4 @@
-"""Deliveries arrive; rows for the landing table leave, and rows for the quarantine, each with its reason."""
+"""Validation of deliveries: rows for the landing table, and rows for the quarantine with their reasons."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _REASONS: dict[PromiseKind, str] = {
     "values": "not_allowed",
 }
 _KEPT_OF_OVERSIZE = 64 * 1024
-# The largest offset of a zone from UTC, that of the Line Islands.
+# The largest offset of a zone from UTC, in the Line Islands.
 _EASTERNMOST = timedelta(hours=14)
 
 
 @dataclass(frozen=True)
 class Validated:
-    """`accepted` has the landing table's schema, `rejected` the quarantine's; `lines` counts the records delivered.
+    """The result. `accepted` has the landing table's schema, `rejected` the quarantine's; `lines` counts all records.
 
-    The row i of `accepted` is the record `numbers[i]` of `sources`, which was looked at at `now`.
+    Row i of `accepted` is the record `numbers[i]` of `sources`, validated at the time `now`.
     """
 
     accepted: pa.Table
@@ -57,7 +57,7 @@ class Validated:
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where records came from: `starts` and `joined` are as `wire.Records` has them of these deliveries."""
+    """The origin of records: `starts` and `joined` are those of `parse.Records` for these deliveries."""
 
     deliveries: Sequence[Delivery]
     starts: NDArray[np.int64]
@@ -66,7 +66,7 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class _Rejected:
-    """One record that was refused; `size` and `sha256` are of all that was sent, `raw` is what is kept of it."""
+    """One rejected record. `size` and `sha256` are of the whole record as sent, `raw` is the part that is stored."""
 
     raw: bytes
     message_id: str | None
@@ -80,7 +80,7 @@ class _Rejected:
 def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) -> Validated:
     """Split all records of `deliveries` into accepted and rejected; `now` bounds their event times.
 
-    Both keep the order of arrival; messages that are too large come last.
+    Both keep the order of arrival, but messages that are too large come last.
     """
     whole = [delivery for delivery in deliveries if len(delivery.body) <= MAX_MESSAGE_BYTES]
     records = read_bodies(contract, [delivery.body for delivery in whole])
@@ -108,9 +108,9 @@ def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) 
 
 
 def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reused]) -> pa.Table:
-    """Rows of the quarantine for accepted rows whose id has another content already.
+    """Rows of the quarantine for accepted rows whose id already has another content.
 
-    Their key holds the content, so that the same content is refused once, and every other one has a row of its own.
+    Their key includes the content, so that each such content is quarantined exactly once.
     """
     faults, keys = {}, {}
     for each in reused:
@@ -127,7 +127,7 @@ def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reu
 
 
 def _look_up(sources: _Sources, refused: Mapping[int, Fault]) -> Iterator[_Rejected]:
-    """The refused records as they came, in order."""
+    """The rejected records as sent, in order."""
     numbers = sorted(refused)
     places = np.searchsorted(sources.starts, numbers, "right") - 1
     before, raws = -1, []
@@ -149,7 +149,7 @@ def _oversize(delivery: Delivery) -> _Rejected:
 
 
 def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, Fault]:
-    """The first fault of each row that has one, by row number."""
+    """The first fault of each faulty row, by row number."""
     assert contract.event is not None
     found: dict[int, Fault] = {}
 
@@ -183,7 +183,7 @@ def _check_rows(contract: Contract, rows: pa.Table, now: datetime) -> dict[int, 
     own_time = [f"payload.{contract.event.time}"] if contract.event.time else []
     for column in ("event_time", *own_time):
         is_instant = rows[column].type.tz is not None
-        # A local time is compared as if it were UTC, which it is ahead of by at most so much.
+        # A local time is compared as if it were UTC, which it is ahead of by at most `_EASTERNMOST`.
         latest = newest if is_instant else newest.astimezone(UTC).replace(tzinfo=None) + _EASTERNMOST
         late = pc.greater(rows[column], pa.scalar(latest, rows[column].type))
         report(late, "in_the_future", column.removeprefix("payload."), "Check the sender's clock.", column)
@@ -215,34 +215,34 @@ def _check_field(field: Field, values: pa.ChunkedArray, report: object) -> None:
 
 
 def _check_clock(contract: Contract, field: Field, rows: pa.Table, report: object) -> None:
-    """Look for local times that the site's clock shows twice or never, where the contract lets none pass."""
+    """Report local times that the site's clock shows twice or never, where the contract rejects these."""
     assert callable(report)
     assert contract.event is not None
     assert contract.time_zone is not None
     if "reject" not in (field.ambiguous_time, field.nonexistent_time):
         return
     column = f"payload.{field.name}"
-    there = pc.is_valid(rows[column]).to_numpy()
+    present = pc.is_valid(rows[column]).to_numpy()
     local = pc.fill_null(rows[column].cast(pa.int64()), 0).to_numpy()
     for bad, odd in find_odd(local, contract.time_zone):
         clock = f"The clock in {contract.time_zone}"
         if not odd.twice and field.nonexistent_time == "reject":
             detail = f"{clock} never showed it; mesh.nonexistentTime can let it pass."
-            report(pa.array(bad & there), "nonexistent_time", field.name, detail, column)
+            report(pa.array(bad & present), "nonexistent_time", field.name, detail, column)
         if not odd.twice or field.ambiguous_time != "reject":
             continue
         detail = f"{clock} showed it twice; mesh.ambiguousTime can say which it is."
         if field.name == contract.event.time:
             detail = f"{clock} showed it twice, and event_time is neither; mesh.ambiguousTime can let it pass."
-            # The envelope says which it was. One of the two may be kept to the millisecond alone.
+            # The envelope tells which it was. In milliseconds, as one of the two may have no more digits.
             instants = pc.fill_null(rows["event_time"].cast(pa.int64()), 0).to_numpy() // 1000
             for offset in (odd.before, odd.after):
                 bad = bad & ((local - offset) // 1000 != instants)
-        report(pa.array(bad & there), "ambiguous_time", field.name, detail, column)
+        report(pa.array(bad & present), "ambiguous_time", field.name, detail, column)
 
 
 def _hold_nul(strings: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    # A look at all letters at once costs a tenth of one at each string, and there hardly ever is one.
+    # Searching all bytes at once costs a tenth of searching each string, and matches are very rare.
     letters = [chunk.buffers()[2] for chunk in strings.chunks]
     if any(part is not None and 0 in np.frombuffer(part, np.uint8) for part in letters):
         return pc.match_substring(strings, "\0")
@@ -261,7 +261,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datet
     for line in rejected:
         fault, digest = line.fault, line.sha256
         event_id, event_time = read_identity(line.raw)
-        # Foreign senders number their messages as they like; the same bytes in the same place are the same message.
+        # Foreign senders choose message ids freely; the same bytes at the same position are the same record.
         place = f"{line.message_id}:{line.position}:{digest}" if line.message_id else digest
         rows.append(
             {
@@ -283,7 +283,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datet
 
 
 def _visible(text: str, most: int) -> str:
-    """At most so many characters; what has no place in a table's string, such as half a surrogate, is escaped."""
+    """At most `most` characters, with those escaped that a string column cannot store, such as half a surrogate."""
     text = text[:most]
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The words of a domain: its `glossary.yaml` as terms that columns, dashboards and catalogs link to."""
+"""The glossary of a domain: `glossary.yaml` as terms that columns, dashboards and catalogs link to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TermName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+
 
 
 class Term(FileModel):
-    """One word and what it means; `instead_of` are names that published columns must not have for it.
+    """A term and its definition; published columns must not use the names `instead_of` for it.
 
-    A `kpi` is a figure that is computed once, where its owner lives; `unit` is what it counts in.
+    A `kpi` is a figure that is computed once, by its owner's domain; `unit` is its unit.
     """
 
     definition: Word
@@ -27,6 +27,6 @@ class Term(FileModel):
 
 
 class Glossary(FileModel):
-    """The terms of one domain by their names."""
+    """The terms of one domain by name."""
 
     terms: Mapping[TermName, Term] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""The mesh: domain folders arrive, a `Mesh` of domains and contracts leaves, or all faults of all files together."""
+"""Reading the mesh: the domain folders as a `Mesh` of domains and contracts, or all faults of all files together."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from mesh_platform.text import offer, shown
 ReadContract = Callable[[Path, Path, str], tuple[Contract | None, list[Problem]]]
 Kind = Literal["source-aligned", "aggregate", "consumer-aligned"]
 ProductKind = Literal["reference", "model"]
-# No domain has one of these names, for its name is that of a schema in DuckDB: DuckDB's own databases and schemas, to
-# which `temp.orders` would be ambiguous or closed, and the platform's own schema. domain_answers.py has them too.
+# Names that no domain may have, because its name is that of a schema in DuckDB: DuckDB's own databases and schemas,
+# with which `temp.orders` would be ambiguous or read-only, and the platform's own schema. domain_answers.py has the
+# same names.
 RESERVED = frozenset({"information_schema", "main", "memory", "mesh", "pg_catalog", "system", "temp"})
 
 
 @cache
 def _known_zones() -> set[str]:
-    # Reads the whole database, which takes as long as all else that a domain is read from.
+    # Cached, because reading the zone database takes as long as reading all files of a domain.
     return available_timezones()
 
 
@@ -44,7 +45,7 @@ def _known_zone(name: str) -> str:
 
 
 class Site(FileModel):
-    """The one place of a warehouse: what `mesh.sites` and `dim_warehouse` know of it."""
+    """The site of a warehouse, as published in `mesh.sites` and `dim_warehouse`."""
 
     warehouse_id: Annotated[str, StringConstraints(pattern=r"^WH-[A-Z0-9-]+$")]
     name: Word
@@ -62,7 +63,7 @@ class Site(FileModel):
 
 
 class Owners(FileModel):
-    """Who answers for a domain, and where to reach them."""
+    """Who is responsible for a domain, and how to reach them."""
 
     team: Word
     steward: Word
@@ -70,7 +71,7 @@ class Owners(FileModel):
     on_call: Word
 
 
-# What CODEOWNERS takes for an owner, beside @names.
+# An e-mail address, which CODEOWNERS accepts as an owner besides @names.
 _MAIL = re.compile(r"[^@\s,;<>\"']+@[^@\s,;<>\"']+\.[A-Za-z]{2,}")
 _PLACEHOLDER = re.compile(
     r"(?i)^\W*(unknown|nobody|n/?a|none|someone|somebody|x+|<.*>)?\W*$|\b(todo|tbd|fixme|changeme)\b"
@@ -78,7 +79,7 @@ _PLACEHOLDER = re.compile(
 
 
 def find_unreachable(owners: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Of values for the fields of `Owners`, those that reach nobody: the field, what is wrong, and how to mend it."""
+    """The values for fields of `Owners` that reach nobody: the field, the fault and its fix."""
     for key, value in owners.items():
         if _PLACEHOLDER.search(value):
             yield key, f"{key} is '{value}'.", "Say who it is; a placeholder answers nobody."
@@ -95,10 +96,10 @@ class _DomainFile(FileModel):
 
 @dataclass(frozen=True)
 class Domain:
-    """One folder under `domains/`. `interfaces` are the least shapes that it asks other domains' products to have.
+    """One folder under `domains/`. `interfaces` are the minimum shapes that it requires of other domains' products.
 
-    `retired` are products that are no longer sent, built or shown; their landing tables are still there to be read.
-    `terms` are the words that its glossary defines.
+    `retired` are products that are no longer sent, built or shown; their landing tables can still be read. `terms`
+    are those that its glossary defines.
     """
 
     name: str
@@ -113,11 +114,11 @@ class Domain:
     terms: Mapping[str, Term] = dataclass_field(default_factory=dict)
 
     def model_path(self, contract: Contract) -> Path:
-        """Where the SQL lies that builds the contract's table."""
+        """The path of the SQL that builds the contract's table."""
         return self.folder / "models" / f"{contract.table.name}.sql"
 
     def reference_path(self, contract: Contract) -> Path:
-        """Where the CSV lies that is the contract's table, for reference data."""
+        """The path of the CSV file that the contract's table is loaded from, for reference data."""
         return self.folder / "reference" / f"{contract.table.name}.csv"
 
     def product_kind(self, contract: Contract) -> ProductKind:
@@ -127,9 +128,9 @@ class Domain:
 
 @dataclass(frozen=True)
 class Mesh:
-    """All domains. Contracts are found by `<domain>.<table>`, interfaces by `<name>.v<major>`.
+    """All domains. The keys of contracts are `<domain>.<table>`, those of interfaces `<name>.v<major>`.
 
-    `unread` are the files that could not be read, contracts as `<domain>.<name>`; no loaded mesh has any.
+    `unread` are the unreadable files, contracts as `<domain>.<name>`; it is empty after `load_mesh`.
     """
 
     root: Path
@@ -138,33 +139,33 @@ class Mesh:
 
     @cached_property
     def contracts(self) -> Mapping[str, Contract]:
-        """Every product's contract by its identifier, in the order of domains and names."""
+        """The contract of every product by its identifier, ordered by domain and name."""
         return {c.identifier: c for d in self.domains.values() for c in d.contracts.values()}
 
     @cached_property
     def retired(self) -> Mapping[str, Contract]:
-        """The contracts of retired products that have an event, by their identifiers."""
+        """The contracts of retired products with an event, by identifier."""
         return {c.identifier: c for d in self.domains.values() for c in d.retired.values() if c.event}
 
     @cached_property
     def interfaces(self) -> Mapping[str, Contract]:
-        """Every interface by its name, such as `order.v1`."""
+        """Every interface by name, such as `order.v1`."""
         return {name: contract for d in self.domains.values() for name, contract in d.interfaces.items()}
 
     def contract(self, identifier: str) -> Contract:
-        """The contract of `<domain>.<product>`. Raises UsageError that offers what comes near."""
+        """The contract of `<domain>.<product>`. Raises UsageError, which suggests similar names."""
         if identifier in self.contracts:
             return self.contracts[identifier]
         raise UsageError(f"{identifier}: no such product. {offer(identifier, self.contracts)}")
 
     def domain(self, name: str) -> Domain:
-        """The domain called `name`. Raises UsageError that offers what comes near."""
+        """The domain called `name`. Raises UsageError, which suggests similar names."""
         if name in self.domains:
             return self.domains[name]
         raise UsageError(f"{name}: no such domain. {offer(name, self.domains)}")
 
     def ingested(self, names: tuple[str, ...] = ()) -> list[Contract]:
-        """The products that producers send: all, or those of the given domains and products."""
+        """The products with an event: all, or those among the given domains and products. Raises UsageError."""
         chosen: list[Contract] = []
         for name in names or tuple(self.domains):
             chosen += [self.contract(name)] if "." in name else self.domain(name).contracts.values()
@@ -175,7 +176,7 @@ class Mesh:
         return sent
 
     def implementations(self, interface: str) -> list[Contract]:
-        """The products whose contract says that they implement `interface`."""
+        """The products whose contracts implement `interface`."""
         return self._implementing.get(interface, [])
 
     @cached_property
@@ -188,7 +189,7 @@ class Mesh:
 
 
 def interface_view(domain: str, interface: str) -> str:
-    """The name of the union over all implementations: `order.v1` of `logistics_core` is `logistics_core.order_v1`."""
+    """The view over all implementations: `order.v1` of `logistics_core` is `logistics_core.order_v1`."""
     return f"{domain}.{interface.replace('.', '_')}"
 
 
@@ -201,9 +202,9 @@ def domain_folders(root: Path) -> list[Path]:
 
 
 def load_mesh(root: Path) -> Mesh:
-    """The mesh below `root`/domains.
+    """Read the mesh below `root`/domains.
 
-    Raises ContractError with the problems of all files, and UsageError where there is no such folder.
+    Raises ContractError with the problems of all files, and UsageError where the folder is missing.
     """
     mesh, problems = read_mesh(root)
     if problems:
@@ -212,9 +213,9 @@ def load_mesh(root: Path) -> Mesh:
 
 
 def read_mesh(root: Path, read: ReadContract = read_contract) -> tuple[Mesh, list[Problem]]:
-    """What can be read of the mesh below `root`/domains, and the problems of all files. Raises UsageError, too.
+    """Read the valid parts of the mesh below `root`/domains, and the problems of all files.
 
-    `read` may be one that remembers what `read_contract` gave.
+    `read` may be a cached version of `read_contract`. Raises UsageError where the folder is missing.
     """
     problems: list[Problem] = []
     domains: dict[str, Domain] = {}
@@ -314,7 +315,7 @@ def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:
         return []
     interface = mesh.interfaces.get(contract.implements)
     if interface is None:
-        # One that is there and cannot be read is reported as itself.
+        # An interface file that exists but is invalid has faults of its own.
         if any(mesh.root.glob(f"domains/*/interfaces/{glob.escape(contract.implements)}{SUFFIX}")):
             return []
         message = f"implements '{contract.implements}', which no domain publishes."
@@ -354,7 +355,7 @@ def _references(mesh: Mesh, contract: Contract) -> list[Problem]:
                 continue
             near = offer(column, mesh.contracts[name].table.by_name)
         elif table not in retired and (mesh.root / "domains" / domain / "contracts" / f"{table}{SUFFIX}").exists():
-            # One that is there and cannot be read is reported as itself.
+            # A contract file that exists but is invalid has faults of its own.
             continue
         else:
             near = offer(name, mesh.contracts)

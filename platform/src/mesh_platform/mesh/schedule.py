@@ -1,15 +1,15 @@
-"""How often pipelines look by themselves, and how long they may take: Airflow and the proof of freshness ask here."""
+"""The schedules and time limits of pipelines, for Airflow and for the rule that freshness can be kept."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 HOUR = timedelta(hours=1)
-# When each looks by itself; ingest and build are woken before that by what arrives.
+# When each runs without a trigger; new events trigger ingest and build earlier.
 CRON = {"ingest": "7 * * * *", "build": "37 * * * *", "maintain": "17 3 * * *", "freshness": "*/15 * * * *"}
-# The longest time between two looks.
+# The longest time between two scheduled runs.
 EVERY = {"ingest": HOUR, "build": HOUR}
-# After so long a try of a task is given up; freshness is promised for what a first try does.
+# The time limit of one attempt of a task; the promise of freshness assumes that the first attempt succeeds.
 WITHIN = {
     "ingest": timedelta(minutes=30),
     "build": HOUR,
@@ -20,5 +20,5 @@ WITHIN = {
 
 
 def longest(kind: str) -> timedelta:
-    """How long what has come may wait for the next look and be worked on, for `ingest` or `build`."""
+    """The longest time from an arrival to the end of the next scheduled run, for `ingest` or `build`."""
     return EVERY[kind] + WITHIN[kind]

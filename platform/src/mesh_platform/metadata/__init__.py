@@ -1,1 +1,1 @@
-"""What the mesh knows of itself, for people and other tools."""
+"""Metadata of the mesh, for people and other tools."""

@@ -1,4 +1,4 @@
-"""One product in plain terms: its contract arrives; owner, promise, way from queue to readers, and columns leave."""
+"""Explaining one product: its owner, promises, path from queue to readers, and columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mesh_platform.text import shown
 
 
 def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
-    """What there is to know of a product: `from` of a column lists the (relation.column) that its value comes of."""
+    """All facts about a product: `from` of a column lists the sources of its value, each as relation.column."""
     domain = mesh.domains[contract.domain]
     models = read_models(mesh)
     model = models.get(contract.identifier)

@@ -1,7 +1,8 @@
-"""Datasets and lineage as OpenLineage has them: what was written to tables arrives, one event for each leaves.
+"""OpenLineage events with datasets and lineage, one for each table written.
 
-Where they go is OpenLineage's own setting (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, openlineage.yml; see
-https://openlineage.io/docs/client/python), and without one the file lineage.jsonl of the state folder.
+OpenLineage's own settings (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, openlineage.yml; see
+https://openlineage.io/docs/client/python) say where they are sent; without one they are appended to the file
+lineage.jsonl of the state folder.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _event(
 
 
 def _columns(mesh: Mesh, model: Model) -> dict[str, column_lineage_dataset.Fields]:
-    """The columns that each column comes of; of an interface, those of every table behind it."""
+    """The source columns of each column; for an interface, those of every table behind it."""
     return {
         column: column_lineage_dataset.Fields(
             [

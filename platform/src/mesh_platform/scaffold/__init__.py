@@ -1,1 +1,1 @@
-"""New domains and products from the template, and domains that keep up with it."""
+"""New domains and products from the template, and updates of domains to a newer template."""

@@ -1,4 +1,4 @@
-"""git as the platform calls it: words arrive, git's answer leaves; three sides of a text arrive, one leaves."""
+"""Calls of git, and its three-way merge of texts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from mesh_platform.errors import NeedsAttention, UsageError
 
-# Set for the hooks of git, relative to the folder that it calls them in; here git finds the repository by itself.
+# git sets these for its hooks, relative to the folder of the hook; here git must find the repository itself.
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 class Answer(NamedTuple):
-    """How a call of git ended: its exit code, its output, and the last line of what it said. True for success."""
+    """The result of a call of git: its exit code, its output, and the last line of stderr. True for success."""
 
     code: int
     out: bytes
@@ -25,26 +25,30 @@ class Answer(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The output, where it is one line."""
+        """The output, which is one line."""
         return self.out.decode(errors="replace").strip()
 
 
 def git(folder: Path, *words: str, body: bytes = b"") -> Answer:
-    """Call git in a folder, with `body` on its stdin. Raises UsageError where there is no git."""
+    """Call git in a folder, with `body` as its stdin. Raises UsageError where git is not installed."""
     own = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     try:
         done = subprocess.run(["git", *words], cwd=folder, env=own, input=body, capture_output=True, check=False)
     except FileNotFoundError as error:
         raise UsageError("git is not installed. The template of a domain is looked up and merged with it.") from error
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return Answer(done.returncode, done.stdout, said[-1] if said else f"git {words[0]} ended with {done.returncode}.")
+    complaints = done.stderr.decode(errors="replace").strip().splitlines()
+    return Answer(
+        done.returncode,
+        done.stdout,
+        complaints[-1] if complaints else f"git {words[0]} ended with {done.returncode}.",
+    )
 
 
 def merge(place: Path, ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, str]) -> tuple[bytes, bool]:
-    """What `ours` becomes with the changes from `base` to `theirs`, and whether they meet in one place.
+    """Merge the changes from `base` to `theirs` into `ours`; also return whether they conflict.
 
-    Where they meet, both stand in the text between git's marks. What is not text stays as it is, and counts as met.
-    `place` is a folder to work in. Raises NeedsAttention where git fails.
+    On a conflict, both sides are in the text between git's markers. A file that is not text stays as it is, and
+    counts as a conflict. `place` is a temporary folder. Raises NeedsAttention where git fails.
     """
     if any(b"\0" in body for body in (ours, base, theirs)):
         return ours, True

@@ -1,7 +1,7 @@
-"""New domains and products from the repository's templates: answers arrive, a valid folder leaves, or all problems.
+"""Creating domains and products from the repository's templates: the result is valid, or all problems are raised.
 
-`templates/domain/domain_answers.py` holds the rules and renders; it works without this package too. Here is also how
-far a domain has drifted from the template; `template_sync` brings it back.
+`templates/domain/domain_answers.py` has the rules and renders; it also works without this package. This module also
+tells how far a domain has drifted from the template; `sync` updates it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from mesh_platform.text import shown
 
 
 def propose_answers(root: Path, name: str, given: Mapping[str, str | None]) -> dict[str, str]:
-    """All answers for a new domain: those given (not None), the rest as the template proposes them.
+    """All answers for a new domain: those given (not None), and the defaults of the template for the others.
 
-    The keys are those of templates/domain/cookiecutter.json. A domain without a site sends no events unless asked to.
+    The keys are those of templates/domain/cookiecutter.json. A domain without a site sends no events by default.
     """
     with Templates(root) as templates:
         answers: dict[str, str] = templates.today.module.propose()
@@ -43,10 +43,10 @@ def check_answers(root: Path, answers: Mapping[str, str]) -> None:
     """Raise UsageError with every problem of the answers for a new domain, if they have any."""
     with Templates(root) as templates:
         problems: list[str] = templates.today.module.find_problems(answers)
-    # What is left empty the template fills, or has told.
+    # Empty answers are filled, or were reported, by the template.
     owners = {key: answers[key] for key in Owners.model_fields if answers[key].strip()}
     problems += [f"{message} {fix}" for _, message, fix in find_unreachable(owners)]
-    # A bad name is not looked up as a path.
+    # Only a valid name may be used as a path.
     if not problems and (target := root / "domains" / answers["domain"]).exists():
         problems.append(f"{shown(target, root)} exists already. Choose another name, or use 'mesh new product'.")
     if problems:
@@ -54,10 +54,10 @@ def check_answers(root: Path, answers: Mapping[str, str]) -> None:
 
 
 def new_domain(root: Path, answers: Mapping[str, str]) -> Path:
-    """Make a folder below `root`/domains from the template and the answers of `propose_answers`; the folder made.
+    """Create a folder below `root`/domains from the template and the answers of `propose_answers`; return it.
 
-    `events` are names of folders in templates/lines with commas between them, or `none`. Raises UsageError with every
-    problem of the answers, and ContractError where the mesh has faults already; nothing is left then.
+    `events` has names of folders in templates/lines, separated by commas, or is `none`. Raises UsageError with every
+    problem of the answers, and ContractError where the mesh already has faults; no file is left then.
     """
     target = root / "domains" / answers["domain"]
     with Templates(root) as templates, open_workplace(root) as place:
@@ -74,24 +74,24 @@ def new_domain(root: Path, answers: Mapping[str, str]) -> Path:
 
 
 def keep_template(root: Path) -> str:
-    """See that git can look today's template up later; a sentence where others will not find it."""
+    """Store the present template in git for later syncs; return a warning where other clones will not have it."""
     with Templates(root) as templates:
         return templates.keep()
 
 
 def list_lines(root: Path) -> list[str]:
-    """The events that have a template."""
+    """The names of the events that have a template."""
     with Templates(root) as templates:
         lines: list[str] = templates.today.module.list_lines()
         return lines
 
 
 def new_product(root: Path, domain: str, line: str) -> list[Path]:
-    """Add to a domain what the event `line` of templates/lines needs; its files.
+    """Add the files for the event `line` of templates/lines to a domain; return them.
 
-    What stands already just as it would be made, a call that was killed has left; the rest is added. Raises
-    UsageError where the domain is unknown, where its kind or currency does not fit, where it has the event, or where
-    another file stands, and ContractError where the mesh has faults already; nothing is written then.
+    Files that already exist with the same content are those of a call that was killed; the missing ones are added.
+    Raises UsageError where the domain is unknown, its kind or currency does not fit, it already has the event, or a
+    different file exists, and ContractError where the mesh already has faults; nothing is written then.
     """
     with Templates(root) as templates, open_workplace(root) as place:
         template = templates.today.module
@@ -107,14 +107,14 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
         events = template.split_events(record.answers["events"]) if record else []
         template.render_line(line, domain, place)
         rendered = place / domain
-        # The contract makes the rest count, and comes after it.
+        # The contract is written last, because the other files have no effect without it.
         names = sorted(
             (path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file()),
             key=lambda name: (name.parts[0] == "contracts", name),
         )
-        standing = [shown(found.folder / n, root) for n in names if _stands(found.folder / n, rendered / n)]
-        if line in events or standing:
-            have = ", ".join(standing) or f"event '{line}' in {shown(found.folder / RECORD, root)}"
+        existing = [shown(found.folder / n, root) for n in names if _differs(found.folder / n, rendered / n)]
+        if line in events or existing:
+            have = ", ".join(existing) or f"event '{line}' in {shown(found.folder / RECORD, root)}"
             raise UsageError(f"{have}: there already. Rename what stands, or write the product by hand.")
         trial = _trial(root, place, without=domain) / domain
         shutil.copytree(found.folder, trial, ignore=shutil.ignore_patterns("__pycache__"))
@@ -131,12 +131,12 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
     return sorted(found.folder / name for name in names)
 
 
-def _stands(path: Path, rendered: Path) -> bool:
+def _differs(path: Path, rendered: Path) -> bool:
     return path.exists() and (not path.is_file() or path.read_bytes() != rendered.read_bytes())
 
 
 def _trial(root: Path, place: Path, without: str = "") -> Path:
-    """A folder `domains` in `place` with links to those of `root`: what is added there is tried before it counts."""
+    """A folder `domains` in `place` with links to those of `root`, where additions are validated first."""
     (trial := place / "domains").mkdir()
     for folder in domain_folders(root):
         if folder.name != without:
@@ -153,11 +153,11 @@ def _check_trial(place: Path, refusal: str) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """How a domain stands to the template. `version` is None where template.yaml does not tell it.
+    """How a domain differs from the template. `version` is None where template.yaml does not have it.
 
-    `drifted` are files that the template owns and the domain has changed, relative to its folder; `detached` those
-    taken over on purpose, each with the reason, and `conflicts` those with marks of a conflict that nobody resolved.
-    `note` says why the recorded version could not be compared with.
+    Paths are relative to the domain's folder. `drifted` are files that the template owns and the domain has changed;
+    `detached` those taken over on purpose, with the reason; `conflicts` those with unresolved conflict markers.
+    `note` says why the recorded version could not be compared.
     """
 
     domain: str
@@ -171,20 +171,20 @@ class Status:
 
 
 def template_status(root: Path, folders: Sequence[Path]) -> list[Status]:
-    """How each of the domain folders stands to the template. Raises UsageError where there is no template."""
+    """The status of each of the domain folders. Raises UsageError where there is no template."""
     with Templates(root) as templates:
         return [_status(templates, folder, root) for folder in folders]
 
 
 def template_drift(mesh: Mesh) -> list[Problem]:
-    """What keeps domains from being as today's template has them: versions behind, managed files that differ.
+    """The differences of domains from the present template: old versions, and managed files that differ.
 
-    A mesh without templates/ has none.
+    A mesh without templates/ has no such problems.
     """
     if not (mesh.root / "templates" / "domain").is_dir():
         return []
-    stands = template_status(mesh.root, [domain.folder for domain in mesh.domains.values()])
-    return [problem for status in stands for problem in status.problems]
+    statuses = template_status(mesh.root, [domain.folder for domain in mesh.domains.values()])
+    return [problem for status in statuses for problem in status.problems]
 
 
 def _status(templates: Templates, folder: Path, root: Path) -> Status:
@@ -217,7 +217,7 @@ def _conflicts(folder: Path, root: Path) -> dict[str, Problem]:
     fix = "Choose between its marks (<<<<<<<, =======, >>>>>>>), and remove them."
     found = {}
     for path in sorted(folder.rglob("*")):
-        # What people write is small.
+        # Files written by people are small.
         if path.is_file() and path.stat().st_size < 1_000_000 and (line := conflict_line(path.read_bytes())):
             problem = Problem(shown(path, root), line, "holds a conflict that nobody has resolved.", fix)
             found[path.relative_to(folder).as_posix()] = problem

@@ -1,7 +1,7 @@
-"""Domains keep up with the template: a domain's folder arrives; it leaves merged with what the template changed.
+"""Updating domains to the present template, by merging the template's changes into their files.
 
-For each file the merge has three sides: what the version in template.yaml rendered, what the domain made of it, and
-what today's template renders. All is merged before anything is written; template.yaml is written last.
+Each file is merged from three sides: as the version in template.yaml renders it, as the domain has it, and as the
+present template renders it. All files are merged before any is written; template.yaml is written last.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from mesh_platform.scaffold.template_version import (
 from mesh_platform.scaffold.workplace import open_workplace
 from mesh_platform.text import offer
 
-# While files are written: which version they are brought to, and the hash that each will have.
+# Exists while files are written: the version that they are updated to, and the hash that each will have.
 JOURNAL = ".template-sync.json"
 
 
 @dataclass
 class Outcome:
-    """What a sync did to a domain; paths are relative to its folder.
+    """The result of a sync for one domain; paths are relative to its folder.
 
-    `came_from` is None for a domain that had no template.yaml. `kept` says of each file why the template's change was
-    not taken. Where `unresolved` names files that hold conflict marks from before, nothing was done. `note` says why
-    there was nothing to compare with, if so. `files` are those to write, `hashes` those that a sync before, which was
-    killed, has brought up to date.
+    `came_from` is None for a domain without template.yaml. `kept` has the reason for each file whose template change
+    was not applied. Where `unresolved` names files with earlier conflict markers, nothing was done. `note` says why
+    there was no version to compare with. `files` are those to write, `hashes` those that an earlier, killed sync has
+    already updated.
     """
 
     domain: str
@@ -58,16 +58,16 @@ class Outcome:
 
     @property
     def changed(self) -> list[str]:
-        """The files that were written and have no conflict."""
+        """The files that were written without a conflict."""
         return [name for name in self.files if name not in self.conflicts]
 
 
 def sync_domains(root: Path, names: Sequence[str] = ()) -> tuple[list[Outcome], str]:
-    """Bring domains (default: all) up to today's template.
+    """Update domains (default: all) to the present template.
 
-    What was done to each leaves, and a sentence where others will not find today's version. Raises UsageError,
-    ContractError with the faults of all template.yaml, and NeedsAttention where the template cannot be rendered;
-    nothing is written then.
+    Returns the outcome of each, and a warning where other clones will not have the present version. Raises
+    UsageError, ContractError with the faults of all template.yaml, and NeedsAttention where the template cannot be
+    rendered; nothing is written then.
     """
     folders = find_folders(root, names)
     with Templates(root) as templates, open_workplace(root) as place:
@@ -80,7 +80,7 @@ def sync_domains(root: Path, names: Sequence[str] = ()) -> tuple[list[Outcome], 
 
 
 def find_folders(root: Path, names: Sequence[str] = ()) -> list[Path]:
-    """The folders of the named domains (default: all). Raises UsageError that offers what comes near."""
+    """The folders of the named domains (default: all). Raises UsageError, which suggests similar names."""
     folders = {folder.name: folder for folder in domain_folders(root)}
     for name in names:
         if name not in folders:
@@ -92,7 +92,7 @@ def _read_records(templates: Templates, folders: Sequence[Path], root: Path) -> 
     records: dict[Path, Record] = {}
     problems = []
     for folder in folders:
-        record = read_record(folder, root) or _record_anew(templates, folder, root)
+        record = read_record(folder, root) or _new_record(templates, folder, root)
         if isinstance(record, Problem):
             problems.append(record)
         else:
@@ -102,16 +102,16 @@ def _read_records(templates: Templates, folders: Sequence[Path], root: Path) -> 
     return records
 
 
-def _record_anew(templates: Templates, folder: Path, root: Path) -> Record | Problem:
-    """For a folder without template.yaml: what it would hold if the domain came from today's template."""
+def _new_record(templates: Templates, folder: Path, root: Path) -> Record | Problem:
+    """The template.yaml of a folder that lacks it, as if the domain came from the present template."""
     known: dict[str, str] = {}
     for name in ("domain.yaml", "owners.yaml"):
         document = read_document(folder / name, root)
         if isinstance(document, Problem):
             return document
-        told = document.data if isinstance(document.data, dict) else {}
-        site = told["site"] if isinstance(told.get("site"), dict) else {}
-        known |= {key: str(value) for key, value in {**told, **site}.items()}
+        data = document.data if isinstance(document.data, dict) else {}
+        site = data["site"] if isinstance(data.get("site"), dict) else {}
+        known |= {key: str(value) for key, value in {**data, **site}.items()}
     today = templates.today
     lines = today.module.list_lines()
     answers = today.module.propose() | {key: known[key] for key in today.module.propose() if key in known}
@@ -138,7 +138,7 @@ def _merge_domain(templates: Templates, folder: Path, record: Record, place: Pat
             outcome.kept |= {name: "no plain file here"} if moves else {}
             continue
         mine = (folder / name).read_bytes() if (folder / name).exists() else None
-        # A sync that was killed has brought this file to its version already.
+        # A killed sync has already updated this file to its version.
         done = mine is not None and sha256(mine).hexdigest() == hashes.get(name)
         outcome.hashes |= {name: hashes[name]} if done else {}
         was, wanted = _bodies((midway if done else base).get(name), theirs.get(name), mine)
@@ -168,7 +168,7 @@ def _merge_domain(templates: Templates, folder: Path, record: Record, place: Pat
 
 
 def _base(templates: Templates, record: Record, theirs: dict[str, File], outcome: Outcome) -> dict[str, File]:
-    """What the recorded version renders; nothing, and a note that says why, where it cannot be had."""
+    """The files that the recorded version renders; none, and a note with the reason, where it is unavailable."""
     if record.version == templates.today.version:
         return theirs
     template = templates.find(record.version)
@@ -182,14 +182,14 @@ def _base(templates: Templates, record: Record, theirs: dict[str, File], outcome
 
 
 def _shared(templates: Templates, record: Record) -> dict[str, str]:
-    # What the template has no event for any more stays with the domain: a product in use is not taken away.
+    # The files of an event that the template no longer has stay: a product in use is not removed.
     known = templates.today.module.list_lines()
     events = [event for event in templates.today.module.split_events(record.answers["events"]) if event in known]
     return {**record.answers, "events": ",".join(events) or "none"}
 
 
 def _read_journal(templates: Templates, folder: Path, record: Record) -> tuple[dict[str, File], dict[str, str]]:
-    """What a sync that was killed brought files to, and which: the hash of each."""
+    """The files as a killed sync renders them, and the hash of each that it may have written."""
     try:
         journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
         template = templates.find(journal["version"])
@@ -201,7 +201,7 @@ def _read_journal(templates: Templates, folder: Path, record: Record) -> tuple[d
 
 
 def _is_plain(folder: Path, name: str) -> bool:
-    """Whether a file can be written there without following a link, or removing a folder."""
+    """Whether the file can be written without following a link or removing a folder."""
     path = folder / name
     above = [parent for parent in path.parents if folder in parent.parents]
     free = path.is_file() or not path.exists()
@@ -209,7 +209,7 @@ def _is_plain(folder: Path, name: str) -> bool:
 
 
 def _bodies(was: File | None, wanted: File | None, mine: bytes | None) -> list[bytes | None]:
-    """What the template wrote and writes, with the line ends that the domain's own file has."""
+    """The old and the new content from the template, with the line ends of the domain's file."""
     if mine is None or b"\n" not in mine or b"\0" in mine:
         return [file and file.body for file in (was, wanted)]
     end = b"\r\n" if mine.count(b"\r\n") == mine.count(b"\n") else b"\n"
@@ -221,7 +221,7 @@ def _write(folder: Path, record: Record, outcome: Outcome, templates: Templates,
         outcome.to = outcome.came_from
         outcome.files, outcome.deleted, outcome.conflicts, outcome.kept = {}, [], [], {}
         return
-    # No domain has a dot in its name, nor has what a merge writes beside.
+    # No domain's name has a dot, nor do the files of a merge.
     ready = place / f"{folder.name}.ready"
     ready.mkdir()
     for number, (name, file) in enumerate(outcome.files.items()):

@@ -1,7 +1,7 @@
-"""Versions of the template: what a domain's template.yaml names arrives, a template that renders leaves, or why not.
+"""Versions of the template: loading the version that a domain's template.yaml names.
 
-A version is the id that git gives to the content of templates/. It stays the same when a change is committed, rebased
-or squashed, and can be told where there is no git. Today's lies in the folder; those before are looked up in git.
+A version is git's id (tree hash) of the content of templates/. It stays the same when a change is committed, rebased
+or squashed, and can be computed without git. The present version is in the folder; earlier ones are read from git.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MARKED = re.compile(rb"^<{7} .*?^={7}\r?$.*?^>{7} ", re.MULTILINE | re.DOTALL)
 
 
 class Record(BaseModel):
-    """What a domain's template.yaml holds. `detached` are paths in its folder, each with the reason."""
+    """The content of a domain's template.yaml. `detached` maps paths in its folder to the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Record(BaseModel):
 
 
 def read_record(folder: Path, root: Path) -> Record | Problem | None:
-    """The template.yaml of a domain's folder, its one problem, or None where there is no such file."""
+    """Read the template.yaml of a domain's folder: its record, its problem, or None where the file is missing."""
     if not (folder / RECORD).exists():
         return None
     document = read_document(folder / RECORD, root)
@@ -68,25 +68,25 @@ def read_record(folder: Path, root: Path) -> Record | Problem | None:
 
 
 def changed_record(folder: Path, **changes: str) -> bytes:
-    """A domain's template.yaml with another version or other events; all else in it stays as it is written."""
+    """The text of a domain's template.yaml with another version or other events, otherwise unchanged."""
     text = (folder / RECORD).read_bytes().decode()
     wanted = yaml.safe_load(text)
     for key, value in changes.items():
         (wanted if key in wanted else wanted["answers"])[key] = value
         text = re.sub(rf"^( *){key}:[^\r\n]*", rf"\g<1>{key}: '{value}'", text, count=1, flags=re.MULTILINE)
-    # Somebody may have written it in another form.
+    # The file may be written in another style, in which the replacement has failed.
     same = yaml.safe_load(text) == wanted
     return (text if same else yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=1000)).encode()
 
 
 def conflict_line(body: bytes) -> int | None:
-    """The line at which git's marks of a conflict begin that nobody has resolved; None where there is none."""
+    """The line of the first unresolved conflict marker of git; None where there is none."""
     found = _MARKED.search(body) if b"<<<<<<< " in body else None
     return body.count(b"\n", 0, found.start()) + 1 if found else None
 
 
 class File(NamedTuple):
-    """What a file of the template holds, and its permissions."""
+    """The content and the permissions of a file of the template."""
 
     body: bytes
     mode: int
@@ -100,20 +100,20 @@ class Template:
     module: Any
 
     def render(self, given: Mapping[str, str]) -> dict[str, File]:
-        """What a domain of these answers consists of, by path in its folder. Raises NeedsAttention where it fails."""
+        """Render a domain with these answers: its files by path. Raises NeedsAttention where it fails."""
         with self._faults(), tempfile.TemporaryDirectory() as folder:
             top: Path = self.module.render_domain(self._answers(given), Path(folder))
             files = {path.relative_to(top).as_posix(): path for path in top.rglob("*") if path.is_file()}
             return {name: File(files[name].read_bytes(), files[name].stat().st_mode) for name in sorted(files)}
 
     def managed(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The files that the template owns in such a domain: text by path. Raises NeedsAttention where it fails."""
+        """The files of such a domain that the template owns: text by path. Raises NeedsAttention where it fails."""
         with self._faults():
             files: dict[str, str] = self.module.render_managed(self._answers(given))
             return files
 
     def _answers(self, given: Mapping[str, str]) -> dict[str, str]:
-        # What was not asked for then is as proposed; an event that this version does not have is left out.
+        # Answers that are new in this version get its defaults; events that it does not have are omitted.
         answers: dict[str, str] = {**self.module.propose(), **given}
         known = self.module.list_lines()
         events = [event for event in self.module.split_events(answers["events"]) if event in known]
@@ -131,9 +131,9 @@ class Template:
 
 
 class Templates:
-    """The templates of a repository: today's, and by their version those before. A context: files are gone after it.
+    """The templates of a repository: the present one, and earlier ones by version. On exit it removes their files.
 
-    Raises UsageError where there are none, and NeedsAttention where today's cannot be loaded.
+    Raises UsageError where there are none, and NeedsAttention where the present one cannot be loaded.
     """
 
     def __init__(self, root: Path) -> None:
@@ -155,13 +155,13 @@ class Templates:
         self._place.cleanup()
 
     def find(self, version: str) -> Template | str:
-        """The template of a version, or a sentence that says why it cannot be had."""
+        """The template of a version, or a sentence with the reason why it is unavailable."""
         if version not in self._before:
             self._before[version] = self._look_up(version)
         return self._before[version]
 
     def keep(self) -> str:
-        """Put today's template into git's store, where `find` looks; a sentence where others will not find it."""
+        """Store the present template in git, for `find`; return a warning where other clones will not have it."""
         if not git(self.folder, "rev-parse", "--git-dir"):
             return (
                 "There is no git repository here, so this version of the template cannot be looked up later: "
@@ -187,7 +187,7 @@ class Templates:
         folder = Path(self._place.name) / version
         folder.mkdir()
         try:
-            # Called in a folder of the repository, it would look for that folder in the tree.
+            # In a folder of the repository, git archive would select that folder from the tree.
             place = git(self.folder, "rev-parse", "--absolute-git-dir")
             done = git(folder, f"--git-dir={place.line}", "archive", version) if place else place
             if not done:
@@ -202,11 +202,11 @@ class Templates:
 
 
 def _pack(objects: Sequence[tuple[str, bytes]]) -> bytes:
-    """Git's objects, each its kind and its content, as one pack (gitformat-pack, "pack-*.pack files")."""
+    """A pack of git objects, each with its kind and content (gitformat-pack, "pack-*.pack files")."""
     kinds = {"tree": 2, "blob": 3}
     pack = bytearray(b"PACK" + struct.pack(">II", 2, len(objects)))
     for kind, content in objects:
-        # A length in bits of 4, 7, 7, ..., each byte but the last with its highest bit set.
+        # The length in groups of 4, 7, 7, ... bits; every byte but the last has its highest bit set.
         length, byte = len(content) >> 4, kinds[kind] << 4 | len(content) & 0xF
         while length:
             pack.append(byte | 0x80)
@@ -217,12 +217,12 @@ def _pack(objects: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def short(version: str) -> str:
-    """A version as people read it."""
+    """A version, abbreviated for messages."""
     return version[:10]
 
 
 def _load(path: Path) -> ModuleType:
-    """A module from its source; nothing compiled is left beside it."""
+    """Load a module from its source without writing a compiled file next to it."""
     module = ModuleType("domain_answers")
     module.__file__ = str(path)
     try:

@@ -1,4 +1,4 @@
-"""A place to make files ready beside the domains: a repository arrives, a folder leaves that nobody else works in."""
+"""A temporary folder in a repository in which one process at a time prepares files for the domains."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PREFIX = ".new-"
 
 @contextmanager
 def open_workplace(root: Path) -> Iterator[Path]:
-    """A folder on the disk of `root`/domains, so that what is ready can be renamed into place; gone afterwards.
+    """A temporary folder on the disk of `root`/domains, so that finished files can be renamed into place.
 
-    Nobody else has one meanwhile: who comes second waits. What one that was killed left is removed by the next.
+    Only one process has it at a time; others wait. Folders that a killed process left are removed by the next one.
     Raises UsageError where there is no folder domains/.
     """
     domain_folders(root)
@@ -29,7 +29,7 @@ def open_workplace(root: Path) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:
-            # A network disk may know no locks of folders; who comes second is then refused by what stands.
+            # A network disk may not support locks on folders; a second process then fails because files exist.
             pass
         else:
             for left in domains.glob(f"{_PREFIX}*"):
@@ -37,5 +37,5 @@ def open_workplace(root: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=domains) as folder:
             yield Path(folder)
     finally:
-        # Which lets the lock go, as the end of the process does.
+        # This releases the lock, as does the end of the process.
         os.close(handle)

@@ -1,5 +1,5 @@
-"""What a change does: the mesh as it stands and as git has it arrive; what differs, for whom, and what it asks leave.
+"""The effect of a change: the differences between the mesh and git, whom they concern, and what they require.
 
-`base` and `changes` say what differs from where, the `*_differences` what that means to those who rely on it, `reach`
-where columns flow to, `assessment` which version and whose consent follow, and `diff` tells all of it.
+`base` and `changes` find what changed, the `*_differences` what that means for readers and producers, `impact` the
+columns downstream, `assessment` the required versions and consents, and `diff` combines all of it.
 """

@@ -1,4 +1,4 @@
-"""What a change of a contract asks for: changes arrive; kinds, versions and consents leave, with their reasons."""
+"""The requirements of a change of a contract: its kind, version and consents, with their reasons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mesh_platform.sql.type_check import check_contracts
 
 @dataclass(frozen=True)
 class Needed:
-    """A domain whose consent a change needs, because of its files `by`; `given` where it has it."""
+    """A domain whose consent a change needs, as its files `by` read the product; `given` is the consent, if any."""
 
     domain: str
     by: tuple[str, ...]
@@ -32,7 +32,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Assessed:
-    """A change with all its differences. `beside` is the product that still has the old shape, where there is one."""
+    """A change with all its differences. `beside` is the product that still keeps the old promises, if any."""
 
     change: ContractChange
     differences: tuple[Difference, ...]
@@ -41,30 +41,30 @@ class Assessed:
 
     @property
     def kind(self) -> Kind | None:
-        """The worst of its differences."""
+        """The most severe kind of its differences."""
         return worst(self.differences)
 
     @property
     def is_other(self) -> bool:
-        """Whether anything in it is another than it was, comments and layout aside."""
+        """Whether anything but comments and layout changed."""
         old, new = self.change.old, self.change.new
         return bool(self.differences) or old is None or new is None or old.version != new.version
 
     @property
     def least_version(self) -> Version | None:
-        """The least version that it must have now; None where it is new, or gone, or was no version."""
+        """The lowest version that it must have now; None if it is new or gone, or its old version is invalid."""
         old, new = self.change.old, self.change.new
         before = parse_version(old.version) if old else None
         return before.next(self.kind or "") if before and new and not self.change.is_gone else None
 
     @property
     def breaks_for_readers(self) -> list[Difference]:
-        """What breaks for those who read what is published."""
+        """The differences that break readers of what is published."""
         return [each for each in self.differences if each.kind == "breaking" and each.side == "readers"]
 
     @property
     def consent_to(self) -> Version | None:
-        """The version that consents are to: as it is, where that breaks with the one before; else the next."""
+        """The version to consent to: the present one if it is a new breaking version, else the next breaking one."""
         old, new = self.change.old, self.change.new
         before, now = (parse_version(each.version) if each else None for each in (old, new))
         if before is None:
@@ -75,10 +75,10 @@ class Assessed:
 def assess(
     changes: Changes, consumers: Consumers, sql_faults: Iterable[Problem], given: Iterable[Given]
 ) -> list[Assessed]:
-    """Each change with what it asks for, in the order of their names.
+    """Each change with its requirements, ordered by name.
 
-    `sql_faults` are what is wrong with the SQL of the mesh as it is: what keeps somebody's query from being run that
-    ran with the contract as it was makes a change a breaking one, whatever it is by itself.
+    `sql_faults` are the problems of the present SQL of the mesh: a change is breaking, whatever its differences, if
+    it makes a query fail that worked with the old contract.
     """
     if not changes.contracts:
         return []
@@ -100,13 +100,13 @@ def _with_consents(assessed: Assessed, consumers: Consumers, given: list[Given])
     if not columns or version is None or change.old is None:
         return assessed
     if change.is_gone:
-        # SQL that reads it by name cannot be run any more, whoever consents. A union goes on, and lacks its rows.
+        # SQL that reads it by name fails, whoever consents. A union still works, but lacks its rows.
         readers = _readers_of_lost_union(change, consumers)
     elif beside := _kept_beside(change.old, consumers.mesh):
         return replace(assessed, beside=beside.identifier)
     else:
         readers = consumers.domains(change.relation, change.contract.domain, columns)
-        # What it implemented it may implement no more, so that the union of now does not show it.
+        # It may no longer implement its interface, so that the present union does not have it.
         for domain, files in _readers_of_lost_union(change, consumers).items():
             readers[domain] = sorted({*readers.get(domain, ()), *files})
     consents = (
@@ -121,7 +121,7 @@ def _with_consents(assessed: Assessed, consumers: Consumers, given: list[Given])
 
 
 def _readers_of_lost_union(change: ContractChange, consumers: Consumers) -> dict[str, list[str]]:
-    """The other domains that read a union which a product's rows were in and are no more; none where one follows."""
+    """The other domains that read a union that loses the product's rows; none if another product takes over."""
     old, new = change.old, change.new
     if old is None or old.implements is None or change.is_interface:
         return {}
@@ -134,21 +134,21 @@ def _readers_of_lost_union(change: ContractChange, consumers: Consumers) -> dict
 
 
 def _kept_beside(old: Contract, mesh: Mesh) -> Contract | None:
-    """Another version of the product, `<table>_v<n>`, that promises what it did: whoever cannot follow reads that."""
+    """Another version of the product, `<table>_v<n>`, with the old promises, which readers can use instead."""
     name = re.compile(re.escape(re.sub(r"_v\d+$", "", old.table.name)) + r"(_v\d+)?")
     domain = mesh.domains.get(old.domain)
     for other in domain.contracts.values() if domain else ():
         if name.fullmatch(other.table.name) and other.table.name != old.table.name:
-            told = contract_differences(
+            differences = contract_differences(
                 replace(old, event=None), replace(other, event=None), Setting(taken_over=True)
             )
-            if worst(told) != "breaking":
+            if worst(differences) != "breaking":
                 return other
     return None
 
 
 class _Broken:
-    """Whose SQL a change breaks that breaks nothing by itself, such as a column that makes another ambiguous."""
+    """Finds SQL broken by a change without a breaking difference, such as a column that makes a name ambiguous."""
 
     def __init__(self, changes: Changes, consumers: Consumers, faulty: set[str]) -> None:
         self.mesh, self.consumers, self.faulty = consumers.mesh, consumers, faulty
@@ -170,7 +170,7 @@ class _Broken:
         ]
 
     def _mends(self, change: ContractChange, model: Model) -> bool:
-        """Whether the model could be run before, and could be with this contract as it was, or all of them."""
+        """Whether the model works with the old version of this contract, or of all changed contracts together."""
         if model.path not in self._blamed:
             others = [each for each in self.changed if each.contract.identifier != model.contract.identifier]
             blamed = [each for each in others if self._runs_with([each], model)]
@@ -190,7 +190,7 @@ class _Broken:
 
 
 def mesh_with_old(mesh: Mesh, changes: Iterable[ContractChange]) -> Mesh:
-    """The mesh, with these contracts as they were."""
+    """The mesh with the old versions of these contracts."""
     domains = dict(mesh.domains)
     for change in changes:
         domain = domains.get(change.contract.domain)

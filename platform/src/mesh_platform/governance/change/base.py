@@ -1,4 +1,4 @@
-"""What git has at the base of a change: a folder arrives, the commit and the files that differ from it leave."""
+"""The base of a change in git: its commit, and the files that differ from it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mesh_platform.errors import MeshError, UsageError
 _MAIN = ("refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/heads/main")
 _REMOTE = "refs/remotes/origin/"
 _NO_BLOB = "0" * 40
-# A file as such; links and submodules are none.
+# The mode of regular files, not of links and submodules.
 _FILE = "100"
 
 
 class NoBase(MeshError):
-    """Git is there and cannot say what a change is compared with."""
+    """The repository cannot tell which commit to compare a change with."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """One commit. `differing` has each file below domains/ that is another in the working tree, relative to `root`.
+    """One commit. `differing` has the files below domains/ that differ in the working tree, relative to `root`.
 
-    Its value is what git calls the content at the base; None where the base has no such file.
+    The values are the ids of their blobs at the base; None where the base has no such file.
     """
 
     root: Path
@@ -33,7 +33,7 @@ class Base:
     differing: Mapping[str, str | None]
 
     def texts(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """What those of `paths` held at the base that were there. Raises NoBase where git cannot read them."""
+        """The contents at the base of those `paths` that existed there. Raises NoBase where git cannot read them."""
         blobs = {path: blob for path in paths if (blob := self.differing.get(path))}
         if not blobs:
             return {}
@@ -49,10 +49,10 @@ class Base:
 
 
 def read_base(root: Path, revision: str | None) -> Base | None:
-    """Where the work in the folder `root` left `revision`, or the main branch where None; on main, the last commit.
+    """The merge base of the folder `root` with `revision`, by default with the main branch; on main, the last commit.
 
-    None outside git and before the first commit. Raises UsageError for a revision that git does not know, and NoBase
-    where git is there and does not know the base, as in a shallow clone.
+    None outside git and before the first commit. Raises UsageError for an unknown revision, and NoBase where the
+    repository lacks the base, as in a shallow clone.
     """
     try:
         _git(root, "rev-parse", "--show-toplevel")
@@ -65,11 +65,11 @@ def read_base(root: Path, revision: str | None) -> Base | None:
         if isinstance(error, FileNotFoundError):
             return None
         raise NoBase(f"there is a .git, and git cannot read it. {error}") from error
-    commit = _given(root, revision) if revision is not None else _default(root)
+    commit = _given_base(root, revision) if revision is not None else _default(root)
     return Base(root, commit, _differing(root, commit)) if commit else None
 
 
-def _given(root: Path, revision: str) -> str:
+def _given_base(root: Path, revision: str) -> str:
     commit = _commit(root, revision)
     if commit is None:
         raise UsageError(
@@ -81,19 +81,19 @@ def _given(root: Path, revision: str) -> str:
 def _default(root: Path) -> str | None:
     head = _commit(root, "HEAD")
     if head is None:
-        if _asked(root, "rev-parse", "--verify", "--quiet", "HEAD"):
+        if _ask(root, "rev-parse", "--verify", "--quiet", "HEAD"):
             raise NoBase("git lacks the commit that it stands on. Run 'git fetch', or clone it anew.")
         return None
     listed = _git(root, "for-each-ref", "--format=%(refname) %(symref)", *_MAIN).decode().splitlines()
-    there = {name: symbolic or name for name, _, symbolic in (line.partition(" ") for line in listed)}
-    main = next((there[name] for name in _MAIN if name in there), None)
+    known = {name: symbolic or name for name, _, symbolic in (line.partition(" ") for line in listed)}
+    main = next((known[name] for name in _MAIN if name in known), None)
     if main is not None:
         branch = main.removeprefix(_REMOTE).removeprefix("refs/heads/")
-        if _asked(root, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{branch}":
+        if _ask(root, "symbolic-ref", "--quiet", "HEAD") == f"refs/heads/{branch}":
             return head
         if found := _merge_base(root, main):
             return found
-    if _asked(root, "rev-parse", "--is-shallow-repository") == "true":
+    if _ask(root, "rev-parse", "--is-shallow-repository") == "true":
         raise NoBase(
             "this clone is shallow, and lacks the commit that changes are compared with. "
             "Run 'git fetch --unshallow origin main', or name a commit that is there with --base."
@@ -102,15 +102,15 @@ def _default(root: Path) -> str | None:
 
 
 def _commit(root: Path, revision: str) -> str | None:
-    return _asked(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return _ask(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
 def _merge_base(root: Path, revision: str) -> str | None:
-    return _asked(root, "merge-base", revision, "HEAD")
+    return _ask(root, "merge-base", revision, "HEAD")
 
 
-def _asked(root: Path, *words: str) -> str | None:
-    """What git answers, or None where it says no."""
+def _ask(root: Path, *words: str) -> str | None:
+    """The output of git, or None where it fails or is empty."""
     try:
         return _git(root, *words).decode("utf-8", "replace").strip() or None
     except NoBase:
@@ -118,27 +118,27 @@ def _asked(root: Path, *words: str) -> str | None:
 
 
 def _differing(root: Path, commit: str) -> dict[str, str | None]:
-    """By --relative all is told from `root`, wherever in the repository it lies."""
+    """The differing files. With --relative paths are relative to `root`, wherever in the repository it is."""
     quiet = ("--no-renames", "--no-ext-diff", "--ignore-submodules", "--relative")
-    told = _git(root, "diff", "--raw", "-z", "--no-abbrev", *quiet, commit, "--", "domains").split(b"\0")
+    output = _git(root, "diff", "--raw", "-z", "--no-abbrev", *quiet, commit, "--", "domains").split(b"\0")
     found: dict[str, str | None] = {}
-    for facts, path in zip(told[::2], told[1::2], strict=False):
+    for facts, path in zip(output[::2], output[1::2], strict=False):
         old_mode, _, blob, *_ = facts.decode().lstrip(":").split()
-        there = old_mode.startswith(_FILE) and blob != _NO_BLOB
-        found[_text(path)] = blob if there else found.get(_text(path))
+        known = old_mode.startswith(_FILE) and blob != _NO_BLOB
+        found[_text(path)] = blob if known else found.get(_text(path))
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "domains").split(b"\0")
     return {_text(path): None for path in new if path} | found
 
 
 def _text(path: bytes) -> str:
-    # As problems show it. No contract has a name that is not UTF-8, so that none is looked for by this one.
+    # As shown in problems. This loses nothing, as the names of contracts are UTF-8.
     return path.decode("utf-8", "replace")
 
 
 def _git(root: Path, *words: str, stdin: bytes = b"") -> bytes:
-    """What git says in `root`. Raises NoBase with its complaint, and FileNotFoundError where there is no git."""
-    # A hook runs with the index and folders of its own commit in the environment. What is asked for here is the
-    # working tree of `root`, whichever repository that is in; and its index may be locked just now.
+    """Run git in `root`. Raises NoBase with its error message, and FileNotFoundError where git is not installed."""
+    # A hook has the index and folders of its own commit in the environment. This needs the working tree of `root`,
+    # in whichever repository that is; and its index may be locked at the moment.
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith("GIT_CONFIG")}
     environment = {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     done = subprocess.run(

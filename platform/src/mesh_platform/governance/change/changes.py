@@ -1,4 +1,4 @@
-"""What changed since the base: the mesh arrives, the contracts leave that are others now, each as it was and is."""
+"""The contracts that changed since the base, each in its old and its new state."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ _CONTRACT = re.compile(r"domains/([^/]+)/(contracts|interfaces)/([^/]+)" + re.es
 
 @dataclass(frozen=True)
 class ContractChange:
-    """One contract as it was at the base and as it is: `old` is None for a new one, `new` for one that is gone.
+    """One contract at the base and now: `old` is None for a new one, `new` for a removed one.
 
-    Products are the same that have one domain and table, interfaces that have one domain and name, whatever their
-    file is called. `taken_over` is whether another product of the domain implements, since now, the interface that
-    this one did.
+    Products are identified by domain and table, interfaces by domain and name, whatever their files are called.
+    `taken_over` is whether another product of the domain now implements the interface that this one implemented.
     """
 
     old: Contract | None
@@ -36,43 +35,42 @@ class ContractChange:
 
     @property
     def contract(self) -> Contract:
-        """What there is of it, the newer first."""
+        """The new contract, else the old one."""
         found = self.new or self.old
         assert found
         return found
 
     @property
     def relation(self) -> str:
-        """What SQL reads it as."""
+        """The relation by which SQL reads it."""
         contract = self.contract
         return interface_view(contract.domain, contract.name) if self.is_interface else contract.identifier
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was published at the base and is no more."""
+        """Whether it was published at the base and no longer is."""
         was = self.old is not None and not self.old.retired
         return was and (self.new is None or self.new.retired)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """`not_compared` are contract files that could not be read at the base, or cannot be read now."""
+    """All changes. `not_compared` are contract files that are unreadable at the base or now."""
 
     base: Base | None = None
     contracts: tuple[ContractChange, ...] = ()
     not_compared: tuple[str, ...] = ()
 
     def touched(self, path: str) -> bool:
-        """Whether a file, as people read its path, is another one than at the base."""
+        """Whether a file, by its path as in messages, differs from the base."""
         return self.base is not None and path in self.base.differing
 
 
 def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_contract) -> Changes:
-    """All changes of contracts since `revision`, or since the main branch was left; none where there is no base.
+    """All changes of contracts since `revision`, by default since the main branch was left; none without a base.
 
-    A contract that could not be read at the base counts as new: what nobody could rely on cannot be broken.
-    `read` may be one that remembers. Raises UsageError for a revision that git does not know, and NoBase where git
-    cannot tell.
+    A contract that is unreadable at the base counts as new, as nobody could rely on it. `read` may be cached. Raises
+    UsageError for an unknown revision, and NoBase where the repository lacks the base.
     """
     base = read_base(mesh.root, revision)
     if base is None:
@@ -103,13 +101,15 @@ def read_changes(mesh: Mesh, revision: str | None, read: ReadContract = read_con
         for key, (contract, is_interface) in now.items():
             if contract.path in base.differing and contract.path not in not_compared and key not in changes:
                 changes[key] = ContractChange(None, contract, is_interface)
-        joined = _joined(changes.values())
-        told = tuple(_told(changes[key], joined, copies.get(key), mesh.root) for key in sorted(changes))
-    return Changes(base, told, tuple(sorted(not_compared)))
+        joined = _new_implementations(changes.values())
+        compared = tuple(
+            _with_differences(changes[key], joined, copies.get(key), mesh.root) for key in sorted(changes)
+        )
+    return Changes(base, compared, tuple(sorted(not_compared)))
 
 
-def _joined(changes: Iterable[ContractChange]) -> dict[tuple[str, str | None], set[str]]:
-    """The products that implement an interface since now, by their domain and the interface."""
+def _new_implementations(changes: Iterable[ContractChange]) -> dict[tuple[str, str | None], set[str]]:
+    """The products that newly implement an interface, by their domain and the interface."""
     found: dict[tuple[str, str | None], set[str]] = {}
     for each in changes:
         old, new = each.old, each.new
@@ -118,10 +118,10 @@ def _joined(changes: Iterable[ContractChange]) -> dict[tuple[str, str | None], s
     return found
 
 
-def _told(
+def _with_differences(
     change: ContractChange, joined: Mapping[tuple[str, str | None], set[str]], copy: Path | None, root: Path
 ) -> ContractChange:
-    """The change with its differences; `copy` is the file as it was."""
+    """The change with its differences; `copy` has the old version of the file."""
     old, new = change.old, change.new
     if old is None or copy is None:
         return change
@@ -147,7 +147,7 @@ def _key(contract: Contract, is_interface: bool) -> tuple[str, str]:
 
 
 def _contracts(mesh: Mesh) -> Iterator[tuple[Contract, bool]]:
-    """Each contract as it is, and whether it is an interface."""
+    """Each present contract, and whether it is an interface."""
     for domain in mesh.domains.values():
         yield from ((contract, False) for contract in (*domain.retired.values(), *domain.contracts.values()))
         yield from ((contract, True) for contract in domain.interfaces.values())

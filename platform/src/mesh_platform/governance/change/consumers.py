@@ -1,4 +1,4 @@
-"""Who reads what is published: a mesh and its models arrive, the readers of each product and interface leave."""
+"""The readers of each product and interface: models and dashboards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DASHBOARD = (".yaml", ".yml", ".json", ".sql")
 
 
 class Consumers:
-    """The readers in `mesh` by its `models`; dashboards are files of a domain's folder of that name."""
+    """The readers in `mesh`, given its `models`; dashboards are the files in the folder `dashboards` of a domain."""
 
     def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
         self.mesh = mesh
@@ -25,7 +25,7 @@ class Consumers:
         for model in models.values():
             for relation in model.inputs:
                 self.readers.setdefault(relation, []).append(model)
-        # The unions that a product's rows are in, each with its interface.
+        # The unions that contain a product's rows, each with its interface.
         self.unions: dict[str, list[tuple[str, Contract]]] = {}
         self.interfaces = interface_unions(mesh)
         for view, (interface, members) in self.interfaces.items():
@@ -33,9 +33,9 @@ class Consumers:
                 self.unions.setdefault(member.identifier, []).append((view, interface))
 
     def domains(self, relation: str, owner: str, columns: frozenset[str | None]) -> dict[str, list[str]]:
-        """The other domains that read `relation`, with the files by which they do.
+        """The domains besides `owner` that read `relation`, with the files that do.
 
-        Through a union only those count that it shows: one of `columns` is in it, or None, which is all of a product.
+        Readers of a union count only if it has one of `columns`, or if these contain None for the whole product.
         """
         models = [*self.readers.get(relation, ())]
         for view, interface in self.unions.get(relation, ()):
@@ -52,14 +52,14 @@ class Consumers:
     def dashboards(self, relation: str, column: str | None = None) -> list[tuple[str, str]]:
         """(domain, file) of each dashboard that names the relation, and the column where one is given."""
         names = [relation, *([column] if column else [])]
-        # A column may stand behind the name of its table, a table not behind that of another catalog's schema.
+        # A column may follow the name of its table and a dot; a table after a dot would be one of another catalog.
         dotted = [(re.escape(name).replace(r"\.", r"\s*\.\s*"), "." if name == relation else "") for name in names]
         words = [re.compile(rf"(?<![\w{before}]){name}(?!\w)", re.IGNORECASE) for name, before in dotted]
         return [(domain, path) for domain, path, text in self._dashboards if all(word.search(text) for word in words)]
 
     @cached_property
     def _dashboards(self) -> list[tuple[str, str, str]]:
-        """(domain, file, text) of each, without the quotes around names."""
+        """(domain, file, text) of each dashboard, without the quotes around names."""
         return [
             (domain.name, shown(path, self.mesh.root), _text(path))
             for domain in self.mesh.domains.values()

@@ -1,4 +1,4 @@
-"""Two states of one contract arrive; all that differs between them leaves, for readers and for producers."""
+"""The differences between two states of one contract, for readers and for producers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _RETIRED = "the product is no longer published"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a contract alone does not tell: whether it is an interface's, and what other products do now.
+    """Facts that a contract alone does not tell: whether it is an interface, and what other products do now.
 
-    `taken_over`: another product of the domain now implements what this one did.
+    `taken_over`: another product of the domain now implements the interface that this one implemented.
     """
 
     is_interface: bool = False
@@ -27,19 +27,19 @@ class Setting:
 
 
 def contract_differences(old: Contract, new: Contract, setting: Setting) -> list[Difference]:
-    """All differences but those in what the platform does not read of a contract: see `wording_differs`."""
+    """All differences in the parts of a contract that the platform reads; for the others see `wording_differs`."""
     found = [*event_differences(old, new)]
     if new.retired and not old.retired:
         return [*found, Difference("breaking", "readers", _RETIRED)]
     if old.retired:
-        # Nobody but the domain's own SQL reads what is left of it.
+        # Only the domain's own SQL reads the landing table that remains.
         return found if new.retired else [*found, Difference("additive", "readers", "the product is published again")]
     found += table_differences(old.table, new.table, setting.is_interface)
     return [*found, *_promises(old, new), *_of_the_mesh(old, new, setting)]
 
 
 def wording_differs(old: Any, new: Any) -> bool:
-    """Whether two files say anything else, the version aside. Comments and the order of keys are nothing."""
+    """Whether two files differ in more than the version, comments and the order of keys."""
     return bool(_without_version(old) != _without_version(new))
 
 
@@ -50,7 +50,7 @@ def _without_version(data: Any) -> Any:
 def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
     column = new.table.by_name.get(new.freshness_column or "")
     line = column.line if column else 1
-    # None promises nothing: an age without an end.
+    # None is no promise, like an infinite age.
     for name, before, after in (
         ("freshness", old.freshness, new.freshness),
         ("latency", old.latency, new.latency),

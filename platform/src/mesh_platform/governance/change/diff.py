@@ -1,4 +1,4 @@
-"""What a change does to the mesh: a scope arrives; each change leaves, with what it reaches and whom it asks."""
+"""The effect of the present changes on the mesh: each change with what it reaches and whose consent it needs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mesh_platform.governance.change.assessment import Assessed
+from mesh_platform.governance.change.impact import Affected, Column, Impact
 from mesh_platform.governance.change.model_changes import ModelChange, model_changes, read_before
-from mesh_platform.governance.change.reach import Column, Flow, Reached
 from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.tables import landing_name
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change reaches: columns of products, and dashboards by their files."""
+    """The effect of one change: the columns of products and the files of dashboards that it reaches."""
 
-    reached: tuple[Reached, ...]
+    reached: tuple[Affected, ...]
     dashboards: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Diff:
-    """All of it. `commit` is what was compared with, None where there is nothing to compare with."""
+    """All changes with their effects. `commit` is the base, None without one."""
 
     commit: str | None
     contracts: tuple[tuple[Assessed, Effect], ...]
@@ -31,21 +31,21 @@ class Diff:
 
 
 def diff(scope: Scope) -> Diff:
-    """What changed since the base. Raises UsageError and NoBase where that cannot be told."""
+    """Find the changes since the base, with their effects. Raises UsageError and NoBase as `read_changes` does."""
     changes = scope.changes
     before = read_before(changes, scope.mesh, scope.models)
-    # A column that is gone flows nowhere now, and a new one flowed nowhere then.
-    flows = (Flow(before.mesh, before.models), Flow(scope.mesh, scope.models))
+    # Both states, as a removed column reaches nothing now, and a new one reached nothing before.
+    impacts = (Impact(before.mesh, before.models), Impact(scope.mesh, scope.models))
 
     def effect(starts: Iterable[Column]) -> Effect:
         columns = sorted(set(starts))
-        reached = {each for flow in flows for each in flow.reached(columns)}
+        reached = {each for impact in impacts for each in impact.affected(columns)}
         shown = [*columns, *((each.table, each.column) for each in sorted(reached, key=_order) if each.column)]
-        files = {path for relation, column in shown for _, path in flows[1].consumers.dashboards(relation, column)}
+        files = {path for relation, column in shown for _, path in impacts[1].consumers.dashboards(relation, column)}
         return Effect(tuple(sorted(reached, key=_order)), tuple(sorted(files)))
 
-    said = [each for each in scope.assessed if each.is_other]
-    contracts = tuple((each, effect(_starts(each))) for each in said)
+    shown = [each for each in scope.assessed if each.is_other]
+    contracts = tuple((each, effect(_starts(each))) for each in shown)
     models = tuple(
         (each, effect((each.table, name) for name in _moved(each, scope)))
         for each in model_changes(changes, before, scope.mesh, scope.models)
@@ -53,12 +53,12 @@ def diff(scope: Scope) -> Diff:
     return Diff(changes.base.commit if changes.base else None, contracts, models, changes.not_compared)
 
 
-def _order(reached: Reached) -> tuple[str, str]:
+def _order(reached: Affected) -> tuple[str, str]:
     return reached.table, reached.column or ""
 
 
 def _starts(assessed: Assessed) -> Iterable[Column]:
-    """The columns that a change of a contract changes, by their names before and now."""
+    """The columns that a change of a contract changes, by their old and new names."""
     change = assessed.change
     if change.is_gone and change.old:
         yield from ((change.relation, name) for name in change.old.table.by_name)
@@ -75,6 +75,6 @@ def _starts(assessed: Assessed) -> Iterable[Column]:
 
 
 def _moved(change: ModelChange, scope: Scope) -> tuple[str, ...]:
-    """The columns whose values are others: where there are other rows, all of them."""
+    """The columns whose values change: all of them if the rows change."""
     contract = scope.mesh.contracts.get(change.table)
     return tuple(contract.table.by_name) if change.rows and contract else change.columns

@@ -1,4 +1,4 @@
-"""What a change does, as others read it: text for people, JSON for programs, Markdown for a pull request."""
+"""Reports of `mesh diff`: text for people, JSON for programs, Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from mesh_platform.contract.version import parse_version
 from mesh_platform.governance.change.assessment import Assessed, Needed
 from mesh_platform.governance.change.diff import Diff, Effect
+from mesh_platform.governance.change.impact import Affected
 from mesh_platform.governance.change.model_changes import ModelChange
-from mesh_platform.governance.change.reach import Reached
 
 _NOTHING = "No contract and no SQL changed."
 _NO_BASE = "There is nothing to compare with: this is no git repository, or one without commits."
@@ -24,8 +24,8 @@ def as_text(diff: Diff) -> str:
     blocks = [[_heading(each), *_indented(_facts(each, effect))] for each, effect in diff.contracts]
     blocks += [[_model_heading(each), *_indented(_effect_facts(effect))] for each, effect in diff.models]
     blocks += [[f"{path}: could not be read, then or now, and is not compared"] for path in diff.not_compared]
-    told = "\n\n".join("\n".join(block) for block in blocks)
-    return f"Compared with {diff.commit[:12]}.\n\n{told or _NOTHING}"
+    text = "\n\n".join("\n".join(block) for block in blocks)
+    return f"Compared with {diff.commit[:12]}.\n\n{text or _NOTHING}"
 
 
 def as_json(diff: Diff) -> str:
@@ -40,7 +40,7 @@ def as_json(diff: Diff) -> str:
 
 
 def as_markdown(diff: Diff) -> str:
-    """A table with a line for each change, and all of each in a list to unfold."""
+    """A table with a line for each change, and a collapsed list with the details of each."""
     if diff.commit is None:
         return _NO_BASE
     rows = [_row(each, effect) for each, effect in diff.contracts]
@@ -78,9 +78,9 @@ def _versions(assessed: Assessed) -> str:
     old, new = assessed.change.old, assessed.change.new
     if old is None or new is None:
         return assessed.change.contract.version
-    told = old.version if old.version == new.version else f"{old.version} -> {new.version}"
+    versions = old.version if old.version == new.version else f"{old.version} -> {new.version}"
     now, least = parse_version(new.version), assessed.least_version
-    return f"{told}, must be {least}" if now and least and now < least else told
+    return f"{versions}, must be {least}" if now and least and now < least else versions
 
 
 def _facts(assessed: Assessed, effect: Effect) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def _effect_facts(effect: Effect) -> list[tuple[str, str]]:
     return [*facts, *(("shown in", path) for path in effect.dashboards)]
 
 
-def _by_table(reached: Iterable[Reached]) -> dict[str, list[str]]:
+def _by_table(reached: Iterable[Affected]) -> dict[str, list[str]]:
     tables: dict[str, list[str]] = {}
     for each in reached:
         tables.setdefault(each.table, []).append(each.column or "which rows it has")
@@ -123,8 +123,8 @@ def _model_words(change: ModelChange) -> str:
     if not change.told:
         return "changed; which columns it computes differently cannot be told"
     what = [*(["which rows there are"] if change.rows else []), *change.columns]
-    told = [f"computes differently: {', '.join(what)}"] if what else []
-    return "; ".join([*told, *([f"no longer gives: {', '.join(change.gone)}"] if change.gone else [])])
+    effects = [f"computes differently: {', '.join(what)}"] if what else []
+    return "; ".join([*effects, *([f"no longer gives: {', '.join(change.gone)}"] if change.gone else [])])
 
 
 def _indented(facts: Iterable[tuple[str, str]]) -> list[str]:
@@ -144,16 +144,16 @@ def _row(assessed: Assessed, effect: Effect) -> str:
 def _counted(effect: Effect) -> str:
     tables = _by_table(effect.reached)
     columns = sum(each.column is not None for each in effect.reached)
-    told = (
+    counts = (
         [f"{columns} column{'s' * (columns != 1)} in {len(tables)} table{'s' * (len(tables) != 1)}"] if tables else []
     )
     if effect.dashboards:
-        told.append(f"{len(effect.dashboards)} dashboard{'s' * (len(effect.dashboards) != 1)}")
-    return ", ".join(told) or "nothing"
+        counts.append(f"{len(effect.dashboards)} dashboard{'s' * (len(effect.dashboards) != 1)}")
+    return ", ".join(counts) or "nothing"
 
 
 def _plain(text: str) -> str:
-    """Words as they are in a line of Markdown: what contracts say is neither markup nor the end of a cell."""
+    """Escape text for a Markdown table, so that words of contracts are neither markup nor the end of a cell."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"[\\|*`\[\]~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 

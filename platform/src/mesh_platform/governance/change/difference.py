@@ -1,4 +1,4 @@
-"""One difference between two states of a contract, and what it means for those who rely on it."""
+"""One difference between two states of a contract, and its meaning for readers or producers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["breaking", "additive", "cosmetic"]
-# Whom a difference concerns: those who read what is published, or those who send the event.
+# Whom a difference concerns: readers of what is published, or producers of the event.
 Side = Literal["readers", "producers"]
 KINDS: tuple[Kind, ...] = ("cosmetic", "additive", "breaking")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`reason` is a sentence without its full stop. `column` is its name before, or the new name of a new one.
+    """A difference. `reason` is a sentence without full stop. `column` is the old name, or the name of a new column.
 
-    `line` is where the contract has it now.
+    `line` is its line in the new contract.
     """
 
     kind: Kind
@@ -27,5 +27,5 @@ class Difference:
 
 
 def worst(differences: Iterable[Difference]) -> Kind | None:
-    """The kind that counts, or None where nothing differs."""
+    """The most severe kind, or None without differences."""
     return max((each.kind for each in differences), key=KINDS.index, default=None)

@@ -1,4 +1,4 @@
-"""What a change of SQL does: a model as it was and as it is arrive; the columns leave that come about otherwise."""
+"""The effect of a change of SQL: the columns that the model now computes differently."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
 
 @dataclass(frozen=True)
 class ModelChange:
-    """SQL that is other than at the base. `columns` come about otherwise; with `rows`, so does which rows there are.
+    """SQL that differs from the base. `columns` are computed differently; `rows` is whether the set of rows changes.
 
-    It gives those that are `gone` no more. Where it is `told`, that is all; else it could not be told, and `columns`
-    are all of the table.
+    `gone` are columns that it no longer returns. If not `told`, the effect is unknown, and `columns` are all columns
+    of the table.
     """
 
     path: str
@@ -36,14 +36,14 @@ class ModelChange:
 
 @dataclass(frozen=True)
 class Before:
-    """The mesh and its models with all contracts and SQL as they were at the base; the rest is as it is."""
+    """The mesh and its models with the contracts and SQL of the base, otherwise as now."""
 
     mesh: Mesh
     models: Mapping[str, Model]
 
 
 def read_before(changes: Changes, mesh: Mesh, models: Mapping[str, Model]) -> Before:
-    """The state that `changes` began with. Raises NoBase."""
+    """The state before `changes`. Raises NoBase."""
     was = mesh_with_old(mesh, changes.contracts)
     old_models = {
         name: replace(model, contract=was.contracts[name]) for name, model in models.items() if name in was.contracts
@@ -63,7 +63,7 @@ def read_before(changes: Changes, mesh: Mesh, models: Mapping[str, Model]) -> Be
 
 
 def model_changes(changes: Changes, before: Before, mesh: Mesh, models: Mapping[str, Model]) -> list[ModelChange]:
-    """Each SQL file that differs in more than its words, in the order of their paths."""
+    """Each SQL file that differs in more than comments and layout, ordered by path."""
     found = []
     for path in sorted(changes.base.differing if changes.base else ()):
         if not (place := _MODEL.fullmatch(path)):
@@ -91,10 +91,10 @@ def _compared(path: str, old: Model, before: Mesh, new: Model, now: Mesh) -> lis
         return [ModelChange(path, table, "changed", tuple(new.contract.table.by_name), told=False)]
     columns = tuple(name for name in comes if comes[name] != was.get(name))
     rows = _rows(old.tree) != _rows(new.tree)
-    # What feeds a condition only, by way of a query within, is in neither.
+    # A change of a subquery that is only used in a condition is in neither, so the effect may be unknown.
     gone = tuple(name for name in was if name not in comes)
-    told = rows or bool(columns or gone)
-    return [ModelChange(path, table, "changed", columns if told else tuple(comes), rows, told, gone)]
+    known = rows or bool(columns or gone)
+    return [ModelChange(path, table, "changed", columns if known else tuple(comes), rows, known, gone)]
 
 
 def _ways(model: Model, mesh: Mesh) -> dict[str, tuple[str, ...]]:
@@ -102,7 +102,7 @@ def _ways(model: Model, mesh: Mesh) -> dict[str, tuple[str, ...]]:
 
 
 def _rows(tree: exp.Expr) -> str:
-    """The query without what it selects."""
+    """The query without its selected expressions, which determines the rows."""
     copy = tree.copy()
     for select in copy.find_all(exp.Select):
         select.set("expressions", [])
@@ -110,5 +110,5 @@ def _rows(tree: exp.Expr) -> str:
 
 
 def _text(tree: exp.Expr) -> str:
-    """The one way to write it: no comments, small letters where they mean the same."""
+    """The normalized SQL: no comments, small letters where case does not matter."""
     return tree.sql(dialect="duckdb", comments=False, normalize=True)

@@ -1,4 +1,4 @@
-"""Two states of a table's quality rules arrive; what readers may no longer rely on, and may rely on now, leaves."""
+"""The differences between two states of a table's quality rules, for readers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mesh_platform.governance.change.difference import Difference
 
 
 def kept_values(shape: Shape, field: Field) -> tuple[str, ...]:
-    """The values that rows of the table have in this column, where rules keep all others out; else none."""
+    """The allowed values of this column, where rules keep all others out; else none."""
     lists = [rule.values for rule in shape.rules if _lists_values(rule, field.name)]
     return tuple(value for value in lists[0] if all(value in each for each in lists)) if lists else ()
 
 
 def rule_differences(old: Shape, new: Shape) -> Iterator[Difference]:
-    """What differs between the rules, but for lists of values, which the columns tell of."""
+    """The differences between the rules, except lists of values, which are differences of columns."""
     before, after = _by_content(old), _by_content(new)
     for content, rule in before.items():
         now = after.get(content)
@@ -47,7 +47,7 @@ def _by_content(shape: Shape) -> dict[Rule, Rule]:
 
 
 def _content(rule: Rule) -> Rule:
-    """What it asks for, without what it is called and what happens then."""
+    """The requirement of a rule, without its name and the action on failure."""
     query = " ".join(rule.query.split()) if rule.query else None
     return replace(rule, name="", description="", on_failure="block", query=query)
 
@@ -58,7 +58,7 @@ def _is_same(one: Rule, other: Rule) -> bool:
 
 
 def _lists_values(rule: Rule, column: str) -> bool:
-    """Whether all rows that are published have one of its values in this column."""
+    """Whether the rule ensures that all published rows have one of its values in this column."""
     keeps = rule.on_failure != "warn" and rule.bound.allows_none and not rule.percent
     return keeps and bool(rule.values) and rule.columns == (column,)
 

@@ -1,7 +1,7 @@
-"""Two states of one event or table arrive; what differs between them leaves, as those see it who send or read it.
+"""The differences between two states of one event or table, for its producers or readers.
 
-What `compare` calls breaking no table that exists can take. For people that is not all: SQL that reads a column finds
-it gone, whether or not its values stay in the table.
+`compare` calls a change breaking if existing tables cannot be changed accordingly. For people more changes break: SQL
+that reads a dropped column fails, whether or not its values stay in the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mesh_platform.lake.tables import landing_shape
 
 _GONE = "'{was}' is no longer there; SQL that reads it breaks"
 _REFUSED = "'{was}' is no longer there; events that have it are refused"
-# What a change of a shape means for readers of the table, and for producers of the event.
+# The meaning of a change of a shape for readers of the table, and for producers of the event.
 _READERS: dict[str, tuple[Kind, str]] = {
     "add": ("additive", "'{field}' ({type}) is new"),
     "widen": ("additive", "'{field}' is {type} instead of {old}; every value fits"),
@@ -45,7 +45,7 @@ _PRODUCERS: dict[str, tuple[Kind, str]] = {
     "require": ("breaking", "'{field}' is required; events without it are refused"),
     "repartition": ("breaking", "the landing table is partitioned otherwise; nothing rewrites what is there"),
 }
-# An interface has no rows of its own: who implements it must have the column already, which is another rule.
+# An interface has no rows: another rule makes its implementations have the column.
 _INTERFACE: dict[str, tuple[Kind, str]] = _READERS | {
     "add_required": ("additive", "'{field}' ({type}) is new and required"),
     "require": ("additive", "'{field}' is required"),
@@ -53,13 +53,13 @@ _INTERFACE: dict[str, tuple[Kind, str]] = _READERS | {
 
 
 def table_differences(old: Shape, new: Shape, is_interface: bool = False) -> Iterator[Difference]:
-    """What differs for readers between two states of what is published."""
+    """The differences for readers between two states of a published table or interface."""
     meanings = _INTERFACE if is_interface else _READERS
     yield from _shape_differences(old, new, "readers", meanings, (old, new))
     for before, after in _pairs(old, new):
         yield from _column_differences(before, after, "readers", kept_values(old, before), kept_values(new, after))
         yield from _labels(before, after)
-    # Of a key that no table can note, `compare` says nothing.
+    # `compare` ignores a key that tables cannot store.
     called = {before.name: after.name for before, after in _pairs(old, new)}
     if not identifying(old) and old.key and {called.get(name, name) for name in old.key} != set(new.key):
         reason = _READERS["change_key"][1].format(field=", ".join(new.key) or "nothing", was=", ".join(old.key))
@@ -72,7 +72,7 @@ def table_differences(old: Shape, new: Shape, is_interface: bool = False) -> Ite
 
 
 def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Difference]:
-    """What differs for producers between two states of a contract; they send nothing where it has no event."""
+    """The differences for producers between two states of a contract; without an event they send nothing."""
     old, new = before_it.event, after_it.event
     if old is None or new is None:
         if old:
@@ -104,7 +104,7 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
 
 
 def _version_differences(old: Contract, new: Contract) -> Iterator[Difference]:
-    """Events of which versions are taken. What a new major version alone refuses, its own number tells."""
+    """Differences in the accepted versions of events, except those that a new major version implies."""
     was, now = old.oldest_taken, new.oldest_taken
     if old.oldest_version == new.oldest_version or was is None or now is None or was == now:
         return
@@ -113,7 +113,7 @@ def _version_differences(old: Contract, new: Contract) -> Iterator[Difference]:
 
 
 def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
-    """Files of which columns that are gone are still taken as they are."""
+    """Differences in the dropped columns with which files are still accepted."""
     was, now = ({field.name: field for field in event.dropped} for event in (old, new))
     for name in sorted(now.keys() - was.keys()):
         reason = f"files may have '{name}', which counts for ids alone"
@@ -126,7 +126,7 @@ def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
 
 
 def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:
-    """What becomes of local times that the clock shows twice or never."""
+    """Differences in the reading of local times that the clock shows twice or never."""
     for kind, was, now in (
         ("ambiguous", old.ambiguous_time, new.ambiguous_time),
         ("nonexistent", old.nonexistent_time, new.nonexistent_time),
@@ -137,7 +137,7 @@ def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:
 
 
 def _pairs(old: Shape, new: Shape) -> list[tuple[Field, Field]]:
-    """The columns that both have, by the names that each had before."""
+    """The pairs of columns that both shapes have, with renames resolved."""
     named = ((present_name(field, old.by_name), field) for field in new.fields)
     return [(old.by_name[name], field) for name, field in named if name]
 
@@ -145,7 +145,7 @@ def _pairs(old: Shape, new: Shape) -> list[tuple[Field, Field]]:
 def _shape_differences(
     old: Shape, new: Shape, side: Side, meanings: dict[str, tuple[Kind, str]], tables: tuple[Shape, Shape]
 ) -> Iterator[Difference]:
-    """By what `compare` says of the `tables` that have these shapes; and the words."""
+    """The differences that `compare` finds, between `tables`, with their `meanings`; and changed words."""
     for change in compare("", *(_as_a_table(table) for table in tables)):
         kind, text = meanings.get(change.change, ("breaking", change.reason))
         field, before = new.by_name.get(change.field), old.by_name.get(change.was or "")
@@ -165,8 +165,8 @@ def _shape_differences(
 
 
 def _as_a_table(shape: Shape) -> Shape:
-    """What a table of this shape can have noted: no key that has a double in it."""
-    # In a table a description can say that the contract dropped the column. In a contract it is just words.
+    """The shape as a table can store it, without descriptions and without a key that has a double."""
+    # The description in a table can mark a column as dropped by the contract, which a contract's must not do here.
     noted = bool(identifying(shape))
     fields = tuple(replace(field, description="", key=field.key if noted else 0) for field in shape.fields)
     return replace(shape, fields=fields)
@@ -180,9 +180,9 @@ def _column_of(change: Change, old: Shape, new: Shape) -> str | None:
 def _column_differences(
     old: Field, new: Field, side: Side, was_one_of: tuple[str, ...], is_one_of: tuple[str, ...]
 ) -> Iterator[Difference]:
-    """What a value keeps to: less of it breaks readers, more of it breaks producers."""
+    """Differences in the limits of values: looser ones break readers, stricter ones break producers."""
 
-    def told(looser: bool, reason: str) -> Difference:
+    def difference(looser: bool, reason: str) -> Difference:
         breaks = looser == (side == "readers")
         tail = "" if not breaks else "; readers were promised it" if looser else "; events that break it are refused"
         return Difference(
@@ -194,20 +194,24 @@ def _column_differences(
         ("at most", old.maximum, new.maximum, -1),
     ):
         if before != after:
-            yield told(_is_looser(before, after, sign), f"is {what} {_shown(after)} instead of {_shown(before)}")
+            yield difference(
+                _is_looser(before, after, sign), f"is {what} {_shown(after)} instead of {_shown(before)}"
+            )
     if old.allow_non_finite != new.allow_non_finite:
-        yield told(new.allow_non_finite, f"{'may' if new.allow_non_finite else 'may no longer'} be NaN or infinite")
+        yield difference(
+            new.allow_non_finite, f"{'may' if new.allow_non_finite else 'may no longer'} be NaN or infinite"
+        )
     if old.pattern != new.pattern:
         if old.pattern is not None:
-            yield told(True, f"need no longer match {old.pattern}")
+            yield difference(True, f"need no longer match {old.pattern}")
         if new.pattern is not None:
-            yield told(False, f"must match {new.pattern}")
+            yield difference(False, f"must match {new.pattern}")
     more = set(is_one_of) - set(was_one_of)
     if was_one_of and (more or not is_one_of):
-        yield told(True, f"may be {_listed(more) or 'any other value'}")
+        yield difference(True, f"may be {_listed(more) or 'any other value'}")
     if is_one_of and (not was_one_of or set(was_one_of) - set(is_one_of)):
         fewer = _listed(set(was_one_of) - set(is_one_of))
-        yield told(False, f"may no longer be {fewer}" if fewer else f"must be one of {', '.join(is_one_of)}")
+        yield difference(False, f"may no longer be {fewer}" if fewer else f"must be one of {', '.join(is_one_of)}")
 
 
 def _is_looser(before: Decimal | None, after: Decimal | None, sign: int) -> bool:
@@ -223,7 +227,7 @@ def _listed(values: set[str]) -> str:
 
 
 def _labels(old: Field, new: Field) -> Iterator[Difference]:
-    """What a published column says of itself beyond its values."""
+    """Differences in the metadata of a published column."""
     if old.classification != new.classification:
         hides = new.classification == "pii"
         tail = "; who has no role sees a pseudonym" if hides else ""

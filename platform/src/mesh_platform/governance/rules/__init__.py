@@ -1,1 +1,1 @@
-"""The rules, a module for each concern. A new one is a function here, and a mesh that breaks it in the tests."""
+"""The rules, one module for each concern. A new rule is a function here, with a mesh that breaks it in the tests."""

@@ -1,4 +1,4 @@
-"""Rules of change: nobody who relies on a contract is surprised by the next version of it."""
+"""Rules of change: the next version of a contract surprises nobody who relies on it."""
 
 from __future__ import annotations
 
@@ -14,72 +14,73 @@ from mesh_platform.governance.consents import find_stale, how_to_give
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 
-# So many reasons are read at once; `mesh diff` has all.
-_TOLD = 3
+# The number of reasons in a message; `mesh diff` shows all.
+_SHOWN = 3
 
 
 @rule(waivable=False)
 def change(scope: Scope) -> Iterable[Problem]:
-    """A contract that changes gets the version that its change asks for, and breaks nobody who has not agreed.
+    """A changed contract has the version that its change requires, and breaks only readers that have consented.
 
-    Contracts are compared with git: with where the work left the main branch, on main with the last commit, or with
-    where it left `--base REV`. A difference is breaking, additive or cosmetic, and asks for the next major, minor or
-    patch version; below 1.0.0, where majors do not count, a breaking one for the next minor. A higher one is allowed:
-    people know of changes that no file shows. A version that goes up while neither the contract nor its SQL or CSV
-    changed is not, nor one that goes back. 1.0.0 may be declared at any time.
+    Contracts are compared with git: with the commit where the work left the main branch, on main with the last
+    commit, or with the commit where it left `--base REV`. A difference is breaking, additive or cosmetic, and
+    requires the next major, minor or patch version; below 1.0.0, where majors do not count, a breaking one requires
+    the next minor. A higher version is allowed, since people know of changes that no file shows. A version must not
+    go up while neither the contract nor its SQL or CSV changed, and must not go back. 1.0.0 may be declared at any
+    time.
 
     | what changes | for readers of the table | for producers of the event |
     |---|---|---|
     | a column is dropped, or its type does not hold every value | breaking | breaking |
     | a column is renamed, with `mesh.renamedFrom` | breaking | additive |
     | an optional new column; a wider type (`int` to `long`, more digits) | additive (*) | additive |
-    | a new column that is required; one that becomes so | breaking: rows that are there may lack it | breaking |
+    | a new required column; a column that becomes required | breaking: existing rows may lack it | breaking |
     | a required column may be missing | breaking | additive |
     | the primary key; `mesh.history` | breaking; a first key: additive | |
     | `mesh.partition` | additive | breaking: events are never rewritten |
     | bounds, patterns and valid values that allow more | breaking | additive |
-    | those that allow less | additive | breaking |
-    | a rule of `quality` that blocks or quarantines goes, warns, or asks for something else | breaking | |
-    | a new rule; any change of one that only warned | additive | |
-    | a column becomes `pii`; one that pointed to a dimension does no longer, or to another | breaking | additive |
+    | bounds, patterns and valid values that allow less | additive | breaking |
+    | a rule of `quality` that blocks or quarantines is removed, only warns, or requires something else | breaking | |
+    | a new rule; any change of a rule that only warned | additive | |
+    | a column becomes `pii`; a reference to a dimension is removed or changed | breaking | additive |
     | other classifications, a first reference | additive | additive |
-    | freshness, latency, retention or time travel become worse, go, or are measured by another column | breaking | |
-    | they become better, or are promised for the first time | additive | |
-    | a role goes from a contract with personal data; a lower level; `mesh.implements` goes | breaking | |
-    | a role more, a higher level, another `mesh.demands` | additive | |
+    | freshness, latency, retention or time travel get worse, are removed, or change their column | breaking | |
+    | they get better, or are promised for the first time | additive | |
+    | a contract with personal data loses a role; a lower level; `mesh.implements` is removed | breaking | |
+    | an additional role, a higher level, another `mesh.demands` | additive | |
     | `mesh.implements` is added, or another product of the domain takes over | additive | |
-    | the event, its name or its `mesh.eventTime`, gone or changed; what a column is called in ids | | breaking |
-    | `mesh.oldestVersion` refuses versions that were taken; a `mesh.dropped` column of old files goes | | breaking |
-    | it takes versions that were refused; a column of old files is kept with `mesh.dropped` | | additive |
-    | local times that were refused are read, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |
-    | they are refused, or read as another instant | | breaking |
+    | the event, its name or its `mesh.eventTime` is removed or changed; the name of a column in ids | | breaking |
+    | `mesh.oldestVersion` rejects versions that were accepted; a `mesh.dropped` column is removed | | breaking |
+    | it accepts versions that were rejected; a column of old files is kept with `mesh.dropped` | | additive |
+    | local times that were rejected are accepted, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |
+    | local times are now rejected, or read as another instant | | breaking |
     | the product is removed, or `status: retired` | breaking | |
     | descriptions, examples, terms, tags, other statuses, `mesh.maintain`, order of columns | cosmetic | cosmetic |
 
-    (*) Where somebody's SQL cannot be run with it that could be with the contract as it was, it is breaking: a
-    `select *` gives a column more, a name is no longer clear, a sum has a wider type.
+    (*) It is breaking if SQL fails with it that worked with the old contract: a `select *` returns an additional
+    column, a name becomes ambiguous, a sum has a wider type.
 
-    Of an interface a new column may be required: who implements it must have it anyway, which `interface` asks for.
+    In an interface a new column may be required: its implementations must have it anyway, by the rule `interface`.
 
-    What breaks for readers asks for one of these:
+    A change that breaks readers requires one of these:
 
-    - The old version beside it: a product `<table>_v<n>` of the domain still promises all that was promised. This is
-      also the one way for what no table that exists can take; docs/evolution.md shows it.
-    - The consent of every other domain that reads the product, by its models, through a union that shows what breaks,
-      or by its dashboards. It stands in that domain's folder, in `consents.yaml`:
+    - The old version next to it: a product `<table>_v<n>` of the domain still has all the old promises. This is also
+      the only way for changes that no existing table can take; docs/evolution.md shows it.
+    - The consent of every other domain that reads the product, by its models, through a union that has the broken
+      column, or by its dashboards. It is in that domain's folder, in `consents.yaml`:
 
       ```yaml
       consents:
         - {product: north.orders, version: 2.0.0, by: A. Reader, date: 2026-03-01, reason: We read order_ts now.}
       ```
 
-      The version is that which breaks; it holds until the next that does.
+      The version is the breaking one; the consent is valid until the next breaking version.
 
-    Whoever removes a product needs no consent: SQL that reads it could not be run, which `sql` tells, and no consent
-    would help. But where its rows were part of a union, the readers of the union must know, unless another product of
-    the domain takes its place.
+    Removing a product needs no consent: SQL that reads it fails, which the rule `sql` reports, and no consent would
+    help. But if its rows were part of a union, the readers of the union must consent, unless another product of the
+    domain takes its place.
 
-    What could not be read at the base, or cannot be now, is not compared. No waiver helps: it concerns others.
+    Contracts that are unreadable at the base or now are not compared. No waiver applies, as the rule protects others.
     """
     for contract in scope.contracts():
         if parse_version(contract.version) is None:
@@ -91,17 +92,17 @@ def change(scope: Scope) -> Iterable[Problem]:
         yield Problem("domains", 1, "changes cannot be told.", str(error))
         return
     for each in assessed:
-        yield from _of_version(scope, each)
-        yield from _of_consents(scope, each)
-        yield from _of_dashboards(scope, each)
+        yield from _version_problems(scope, each)
+        yield from _consent_problems(scope, each)
+        yield from _dashboard_problems(scope, each)
 
 
 @rule("warning")
 def consent(scope: Scope) -> Iterable[Problem]:
-    """A consent is to something: to a product that the domain reads, as it is or as it will be next.
+    """A consent has an effect: it is for the present or the next version of a product that the domain reads.
 
-    `consents.yaml` can be cleared of what has had its day: consents to products that are gone or are read no more, to
-    versions that the product has left behind, and to those that did not come within a year.
+    Others should be removed from `consents.yaml`: consents to products that are gone or no longer read, to versions
+    that the product has left behind, and to versions that did not come within a year.
     """
     given, _ = scope.consents
     if not given:
@@ -121,7 +122,7 @@ def consent(scope: Scope) -> Iterable[Problem]:
     yield from find_stale((g for g in given if g.consent.product not in gone), versions, read_by, scope.today)
 
 
-def _of_version(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+def _version_problems(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     old, new = assessed.change.old, assessed.change.new
     before, now = (parse_version(each.version) if each else None for each in (old, new))
     least = assessed.least_version
@@ -132,9 +133,8 @@ def _of_version(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
         message = f"version goes back from {before} to {now}."
         yield Problem(new.path, line, message, f"Write {least}, or a higher one.")
     elif now < least:
-        message = (
-            f"version {now} {'stays' if now == before else f'follows {before}'}, and the change is {_told(assessed)}."
-        )
+        follows = "stays" if now == before else f"follows {before}"
+        message = f"version {now} {follows}, and the change is {_summary(assessed)}."
         yield Problem(new.path, line, message, f"Write version: {least}, or undo it. `mesh diff` tells all of it.")
     elif now > before and assessed.kind is None and not _has_reason(scope, assessed):
         message = f"version goes from {before} to {now}, and nothing changed."
@@ -142,7 +142,7 @@ def _of_version(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
 
 
 def _has_reason(scope: Scope, assessed: Assessed) -> bool:
-    """Whether a version may go up that nothing in the contract asks for."""
+    """Whether the version may go up without a change of the contract."""
     contract = assessed.change.contract
     if (assessed.change.old or contract).version.startswith("0.") and contract.version == "1.0.0":
         return True
@@ -150,13 +150,15 @@ def _has_reason(scope: Scope, assessed: Assessed) -> bool:
     return any(scope.changes.touched(scope.path(scope.mesh.domains[contract.domain], name)) for name in files)
 
 
-def _of_consents(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+def _consent_problems(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     version = assessed.consent_to
     for needed in assessed.consents:
         if needed.given is None and version is not None:
             contract, relation = assessed.change.contract, assessed.change.relation
             breaking = assessed.breaks_for_readers
-            by = ", ".join(needed.by[:_TOLD]) + (f" and {len(needed.by) - _TOLD} more" if needed.by[_TOLD:] else "")
+            by = ", ".join(needed.by[:_SHOWN]) + (
+                f" and {len(needed.by) - _SHOWN} more" if needed.by[_SHOWN:] else ""
+            )
             message = f"{relation} breaks for '{needed.domain}', which reads it ({by}): {_reasons(breaking)}."
             how = how_to_give(scope.mesh.domains[needed.domain], relation, version, scope.today)
             fix = f"{_other_way(scope, assessed, version)}, or {how}."
@@ -169,7 +171,7 @@ def _other_way(scope: Scope, assessed: Assessed, version: Version) -> str:
         return f"Let another product of {change.contract.domain} implement {change.contract.implements}"
     name = change.contract.name if change.is_interface else change.contract.table.name
     mark = ".v" if change.is_interface else "_v"
-    # Below 1.0.0 nothing had a number yet: what is there is the first.
+    # Below 1.0.0 no version had a number in its name: the present one is the first.
     beside = f"{name.partition(mark)[0]}{mark}{max(version.major, 2)}"
     domain = scope.mesh.domains[change.contract.domain]
     if beside in (domain.interfaces if change.is_interface else domain.contracts):
@@ -177,7 +179,7 @@ def _other_way(scope: Scope, assessed: Assessed, version: Version) -> str:
     return f"Undo it here and publish it as {beside} beside this one (docs/evolution.md)"
 
 
-def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
+def _dashboard_problems(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     change = assessed.change
     if change.is_gone:
         for _, path in scope.consumers.dashboards(change.relation):
@@ -185,19 +187,19 @@ def _of_dashboards(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
             yield Problem(path, 1, message, f"Change it, or publish {change.relation} again.")
 
 
-def _told(assessed: Assessed) -> str:
+def _summary(assessed: Assessed) -> str:
     of_kind = [each for each in assessed.differences if each.kind == assessed.kind]
     return f"{assessed.kind}: {_reasons(of_kind)}"
 
 
 def _reasons(differences: list[Difference]) -> str:
     reasons = list(dict.fromkeys(each.reason for each in differences))
-    more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
-    return "; ".join(reasons[:_TOLD]) + more
+    more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return "; ".join(reasons[:_SHOWN]) + more
 
 
 def _line(scope: Scope, contract: Contract) -> int:
-    """Where the contract says its version."""
+    """The line of the contract's version."""
     try:
         lines = (scope.mesh.root / contract.path).read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The rule of the compose file: what the stack starts is what was looked at, and nobody else gets in."""
+"""The rule of the compose file: the stack starts the reviewed images, and only this machine can reach it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Found = Iterator[tuple[Place, str, str]]
 
 @rule(waivable=False)
 def compose_safe(scope: Scope) -> Iterable[Problem]:
-    """The compose file names versions, listens on loopback, holds no secret, and gives no container the machine.
+    """The compose file names versions, listens on loopback, has no secrets, and gives no container host rights.
 
     - an image has a tag that is not `latest`, or a digest;
     - a published port begins with 127.0.0.1, and no service is in the host's network;
@@ -57,7 +57,7 @@ def _image(service: Mapping[str, Any]) -> _Found:
     image = service.get("image")
     if image is None:
         return
-    # Of a variable its default counts, which is what most will run.
+    # The default of a variable counts, as most people will run it.
     text = re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", str(image))
     tag = re.sub(r"^.*/", "", text).partition(":")[2]
     if "@sha256:" not in text and (not tag or tag == "latest"):
@@ -93,7 +93,7 @@ def _secrets(service: Mapping[str, Any]) -> _Found:
 
 
 def _is_literal(key: str, value: str) -> bool:
-    # Of ${NAME:-default} the default is written down as well.
+    # In ${NAME:-default} the default is a value in the file, too.
     plain = re.sub(r"\$\{\w+(:?\?[^}]*|:?-|)\}|\$\w+", "", value)
     if found := _IN_URL.search(re.sub(r"\$\{\w+(:?\?[^}]*)?\}|\$\w+", "$", value)):
         return found["secret"] != "$"

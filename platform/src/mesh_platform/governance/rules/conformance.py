@@ -1,4 +1,4 @@
-"""Rules of conformance: what is published is what was agreed on, and runs on more than one engine."""
+"""Rules of conformance: products keep to what was agreed on, and their SQL runs on more than one engine."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from mesh_platform.sql.model import Model
 
 @rule(waivable=False)
 def interface(scope: Scope) -> Iterable[Problem]:
-    """A product has every column of the interface that it implements, in its type, and required where that is."""
+    """A product has every column of its interface, with the same type, and required if the interface requires it."""
     return scope.of_rule("interface")
 
 
 @rule(waivable=False)
 def reference(scope: Scope) -> Iterable[Problem]:
-    """A column that points to a dimension points to one that is published, and to a column of it."""
+    """A column that refers to a dimension names a published product and one of its columns."""
     return scope.of_rule("reference")
 
 
 @rule(waivable=False)
 def sql(scope: Scope) -> Iterable[Problem]:
-    """A model's SQL gives just the columns that its contract promises, in their types, from relations that are there.
+    """A model's SQL returns exactly the columns of its contract, with their types, from relations that exist.
 
-    DuckDB says what the query would give against the contracts of what it reads; no data is needed. What answers
-    otherwise at each build, such as now(), is refused.
+    DuckDB derives the result of the query from the contracts of its inputs; no data is needed. Functions that return
+    something else at each build, such as now(), are not allowed.
     """
     return scope.of_rule("sql")
 
 
 @rule()
 def portable_sql(scope: Scope) -> Iterable[Problem]:
-    """A model's SQL says nothing that only DuckDB understands, so that the same file runs on Spark.
+    """A model's SQL uses nothing that only DuckDB supports, so that the same file runs on Spark.
 
-    sqlglot turns it into Spark's SQL; what it cannot turn, and what reads files by itself, is told of.
+    sqlglot translates it into Spark's SQL; the rule reports what it cannot translate, and SQL that reads files.
     """
     models = [*scope.models.values()]
     looks = [(model.sql.encode(), partial(_unportable, model)) for model in models]
@@ -54,12 +54,12 @@ def _unportable(model: Model) -> list[tuple[int, str, str]]:
 
 @rule()
 def local_time(scope: Scope) -> Iterable[Problem]:
-    """A model reads a local time as the instant that its contract promises, also when the clock shows it twice.
+    """A model reads a local time as the instant that its contract promises, even if the clock shows it twice.
 
-    `timezone(zone, time)` gives the later of two instants. For the event's own time, `event_time` says which of them
-    it was; for other columns the contract may promise the earlier, by `mesh.ambiguousTime`. A call on such a column
-    must be inside a CASE that compares the column with what the clock shows at an instant, as the fix writes it.
-    The rule looks at columns of relations, and at those that a subquery hands on unchanged.
+    `timezone(zone, time)` returns the later of two instants. For the event's own time, `event_time` tells which of
+    them it was; for other columns the contract may promise the earlier, by `mesh.ambiguousTime`. A call on such a
+    column must be inside a CASE that compares the column with the local time of an instant, as the fix shows. The
+    rule examines columns of relations, and those that a subquery passes on unchanged.
     """
     unsure = unsure_columns(scope.mesh)
     models = [model for model in scope.models.values() if {name for name, _ in unsure} & {*model.inputs}]
@@ -78,10 +78,10 @@ def _unsure(model: Model, unsure: Unsure) -> list[tuple[int, str, str]]:
 
 @rule()
 def conformed_keys(scope: Scope) -> Iterable[Problem]:
-    """A fact points to every dimension whose key it has, and to one at least.
+    """A fact refers to every dimension whose key it has, and to at least one.
 
-    A column called like the key of a `dim_` table of the mesh has that table in its `relationships`, so that facts
-    join with one set of dimensions and rows without one are found.
+    A column with the name of the key of a `dim_` table of the mesh has that table in its `relationships`, so that all
+    facts join the same dimensions, and rows without a match are found.
     """
     keys: dict[str, list[Contract]] = {}
     for contract in scope.mesh.contracts.values():
@@ -91,9 +91,9 @@ def conformed_keys(scope: Scope) -> Iterable[Problem]:
         if not contract.table.name.startswith("fact_"):
             continue
         for field in contract.table.fields:
-            # There may be two versions of a dimension; the fact points to either.
+            # There may be two versions of a dimension; the fact may refer to either.
             dimension, *others = keys.get(field.name, [None])
-            # One that points nowhere is told of by `reference`.
+            # The rule `reference` reports references to unknown products.
             nowhere = field.references is not None and field.references[0] not in scope.mesh.contracts
             pointed = [(each.identifier, field.name) for each in (dimension, *others) if each]
             if dimension and not nowhere and field.references not in pointed:

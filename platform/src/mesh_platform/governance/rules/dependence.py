@@ -1,4 +1,4 @@
-"""Rules of dependence: who builds on whom, and on what of theirs."""
+"""Rules of dependence: which domains may build on which others, and on which of their tables."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _RANK = {"source-aligned": 0, "aggregate": 1, "consumer-aligned": 2}
 
 @rule(waivable=False)
 def no_cycle(scope: Scope) -> Iterable[Problem]:
-    """No product is built of itself, by whatever way: there would be no order to build in."""
+    """No product is built from itself, directly or through others: there would be no order to build in."""
     return scope.of_rule("no-cycle")
 
 
 @rule()
 def published_only(scope: Scope) -> Iterable[Problem]:
-    """A model reads of other domains what they publish: products and interfaces, no landing table.
+    """A model reads only what other domains publish, their products and interfaces, and none of their landing tables.
 
-    What lies before the product is its domain's own affair and changes without notice.
+    Tables before the product are internal to its domain and change without notice.
     """
     unions = interface_unions(scope.mesh)
     for model in scope.models.values():
@@ -42,7 +42,7 @@ def published_only(scope: Scope) -> Iterable[Problem]:
 def direction(scope: Scope) -> Iterable[Problem]:
     """Data flows from source-aligned domains to aggregate ones to consumer-aligned ones, never back.
 
-    A source-aligned domain reads no other domain's products: it tells what happened, whatever others make of it.
+    A source-aligned domain reads no other domain's products: it reports what happened, independently of its readers.
     """
     unions = interface_unions(scope.mesh)
     for model in scope.models.values():
@@ -62,7 +62,7 @@ def direction(scope: Scope) -> Iterable[Problem]:
 def own_python(scope: Scope) -> Iterable[Problem]:
     """A domain's Python imports no other domain's.
 
-    What two domains need belongs into the platform; what one knows of another is in its contracts.
+    Code that two domains need belongs in the platform; what one needs to know about another is in its contracts.
     """
     for domain in scope.mesh.domains.values():
         others = {*scope.mesh.domains} - {domain.name}

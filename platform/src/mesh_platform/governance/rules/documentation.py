@@ -1,4 +1,4 @@
-"""Rules of documentation: who finds a column knows what it means without asking around."""
+"""Rules of documentation: whoever finds a column can read what it means."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mesh_platform.text import offer
 
 @rule()
 def described(scope: Scope) -> Iterable[Problem]:
-    """Every product, event, table and column is described, in more than its own name.
+    """Every product, event, table and column has a description that says more than its name.
 
-    "The order id" says nothing of `order_id`: say what it identifies, where it comes from, or its unit.
+    "The order id" says nothing about `order_id`: say what it identifies, where it comes from, or its unit.
     """
     for contract in scope.contracts():
         parts = [(contract.name, contract.description, 1)]
@@ -43,7 +43,7 @@ def _says_more(name: str, text: str) -> bool:
 
 @rule()
 def examples(scope: Scope) -> Iterable[Problem]:
-    """Every column has an example, and each example is a value that the column takes.
+    """Every column has an example, and each example is a valid value of the column.
 
     An example tells more than a description, and the catalog shows it.
     """
@@ -57,7 +57,7 @@ def examples(scope: Scope) -> Iterable[Problem]:
 
 
 def _example_fault(field: Field, example: Any) -> str | None:
-    # YAML makes numbers of numerals and dates of days, which JSON would carry as text.
+    # YAML parses decimals as floats and days as dates, which are text in JSON.
     value = Decimal(str(example)) if isinstance(example, float) else example
     value = value.isoformat() if isinstance(value, date) else value
     if not fits(field.type, value):
@@ -67,10 +67,10 @@ def _example_fault(field: Field, example: Any) -> str | None:
 
 @rule()
 def kpi_term(scope: Scope) -> Iterable[Problem]:
-    """Every figure of a `kpi_` table is linked to the glossary's term for it; so is each column called like a KPI.
+    """Every figure of a `kpi_` table links to its term in a glossary, and so does each column named like a KPI.
 
-    The link is the column's `authoritativeDefinitions`, of type businessDefinition. So there is one definition, and
-    everybody who sees the figure can read it.
+    The link is in the column's `authoritativeDefinitions`, with type businessDefinition. So there is one definition,
+    and everybody who sees the figure can read it.
     """
     figures = {name.partition(".")[2] for name, term in scope.terms.items() if term.kpi}
     for contract in scope.mesh.contracts.values():
@@ -90,11 +90,11 @@ def _is_number(field: Field) -> bool:
 
 @rule()
 def term_known(scope: Scope) -> Iterable[Problem]:
-    """A column that links to a term links to one that a glossary has."""
+    """A column that links to a term links to one that exists in a glossary."""
     for contract, _, field in scope.fields():
         if field.term is None or field.term in scope.terms:
             continue
-        # A glossary that cannot be read is reported as itself.
+        # An unreadable glossary has problems of its own.
         if f"{field.term.partition('.')[0]}/{GLOSSARY}" not in scope.mesh.unread:
             message = f"'{field.name}' links to the term '{field.term}', which is not there."
             yield Problem(contract.path, field.line, message, offer(field.term, scope.terms))
@@ -102,9 +102,9 @@ def term_known(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def term_once(scope: Scope) -> Iterable[Problem]:
-    """A term is defined once in the whole mesh, and no term is the word that another one is used instead of.
+    """A term is defined once in the whole mesh, and no term is in the `instead_of` of another one.
 
-    Whoever needs another meaning needs another word.
+    Another meaning needs another word.
     """
     homes: dict[str, str] = {}
     avoided = {other: name for name, term in scope.terms.items() for other in term.instead_of}

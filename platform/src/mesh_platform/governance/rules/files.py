@@ -1,4 +1,4 @@
-"""Rules of files: whether they can be read, and what is derived of them is current."""
+"""Rules of files: they are valid, and what is derived from them is current."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mesh_platform.scaffold.new import template_drift
 
 @rule(waivable=False)
 def contract(scope: Scope) -> Iterable[Problem]:
-    """A contract is one of the Open Data Contract Standard, and says what the platform derives everything from.
+    """A contract is valid by the Open Data Contract Standard, and has all that the platform derives things from.
 
-    docs/contracts.md has what it must say, and the one table of what the platform adds to the standard.
+    docs/contracts.md has the required parts, and the table of what the platform adds to the standard.
     """
     return scope.of_rule("contract")
 
 
 @rule(waivable=False)
 def domain_files(scope: Scope) -> Iterable[Problem]:
-    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml`, `consents.yaml` say what they must, no more."""
+    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml`, `consents.yaml` are valid, with known keys."""
     return scope.of_rule("domain-files")
 
 
 @rule(waivable=False)
 def one_of_a_name(scope: Scope) -> Iterable[Problem]:
-    """No two products of a domain have one table, and no two domains one warehouse.
+    """No two products of a domain have the same table, and no two domains the same warehouse.
 
-    What is found by its name must be one thing.
+    A name must identify one thing.
     """
     return scope.of_rule("one-of-a-name")
 
@@ -42,9 +42,9 @@ def one_source(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def no_stray_file(scope: Scope) -> Iterable[Problem]:
-    """Each file in `contracts/`, `interfaces/`, `models/`, `reference/` and `producers/` is one that something reads.
+    """Each file in `contracts/`, `interfaces/`, `models/`, `reference/` and `producers/` has a reader.
 
-    A contract whose ending is misspelt, or SQL that no contract names, would be passed over in silence.
+    A contract with a misspelt file extension, or SQL that no contract names, would be ignored silently.
     """
     endings: dict[str, tuple[str, ...]] = {
         "contracts": (".odcs.yaml",),
@@ -73,9 +73,9 @@ def no_stray_file(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def template_current(scope: Scope) -> Iterable[Problem]:
-    """The files of a domain that the template owns are as the template has them.
+    """The files of a domain that the template owns are equal to those of the template.
 
-    So a mend of the template reaches every domain. `mesh template status` tells more, `mesh template sync` mends it.
+    So a fix in the template reaches every domain. `mesh template status` has details, `mesh template sync` fixes it.
     """
     try:
         return template_drift(scope.mesh)
@@ -90,5 +90,5 @@ def waiver(scope: Scope) -> Iterable[Problem]:
     A domain writes it into `waivers.yaml`: rule, file, reason, owner, until, and `names` for one column of several. A
     waiver that has ended, or that nothing needs any more, is a problem of its own. All are listed in the report.
     """
-    # Found where they are applied, because what they let off must be known.
+    # `apply_waivers` finds these problems, because they depend on the problems that are waived.
     return ()

@@ -1,4 +1,4 @@
-"""Rules of freshness: each product says how old it may grow, and the pipelines are able to keep it."""
+"""Rules of freshness: each product promises its maximum age, and the pipelines can keep the promise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mesh_platform.sql.relations import tables_behind
 
 @rule()
 def freshness_promised(scope: Scope) -> Iterable[Problem]:
-    """Every product promises how fresh it is: by the age of its newest row, or by how soon a change shows in it.
+    """Every product promises its freshness: the age of its newest row, or the delay until a change shows in it.
 
-    `freshness` is for tables whose rows have an instant that goes on with time, such as facts. `latency` is for the
-    others, such as dimensions and reference data: the longest time until a change of what they are built from shows.
+    `freshness` is for tables whose newest row advances with time, such as facts. `latency` is for the others, such as
+    dimensions and reference data: the longest time until a change of their inputs shows.
     """
     for contract in scope.mesh.contracts.values():
         if contract.freshness is None and contract.latency is None:
@@ -33,12 +33,12 @@ def freshness_promised(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def freshness_kept(scope: Scope) -> Iterable[Problem]:
-    """A promise of freshness can be kept: it leaves time for what is upstream, for the next look, and for the build.
+    """A promise of freshness can be kept: it leaves time for the inputs, the next scheduled run, and the build.
 
-    A table may be as old as the oldest of what its rows come from may be, plus an hour until the pipeline looks by
-    itself should no event wake it, plus the hour after which a try of a build is given up. What is sent is ingested
-    within half an hour of its hourly look. A latency is the same sum along the longest way to the table. The problem
-    shows the chain; what a table merely looks things up in does not count for its freshness.
+    A table may be as old as the oldest input of its rows may be, plus an hour until the next scheduled run if no
+    event triggers one, plus the time limit of one hour for a build. Events are ingested within half an hour of the
+    hourly run. A latency is the same sum along the longest path to the table. The problem shows the chain; inputs
+    that a table only uses for lookups do not count for its freshness.
     """
     proof = _Proof(scope)
     for contract in scope.mesh.contracts.values():
@@ -62,14 +62,14 @@ class _Step:
 
 
 class _Proof:
-    """What the tables of a mesh need at the worst, as chains of steps."""
+    """The worst case of age and delay for the tables of a mesh, as chains of steps."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self._delays: dict[str, Sequence[_Step]] = {}
 
     def age_of_inputs(self, contract: Contract) -> Sequence[_Step]:
-        """From the oldest promise of what brings its rows to its build; empty where nothing promises freshness."""
+        """The chain from the oldest promise of its row inputs to its build; empty if no input promises freshness."""
         build = _Step("build", longest("build"))
         if contract.event:
             return [_Step("ingest", longest("ingest")), build]
@@ -79,10 +79,10 @@ class _Proof:
         return [max(promises, key=lambda step: step.takes), build] if promises else []
 
     def delay_of_inputs(self, contract: Contract) -> Sequence[_Step]:
-        """The longest way of a change to the table: its ingest and builds, one after the other."""
+        """The longest path of a change to the table: its ingest and builds, in order."""
         name = contract.identifier
         if name not in self._delays:
-            # A cycle is another rule's: here it ends.
+            # A cycle ends here; another rule reports it.
             self._delays[name] = []
             build = _Step(f"build of {name}", longest("build"))
             before = [self.delay_of_inputs(each) for each in self._inputs(contract)]
@@ -97,7 +97,7 @@ class _Proof:
         return [mesh.contracts[name] for name in upstream(mesh, self.scope.models, contract.identifier)]
 
     def _rows_from(self, contract: Contract) -> list[Contract]:
-        """The products whose rows it maps, without those that it looks things up in; all where none can be told."""
+        """The products whose rows it maps, without those that it only uses for lookups; all if this is unknown."""
         mesh, model = self.scope.mesh, self.scope.models.get(contract.identifier)
         driving = driving_inputs(model) if model else ()
         names = [name for relation in driving for name in tables_behind(mesh, relation) if name in mesh.contracts]

@@ -1,4 +1,4 @@
-"""Rules of files that are generated for outside readers: they say what the mesh says."""
+"""Rules of files that are generated for outside readers: they agree with the mesh."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mesh_platform.mesh.mesh import domain_folders
 
 
 def _codeowners(scope: Scope) -> Mapping[Path, str]:
-    # Of a domain that cannot be read nothing is known, its owners neither.
+    # The owners of an unreadable domain are unknown.
     known = all(folder.name in scope.mesh.domains for folder in domain_folders(scope.mesh.root))
     return {CODEOWNERS: render_codeowners(scope.mesh)} if known else {}
 
 
 def _pages(scope: Scope) -> Mapping[Path, str]:
-    # A company's mesh may do without pages of its own.
+    # A company's mesh may have no rule pages.
     return render_pages(all_rules()) if (scope.mesh.root / PAGES).is_dir() else {}
 
 
@@ -30,11 +30,11 @@ def _stale(scope: Scope, files: Mapping[Path, str]) -> Iterable[Problem]:
 
 @rule(waivable=False, mend=lambda scope: write(scope.mesh.root, _codeowners(scope)))
 def codeowners(scope: Scope) -> Iterable[Problem]:
-    """`.github/CODEOWNERS` is what follows from the owners' files, so that whom a change concerns reviews it."""
+    """`.github/CODEOWNERS` agrees with the owners' files, so that those concerned review a change."""
     return _stale(scope, _codeowners(scope))
 
 
 @rule(waivable=False, mend=lambda scope: write(scope.mesh.root, _pages(scope)))
 def rule_pages(scope: Scope) -> Iterable[Problem]:
-    """`docs/rules/` has a page for each rule, as the rule itself says it."""
+    """`docs/rules/` has a page for each rule, with the text of the rule itself."""
     return _stale(scope, _pages(scope))

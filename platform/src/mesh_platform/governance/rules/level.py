@@ -1,6 +1,6 @@
-"""Rules of levels: a product says how much it can be relied on, and that is verified.
+"""Rules of levels: a product claims how reliable it is, and the claim is verified.
 
-What each level asks for is the table below; a level asks for all that those before it ask for.
+The table below has the requirements of each level; a level includes those of the lower ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _rests_on_silver(scope: Scope, contract: Contract) -> bool:
 
 
 ASKS: Mapping[str, _Asks] = {
-    # What every product must have, the other rules ask for.
+    # The other rules have the requirements for every product.
     "bronze": {},
     "silver": {
         "has a primary key": lambda _, contract: bool(contract.table.key),
@@ -62,9 +62,9 @@ ASKS: Mapping[str, _Asks] = {
 
 @rule()
 def level(scope: Scope) -> Iterable[Problem]:
-    """A product reaches the level that it claims: bronze, silver or gold (`mesh.level`; bronze is the least).
+    """A product reaches the level that it claims: bronze, silver or gold (`mesh.level`; bronze is the lowest).
 
-    - bronze: what all other rules ask for.
+    - bronze: what all other rules require.
     - silver: also a primary key, a promise of freshness or latency, a test case of its SQL, and a role for its
       personal data where it has some.
     - gold: also version 1.0.0 or later, something that keeps bad rows out, and inputs of silver or gold.
@@ -80,7 +80,7 @@ def level(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def level_demanded(scope: Scope) -> Iterable[Problem]:
-    """What a product reads of other domains has the level that it demands of them (`mesh.demands`)."""
+    """The inputs of a product from other domains have at least the level that it demands (`mesh.demands`)."""
     for contract in scope.mesh.contracts.values():
         if contract.demands is None:
             continue

@@ -1,4 +1,4 @@
-"""Rules of names: from a name alone one knows what a thing is, in whose domain, and in which unit."""
+"""Rules of names: a name alone tells what a thing is, its domain, and its unit."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mesh_platform.contract.contract import Contract, Field, Shape
-from mesh_platform.contract.reader import NAME
+from mesh_platform.contract.reading import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.mesh.schedule import WITHIN
 
-# RabbitMQ takes 255 bytes, and `<domain>.<product>.dlq` has both names in it; files and columns bear less.
+# RabbitMQ allows 255 bytes, and `<domain>.<product>.dlq` has both names; files and columns allow less.
 _LONGEST = 63
 _WHOLE = ("int", "long")
-# What a column that ends so is in.
+# The types of columns with these endings.
 _ENDINGS = {
     "_id": ("string", *_WHOLE),
     "_ts": ("timestamptz",),
@@ -29,15 +29,15 @@ _ENDINGS = {
 }
 _MONEY = {"amount", "price", "cost", "revenue", "fee", "turnover"}
 _CALENDAR = ("date", "week", "month", "quarter", "year")
-# Tables of a star schema, which are built of other products.
+# Tables of a star schema, which are built from other products.
 _MODELLED = ("fact_", "dim_", "kpi_")
 
 
 @rule()
 def name_domain(scope: Scope) -> Iterable[Problem]:
-    """A domain is called by small letters, digits and single underscores, and hides no module of Python's.
+    """A domain's name has small letters, digits and single underscores, and is not that of a module of Python.
 
-    Its name is that of its folder, of its exchange, of its namespace in the catalog, and of its Python package.
+    It is also the name of its folder, its exchange, its namespace in the catalog, and its Python package.
     """
     for domain in scope.mesh.domains.values():
         fault = None
@@ -51,10 +51,10 @@ def name_domain(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def name_product(scope: Scope) -> Iterable[Problem]:
-    """A product and its table have one name; `fact_`, `dim_` and `kpi_` begin the names of modelled tables alone.
+    """A product and its table have the same name; only modelled tables begin with `fact_`, `dim_` or `kpi_`.
 
-    The name is that of its queue, its table, its SQL and its task. A domain that is source-aligned publishes what it
-    sends; facts, dimensions and figures are for those that build on other domains.
+    It is also the name of the queue, the SQL and the task. A source-aligned domain publishes what it sends; facts,
+    dimensions and figures are for domains that build on others.
     """
     for contract in scope.mesh.contracts.values():
         kind = scope.mesh.domains[contract.domain].kind
@@ -72,10 +72,10 @@ def name_product(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def name_event(scope: Scope) -> Iterable[Problem]:
-    """An event has the same name in whichever domain it happens, and one product in each domain.
+    """An event has the same name in all domains, and one product in each domain.
 
-    The exchange is the domain's and routes by the event: two products with one event would both get what either
-    sends. A name with the region in it cannot be that of all.
+    Each domain has one exchange, which routes by the event: two products with the same event would both get the
+    events of either. A name that contains a region cannot be the same in all domains.
     """
     for domain in scope.mesh.domains.values():
         homes: dict[str, Contract] = {}
@@ -95,11 +95,11 @@ def name_event(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def name_column(scope: Scope) -> Iterable[Problem]:
-    """A published column ends in what it is in: `_id`, `_ts`, `_date`, or its unit such as `_usd` or `_km`.
+    """The name of a published column ends in its kind: `_id`, `_ts`, `_date`, or its unit such as `_usd` or `_km`.
 
-    `_ts` is an instant, `_date` and `_on` a day, and each instant and day ends so; from and until of a table that
-    keeps history, and the days of a calendar such as `date` and `month`, have names of their own. Money is published
-    in US dollars and says `_usd`. What a domain's events are called is its own affair.
+    `_ts` is an instant, `_date` and `_on` a day, and each instant and day ends so; exceptions are the start and end
+    columns of a table that keeps history, and the days of a calendar such as `date` and `month`. Money is published
+    in US dollars and ends in `_usd`. A domain may name the columns of its events freely.
     """
     for contract in scope.contracts():
         for field in contract.table.fields:
@@ -129,9 +129,9 @@ def _column_fault(shape: Shape, field: Field) -> str | None:
 
 @rule()
 def one_word(scope: Scope) -> Iterable[Problem]:
-    """One thing has one word in all published tables: that of the glossary, and none of its `instead_of`.
+    """Published tables use the glossary's word for a thing, and none of its `instead_of`.
 
-    Who joins two domains' tables must not guess that `client_no` is what others call `customer_id`.
+    People who join tables of two domains must not have to guess that `client_no` is `customer_id` elsewhere.
     """
     words = {other: name for name, term in scope.terms.items() for other in term.instead_of}
     for contract, field in scope.published_fields():
@@ -143,9 +143,9 @@ def one_word(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def name_file(scope: Scope) -> Iterable[Problem]:
-    """A producer script is called `produce_<what>.py`.
+    """The name of a producer script is `produce_<what>.py`.
 
-    The folder says whose it is; the name says what running it does.
+    The folder tells its domain; the name tells what running it does.
     """
     for domain in scope.mesh.domains.values():
         for path in scope.files(domain, "producers/*.py"):
@@ -156,9 +156,9 @@ def name_file(scope: Scope) -> Iterable[Problem]:
 
 @rule()
 def name_dag(scope: Scope) -> Iterable[Problem]:
-    """A DAG that a domain writes itself has an id that begins with `<domain>__`, and none that the platform derives.
+    """The id of a DAG that a domain writes itself begins with `<domain>__`, and is not one that the platform derives.
 
-    Ids are one namespace for all domains: of two with one id, Airflow shows whichever it read last.
+    All domains share one namespace of ids: if two DAGs have the same id, Airflow shows the one that it read last.
     """
     for domain in scope.mesh.domains.values():
         derived = {f"{domain.name}__{kind}" for kind in WITHIN}
@@ -173,7 +173,7 @@ def name_dag(scope: Scope) -> Iterable[Problem]:
 
 
 def _dag_ids(path: Path) -> Iterator[tuple[str, int]]:
-    """The ids of DAGs that a file writes down, each with its line; functions under `@dag` give theirs."""
+    """The literal ids of DAGs in a file, each with its line; a function under `@dag` defines its id by its name."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Rules of ownership: whoever has a question about a product finds somebody who answers."""
+"""Rules of ownership: there is somebody to ask about each product."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mesh_platform.mesh.mesh import find_unreachable
 def owner_reachable(scope: Scope) -> Iterable[Problem]:
     """Every domain, and so every product, has a team, a steward, and ways to reach them by day and at night.
 
-    `contact` is an e-mail address, which is what code reviews and alerts are sent to. Placeholders are no names.
+    `contact` is an e-mail address, to which code reviews and alerts are sent. Placeholders are not accepted.
     """
     for domain in scope.mesh.domains.values():
         label = scope.path(domain, "owners.yaml")

@@ -1,4 +1,4 @@
-"""Rules of privacy: what tells of a person is known to do so, before anybody reads it."""
+"""Rules of privacy: personal data is classified before anybody reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mesh_platform.governance.scope import Scope
 
 _PEOPLE = {"customer", "client", "buyer", "employee", "staff", "driver", "user", "person", "patient", "member"}
 _OF_PEOPLE = {"id", "no", "number", "code", "ref", "name", "key"}
-# A word of a column's name that by itself tells of a person.
+# Words in the name of a column that by themselves indicate personal data.
 _PERSONAL = {
     *("email", "mail", "phone", "telephone", "mobile", "fax", "address", "street", "postcode", "zip", "zipcode"),
     *("lat", "latitude", "lon", "lng", "longitude", "gps", "geo", "geolocation", "ip", "ssn", "iban", "passport"),
@@ -29,11 +29,11 @@ _VALUES = (
 
 @rule()
 def pii_classified(scope: Scope) -> Iterable[Problem]:
-    """A column that looks like personal data has the classification `pii`, or its domain says in a waiver why not.
+    """A column that looks like personal data has the classification `pii`, or its domain gives a reason in a waiver.
 
-    It is told by words in its name (names of people and their numbers, e-mail, phone, address, coordinates, birth)
-    and by examples that are an e-mail address, a phone number or an IP address. Whoever has no role for it then reads
-    a pseudonym.
+    The rule detects it by words in the name (names of people and their numbers, e-mail, phone, address, coordinates,
+    birth) and by examples that are an e-mail address, a phone number or an IP address. People without a role for it
+    then read a pseudonym.
     """
     for contract, shape, field in scope.fields():
         if field.classification != "pii" and (sign := _sign(field)):

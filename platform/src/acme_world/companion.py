@@ -1,7 +1,7 @@
-"""The company at work in a process of its own, beside the mesh that takes its events in.
+"""The simulated company in its own process, which runs at the same time as the mesh that ingests its events.
 
-A history and its target arrive; each product's name leaves when all its days are published, and then the answer keys.
-Nothing is shared with the mesh but the broker and a pipe.
+It publishes the days of a history, reports each finished product, and computes the answer keys. It shares only the
+broker and a pipe with the mesh.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LINES_IN_MESSAGE = 500
 
 @dataclass(frozen=True)
 class Published:
-    """All days of a product are with the broker: how many events it confirmed, and the seconds that they took."""
+    """A product whose days are all published: the number of events confirmed by the broker, and the seconds taken."""
 
     product: str
     events: int
@@ -41,17 +41,17 @@ class Published:
 
 @dataclass(frozen=True)
 class Keys:
-    """What the tables must hold, a key for each group of domains that have come as far, and the seconds it took."""
+    """The answer keys, one for each group of domains with the same number of days, and the seconds taken."""
 
     groups: list[dict[str, dict[str, Any]]]
     seconds: float
 
 
-class Beside:
-    """Publishes the days of `world` up to `target` that the domains lack, then computes the keys."""
+class Companion:
+    """The process: it publishes the missing days of `world` up to `target`, then computes the keys."""
 
     def __init__(self, settings: Settings, only: str | None, world: Progress, target: int) -> None:
-        # Not forked: a copy of this process's open databases would be of no use to anybody.
+        # Not forked, because the child must not inherit the open databases of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(theirs, settings, only, world, target), daemon=True)
@@ -59,7 +59,7 @@ class Beside:
         theirs.close()
 
     def published(self, products: int) -> Iterator[list[Published]]:
-        """Those products that are published since the last time, until there were so many."""
+        """Yield the newly published products, until there are `products` in total."""
         while products:
             news = [self._receive()]
             while len(news) < products and self._pipe.poll():
@@ -68,7 +68,7 @@ class Beside:
             yield news
 
     def keys(self) -> Keys:
-        """The answer keys; waits for them."""
+        """Wait for the answer keys, and return them."""
         keys: Keys = self._receive()
         return keys
 
@@ -109,12 +109,12 @@ def find_sellers(mesh: Mesh, only: str | None) -> list[tuple[Contract, Source]]:
 
 
 def compute_keys(settings: Settings, mesh: Mesh, world: Progress) -> Keys:
-    """The keys of the days that `world` says are done; domains of another length have a key for themselves."""
+    """The keys of the days done in `world`; if the numbers of days differ, each domain has its own key."""
     begin = time.perf_counter()
     sellers = find_sellers(mesh, None)
     lengths = {contract.domain: world.done(contract.domain) for contract, _ in sellers}
     whole = len(set(lengths.values())) == 1
-    # What is made of several domains' events is compared where all have come as far.
+    # Tables with events of several domains can only be compared if these have the same number of days.
     tables = list(mesh.contracts) if whole else []
     groups = [({*lengths}, min(lengths.values()))] if whole else [({d}, n) for d, n in lengths.items() if n]
     keys, sites = [], sites_of(mesh)
@@ -126,9 +126,9 @@ def compute_keys(settings: Settings, mesh: Mesh, world: Progress) -> Keys:
 
 
 def _work(pipe: Connection, settings: Settings, only: str | None, world: Progress, target: int) -> None:
-    # Ctrl-C goes to both processes; the other one ends this.
+    # Ctrl-C reaches both processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A broken pipe says that the other one is gone.
+    # A broken pipe means that the parent has ended.
     with suppress(BrokenPipeError):
         try:
             mesh = load_mesh(settings.root)

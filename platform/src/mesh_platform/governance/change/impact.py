@@ -1,4 +1,4 @@
-"""Where a column flows to: a mesh and its models arrive; all columns downstream that come of some columns leave."""
+"""The columns downstream that depend on some columns, by the models of a mesh."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Column = tuple[str, str]
 
 
 @dataclass(frozen=True, order=True)
-class Reached:
-    """A column of a product that comes of others; without a `column`, which rows the table has depends on them."""
+class Affected:
+    """A column of a product that depends on others; if `column` is None, only the set of the table's rows does."""
 
     table: str
     column: str | None
 
 
-class Flow:
-    """The columns of `mesh` and what its `models` make of them."""
+class Impact:
+    """The dependencies between the columns of `mesh` by its `models`."""
 
     def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
         self.mesh = mesh
@@ -35,10 +35,10 @@ class Flow:
         self._shapes = relation_shapes(mesh)
         self._lineage: dict[str, Mapping[str, list[Column]] | None] = {}
 
-    def reached(self, starts: Iterable[Column]) -> set[Reached]:
-        """What comes of these (relation, column), over any number of models; of values, then of rows."""
+    def affected(self, starts: Iterable[Column]) -> set[Affected]:
+        """Everything that depends on these (relation, column) through any number of models, by values or rows."""
         seen = {*starts}
-        found: set[Reached] = set()
+        found: set[Affected] = set()
         waiting = deque(sorted(seen))
         while waiting:
             start = waiting.popleft()
@@ -46,9 +46,9 @@ class Flow:
                 for model in self.consumers.readers.get(relation, ()):
                     table = model.contract.identifier
                     outputs = self._outputs(model, relation, column)
-                    found |= {Reached(table, name) for name in outputs}
+                    found |= {Affected(table, name) for name in outputs}
                     if not outputs and self._mentions(model, relation, column):
-                        found.add(Reached(table, None))
+                        found.add(Affected(table, None))
                     new = {(table, name) for name in outputs} - seen
                     seen |= new
                     waiting += sorted(new)
@@ -68,7 +68,7 @@ class Flow:
                 self._lineage[table] = None
         found = self._lineage[table]
         if found is None:
-            # What does not fit its inputs any more may owe any of its columns to this one, if it names it at all.
+            # SQL that no longer fits its inputs has no lineage: any of its columns may depend on one that it names.
             return [*model.contract.table.by_name] if self._mentions(model, relation, column) else []
         return [name for name, sources in found.items() if (relation, column) in sources]
 

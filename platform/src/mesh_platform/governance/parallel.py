@@ -1,4 +1,4 @@
-"""Work for all cores: functions without arguments arrive, what each gives leaves, in order."""
+"""Running functions on all cores."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from typing import Any, TypeVar
 
 _Found = TypeVar("_Found")
 
-# Below so many, starting processes takes longer than they save.
+# For fewer functions, starting processes takes longer than it saves.
 FEW = 200
 _CHUNK = 50
 _work: Sequence[Callable[[], Any]] = ()
 
 
-def spread(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]:
-    """What each function gives. Children are forked, so that functions may be closures; what they give is pickled.
+def parallel_map(work: Sequence[Callable[[], _Found]], few: int = FEW) -> list[_Found]:
+    """Call each function; return the results in order. Processes are forked, so functions may be closures.
 
-    Elsewhere than on Linux, where a fork may not be safe, and for a few, it is done here.
+    Results are pickled. On systems other than Linux, where forks may not be safe, for less than `few` functions, and
+    with one core, this process does the work.
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if len(work) < few or cores < 2:
         return [each() for each in work]
     global _work
     _work = work
-    # A collection in a child would write to all that it shares with this process, and so copy it.
+    # A garbage collection in a child would write to the memory that it shares with this process, and so copy it.
     gc.freeze()
     try:
         with ProcessPoolExecutor(cores, get_context("fork"), gc.disable) as pool:
             found = pool.map(_one, range(len(work)), chunksize=min(_CHUNK, -(-len(work) // cores)))
             return [*found]
     except BrokenProcessPool:
-        # One was killed, for want of memory perhaps: then one after the other.
+        # A child was killed, perhaps for lack of memory, so this process does the work.
         return [each() for each in work]
     finally:
         gc.unfreeze()

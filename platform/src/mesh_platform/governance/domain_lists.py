@@ -1,4 +1,4 @@
-"""Lists that domains keep for governance, such as waivers: a mesh arrives, each entry leaves with where it stands."""
+"""Lists that domains keep for governance, such as waivers: their entries with file and line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _Entry = TypeVar("_Entry")
 def read_entries(
     mesh: Mesh, name: str, model: type[FileModel], make: Callable[[Any, Domain, str, int], _Entry]
 ) -> tuple[list[_Entry], list[Problem]]:
-    """What `make` gives for each entry of a list, and the faults of the files: `<name>.yaml` in each domain.
+    """Read `<name>.yaml` of each domain: the result of `make` for each entry, and the problems of the files.
 
-    `model` is that of the file. An entry comes with its domain, the file as people read it, and its line.
+    `model` is the model of the file. `make` gets the entry, its domain, the path for messages, and the line.
     """
     found: list[_Entry] = []
     problems: list[Problem] = []
     for domain in mesh.domains.values():
         path = domain.folder / f"{name}.yaml"
-        # A link that leads nowhere is a fault, not a file that is not there.
+        # A dangling link is a fault, not a missing file.
         if not os.path.lexists(path):
             continue
         read, document, faults = read_with_lines(model, path, mesh.root)

@@ -1,0 +1,61 @@
+"""Reading the promises of a contract about time: freshness, latency, retention and time travel."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from mesh_platform.contract.contract import TIME_TRAVEL, Shape
+from mesh_platform.contract.reading import Reading, custom_place
+
+# Hours of each unit.
+_UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
+
+
+def read_duration(reading: Reading, name: str) -> timedelta | None:
+    """The duration of the SLA property `name`; None where there is none, or its value is wrong."""
+    for i, item in enumerate(reading.data.get("slaProperties") or []):
+        if item["property"] != name:
+            continue
+        hours = _UNITS.get(str(item.get("unit")))
+        if hours is None or not isinstance(item["value"], int | float) or not 0 < item["value"] <= 1000:
+            reading.add(
+                ("slaProperties", i, "value"),
+                f"{name} is '{item['value']}{item.get('unit', '')}'.",
+                f"Give a number up to 1000 and a unit out of {', '.join(_UNITS)} (hours, days, months, years).",
+            )
+            return None
+        return timedelta(hours=item["value"] * hours)
+    return None
+
+
+def read_time_travel(reading: Reading, value: str | None) -> timedelta:
+    """How far back past states can be read, by the value of mesh.timeTravel."""
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([hdmy])", value) if value is not None else None
+    if value is not None and not found:
+        fix = f"Write a number and a unit out of {', '.join(_UNITS)} (hours, days, months, years), such as 7d."
+        reading.add(custom_place(reading.data, (), "mesh.timeTravel"), f"mesh.timeTravel is '{value}'.", fix)
+    return timedelta(hours=int(found[1]) * _UNITS[found[2]]) if found else TIME_TRAVEL
+
+
+def check_freshness_promised(reading: Reading) -> None:
+    """Report that a contract with an event promises no freshness."""
+    if not any(item["property"] == "freshness" for item in reading.data.get("slaProperties") or []):
+        fix = "Add {property: freshness, value: 24, unit: h, element: <table>.<timestamp column>}."
+        reading.add(("slaProperties",), "promises no freshness.", fix)
+
+
+def read_freshness_column(reading: Reading, table: Shape) -> str | None:
+    """The column of `table` by which its freshness is measured; None where it is unknown or wrong."""
+    for i, item in enumerate(reading.data["slaProperties"]):
+        if item["property"] == "freshness":
+            owner, _, column = str(item.get("element")).partition(".")
+            field = table.by_name.get(column)
+            if owner == table.name and field and field.type.name == "timestamptz":
+                return column
+            if column in reading.unread or not reading.knows_all:
+                return None
+            instants = [f"{table.name}.{f.name}" for f in table.fields if f.type.name == "timestamptz"]
+            fix = f"Name the column that it is measured by: {' or '.join(instants) or 'a timestamptz'}."
+            reading.add(("slaProperties", i), f"freshness has the element '{item.get('element')}'.", fix)
+    return None
