@@ -53,7 +53,9 @@ def build(
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
     if first and full:
-        raise UsageError("--full builds everything anew, --from some days of the named tables. Give one of them.")
+        raise UsageError(
+            "--full rebuilds everything, --from rebuilds some days of the named tables. Give one of them."
+        )
     between = (first.date(), (last or first).date()) if first else None
     _settings, mesh, catalog = _open()
     with progress_bar("build", None, "table") as advance:
