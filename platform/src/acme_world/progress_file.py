@@ -100,12 +100,12 @@ def _write(settings: Settings, progress: Progress) -> Progress:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it has either its old content or `text`, even if this process is killed."""
-    beside = path.with_suffix(".tmp")
-    with beside.open("w") as stream:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(beside, path)
+    os.replace(temporary, path)
 
 
 def _path(settings: Settings) -> Path:

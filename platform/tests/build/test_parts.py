@@ -172,7 +172,7 @@ def test_days_by_command(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert place.rows(FACT) == expected(landed)
     for words, said in (
         ([FACT, "--to", f"{day(1)}"], "--to 2025-10-02: from which day on? Give --from too."),
-        ([FACT, "--full", "--from", f"{day(1)}"], "--full builds everything anew, --from some days"),
+        ([FACT, "--full", "--from", f"{day(1)}"], "--full rebuilds everything, --from rebuilds some days"),
         (["--from", f"{day(0)}"], "2025-10-01 to 2025-10-01: of which table? Name it. There is"),
     ):
         with pytest.raises(SystemExit) as ended:

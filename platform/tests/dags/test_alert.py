@@ -59,7 +59,7 @@ def test_those_that_fail_keep_it_from_no_other_and_are_named_without_passwords(t
         send(ALERT, settings(tmp_path, targets))
     assert "secret" not in str(error.value)
     for failed in (
-        "json:... (it did not take it)",
+        "json:... (it rejected the message)",
         "nonsense:... (no target: there is log, ",
         "file:... (FileNotFound",
     ):

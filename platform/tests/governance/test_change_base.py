@@ -129,7 +129,7 @@ def test_without_git_on_the_machine_it_is_as_outside_git(repository: Repository,
 def test_a_repository_that_git_refuses_is_a_problem_and_not_silence(repository: Repository):
     (repository.root / ".git" / "config").write_text("[core\n")
     (problem,) = repository.problems()
-    assert problem.message == "changes cannot be told."
+    assert problem.message == "the changes cannot be determined."
     assert "bad config" in problem.fix
 
 

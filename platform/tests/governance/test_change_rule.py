@@ -104,7 +104,7 @@ def test_a_breaking_change_asks_each_domain_that_reads_it(repository: Repository
         "core.fact_sales breaks for 'insight', which reads it (domains/insight/models/report.sql)" in problem.message
     )
     assert (
-        "publish it as fact_sales_v2 beside this one (docs/evolution.md), or ask t (t) to add to "
+        "publish it as fact_sales_v2 next to this one (docs/evolution.md), or ask t (t) to add to "
         "domains/insight/consents.yaml" in problem.fix
     )
     # The fix of the problem has the text to write.
@@ -179,7 +179,7 @@ def test_an_interface_asks_who_reads_the_union(repository: Repository):
     repository.edit(INTERFACE, all_of(sets("amount", required=False), to("2.0.0")))
     (problem,) = repository.problems()
     assert "core.sale_v1 breaks for 'insight'" in problem.message
-    assert "publish it as sale.v2 beside this one" in problem.fix
+    assert "publish it as sale.v2 next to this one" in problem.fix
     agree(repository, product="core.sale_v1")
     assert repository.problems() == []
     assert repository.problems(rule="consent") == []

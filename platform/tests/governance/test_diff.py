@@ -159,7 +159,7 @@ def test_sql_that_cannot_be_read_is_told_as_such(repository: Repository, sql: st
     repository.place.write(FACT_SQL, sql)
     (entry,) = diff(repository)["models"]
     assert (entry["status"], entry["told"]) == ("changed", False)
-    assert "which columns it computes differently cannot be told" in call(repository).stdout
+    assert "which columns it computes differently is unknown" in call(repository).stdout
     repository.commit()
     repository.git("checkout", "-q", "HEAD~1", "--", f"domains/{FACT_SQL}")
     assert [each["told"] for each in diff(repository)["models"]] == [False]

@@ -255,7 +255,7 @@ def test_a_product_is_added_to_a_domain_once(root: Path, line: str) -> None:
         f"tests/cases/{contract.name}.yaml",
     }
     before = tree(root)
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         new_product(root, "central_warehouse", line)
     with pytest.raises(UsageError, match="Did you mean order_created"):
         new_product(root, "central_warehouse", "orders_created")

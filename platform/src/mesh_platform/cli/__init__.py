@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         traceback.print_exc()
         click.echo(
             f"{type(error).__name__}: this is a fault in the code, not in your data, files or services. What was "
-            "committed or acknowledged before it is kept. Report it with the lines above to those who keep the code.",
+            "committed or acknowledged before it is kept. Report it with the lines above to the maintainers.",
             err=True,
         )
         sys.exit(1)

@@ -85,14 +85,14 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
         return
     moved = [row for row in rows if row["mode"] != "noop"]
     write_table(moved, columns=columns)
-    tell(f"{counted(len(rows), 'table')} looked at; {len(rows) - len(moved)} of them were in their place.")
+    tell(f"{counted(len(rows), 'table')} checked; {len(rows) - len(moved)} of them were in their place already.")
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
-    told = ("compacted", "expired", "orphans_removed", "failed", "untended")
-    worked = [row for row in rows if any(row[name] for name in told)]
+    counts = ("compacted", "expired", "orphans_removed", "failed", "untended")
+    worked = [row for row in rows if any(row[name] for name in counts)]
     columns = ("table", "compacted", "expired", "orphans_removed", "skipped")
     write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
     would = "would be done" if dry_run else "was done"
     idle = len(rows) - len([row for row in worked if not row["untended"]])
-    tell(f"{counted(len(rows), 'table')} looked at; at {idle} of them nothing {would}.")
+    tell(f"{counted(len(rows), 'table')} checked; for {idle} of them nothing {would}.")

@@ -46,11 +46,11 @@ def _with_words(rows: pa.Table, output_format: str) -> pa.Table:
     for place, name in enumerate(rows.column_names):
         values = rows.column(place)
         if is_time(values.type):
-            told = _time_words(name, values, output_format)
+            words = _time_words(name, values, output_format)
         else:
-            told = _number_words(values) if output_format == "csv" else None
-        if told is not None:
-            rows = rows.set_column(place, name, told)
+            words = _number_words(values) if output_format == "csv" else None
+        if words is not None:
+            rows = rows.set_column(place, name, words)
     return rows
 
 

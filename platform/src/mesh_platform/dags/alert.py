@@ -50,7 +50,7 @@ def send(alert: Alert, settings: Settings) -> None:
         except Exception as error:
             failed.append(f"{name} ({error if isinstance(error, MeshError) else type(error).__name__})")
     if failed:
-        raise NeedsAttention(f"'{alert.message}' was not told to {', '.join(failed)}. Look at MESH_ALERTS.")
+        raise NeedsAttention(f"'{alert.message}' was not sent to {', '.join(failed)}. Check MESH_ALERTS.")
 
 
 def _send(alert: Alert, target: str, folder: Path) -> None:
@@ -68,7 +68,7 @@ def _send(alert: Alert, target: str, folder: Path) -> None:
         if not notifier.add(target):
             raise UsageError("no target: there is log, file:PATH, and the URLs of Apprise")
         if not notifier.notify(title=alert.subject, body=alert.text()):
-            raise Unavailable("it did not take it")
+            raise Unavailable("it rejected the message")
 
 
 def tell_of_failure(owners: Mapping[str, str], context: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ def tell_of_failure(owners: Mapping[str, str], context: Mapping[str, Any]) -> No
     instance = context["task_instance"]
     subject = f"{instance.dag_id}.{instance.task_id}"
     # There is no exception if the task was killed.
-    reason = context.get("exception") or "it was ended, or lost. Its log may tell."
+    reason = context.get("exception") or "it was killed or lost. See its log."
     send(_alert(subject, f"{subject} failed in {instance.run_id}: {reason}", owners), Settings())
 
 
@@ -120,7 +120,7 @@ def _alert_once(found: Mapping[str, Any], owners: Mapping[str, str], settings: S
     table, domain = str(found["table"]), str(found["table"]).partition(".")[0]
     reported, since = settings.state_dir / "told" / table, str(found["since"])
     if found["fresh"] or (reported.exists() and reported.read_text() == since):
-        log.info("%s: fresh by now, or told already.", table)
+        log.info("%s: fresh by now, or reported already.", table)
         return
     promise = words(timedelta(seconds=found["promise_s"]))
     age = words(timedelta(seconds=found["age_s"])) if found["age_s"] is not None else ""

@@ -19,16 +19,14 @@ def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], related: 
         f"{what}\n\n### {domain.name}\n\n{domain.description}\n\n"
         f"- Owner: {owners.team}, {owners.contact}\n- At night: {owners.on_call}\n"
         f"- Data steward: {owners.steward}\n\n"
-        f"### Products\n\n{products}\n### Beside it\n\n{links}\n"
+        f"### Products\n\n{products}\n### Related DAGs\n\n{links}\n"
     )
 
 
 def event_page(mesh: Mesh, contract: Contract) -> str:
     """The page of the task that lands a product's events."""
     assert contract.event is not None, f"{contract.identifier} has no event"
-    head = (
-        f"Lands the events of `{contract.identifier}`: what is valid goes to `{contract.identifier}__raw`, the rest"
-    )
+    head = f"Ingests the events of `{contract.identifier}`: valid ones go to `{contract.identifier}__raw`, the others"
     return f"{head} to `{contract.identifier}__rejected`.\n\n{_body(mesh, contract, contract.event)}"
 
 

@@ -49,14 +49,14 @@ class NewestEvent(BaseDeadlineReference):
         asset = session.scalar(select(AssetModel).where(AssetModel.name == self.table))
         if asset is None:
             return None
-        told = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.id.desc())
-        told = told.limit(_LOOK_BACK)
+        query = select(AssetEvent.extra).where(AssetEvent.asset_id == asset.id).order_by(AssetEvent.id.desc())
+        query = query.limit(_LOOK_BACK)
         try:
             now = Settings().now()
         except MeshError:
             # A deadline in the past, so that the alert for it reports the fault.
             return datetime.now(UTC) - timedelta(days=36500)
-        times = [time for extra in session.scalars(told) if (time := _time_in(extra)) and time <= now + AHEAD]
+        times = [time for extra in session.scalars(query) if (time := _time_in(extra)) and time <= now + AHEAD]
         if not times:
             known_since: datetime = asset.created_at
             return known_since

@@ -78,7 +78,9 @@ class Pipelines:
 
     def ingest(self) -> DAG:
         """A task for each queue; triggered by waiting messages in any of them."""
-        what = "Lands the events of every queue of the domain. Woken by messages in any of them, and every hour."
+        what = (
+            "Ingests the events of every queue of the domain. Triggered by messages in any of them, and every hour."
+        )
         sent = self.products["ingest"]
         with self._dag("ingest", what, AssetAny(*(queue_asset(self.mesh, contract) for contract in sent))) as dag:
             self._register([self._ingest_task(contract) for contract in sent])
@@ -89,7 +91,7 @@ class Pipelines:
         own = {contract.identifier for contract in self.contracts}
         tables = {table for name in own for table in tables_read(self.mesh, self.models, name)}
         assets = [table_asset(self.mesh, name) for name in sorted(tables - own)]
-        what = "Builds what has changed inputs, table by table. Woken by any table that they read, and every hour."
+        what = "Builds the tables with changed inputs. Triggered by any table that they read, and every hour."
         with self._dag("build", what, AssetAny(*assets) if assets else None) as dag:
             choose = self._choice("what_changed", _WHAT_CHANGED, partial(tasks.stale_tables, self.mesh, sorted(own)))
             made = {contract.identifier: self._build_task(contract) for contract in self.contracts}
@@ -130,7 +132,7 @@ class Pipelines:
             )
             for contract in dated
         ]
-        what = "Looks every 15 minutes, and tells the owner of a product that is older than its contract promises."
+        what = "Every 15 minutes, alerts the owner of a product that is older than its contract promises."
         with self._dag("freshness", what, deadline=alerts) as dag:
             self._task("read_ages", partial(look_at_ages, self.mesh, promising, owners), None, doc_md=what)
         return dag
@@ -145,7 +147,7 @@ class Pipelines:
             "first_day": Param(type="string", format="date", description="The first day to rebuild, UTC."),
             "last_day": Param(type="string", format="date", description="The last day to rebuild, UTC."),
         }
-        what = "Builds some days of one table anew. Runs only when you trigger it and say which."
+        what = "Rebuilds some days of one table. Runs only when you trigger it and choose the days."
         with self._dag("backfill", what, params=params) as dag:
             choose = self._choice(
                 "which_table", "Takes the table that the run was asked for.", lambda: [_wanted("table")]
@@ -176,7 +178,7 @@ class Pipelines:
             written = {table: fact["rows"] for table, fact in facts.items()}
             return tasks.register(self.mesh, self.models, written, builds)
 
-        what = "Tells of the tables that were written and what they come of."
+        what = "Reports the tables that were written, and their lineage."
         operators >> self._task("register", run, None, doc_md=what, retries=1).as_teardown()
 
     def _build_task(self, contract: Contract, days: bool = False) -> Any:

@@ -56,7 +56,7 @@ class QueueTrigger(BaseEventTrigger):
                 complained = ""
             except MeshError as error:
                 if str(error) != complained:
-                    log.warning("Nobody is woken by queues: %s", error)
+                    log.warning("Queues trigger no DAGs now: %s", error)
                 complained = str(error)
                 await asyncio.sleep(AWAY_FOR)
             await asyncio.sleep(LOOK_EVERY)

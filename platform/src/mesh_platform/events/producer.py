@@ -91,7 +91,7 @@ def _load_script(path: Path, root: Path) -> Producer:
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
         text = f"{type(error).__name__}: {error}."
         raise ContractError(
-            [Problem(label, line or 1, text, "Mend the script; it is loaded as it stands.")]
+            [Problem(label, line or 1, text, "Correct the script; it is run to read its `producer`.")]
         ) from error
     producer = getattr(module, "producer", None)
     if not isinstance(producer, Producer):

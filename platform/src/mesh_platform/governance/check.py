@@ -64,7 +64,7 @@ def _problems(rule: GlobalRule, scope: Scope) -> list[Problem]:
         # A fault in one rule must not hide the results of the others.
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = shown(Path(place.filename), scope.mesh.root)
-        fix = "Tell those who keep the platform: the rule is wrong."
+        fix = "Report it to the maintainers of the platform: the rule has a fault."
         return [Problem(where, place.lineno or 1, f"the rule failed: {error!r}.", fix, rule=rule.id)]
 
 

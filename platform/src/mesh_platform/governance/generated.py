@@ -68,6 +68,6 @@ def write(root: Path, files: Mapping[Path, str]) -> list[Path]:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(files[path], encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{path}: cannot be written: {error.strerror}. Look what stands there.") from error
+            raise UsageError(f"{path}: cannot be written: {error.strerror}. Check what is at this path.") from error
         written.append(root / path)
     return written

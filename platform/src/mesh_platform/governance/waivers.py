@@ -103,7 +103,7 @@ def _fault(each: Standing, rules: dict[str, GlobalRule], today: date) -> tuple[s
     if not rules[waiver.rule].waivable:
         return (
             f"the rule '{waiver.rule}' cannot be waived.",
-            "It is not for a domain to let off; mend what breaks it.",
+            "No domain may waive it; fix what breaks it.",
         )
     if waiver.until < today:
         return (

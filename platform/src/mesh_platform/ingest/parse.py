@@ -277,8 +277,8 @@ def _parse(contract: Contract, data: bytes, count: int) -> pa.Table:
         read_options=pa.json.ReadOptions(use_threads=False, block_size=len(data) + 64),
         parse_options=pa.json.ParseOptions(explicit_schema=_wire_schema(contract), unexpected_field_behavior="error"),
     ).combine_chunks()
-    # Arrow also accepts two objects on one line and one object on two lines. As each line starts and ends with
-    # braces, it has at least one object, so the count is right only if each line has exactly one.
+    # Arrow also accepts two objects on one line and one object on two lines. Inside an object, no line ends with '}'
+    # before one that starts with '{', so each line has at least one object; the count shows that none has more.
     if table.num_rows != count:
         raise pa.ArrowInvalid("a line is not one object")
     if table["payload"].null_count:

@@ -115,7 +115,7 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
         existing = [shown(found.folder / n, root) for n in names if _differs(found.folder / n, rendered / n)]
         if line in events or existing:
             have = ", ".join(existing) or f"event '{line}' in {shown(found.folder / RECORD, root)}"
-            raise UsageError(f"{have}: there already. Rename what stands, or write the product by hand.")
+            raise UsageError(f"{have}: already exists. Rename it, or write the product by hand.")
         trial = _trial(root, place, without=domain) / domain
         shutil.copytree(found.folder, trial, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(rendered, trial, dirs_exist_ok=True)

@@ -82,7 +82,7 @@ def _default(root: Path) -> str | None:
     head = _commit(root, "HEAD")
     if head is None:
         if _ask(root, "rev-parse", "--verify", "--quiet", "HEAD"):
-            raise NoBase("git lacks the commit that it stands on. Run 'git fetch', or clone it anew.")
+            raise NoBase("the repository lacks the commit of HEAD. Run 'git fetch', or clone it again.")
         return None
     listed = _git(root, "for-each-ref", "--format=%(refname) %(symref)", *_MAIN).decode().splitlines()
     known = {name: symbolic or name for name, _, symbolic in (line.partition(" ") for line in listed)}

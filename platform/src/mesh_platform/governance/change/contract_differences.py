@@ -75,10 +75,10 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
         reason = f"demands level {new.demands or LEVELS[0]} of what it reads instead of {old.demands or LEVELS[0]}"
         yield Difference("additive", "readers", reason)
     if old.maintained != new.maintained:
-        reason = f"its tables are {'tended again' if new.maintained else 'not tended any more'}"
+        reason = f"its tables are {'maintained again' if new.maintained else 'no longer maintained'}"
         yield Difference("cosmetic", "readers", reason)
     if old.description != new.description:
-        yield Difference("cosmetic", "readers", "the purpose is told in other words")
+        yield Difference("cosmetic", "readers", "the description of its purpose changed")
 
 
 def _promise(name: str, before: timedelta | None, after: timedelta | None, breaks: bool, line: int) -> Difference:

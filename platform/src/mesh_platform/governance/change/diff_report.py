@@ -121,7 +121,7 @@ def _model_words(change: ModelChange) -> str:
     if change.status != "changed":
         return f"{change.status} SQL"
     if not change.told:
-        return "changed; which columns it computes differently cannot be told"
+        return "changed; which columns it computes differently is unknown"
     what = [*(["which rows there are"] if change.rows else []), *change.columns]
     effects = [f"computes differently: {', '.join(what)}"] if what else []
     return "; ".join([*effects, *([f"no longer gives: {', '.join(change.gone)}"] if change.gone else [])])

@@ -89,7 +89,7 @@ def change(scope: Scope) -> Iterable[Problem]:
     try:
         assessed = scope.assessed
     except NoBase as error:
-        yield Problem("domains", 1, "changes cannot be told.", str(error))
+        yield Problem("domains", 1, "the changes cannot be determined.", str(error))
         return
     for each in assessed:
         yield from _version_problems(scope, each)
@@ -135,7 +135,7 @@ def _version_problems(scope: Scope, assessed: Assessed) -> Iterator[Problem]:
     elif now < least:
         follows = "stays" if now == before else f"follows {before}"
         message = f"version {now} {follows}, and the change is {_summary(assessed)}."
-        yield Problem(new.path, line, message, f"Write version: {least}, or undo it. `mesh diff` tells all of it.")
+        yield Problem(new.path, line, message, f"Write version: {least}, or undo it. `mesh diff` shows all of it.")
     elif now > before and assessed.kind is None and not _has_reason(scope, assessed):
         message = f"version goes from {before} to {now}, and nothing changed."
         yield Problem(new.path, line, message, f"Write version: {before}.")
@@ -172,11 +172,11 @@ def _other_way(scope: Scope, assessed: Assessed, version: Version) -> str:
     name = change.contract.name if change.is_interface else change.contract.table.name
     mark = ".v" if change.is_interface else "_v"
     # Below 1.0.0 no version had a number in its name: the present one is the first.
-    beside = f"{name.partition(mark)[0]}{mark}{max(version.major, 2)}"
+    successor = f"{name.partition(mark)[0]}{mark}{max(version.major, 2)}"
     domain = scope.mesh.domains[change.contract.domain]
-    if beside in (domain.interfaces if change.is_interface else domain.contracts):
-        return f"Undo it here, {beside} is there for it already"
-    return f"Undo it here and publish it as {beside} beside this one (docs/evolution.md)"
+    if successor in (domain.interfaces if change.is_interface else domain.contracts):
+        return f"Undo it here, since {successor} exists for it"
+    return f"Undo it here and publish it as {successor} next to this one (docs/evolution.md)"
 
 
 def _dashboard_problems(scope: Scope, assessed: Assessed) -> Iterator[Problem]:

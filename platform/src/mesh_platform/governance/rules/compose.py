@@ -23,7 +23,7 @@ _Found = Iterator[tuple[Place, str, str]]
 
 @rule(waivable=False)
 def compose_safe(scope: Scope) -> Iterable[Problem]:
-    """The compose file names versions, listens on loopback, has no secrets, and gives no container host rights.
+    """The compose file pins versions, uses loopback, has no secrets, and gives containers no rights on the host.
 
     - an image has a tag that is not `latest`, or a digest;
     - a published port begins with 127.0.0.1, and no service is in the host's network;

@@ -62,7 +62,7 @@ def no_stray_file(scope: Scope) -> Iterable[Problem]:
                     continue
                 if path.parent != domain.folder / folder:
                     fix = f"Move it up into {folder}/."
-                    yield Problem(label, 1, "nothing reads what lies in a folder below.", fix)
+                    yield Problem(label, 1, "nothing reads files in subfolders.", fix)
                 elif not path.name.endswith(allowed):
                     fix = f"Rename it; what is read here ends in {' or '.join(allowed)}."
                     yield Problem(label, 1, "nothing reads a file of this name.", fix)
