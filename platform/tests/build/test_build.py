@@ -1,4 +1,4 @@
-"""Builds against a real SQLite catalog: whatever happened before, the output is what its inputs make of it now."""
+"""Builds with a real SQLite catalog: whatever happened before, the output matches its current inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def expected(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
-    """The rows of core.fact_sales, as these sales alone say."""
+    """Return the expected rows of core.fact_sales, computed from these sales alone."""
     return sorted(
         (f"{shop}-{sale.number:04}", sale.item, sale.buyer, f"WH-{shop.upper()}", sale.time, sale.amount)
         for shop, sale in landed
@@ -36,7 +36,7 @@ def expected(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
 
 
 def buyers(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
-    """The rows of core.dim_buyer, as these sales alone say."""
+    """Return the expected rows of core.dim_buyer, computed from these sales alone."""
     totals: dict[str, list[Decimal]] = {}
     for _, sale in landed:
         totals.setdefault(sale.buyer, []).append(sale.amount)
@@ -140,7 +140,7 @@ def test_a_union_of_selects_that_map_rows_is_appended_to_as_one_of_them_is(
 
 
 def with_twice(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:
-    """The rows of UNION_SQL, as these sales alone say."""
+    """Return the expected rows of UNION_SQL, computed from these sales alone."""
     rows = expected(landed)
     dear = [row for row in rows if row[3] == "WH-ALPHA" and Decimal(str(row[5])) > 500]
     return sorted([*rows, *((f"twice-{row[0]}", *row[1:5], 2 * Decimal(str(row[5]))) for row in dear)])
@@ -249,11 +249,11 @@ def test_a_changed_query_site_or_reference_file_is_recomputed_and_nothing_else_i
     site.write_text(site.read_text().replace("WH-ALPHA", "WH-ELSE"))
     before = place.files("core.fact_sales")
     built = place.build()
-    # beta's query reads mesh.sites too, but for its own row, which is as it was.
+    # beta's query reads mesh.sites too, but only its own row, which has not changed.
     assert (built["alpha.sales_alpha"].mode, built["beta.sales_beta"].mode) == ("rebuild", "noop")
     assert place.rows("core.fact_sales", "site_id") == [("WH-ELSE",)]
     assert place.files("core.fact_sales").isdisjoint(before)
-    # That it was compared is noted, so that the next build need not compare again.
+    # The comparison is recorded, so that the next build need not compare again.
     noted = place.catalog.load_table("beta.sales_beta").current_snapshot().summary["mesh.inputs"]
     assert json.loads(noted) == built["beta.sales_beta"].inputs
 
@@ -274,7 +274,7 @@ def test_a_killed_build_is_mended_by_the_next(place: Place, fault: str, passing:
     landed = [(shop, Sale(n, n * 300)) for shop in ("alpha", "beta") for n in range(3)]
     for shop in ("alpha", "beta"):
         place.land(shop, [sale for name, sale in landed if name == shop])
-    # At each passing of the point some tables are committed and others not; noops pass only the second point.
+    # At each fault point some tables are committed and others are not; noops pass only the second point.
     place.state.mesh("build", check=-9, MESH_FAULT=f"{fault}:{passing if 'committed' in fault else passing - 3}")
     place.build()
     check(place, landed)

@@ -1,4 +1,4 @@
-"""Each file and catalog operation of a build fails in turn: the next build makes the tables as they must be."""
+"""Each file and catalog operation of a build fails in turn: the next build makes the correct tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECOND = [Sale(number, hours=number * 300, buyer="bob") for number in range(4, 7
 
 @pytest.fixture
 def built(tmp_path: Path) -> Place:
-    """A mesh that is built once, and has new rows since."""
+    """A mesh that was built once and has had new rows since."""
     place = small_mesh(tmp_path / "mesh")
     for shop in ("alpha", "beta"):
         place.land(shop, FIRST)
@@ -32,12 +32,12 @@ def built(tmp_path: Path) -> Place:
 
 
 def attempt(built: Place, fault: Operations) -> None:
-    """A build with the fault and one without, in the same place: what is there in the end is what must be."""
+    """Build with the fault and then without it, in the same place, and check that the tables are correct."""
     state = built.root / ".mesh"
     kept = built.root / "kept"
     if not kept.exists():
         shutil.copytree(state, kept)
-    # The tables' paths stand in the catalog, so each attempt takes place where the first did.
+    # The catalog has the tables' paths, so each attempt runs in the same place as the first.
     shutil.rmtree(state)
     shutil.copytree(kept, state)
     done = False
@@ -54,7 +54,7 @@ def attempt(built: Place, fault: Operations) -> None:
 
 
 def faults(step: int) -> Iterator[Operations]:
-    """Every `step`-th operation, in all ways to fail in turn."""
+    """Return every `step`-th operation, with the kinds of failure in turn."""
     kinds = list(ERRORS.values())
     for number, at in enumerate(count(1, step)):
         yield Operations(at, kinds[number % 3], lasting=number % 4 == 3, after=number % 2 == 1)

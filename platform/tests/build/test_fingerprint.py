@@ -1,4 +1,4 @@
-"""What a table notes of itself: no word of a message is part of it, and what earlier versions noted still counts."""
+"""Fingerprints do not depend on the words of messages, and those of earlier versions are still recognised."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def checks_of(place: Place, name: str) -> tuple[Shape, tuple[Check, ...]]:
 
 
 def test_what_version_1_noted_is_computed_as_it_was(place: Place) -> None:
-    """The hashes are those that the code computed before there was a version 2."""
+    """The expected hashes were computed by the code before version 2."""
     shape, checks = checks_of(place, "core.fact_sales")
     found = fingerprint("select 1", shape, checks, False)
     assert (found.model_1, found.rules_1) == ("3a02518a2080e980", "b83642033194b608")
@@ -63,7 +63,7 @@ def test_a_lake_that_version_1_built_has_nothing_to_do(place: Place, monkeypatch
         assert {each.mode for each in place.build().values()} == {"rebuild"}
     before = {name: place.snapshots(name) for name in TABLES}
     assert {each.mode for each in place.build().values()} == {"noop"}
-    # From now on words may change.
+    # From version 2 on, words may change.
     with monkeypatch.context() as patch:
         patch.setattr("mesh_platform.build.fingerprint._As1._FACTS", ("failing",))
         assert {each.mode for each in place.build().values()} == {"noop"}
@@ -99,7 +99,7 @@ def test_other_words_look_at_nothing_again_and_other_facts_do(place: Place) -> N
         found = with_another(changed)
         assert found.model != before.model
         assert found.rules != before.rules
-    # Rows that a rule holds back have its name.
+    # The rows that a rule holds back record its name.
     renamed = with_another(replace(holds, name="another"))
     assert (renamed.model != before.model, renamed.rules == before.rules) == (True, True)
     only_blocks = next(check for check in checks if check.on_failure == "block")

@@ -1,4 +1,4 @@
-"""Rows that a rule holds back: each row is published or held back once, whatever happens to a build."""
+"""Each row is either published or held back, exactly once, whatever happens to a build."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def ids(place: Place, table: str) -> list[object]:
-    """The ids in a view of the session, as often as they are there."""
+    """Return the ids in a view of a session, sorted, with repeats."""
     with open_session(place.mesh, place.catalog) as session:
         return [row[0] for row in session.execute(f"SELECT event_id FROM {table} ORDER BY 1").fetchall()]
 
@@ -149,7 +149,7 @@ def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Plac
         place.land("alpha", landed[-1:])
     before = ids(place, FACT), ids(place, HELD)
     place.state.mesh("build", check=-9, MESH_FAULT=fault)
-    # Only what belongs to the published state is seen, whatever is in the table of what is held back.
+    # Only the held rows that belong to the published state are shown, whatever else the held table has.
     assert (ids(place, FACT), ids(place, HELD)) == before
     landed.append(sale(6, "0.70"))
     place.land("alpha", landed[-1:])
@@ -255,7 +255,7 @@ def test_what_is_held_back_follows_a_changed_contract(place: Place):
         assert session.execute(rows.format(HELD)).fetchall() == held
     with open_session(place.mesh, place.catalog, as_of=old) as session:
         assert session.execute(f"SELECT event_id, total FROM {HELD}").fetchall() == [("alpha-0002", Decimal("2.00"))]
-    # From snapshots of both shapes, by partition and as a whole.
+    # Held rows in snapshots of both shapes, replaced by partition and completely.
     place.catalog.load_table("alpha.sales_alpha__raw").delete("event_id = 'alpha-0003'")
     place.build()
     assert ids(place, HELD) == ["alpha-0002"]

@@ -1,4 +1,4 @@
-"""Why a model's query gives no rows, in words."""
+"""Errors that explain why a model's query fails."""
 
 from __future__ import annotations
 

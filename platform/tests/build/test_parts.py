@@ -1,4 +1,4 @@
-"""Parts of a build: some days of a table anew, one table alone, what is stale, and the release of what stands."""
+"""Partial builds: rebuild some days of a table, build one table, find stale tables, release the current state."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def daily(place: Place) -> Place:
-    """The mesh with facts that are partitioned by day."""
+    """The small mesh with facts partitioned by day."""
     contract = place.root / "domains/core/contracts/fact_sales.odcs.yaml"
     contract.write_text(contract.read_text().replace("month(sold_at)", "day(sold_at)"))
     return place
 
 
 def day(number: int) -> date:
-    """The day so long after START."""
+    """Return the day that is `number` days after START."""
     return START.date() + timedelta(days=number)
 
 
 def land_days(place: Place, days: Iterable[int]) -> list[tuple[str, Sale]]:
-    """Land a sale at the last hour of each of the days; its number is the day's."""
+    """Land a sale in the last hour of each day, numbered after the day."""
     sales = [Sale(number, 24 * number + 23) for number in days]
     place.land("alpha", sales)
     return [("alpha", sale) for sale in sales]
@@ -53,7 +53,7 @@ def delete(place: Place, number: int, table: str = FACT) -> None:
 
 
 def change(place: Place, number: int, column: str, value: object) -> None:
-    """Write another value into a row of the facts."""
+    """Overwrite a value in a row of the facts."""
     only = EqualTo("event_id", f"alpha-{number:04}")
     table = place.catalog.load_table(FACT)
     rows = table.scan(row_filter=only).to_arrow()
@@ -62,7 +62,7 @@ def change(place: Place, number: int, column: str, value: object) -> None:
 
 
 def redo(place: Place, first: int, last: int, alone: bool = False) -> dict[str, Built]:
-    """Build these days of the facts anew."""
+    """Rebuild these days of the facts."""
     done = build(place.mesh, place.catalog, [FACT], between=(day(first), day(last)), alone=alone)
     return {built.table: built for built in done}
 
@@ -94,7 +94,7 @@ def test_damaged_rows_are_mended_on_the_days_asked_for_and_on_no_others(daily: P
         at: files for at, files in before.items() if not day(1) <= at <= day(3)
     }
     redo(daily, 4, 8)
-    # What is built from them follows.
+    # Downstream tables follow.
     daily.build()
     check(daily, landed)
 
@@ -203,7 +203,7 @@ def test_what_is_stale_is_what_a_build_would_change(place: Place) -> None:
     place.build()
     assert stale() == []
     place.land("alpha", [Sale(1)])
-    # Its readers are stale too, though what they read is not there yet, and stand after it.
+    # Downstream tables are stale too, though their input does not exist yet, and come after it.
     assert stale() == [ALPHA, FACT, BUYERS]
     assert stale(BUYERS, ALPHA, "core.items") == [ALPHA]
     place.build(ALPHA)

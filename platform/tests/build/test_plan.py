@@ -1,4 +1,4 @@
-"""The plan of a build says beforehand what each table needs and why, and writes nothing."""
+"""A plan says what a build will do to each table and why, and writes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def plans(place: Place, *tables: str, full: bool = False) -> dict[str, tuple[str, str]]:
-    """The plan of each table, made without a change of any file."""
+    """Plan all tables, and check that no file changes."""
     before = contents(place)
     found = {plan.table: (plan.mode, plan.reason) for plan in plan_build(place.mesh, place.catalog, tables, full)}
     assert contents(place) == before
@@ -37,9 +37,9 @@ def contents(place: Place) -> dict[Path, str]:
 
 
 def news(place: Place) -> dict[str, tuple[str, str]]:
-    """The plan of what a build would change, which the build then keeps to, but for rows that turn out the same.
+    """Return the plans of tables that change; check that the build follows them, unless rows turn out the same.
 
-    Carried over, changed rows are appended, or the partitions that they touch are built anew.
+    For an incremental plan the build may append rows or rebuild partitions.
     """
     planned = plans(place)
     built = {table: done.mode for table, done in place.build().items()}

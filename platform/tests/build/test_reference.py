@@ -1,4 +1,4 @@
-"""Reference files: a cell is read as a replay reads it, and what is no value of its column is told with its line."""
+"""Reference files: a cell is parsed as a replay parses it, and an invalid value is reported with its line."""
 
 from __future__ import annotations
 

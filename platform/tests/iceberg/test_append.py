@@ -1,4 +1,4 @@
-"""Appends that are exact whatever comes twice, late, at once, or fails with its outcome unknown."""
+"""Appends are exactly once, even if rows come twice, late or concurrently, or a commit has an unknown outcome."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def snapshots(catalog: Catalog) -> int:
 
 
 def once(action: Callable[[], object]) -> Callable[[pa.Table], pa.Array]:
-    """A `refused` that refuses nothing, and acts the first time: between the look at the table and the commit."""
+    """Return a `refused` that refuses nothing and calls `action` once, between loading the table and the commit."""
     left = [action]
 
     def refused(new: pa.Table) -> pa.Array:
@@ -91,7 +91,7 @@ def once(action: Callable[[], object]) -> Callable[[pa.Table], pa.Array]:
 
 
 def failing(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, outcomes: Iterator[str]) -> None:
-    """Each commit ends as `outcomes` says: 'lost' and nothing happened, 'unknown' but it landed, or 'fine'."""
+    """Let commits end as `outcomes` says: 'lost' does nothing, 'unknown' commits and fails, 'fine' succeeds."""
     real = catalog.commit_table
 
     def commit_table(*arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Avro files with fields changed: all that is not changed is kept, whoever wrote it and whatever it is."""
+"""Editing fields of Avro files keeps everything else, whoever wrote them and whatever they contain."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mesh_platform.iceberg.avro_edit import edit_records, read_records
 from pyiceberg.avro.encoder import BinaryEncoder
 
-# As another engine may write it: fields and header entries that pyiceberg does not know, named types, an array in a
-# block with its size, a union that is no option.
+# As other engines may write: fields and header entries that pyiceberg does not know, named types, an array in a
+# block with its size, a union that is not optional.
 PAIR = {"type": "record", "name": "k1_v2", "fields": [{"name": "key", "type": "int", "field-id": 117}]}
 FILE = {
     "type": "record",
@@ -68,7 +68,7 @@ def avro(records: Sequence[Sequence[Any]], codec: str = "deflate") -> bytes:
         encoder.write_bytes(value)
     encoder.write_int(0)
     out.write(b"s" * 16)
-    # One block for each, as large files have several.
+    # One block for each record, as large files have several blocks.
     for status, path, referenced, last in records:
         block = io.BytesIO()
         inner = BinaryEncoder(block)
@@ -147,7 +147,7 @@ def test_half_a_file_is_told(codec: str) -> None:
             whole.append(len(read_records(content[:end], FIELDS, closed=(102,))))
         except ValueError:
             continue
-    # Cut between two blocks it is a whole file of fewer records, as Avro has it.
+    # A file cut between two blocks is a valid Avro file with fewer records.
     assert whole == [0, 1]
     with pytest.raises(ValueError, match="no whole Avro file"):
         read_records(b"PAR1", FIELDS)

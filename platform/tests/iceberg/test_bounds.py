@@ -1,4 +1,4 @@
-"""The latest time in a table, as its manifests know it, is the one that its rows have."""
+"""The latest time in a table by its manifests is the latest in its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A commit looks at the table's metadata often; it is copied for few of these looks."""
+"""A commit reads the table's metadata often, but copies it only a few times."""
 
 from __future__ import annotations
 

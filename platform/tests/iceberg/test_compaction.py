@@ -1,4 +1,4 @@
-"""Small files become big ones, and nobody notices: not readers, not incremental readers, not who commits besides."""
+"""Compaction merges small files unnoticed by readers, incremental readers and concurrent writers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_table_of_any_kind_has_the_same_rows_in_fewer_files(lake: Catalog, par
         columns = ", ".join(f'"{field.name}"' for field in table.schema().fields)
         found = session.execute(f"SELECT {columns} FROM iceberg_scan('{table.metadata_location}')").to_arrow_table()
     assert [row[0] for row in in_order(found)] == [row[0] for row in before]
-    # And again there is nothing to do.
+    # The second run has nothing to do.
     assert compact(load).files == 0
     assert load().metadata_location == table.metadata_location
 
@@ -92,13 +92,13 @@ def test_what_changed_is_right_also_where_a_merged_file_was_rewritten(lake: Cata
     replace_files(load(), [merged.file], rows.slice(1).cast(ARROW))
     left, came = changed_files(load(), since)
     numbers = [sorted(read_files(load(), tasks, ["number"])["number"].to_pylist()) for tasks in (left, came)]
-    # All of before left and came again, but for the one row.
+    # All old rows were removed and added again, except the one row.
     gone = rows["number"][0].as_py()
     assert numbers == [[0, 1, 2, 3], [n for n in range(8) if n != gone]]
 
 
 class Interrupted:
-    """Loads a table; before the load with a number, something happens."""
+    """Loads a table, and calls an action before the load with a given number."""
 
     def __init__(self, load: Callable[[], Table], at: int, act: Callable[[Table], object]) -> None:
         self.load, self.at, self.act = load, at, act
@@ -188,7 +188,7 @@ def test_another_attempt_reads_the_manifests_that_are_new(lake: Catalog, monkeyp
     read.append(0)
     assert compact(load).files == 5
     first, *later = read[1:]
-    # The five, two for whether something is in the way, one that the attempt itself wrote; and of later ones the new.
+    # The five, two for `_in_the_way`, one that the attempt itself wrote; later attempts read only new ones.
     assert first > 5
     assert max(later) <= 4
 
@@ -253,7 +253,7 @@ def test_files_are_of_the_size_that_the_table_asks_for(lake: Catalog) -> None:
     assert sorted(task.file.record_count for task in all_files(load())) == [4, 8, 8]
     with load().transaction() as transaction:
         transaction.set_properties({"write.target-file-size-bytes": str(size)})
-    # What is big enough stays.
+    # Files that are big enough stay.
     assert plan(load()) == []
 
 
@@ -268,7 +268,7 @@ def merged(rows: list[int], target: int) -> Iterator[list[int]]:
 
 @given(st.lists(st.lists(st.integers(1, 50), max_size=5), max_size=60))
 def test_no_row_is_rewritten_more_often_than_its_file_can_double(arrivals: list[list[int]]) -> None:
-    target, files = 1000, []  # Each file is (rows, rewrites, rows of the smallest file that its rows came in).
+    target, files = 1000, []  # Each file is (rows, rewrites, rows of the smallest file that its rows were first in).
     for arrival in arrivals:
         files += [(rows, 0, rows) for rows in arrival]
         small = sorted(file for file in files if file[0] < target * 3 // 4)

@@ -1,4 +1,4 @@
-"""Catalogs are opened as pyiceberg's settings say, and one that stalls is given up."""
+"""Catalogs are opened with pyiceberg's settings, and requests to a stalled one time out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def stalled() -> Iterator[str]:
-    """The URL of a server that takes connections and never answers."""
+    """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -85,7 +85,7 @@ def test_a_store_that_stalls_is_given_up(
 
 
 def test_a_commit_into_sqlite_cannot_be_undone_by_a_power_loss(settings: Settings) -> None:
-    # A journal whose removal was not synced comes back and undoes the commit: EXTRA (3) syncs it, FULL (2) does not.
+    # A journal whose removal was not synced may return and undo the commit: EXTRA (3) syncs it, FULL (2) does not.
     with open_catalog(settings).engine.connect() as connection:  # type: ignore[attr-defined]
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 3

@@ -1,4 +1,4 @@
-"""Data files have bounds that hold for each of their rows, whatever these are."""
+"""The bounds of data files are true of all their rows, whatever these contain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyiceberg.types import NestedField, StringType
 
 from ..moved_lake import open_lake
 
-# The last characters before those that UTF-8 cannot write, and of all.
+# The last characters before those that UTF-8 cannot encode, and the last of all.
 EDGES = st.sampled_from(["a", "é", "\ud7ff", "\ue000", "\U0010ffff"])
 
 

@@ -1,4 +1,4 @@
-"""Files are on disk before the catalog names them, wherever the state folder is."""
+"""Files are synced to disk before the catalog names them, wherever the state folder is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME = "north.sales"
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """What fsync was called for, in order; a file by the name that it had then."""
+    """The files and folders that fsync was called for, in order, by their names at that time."""
     paths: list[Path] = []
     real = os.fsync
 
@@ -82,7 +82,7 @@ def test_files_and_their_folders_are_synced_before_each_commit(
     assert not faults
     assert kinds[-1] == {".parquet", ".avro", ".json"}
     assert len(kinds) >= 4
-    # The state folder's own name is kept as well.
+    # The state folder's own directory entry is synced as well.
     assert tmp_path in synced
 
 

@@ -1,4 +1,4 @@
-"""Old states expire; what is needed stays, and no kept state is ever taken for one that has expired."""
+"""Old states expire, needed ones stay, and a kept state is never mistaken for one that has expired."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 
 class Clock:
-    """Stands for `time` in pyiceberg's modules that stamp snapshots."""
+    """Replaces `time` in the modules of pyiceberg that timestamp snapshots."""
 
     def __init__(self) -> None:
         self.now = START
@@ -89,7 +89,7 @@ def test_the_newest_stay_and_of_the_others_what_was_there_at_full_hours_and_midn
     assert "has expired; the states beside it that are kept are of" in state_at(load(), START + 10 * HOUR)[1]
     assert expired_before(load()) in [then for then, _ in made]
     assert [entry.snapshot_id for entry in read_history(load())] == numbers(load())[::-1]
-    # A month later, only the current state is left of a table that rests.
+    # A month later, a table without new commits has only its current state.
     expire(load, WEEK, lambda: (), now + timedelta(days=30))
     assert numbers(load()) == [made[-1][1]]
     assert state_at(load(), now) == (made[-1][1], "")
@@ -102,7 +102,7 @@ def test_a_lifetime_of_an_hour_keeps_what_was_current_within_it(lake: Catalog, c
     clock.now += 10 * HOUR
     second = put(load(), 1, 1)
     now = clock.now + timedelta(minutes=30)
-    # The first was made long ago, and taken over half an hour ago.
+    # The first was made long ago, and replaced half an hour ago.
     assert choose_expired(load(), HOUR, (), now) == []
     assert choose_expired(load(), HOUR, (), now + HOUR) == [first]
     assert choose_expired(load(), HOUR, (first,), now + HOUR) == []
@@ -160,7 +160,7 @@ def test_who_commits_first_wins_and_what_came_back_stays(lake: Catalog, clock: C
             left.pop()()
         return ()
 
-    # Set back while it is on its way: what would have expired is the current state.
+    # A rollback meanwhile makes a snapshot current that would have expired.
     assert expire(load, HOUR, needed, later) == (1, "")
     assert numbers(load()) == [load().current_snapshot().snapshot_id] == [first]
     assert len(rows_of(load())) == 1
@@ -201,7 +201,7 @@ def test_a_snapshot_that_somebody_else_took_out_first_is_a_conflict_and_no_fault
     others = [lambda: expire(load, WEEK, list, clock.now)]
 
     def needed() -> list[int]:
-        # Between the look at the table and the commit.
+        # Between loading the table and the commit.
         if others:
             assert others.pop()()[0]
         return []

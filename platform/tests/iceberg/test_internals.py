@@ -1,4 +1,4 @@
-"""What the package uses of pyiceberg's internals does what it relies on: an upgrade that changes it fails here."""
+"""The private parts of pyiceberg that the package uses behave as expected; upgrades that change them fail here."""
 
 from __future__ import annotations
 

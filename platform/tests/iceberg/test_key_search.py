@@ -1,4 +1,4 @@
-"""Candidates for keys in data files: none that has the key is left out, and no more files are opened than needed."""
+"""Key search returns all rows with a key, and opens no more files than needed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load(place: Place) -> Table:
 
 @contextmanager
 def catalog() -> Iterator[Catalog]:
-    """A catalog with the namespace `t`, in a folder that goes with the block."""
+    """Yield a catalog with the namespace `t`, in a folder that is removed after the block."""
     with TemporaryDirectory() as folder:
         lake = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=folder)
         lake.create_namespace("t")
@@ -61,7 +61,7 @@ def catalog() -> Iterator[Catalog]:
 
 
 def create(lake: Catalog, *fields: NestedField) -> Table:
-    """A table without rows, as commits of the platform ask for it."""
+    """Create an empty table with the properties that commits of the platform require."""
     return lake.create_table("t.t", Schema(*fields), properties={"commit.retry.num-retries": "0"})
 
 
@@ -152,7 +152,7 @@ def test_no_row_with_a_key_that_is_wanted_is_left_out(indexed: bool, data: st.Da
 
 
 def same(connection: duckdb.DuckDBPyConnection, rows: pa.Table, wanted: pa.Table) -> int:
-    """How many of `rows` have one of the keys that are wanted, as SQL compares them."""
+    """Return how many of `rows` have one of the wanted keys, compared as in SQL."""
     connection.register("mesh_rows", rows)
     connection.register("mesh_wanted", wanted)
     on = " AND ".join(f"r.{name} IS NOT DISTINCT FROM w.{name}" for name in wanted.column_names)

@@ -1,4 +1,4 @@
-"""Keys that are there are found, whoever wrote them, and no file is read twice for them."""
+"""Known keys are found, whoever wrote them, and no file is read twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPE = Shape(
     "event_time",
     1,
 )
-# Few values, so that halves are equal often.
+# Few values, so that halves are often equal.
 SMALL = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=40)
 
 
@@ -50,7 +50,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """How often each data file was opened to be read."""
+    """How often each data file was opened for reading."""
     counts: Counter[str] = Counter()
     real = DurableFileIO.new_input
 

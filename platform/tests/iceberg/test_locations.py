@@ -1,4 +1,4 @@
-"""Paths of data files hold no value of a row, whatever the value; readers, tending and older files go on."""
+"""Paths of data files contain no values of rows, whatever these are; readers, maintenance, older files still work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..tended import on_disk
 
 NOTES = "core.notes"
 RAW = "alpha.sales_alpha__raw"
-# What a file system or a URL gives a meaning, what is too long for a name, and what looks like a missing value.
+# Characters special in paths or URLs, a value too long for a name, and one that looks like a missing value.
 VALUES = ["x" * 300, "ä" * 300, "a/b", "..", "../../x", "", "a b=c%d", "null", "\n", "z" * 100_000]
 
 
@@ -84,7 +84,7 @@ def test_files_of_before_stay_where_they_are_and_are_merged_with_new_ones(
     assert (done[RAW].compacted, done[RAW].skipped) == (3, None)
     assert (place.rows(RAW), place.rows("core.fact_sales")) == rows
     assert not any("=" in path for path in place.files(RAW))
-    # The state of before the merge names the files of before, so they are no orphans.
+    # The state before the merge names the old files, so they are not orphans.
     assert {path for path in old if f"/{RAW.partition('.')[2]}/" in path} <= {*on_disk(place.catalog.load_table(RAW))}
 
 

@@ -1,4 +1,4 @@
-"""Files that nothing names go when they are old; no other ever does, nor one that a commit under way needs."""
+"""Old files that nothing names are removed; all others stay, also those that a running commit needs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_expired_goes_when_no_reader_can_be_left(lake: Catalog) -> None:
     expire(load, timedelta(0), lambda: (), datetime.now(UTC) + timedelta(hours=1))
     table = load()
     assert len(table.snapshots()) == 1
-    # The files are old, but a state that names them was the current one then.
+    # The files are old, but a state that names them was the current one at that time.
     assert find_orphans(table, then) == {}
     assert rows_of(reader) == rows
     removed = remove(table, datetime.now(UTC) + timedelta(seconds=5))
@@ -105,7 +105,7 @@ def test_a_commit_that_slept_for_longer_than_that_fails_instead_of_naming_what_i
     real = sleeper.catalog.commit_table
 
     def sleep_then_commit(*arguments: object) -> object:
-        # Its files are written; it wakes when they have been removed.
+        # Its files are written; it wakes after they were removed.
         age(on_disk(load()), 100)
         assert remove(load(), hours_ago(2)) == 3
         return real(*arguments)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_an_append_that_tries_again_after_that_writes_its_files_anew(lake: Catal
 
     def load_late() -> Table:
         if looks:
-            # Somebody was first; before the second look what nothing names is removed, as if it had slept.
+            # Somebody else commits first; before the second attempt the orphans are removed, as if it had slept.
             age(on_disk(load()), 100)
             assert remove(load(), hours_ago(2)) >= 1
         looks.append(load())
@@ -190,7 +190,7 @@ def test_old_metadata_goes_but_for_what_the_log_names(lake: Catalog) -> None:
     metadata = {path for path in on_disk(load()) if path.endswith(".json")}
     assert len(metadata) == 6
     age(on_disk(load()), 100)
-    # All were the current one within the last minutes.
+    # All of them were the current one within the last minutes.
     assert find_orphans(load(), hours_ago(1)).keys() <= metadata
     remove(load(), datetime.now(UTC))
     left = {path for path in on_disk(load()) if path.endswith(".json")}

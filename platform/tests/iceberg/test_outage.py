@@ -1,4 +1,4 @@
-"""Only an outage is called one: what is damaged is told as that, and a fault in the code passes as what it is."""
+"""Outages, damage and faults in the code are told apart."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_a_fault_of_a_callback_is_no_outage_of_rabbitmq() -> None:
     assert isinstance(explain_rabbit(AMQPConnectionError("gone"), parameters), Unavailable)
     assert isinstance(explain_rabbit(AMQPConnectionError(OSError("refused")), parameters), Unavailable)
     assert isinstance(explain_rabbit(MeshError("known"), parameters), MeshError)
-    # As pika says it of a server that takes a connection and never answers.
+    # The error of pika for a server that accepts a connection and never answers.
     assert isinstance(explain_rabbit(AMQPConnectorStackTimeout("silent"), parameters), Unavailable)
 
 

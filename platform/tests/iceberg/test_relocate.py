@@ -1,4 +1,4 @@
-"""A copied or moved lake: refused as it is, and a lake of its own after `relocate`; the original is not touched."""
+"""A copied or moved lake is refused until `relocate` makes it a lake of its own; the original is not touched."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def original(shared: Path) -> Iterator[Path]:
-    """A lake of all tests, which none of them changes."""
+    """A lake that all tests share and none changes."""
     before = tree(shared)
     yield shared
     assert tree(shared) == before
@@ -50,7 +50,7 @@ def original(shared: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[..., Path]:
-    """Copies a state folder to a folder of a name."""
+    """Copies a state folder to a folder with a given name."""
     return lambda original, name="copy": Path(shutil.copytree(original, tmp_path / name))
 
 
@@ -85,7 +85,7 @@ def test_a_relocated_copy_says_what_the_original_says_and_goes_its_own_way(
     add(catalog.load_table(NAME), 100, 3)
     tend(lambda: catalog.load_table(NAME))
     assert catalog.load_table(NAME).scan(snapshot_id=tagged(copy)).to_arrow().num_rows == 8
-    # Nothing of the copy's history is named by old paths, so nothing of it is an orphan that readers still see.
+    # The copy's history names no old paths, so no file that readers still need is an orphan.
     assert tree(original) == before
     assert describe(open_lake(original), original) == said
 
@@ -95,7 +95,7 @@ def tagged(state: Path) -> int:
 
 
 def tend(load: Callable[[], object]) -> None:
-    """Compact, expire and remove orphans of no age."""
+    """Compact, expire, and remove orphans of any age."""
     now = datetime.now(UTC)
     assert compact(load).files > 0  # type: ignore[arg-type]
     expire(load, timedelta(0), lambda: (), now)  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def test_old_places_may_be_given_as_state_folder_or_warehouse(copy_of: Callable[
         copy = copy_of(original, f"copy{number}")
         assert {each.mode for each in relocated(copy, old)} == {"relocated"}
         open_lake(copy)
-        # Named again, it is looked at as a whole, and nothing is found.
+        # If the old place is given again, everything is examined and nothing is found.
         assert {each.mode for each in relocated(copy, old)} == {"noop"}
 
 
@@ -176,7 +176,7 @@ def test_tables_of_several_places_and_of_unknown_ones(copy_of: Callable[..., Pat
 
 
 def files_named(state: Path) -> dict[str, Path]:
-    """A file of each kind that a table's states need."""
+    """Return a file of each kind that a table's states need."""
     table = open_lake(state).load_table(NAME)
     snapshot = table.current_snapshot()
     assert snapshot is not None
@@ -216,7 +216,7 @@ def test_avro_cut_between_two_blocks_is_torn(copy_of: Callable[..., Path], origi
     for kind in ("manifest", "list"):
         torn = copy / named[kind].relative_to(original)
         content = torn.read_bytes()
-        # Its header ends with the mark that ends each block.
+        # Its header ends with the sync marker that ends each block.
         torn.write_bytes(content[: content.index(content[-16:]) + 16])
         with pytest.raises(NeedsAttention, match=str(torn)):
             relocated(copy)
@@ -297,7 +297,7 @@ def test_a_file_that_is_a_link_to_the_original_is_refused(
     file = next(iter(sorted(copy.rglob(linked))), copy / linked)
     target = original / file.relative_to(copy)
     if not target.exists():
-        # The lake of these tests has a catalog and a warehouse alone.
+        # The lake of these tests has only a catalog and a warehouse.
         target = tmp_path / linked
         target.touch()
         file.touch()
@@ -316,7 +316,7 @@ def test_a_catalog_that_is_named_by_a_uri_of_sqlite_is_relocated(
     copy_of: Callable[..., Path], original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = copy_of(original)
-    # What lies in the folder of the call is none of the lake's.
+    # The files in the current folder are not the lake's.
     (tmp_path / "notes").symlink_to(copy)
     monkeypatch.chdir(tmp_path)
     catalog = load_catalog("mesh", uri="sqlite:///file:copy/catalog.db?uri=true", warehouse=str(warehouse(copy)))
@@ -329,7 +329,7 @@ def test_a_warehouse_written_as_a_url_is_the_same_place(original: Path) -> None:
 
 
 def test_a_table_registered_from_a_copy_is_refused_and_relocated(original: Path, tmp_path: Path) -> None:
-    """Its files were copied, and its metadata file registered in a new catalog, whose rows are right."""
+    """The files of a table were copied, and its metadata file registered in a new, correct catalog."""
     before = tree(original)
     said = describe(open_lake(original), original)[NAME]
     other = tmp_path / "other"

@@ -1,4 +1,4 @@
-"""Kinds of lakes that are moved, and what their files may hold: all of it is kept, or refused with the reason."""
+"""Relocation of other kinds of lakes and files: everything is kept, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from ..moved_lake import (
 
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[..., Path]:
-    """Copies a state folder to a folder of a name."""
+    """Copies a state folder to a folder with a given name."""
     return lambda original, name="copy": Path(shutil.copytree(original, tmp_path / name))
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A lake of this test alone."""
+    """A lake for this test only."""
     return make_lake(tmp_path / "state")
 
 
@@ -60,7 +60,7 @@ def test_half_relocated_and_moved_on_or_back(
     moved = own.rename(own.parent / "moved")
     stop_at(moved, point, monkeypatch)
     back = moved.rename(own)
-    # Its catalog names this place, its files another one.
+    # Its catalog names this place, and its files another one.
     assert "has not ended" in refusal(back)
     other = copy_of(back, "other")
     for state in (other, back):
@@ -75,7 +75,7 @@ def test_a_folder_that_moved_and_left_a_link_is_the_same_lake(own: Path) -> None
         catalog = open_lake(name)
         assert catalog.load_table(NAME).scan().to_arrow().num_rows == 11
         assert {each.mode for each in relocate(catalog)} == {"noop"}
-    # Who wants to be rid of the link says so.
+    # Giving the old place gets rid of the link.
     assert {each.mode for each in relocated(moved, str(own))} == {"relocated"}
     own.unlink()
     assert open_lake(moved).load_table(NAME).scan().to_arrow().num_rows == 11
@@ -112,7 +112,7 @@ def test_what_pyiceberg_does_not_know_of_metadata_is_kept(copy_of: Callable[...,
     found = json.loads(at.read_text())
     assert found["next-row-id"] == 2**60
     assert found["properties"]["write.data.path"] == f"{warehouse(copy)}/north/sales/data"
-    # A word of somebody's, not a place where files go.
+    # A property of a user, not a place where files are written.
     assert found["properties"]["owner"] == str(own)
     assert found["statistics"][0] == {
         "snapshot-id": 1,
@@ -142,7 +142,7 @@ def test_version_1_and_packed_metadata(copy_of: Callable[..., Path], tmp_path: P
     table = make_table(catalog, NAME, partition=2, version=1)
     add(table, 0, 5)
     add(table, 5, 5)
-    # As Spark writes metadata where it is told to pack it.
+    # As Spark writes metadata if compression is on.
     plain_file = Path(table.metadata_location)
     packed = plain_file.with_name(plain_file.name.replace(".metadata.json", ".gz.metadata.json"))
     packed.write_bytes(gzip.compress(plain_file.read_bytes()))

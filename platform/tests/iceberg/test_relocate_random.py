@@ -25,14 +25,14 @@ from pyiceberg.types import LongType, StringType
 from ..moved_lake import PARTITIONS, add, describe, make_table, open_lake, tree
 
 NAME = "north.t"
-# What happens to a table, one after the other.
+# What happens to a table, in order.
 STEPS = st.lists(
     st.sampled_from(["append", "append", "column", "partition", "tag", "remove", "compact", "expire"]), max_size=6
 )
 TABLE = st.tuples(st.integers(0, len(PARTITIONS) - 1), st.sampled_from([1, 2]), STEPS)
 FOLDER = st.text(st.characters(codec="utf-8", exclude_characters='/?\0"', exclude_categories=["C"]), min_size=1)
 FOLDERS = FOLDER.map(lambda name: f"s{name[:12]}")
-# Where the first call is killed, if it is.
+# Where the first call is killed, if at all.
 KILL = st.none() | st.sampled_from(["relocate.noted", "relocate.rewritten"]) | st.integers(1, 12)
 
 
@@ -45,7 +45,7 @@ def change(catalog: Catalog, name: str, step: str, number: int) -> None:
             with table.update_schema() as update:
                 update.add_column(f"c{number}", StringType() if number % 2 else LongType())
         case "partition" if table.format_version > 1:
-            # pyiceberg writes no rows where two fields of a spec come of one column.
+            # pyiceberg cannot write rows if two fields of a spec have the same source column.
             taken = {field.source_id for field in table.spec().fields}
             free = [name for name in ("id", "site", "at") if table.schema().find_field(name).field_id not in taken]
             with table.update_spec() as update:

@@ -1,4 +1,4 @@
-"""Two contents under one id: told apart from a copy, wherever the first one is and whatever became of its table."""
+"""An id with two contents is told apart from a copy, wherever the first content is and however its table changed."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_each_content_has_its_hash_and_keeps_it(catalog: Catalog) -> None:
     assert five.there == seven.there
     assert len({five.there, five.came, seven.came}) == 3
     assert put(catalog, row("a", price=Decimal(7), sender="z")).reused == [Reused(0, *_hashes(seven), ("price",))]
-    # Where the other one had been first, the hashes are the same, the other way about.
+    # If the other content comes first, the hashes are swapped.
     (turned,) = put(catalog, row("b", price=Decimal(7)), row("b")).reused
     assert (turned.there, turned.came) == (seven.came, seven.there)
 
@@ -161,9 +161,9 @@ def test_a_table_that_evolved_knows_its_old_rows(catalog: Catalog) -> None:
     same, other = row("a", remark="n"), row("a", remark="other")
     done = put(catalog, same, row("b", colour=None), other, row("b", colour="red"), like=now, content=content)
     assert figures(done) == (0, 2, [2, 3])
-    # The same second content has the hash that it had.
+    # The same second content has the same hash.
     assert (done.reused[0].there, done.reused[0].came) == (before.there, before.came)
-    # A column that the contract dropped is compared no more.
+    # A column that the contract dropped is no longer compared.
     less = tuple(name for name in content if name != "remark")
     assert figures(put(catalog, same, other, like=now, content=less)) == (0, 2, [])
 
@@ -185,7 +185,7 @@ def test_an_id_that_was_removed_stays_refused_whatever_its_content(catalog: Cata
     done = put(catalog, row("a"), row("a", units=9), row("b"), refused=lambda rows: pa.array(["a"]))
     assert figures(done) == (1, 2, [])
     put(catalog, row("c"))
-    # One that is in the table nevertheless has a content there.
+    # An event that is in the table nevertheless has content there.
     done = put(catalog, row("c", units=9), row("c"), refused=lambda rows: pa.array(["c"]))
     assert figures(done) == (0, 1, [0])
 
@@ -195,7 +195,7 @@ def test_a_race_for_one_id_leaves_the_loser_as_reused(catalog: Catalog) -> None:
     left = [row("a", units=2)]
 
     def refused(rows: pa.Table) -> pa.Array:
-        # Between the look at the table and the commit.
+        # Between loading the table and the commit.
         if left:
             put(catalog, left.pop())
         return pa.array([], pa.large_string())

@@ -1,4 +1,4 @@
-"""What is read of a table to take changes in: no less than what matters, and no more files than needed."""
+"""Changed files between two states are all found, and no more files are read than needed."""
 
 from __future__ import annotations
 

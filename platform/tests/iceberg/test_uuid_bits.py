@@ -1,4 +1,4 @@
-"""Ids as text become the 128 bits that Python's own UUIDs have, and what is no id in small letters is told apart."""
+"""Parsed ids have the same 128 bits as Python's UUIDs, and anything but a lower-case UUID is recognised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mesh_platform.iceberg.uuid_bits import parse_ids
 
 GOOD = "0199b4d3-2c3a-7b1e-8f00-5d1c0f2a9b11"
 TYPES = [pa.string(), pa.large_string()]
-# One letter of an id replaced, or a letter more or less.
+# One letter of an id replaced, added or removed.
 _NEARLY = st.builds(
     lambda place, letter, width: GOOD[:place] + letter + GOOD[place + width :],
     st.integers(0, 35),

@@ -1,4 +1,4 @@
-"""A column that an event drops changes no id of a file that has it: the file is replayed as it is."""
+"""An event dropping a column does not change ids: a file that still has the column can be replayed unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def declare(place: Place, columns: dict[str, str]) -> None:
-    """Give the event of alpha these columns more."""
+    """Add these columns to the event of alpha."""
     shapes = {"sale_made": {**EVENT, **columns}, "sales_alpha": SALE}
     add_contract(place, "alpha", "sales_alpha", shapes, partition="month(sold_at)")
 
@@ -71,11 +71,11 @@ def test_a_file_with_dropped_columns_keeps_the_ids_of_its_lines(place: Place) ->
         again = replay(place, FILE)
         assert (again.appended, again.duplicates, again.quarantined) == (0, 4, 0)
     assert landed(place, "channel") == [None, "shop", "web", "web"]
-    # What is new in such a file comes in, and without the columns.
+    # New events in such a file are accepted, without the columns.
     more = replay(place, FILE + "i3,eve,2.00,2025-10-03T10:00:00Z,web,0.5,,\n")
     assert (more.appended, more.duplicates) == (1, 4)
     assert landed(place, "channel", "item_id == 'i3'") == [None]
-    # The column is taken up again.
+    # The contract restores the column.
     declare(place, EXTRA)
     assert replay(place, FILE).appended == 0
     assert replay(place, FILE.replace("i2", "i4")).appended == 1
@@ -126,7 +126,7 @@ def test_what_is_dropped_is_a_column_of_an_event_and_not_its_time(place: Place) 
 
 
 def test_a_local_time_that_is_dropped_is_read_as_it_was(tmp_path: Path) -> None:
-    """The clock shows 01:30 twice; which it was counts for the id as before."""
+    """The clock shows 01:30 twice; which of the two it was still determines the id."""
     wall = {"customProperties": [{"property": "mesh.ambiguousTime", "value": "earlier"}]}
     gone = {"customProperties": [*wall["customProperties"], {"property": "mesh.dropped", "value": True}]}
     text = "name,state,at,wall\nLamp,new,2025-11-02T14:00:00Z,2025-11-02T01:30:00\n"

@@ -1,4 +1,4 @@
-"""Changed contracts on real tables: what can be applied keeps every row and snapshot, what breaks changes nothing."""
+"""Evolution of real tables: compatible changes keep all rows and snapshots, breaking ones change nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..small_mesh import EVENT, SALE, SALES_SQL, START, Place, add_contract, sma
 
 MANY = EVENT | {"units": "int required", "label": "string pii"}
 MANY_SOLD = SALE | {"units": "int required", "label": "string pii"}
-# What the contract of MANY becomes: one of each change that can be applied.
+# The contract of MANY after one change of each compatible kind.
 NEW = EVENT | {"units": "long required", "tag": "string pii <-label", "note": "string", "amount": "decimal(20,2)"}
 NEW_SOLD = SALE | {"units": "long required", "tag": "string pii <-label", "note": "string"}
 SQL = """select r.event_id, r.item_id, r.buyer, s.warehouse_id as site_id, r.sold_at,
@@ -78,7 +78,7 @@ def test_old_rows_read_in_the_new_shape_and_no_snapshot_moves(place: Place):
         *((RAW, kind, "amount") for kind in ("widen", "relax_required")),
     }
     assert snapshots(place) == before
-    # Neither does a build move one: the query is another, but it makes the same rows.
+    # Nor does a build change one: the query differs, but returns the same rows.
     assert {built.mode for built in place.build().values()} == {"noop"}
     assert {built.mode for built in place.build().values()} == {"noop"}
     assert snapshots(place) == before
@@ -97,7 +97,7 @@ def test_old_rows_read_in_the_new_shape_and_no_snapshot_moves(place: Place):
     with connect({}) as outside:
         query = f"select event_id, units, tag, note from {scan} order by 1"
         assert outside.execute(query).fetchall() == rows
-        # Bounds in old manifests are those of the narrow type.
+        # Bounds in old manifests have the narrow type.
         assert outside.execute(f"select event_id from {scan} where units < 3").fetchall() == [("alpha-0001",)]
     by_hand = place.rows(PRODUCT), place.rows("core.fact_sales")
     place.build(full=True)
@@ -140,7 +140,7 @@ def test_a_past_state_has_the_columns_and_types_of_its_time_by_todays_names(plac
     now = described(place, PRODUCT)
     assert list(now) == list(NEW_SOLD)
     assert now["units"] == "BIGINT"
-    # The state that was the current one during the change is of before, too.
+    # The state that was the current one during the change has the old schema, too.
     for moment in ("evolved", "and later"):
         for as_of in (old[PRODUCT], then):
             past = described(place, PRODUCT, as_of=as_of)
@@ -155,7 +155,7 @@ def test_a_past_state_has_the_columns_and_types_of_its_time_by_todays_names(plac
             ask(place, f"select note from {PRODUCT}", as_of=old[PRODUCT])
         land(place, 2 + len(moment), units=1)
         place.build()
-    # What reads the table reads on.
+    # Downstream tables can still read it.
     assert ask(place, "select count(*) from core.sale_v1", as_of=old[PRODUCT]) == [(1,)]
     assert ask(place, "select count(*) from core.fact_sales__resolved", as_of=then) == [(1,)]
 
@@ -206,7 +206,7 @@ def test_a_dropped_column_is_kept_and_comes_back_with_its_values(place: Place):
     land(place, 2, units=3)
     place.build()
     for as_of in (None, old):
-        # Nobody says any more who may read it.
+        # The contract no longer says who may read it.
         assert "label" not in described(place, PRODUCT, as_of=as_of)
     say(place, MANY | {"label": "int"}, SALE | {"units": "int required"})
     assert [(change.change, change.breaking) for change in plan_alpha(place)] == [
@@ -229,7 +229,7 @@ def test_a_rename_may_skip_a_name_that_this_table_never_had(place: Place):
         ("rename", "first", "third")
     ]
     assert ask(place, f"select third from {RAW}") == [("x",)]
-    # The name may come back as another column when the contract has forgotten that it was one.
+    # The name may be used for another column once the contract no longer mentions the old one.
     say(place, EVENT | {"third": "string", "first": "string"}, SALE)
     assert [(change.change, change.field) for change in evolve_alpha(place)] == [("add", "first")]
     assert ask(place, f"select third, first from {RAW}") == [("x", None)]
@@ -252,7 +252,7 @@ def test_a_column_that_makes_partitions_can_be_renamed_and_widened(place: Place)
     assert {change.change for change in evolve_alpha(place)} == {"rename", "widen"}
     before = place.files(PRODUCT)
     land(place, 2)
-    # Landing moved before the changed query was built once, so all is made anew.
+    # Landing changed before the changed query was built, so everything is rebuilt.
     assert place.build()[PRODUCT].mode == "rebuild"
     land(place, 3)
     built = place.build()[PRODUCT]
@@ -299,7 +299,7 @@ def test_who_commits_meanwhile_loses_nothing(place: Place, monkeypatch: pytest.M
             row = {"event_id": "alpha-0002", "event_time": START, "item_id": "i1", "buyer": "ann", "sold_at": START}
             row |= {"amount": Decimal(1), "producer": "t", "schema_version": "1", "ingested_at": START}
             append_rows(place.catalog.load_table(RAW), pa.Table.from_pylist([row], schema=arrow_schema(old)))
-            # And another one evolves the same table.
+            # Somebody else evolves the same table.
             evolve_alpha(place)
         apply(*arguments)  # type: ignore[arg-type]
 
@@ -335,7 +335,7 @@ def test_of_a_retired_product_its_events_are_left_for_sql_to_read(place: Place):
     assert hidden != "ann"
     with pytest.raises(UsageError, match="no such view"):
         ask(place, f"select * from {PRODUCT}")
-    # Its name is taken as long as its table is there.
+    # The name is taken as long as the table exists.
     add_contract(place, "alpha", "sales_three", {"sold3": EVENT, "sales_alpha": SALE})
     with pytest.raises(ContractError, match="table 'sales_alpha' is that of"):
         load_mesh(place.root)

@@ -1,4 +1,4 @@
-"""All tables are tended, while others work; what somebody needs stays, and builds go on as if nothing was."""
+"""Maintenance of all tables while others work: whatever is needed stays, and builds are not affected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the current state and what is needed expires."""
+    """Expire everything except the current state and what is needed."""
     monkeypatch.setattr(expiry, "NEWEST", 1)
     monkeypatch.setattr(expiry, "_marks", lambda now, lifetime: [])
 
@@ -50,7 +50,7 @@ def tend(place: Place, *tables: str, dry_run: bool = False) -> dict[str, Tended]
 
 
 def contents(place: Place) -> dict[str, object]:
-    """The rows of every table, as they are there."""
+    """Return the rows of every table."""
     return {name: rows_of(table) for name, table in tables(place.catalog)}
 
 
@@ -91,7 +91,7 @@ def test_all_tables_are_tended_and_the_next_build_has_nothing_to_do(place: Place
     assert contents(place) == before
     heads = heads_of(place)
     assert set(modes(place).values()) == {"noop"}
-    # A table whose inputs have the same rows does not move, so what is above it does not either.
+    # A table whose inputs have the same rows does not change, so its downstream tables do not either.
     assert {name for name, head in heads_of(place).items() if head != heads[name]} <= {"mesh.releases"}
     place.land("alpha", [Sale(7)])
     assert modes(place)[SALES] == modes(place, FACT)[FACT].replace("noop", "incremental") == "incremental"
@@ -100,7 +100,7 @@ def test_all_tables_are_tended_and_the_next_build_has_nothing_to_do(place: Place
 
 def test_a_table_knows_what_it_was_built_from_when_only_its_newest_snapshot_is_left(place: Place, few: None) -> None:
     for number in range(3):
-        # A build of some tables is no release, whose snapshots would stay.
+        # A build of some tables makes no release, which would keep its snapshots.
         place.land("alpha", [Sale(number)])
         place.build(SALES)
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_a_build_over_compactions_takes_each_row_once(place: Place, few: None) -
     tend(place)
     place.land("alpha", [Sale(22)])
     built = place.build()
-    # Some of the snapshots between have expired; the compared rows tell what is new all the same.
+    # Some snapshots in between have expired; comparing the rows still finds the new ones.
     assert (built[SALES].mode, built[SALES].rows, built[FACT].rows) == ("incremental", 3, 3)
     numbers = sorted(str(row[0]) for row in place.rows(FACT, "event_id") if str(row[0]).startswith("alpha"))
     assert numbers == [f"alpha-{n:04}" for n in (0, 1, 20, 21, 22, 500, 501)]

@@ -1,4 +1,4 @@
-"""Each file and catalog operation of a tending fails in turn: no row changes, and the next one finishes the work."""
+"""Each file and catalog operation of maintenance fails in turn: no row changes, and the next run finishes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRAY = "stray.parquet"
 
 @pytest.fixture
 def untidy(tmp_path: Path) -> Place:
-    """A mesh with a table of small files, and a file beside them that no snapshot names."""
+    """A mesh with a table of small files, and a file in its folder that no snapshot names."""
     place = small_mesh(tmp_path / "mesh")
     # Enough to be merged: with each one more, all that is read and could fail is read once more.
     for number in range(3):
@@ -35,7 +35,7 @@ def untidy(tmp_path: Path) -> Place:
 
 
 def attempt(untidy: Place, fault: Operations) -> None:
-    """Tend with the fault and then without, in the same place, as the table's paths stand in the catalog."""
+    """Maintain with the fault and then without it, in the same place, because the catalog has the table's paths."""
     shutil.rmtree(untidy.root / ".mesh")
     shutil.copytree(untidy.root / "kept", untidy.root / ".mesh")
     rows = untidy.rows(TABLE)
@@ -51,7 +51,7 @@ def attempt(untidy: Place, fault: Operations) -> None:
 
 
 def each(untidy: Place, step: int) -> Counter[str]:
-    """Every `step`-th operation fails, in all ways in turn; which they were."""
+    """Let every `step`-th operation fail, with the kinds of failure in turn; return the operations."""
     seen: Counter[str] = Counter()
     kinds = list(ERRORS.values())
     for number, at in enumerate(count(1, step)):

@@ -1,4 +1,4 @@
-"""A column that a contract dropped leaves its table once no state shows it, and its name is free in another type."""
+"""A dropped column is purged once no state shows it, and its name can then be reused in another type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUMBER = {"note": "int"}
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """A mesh whose contract had a text `note` with a value, and has dropped it."""
+    """A mesh whose contract had a text column `note` with a value, and has dropped it."""
     place = small_mesh(tmp_path)
     say_note(place, TEXT)
     land(place, 1, note="secret")
@@ -50,7 +50,7 @@ def purge_alpha(place: Place, **options: bool) -> set[tuple[str, str, str]]:
 
 
 def pass_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all states expire that are not the current one and that nothing needs."""
+    """Expire all states except the current one and those that are needed."""
     with monkeypatch.context() as later:
         later.setattr(expiry, "NEWEST", 1)
         later.setattr(expiry, "_marks", lambda now, lifetime: [])
@@ -71,7 +71,7 @@ def test_the_name_is_free_in_another_type_and_old_rows_read_null(
     assert {change.change for change in evolve_alpha(place)} == {"add"}
     land(place, 2, note=7)
     built = place.build(PRODUCT)[PRODUCT]
-    # Nothing was written but the new row.
+    # Only the new row was written.
     assert files < place.files(RAW)
     expected = [("alpha-0001", None), ("alpha-0002", 7)]
     assert ask(place, f"select event_id, note from {PRODUCT} order by 1") == expected
@@ -84,7 +84,7 @@ def test_the_name_is_free_in_another_type_and_old_rows_read_null(
             scan = f"iceberg_scan('{table.metadata_location}')"
             assert outside.execute(f"select event_id, note from {scan} order by 1").fetchall() == expected
             assert outside.execute(f"select event_id from {scan} where note = 7").fetchall() == [("alpha-0002",)]
-    # A state of before the column shows none of that name, and no value of the one that had it.
+    # A state from before the column shows no column of that name, and no value of the old one.
     before = place.snapshots(RAW)[0]
     columns = ask(place, f"select column_name from (describe {RAW})", as_of=f"{RAW}@{before}")
     assert ("note",) not in columns
@@ -109,7 +109,7 @@ def test_merging_files_leaves_the_values_out(place: Place, monkeypatch: pytest.M
     with pytest.raises(NeedsAttention):
         purge_alpha(place)
     place.build(PRODUCT)
-    # A kept file has it as long as nothing merges it.
+    # A kept file still has it until it is merged.
     monkeypatch.setattr("mesh_platform.lake.maintain.compact", lambda load: purging_nothing())
     pass_time(place, monkeypatch)
     monkeypatch.undo()
@@ -138,13 +138,13 @@ def test_a_state_that_shows_it_keeps_it_and_is_named_with_its_time(place: Place)
     )
     assert f"{PRODUCT}: has note" in told
     assert "run 'mesh build' and 'mesh maintain' then, and purge again" in told
-    # The first call made a state that does not; the next makes none.
+    # The first call made a state that does not show it; the next makes none.
     heads = place.snapshots(RAW), place.snapshots(PRODUCT)
     with pytest.raises(NeedsAttention):
         purge_alpha(place)
     assert (place.snapshots(RAW), place.snapshots(PRODUCT)) == heads
     assert {built.mode for built in place.build(PRODUCT).values()} == {"noop"}
-    # It can still be taken up again, with its values.
+    # The contract can still restore it with its values.
     say_note(place, TEXT)
     evolve_alpha(place)
     place.build(PRODUCT, full=True)
@@ -162,7 +162,7 @@ def test_a_release_keeps_it_unless_that_is_given_up(place: Place, monkeypatch: p
     pass_time(place, monkeypatch)
     with pytest.raises(NeedsAttention, match="r1 shows it for good; --despite-releases purges it all the same"):
         purge_alpha(place)
-    # A release keeps a state of the last days, too; after those it is the release alone.
+    # First the lifetime also keeps the state; later only the release does.
     with pytest.raises(NeedsAttention, match="shows it until"):
         purge_alpha(place, despite_releases=True)
 
@@ -248,7 +248,7 @@ def test_a_column_dropped_in_the_edit_that_takes_another_one_up_again_is_no_one_
     land(place, 2, extra="x")
     place.build(PRODUCT)
     pass_time(place, monkeypatch)
-    # Evolving is refused as the type is another, so nothing has said yet that `extra` was dropped.
+    # Evolving is refused because the type changed, so `extra` is not marked as dropped yet.
     say_note(place, NUMBER)
     before = place.snapshots(RAW)
     with pytest.raises(NeedsAttention, match=r"has extra(.|\n)*leave the new column of that name out"):

@@ -1,4 +1,4 @@
-"""Releases: whatever happens, a release names snapshots that were built from each other, all of them or none."""
+"""Whatever happens, a release names snapshots that were built from each other, and names all tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tags(place: Place, table: str) -> dict[str, int]:
 
 
 def check(place: Place) -> None:
-    """Every release has all tables, tagged, each built from the very state of the others that is in the release."""
+    """Check that every release has all tables, tagged, each built from exactly the released states of the others."""
     for release in read_releases(place.catalog):
         assert set(release.tables) == set(place.mesh.contracts)
         for table, snapshot in release.tables.items():
@@ -133,7 +133,7 @@ def test_what_is_half_tagged_is_no_release_and_the_next_build_makes_a_whole_one(
     assert tags(place, FACT).keys() == {"r1"}
     with pytest.raises(UsageError, match=r"r1: no such release"):
         ask(place, "select 1", "r1")
-    # A few tables only, as if it was killed between two of them.
+    # Only a few tables, as if it was killed between two of them.
     place.catalog.load_table(FACT).manage_snapshots().remove_tag("r1").commit()
     assert {built.mode for built in place.build(release=True).values()} == {"noop"}
     assert names(place) == ["r2"]
@@ -155,7 +155,7 @@ def test_what_another_builder_moves_meanwhile_is_looked_at_again(
 
     def other_builder(name: str) -> None:
         passed.append(name)
-        # Here the first tables are built and the last ones are not, or all are tagged.
+        # Here the first tables are built and the last ones are not, or all are tagged already.
         if name == point and passed.count(name) == (1 if point == "build.tagged" else 3):
             place.land("alpha", [Sale(100 + len(passed))])
             place.build(release=True)
@@ -179,7 +179,7 @@ def test_what_was_built_from_a_state_that_is_gone_again_is_in_no_release(
 
     def other_builder(name: str) -> None:
         passed.append(name)
-        # Between our build of the shop and our build of the fact there is another state of the shop.
+        # Between our builds of the shop and of the fact, somebody else builds the shop.
         if name != "build.committed" or len(own) > 1:
             return
         sales = place.catalog.load_table("alpha.sales_alpha")

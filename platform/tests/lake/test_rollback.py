@@ -1,4 +1,4 @@
-"""The way back of a table: what leaves a landing table goes into its ledger and does not come again."""
+"""Rollback: events removed from a landing table are in its ledger and are not accepted again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def named(*numbers: int) -> list[object]:
 
 
 def replay(place: Place, numbers: Iterable[int], in_between: Callable[[], object] = lambda: None) -> Appended:
-    """Land these sales as ingest does; `in_between` acts once, between the look at the table and the commit."""
+    """Land these sales as ingest does; `in_between` is called once, between loading the table and the commit."""
     contract = place.mesh.contracts["alpha.sales_alpha"]
     shape = landing_shape(contract)
     sent = [Sale(number) for number in numbers]
@@ -153,7 +153,7 @@ def test_another_table_goes_back_without_a_ledger(place: Place) -> None:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, actions: list[Callable[[], object]]) -> None:
-    """After each writing of the ledger, before the table's pointer moves, one of `actions` happens."""
+    """Call one of `actions` after each write of the ledger, before the table's current snapshot changes."""
     real, left = ledger.append_new, iter(actions)
 
     def append_then_act(*arguments: Any) -> Appended:

@@ -1,4 +1,4 @@
-"""A contract that says `mesh.maintain: false` keeps all who tend tables from its own, and from no others."""
+"""`mesh.maintain: false` in a contract excludes its own tables from all maintenance, and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATH = "domains/alpha/contracts/sales_alpha.odcs.yaml"
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A mesh of which each table has something to tend, and whose `sales_alpha` is not to be."""
+    """A mesh in which each table has something to maintain, and whose `sales_alpha` is excluded."""
     monkeypatch.setattr(expiry, "NEWEST", 1)
     monkeypatch.setattr(expiry, "_marks", lambda now, lifetime: [])
     place = small_mesh(tmp_path)

@@ -1,4 +1,4 @@
-"""NaN, infinity and infinite times: refused, or kept and read alike, from the model to what a query prints."""
+"""NaN, infinity and infinite times are refused, or stored and read consistently, from model to query output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mesh_platform.sql.model_case import Case, run_case
 from ..small_mesh import Place, Sale, add_contract, small_mesh
 
 ALLOW = {"customProperties": [{"property": "mesh.allowNonFinite", "value": True}]}
-# One row for each kind of number there is.
+# One row for each kind of number.
 NUMBERS = """select * from (values
     (1, 1.5e0), (2, 'nan'::double), (3, 'inf'::double), (4, '-inf'::double), (5, null), (6, -2.0e0)
 ) as t (id, rate)"""
@@ -47,7 +47,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def column(place: Place, name: str, table: str = "core/contracts/rates", **parts: Any) -> None:
-    """Give a column of a contract these parts beside those that it has."""
+    """Add these properties to a column of a contract."""
     path = place.root / "domains" / f"{table}.odcs.yaml"
     contract = yaml.safe_load(path.read_text())
     next(each for each in contract["schema"][-1]["properties"] if each["name"] == name).update(parts)

@@ -1,4 +1,4 @@
-"""What was counted for a state is not counted again; another state is, and a damaged file does no harm."""
+"""A state is counted once, another state is counted again, and a damaged cache file does no harm."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_status_follows_each_new_state(tmp_path: Path) -> None:
     place.build()
     assert status(place)["core.fact_sales"][::2] == (2, 1)
     assert status(place)["alpha.sales_alpha__raw"][1] == Sale(2, 5).time
-    # The dimension learns of the item, and the fact does not change.
+    # The dimension gets the item, and the fact does not change.
     place.write("core/reference/items.csv", "item_id,label\ni1,Lamp\ni9,Chair\n")
     place.build()
     assert status(place)["core.fact_sales"][::2] == (2, 0)

@@ -1,4 +1,4 @@
-"""One answer to how old a table is: times of the future do not count, for `mesh status` and for Airflow alike."""
+"""The age of a table is the same for `mesh status` and Airflow, and future times do not count."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_row_of_the_far_future_makes_no_dead_source_fresh(place: Place) -> N
     assert found.max_event_time == START + timedelta(hours=1)
     assert (found.lag_s, found.promise_s, found.fresh) == (400 * 86400 - 3600, 86400, False)
     assert found.max_ahead_time == START + timedelta(hours=IN_2999)
-    # Also in one file with rows of now, and with what was remembered at another time.
+    # Also in one file with current rows, and with a cache filled at another time.
     memo = Memo()
     assert look(place, now, memo).fresh is False
     place.land("alpha", [Sale(3, 400 * 24 - 2), Sale(4, IN_2999 + 1)])

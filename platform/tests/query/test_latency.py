@@ -1,4 +1,4 @@
-"""A table that promises latency is late when a change of what it reads has waited for longer than it promises."""
+"""A table that promises latency is late if a change of its inputs has waited longer than promised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACT, DIM = "core.fact_sales", "core.dim_buyer"
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """A mesh whose `dim_buyer` promises that a sale shows within two hours; one sale is built."""
+    """A mesh whose `dim_buyer` promises that a sale appears within two hours, built with one sale."""
     place = small_mesh(tmp_path)
     path = tmp_path / "domains/core/contracts/dim_buyer.odcs.yaml"
     contract = yaml.safe_load(path.read_text())

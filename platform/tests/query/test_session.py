@@ -1,4 +1,4 @@
-"""Sessions over a real SQLite catalog: every view, time travel, what a role sees, and what a query cannot reach."""
+"""Sessions with a real SQLite catalog: all views, time travel, what a role sees, and what a query cannot read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A mesh that was built once; tests only read it."""
+    """A mesh that was built once, and that tests only read."""
     return build_sales(small_mesh(tmp_path_factory.mktemp("built")))
 
 
@@ -74,7 +74,7 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
 
 @pytest.fixture(params=["small", "large"])
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to resolve references: of small facts in the query, of large ones when the session opens."""
+    """Resolve references both ways: of small facts in the query, of large ones when the session opens."""
     if request.param == "large":
         monkeypatch.setattr("mesh_platform.query.references.LARGE", 1)
 
@@ -138,7 +138,7 @@ def test_a_state_from_before_a_new_column_is_shown_without_it(place: Place):
 
 
 def test_a_time_whose_state_has_expired_is_refused_where_it_is_read(place: Place):
-    # Of all tables a build would make a release, which keeps its snapshots.
+    # A build of all tables would make a release, which keeps its snapshots.
     place.land("alpha", [Sale(1)])
     place.build("core")
     then = datetime.now(UTC)
@@ -181,13 +181,13 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
         assert ("i9" in str(text)) is (role is None)
         assert [row[0] for row in rows].count("unknown") == 1
         assert ([row[0] for row in rows] == ["i1", "i1", "unknown"]) is (role is None)
-    # What was found is kept for this state, and found anew for another.
+    # The result is cached for this state, and computed again for another.
     place.land("alpha", [Sale(4, item="i8")])
     place.build()
     with open_session(place.mesh, place.catalog, memo=Memo(tmp_path / "counted.json")) as session:
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
         assert "i8" in str(session.execute(view).fetchone())
-    # Of many, each row is looked up.
+    # With many of them, each row is looked up.
     monkeypatch.setattr("mesh_platform.query.references._MOST", 1)
     with open_session(place.mesh, place.catalog) as session:
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
@@ -206,9 +206,9 @@ def test_a_role_sees_pseudonyms_where_its_contract_does_not_list_it(place: Place
         hidden = {buyer for (buyer,) in ask(place, who.format(table), role="beta")}
         assert len(hidden) == 2
         assert all(re.fullmatch("[0-9a-f]{32}", buyer) for buyer in hidden)
-        # Who can list the names must not find them by hashing the list.
+        # Somebody with a list of names must not identify pseudonyms by hashing the list.
         assert not hidden & {ann, bob}
-    # In a union each shop's rows are as that shop's contract shows them.
+    # A union shows each shop's rows as that shop's contract does.
     union = [buyer for (buyer,) in ask(place, who.format("core.sale_v1"), role="beta")]
     assert len(union) == 3
     assert "bob" in union
@@ -290,7 +290,7 @@ def test_a_session_keeps_its_state_while_builds_go_on(place: Place):
 
 
 def test_a_file_of_views_is_not_called_as_a_domain(built: Place, tmp_path: Path) -> None:
-    # DuckDB calls the database as the file: alpha.sales_alpha would be ambiguous.
+    # DuckDB names the database after the file, so alpha.sales_alpha would be ambiguous.
     for name in ("alpha.duckdb", "Alpha.db", "alpha.2025.duckdb"):
         with pytest.raises(UsageError, match="DuckDB would confuse the file with the domain"):
             write_views(built.mesh, built.catalog, tmp_path / name)

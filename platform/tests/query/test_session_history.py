@@ -1,4 +1,4 @@
-"""The version of a dimension that was true at a fact's time, views opened by need, and the file of views."""
+"""The version of a dimension at a fact's time, views opened on demand, and the file of views."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ select 'unknown', 1, 'Unknown item', timestamptz '2020-01-01 00:00:00+00', times
 
 
 def with_history(root: Path) -> Place:
-    """The small mesh, its dimension of items with two versions of each."""
+    """The small mesh with a dimension of items that has two versions of each."""
     place = small_mesh(root)
     add_contract(place, "core", "dim_item", {"dim_item": HISTORY})
     place.write("core/models/dim_item.sql", VERSIONS)
@@ -59,7 +59,7 @@ def rows(place: Place, sql: str) -> list[tuple[object, ...]]:
 
 def test_a_resolved_fact_joins_the_version_of_its_own_time(tmp_path: Path) -> None:
     place = with_history(tmp_path)
-    # The second to the millisecond of the change, one before all versions, one of an item that no dimension has.
+    # The second sale is at the very millisecond of the change, one is before all versions, one has an unknown item.
     place.land("alpha", [Sale(1, 11), Sale(2, 12), Sale(3, 13), Sale(4, -24 * 365 * 9), Sale(5, 13, item="i9")])
     place.build()
     joined = rows(
@@ -133,7 +133,7 @@ def test_the_file_of_views_reads_without_the_platform_and_is_replaced_whole(tmp_
         stop = threading.Event()
 
         def read() -> None:
-            # What opens the file while it is written again finds all its views, of then or of now.
+            # A reader that opens the file while it is replaced finds all views, the old or the new ones.
             while not stop.is_set():
                 with connect({}) as other:
                     other.execute(f"attach '{path}' as v (read_only)")

@@ -1,4 +1,4 @@
-"""Rules of a contract: what breaks one is not published, is held back, or is told; whatever happens in between."""
+"""Rules of a contract: rows that break one block a build, are held back or cause a warning, whatever else happens."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def rule(
     options: dict[str, Any] | None = None,
     table: str = "core/contracts/fact_sales",
 ) -> None:
-    """Give a table, or its column, these quality rules and no others."""
+    """Replace the quality rules of a table, or of its column, by these."""
     path = place.root / "domains" / f"{table}.odcs.yaml"
     contract = yaml.safe_load(path.read_text())
     owner = contract["schema"][-1]

@@ -1,4 +1,4 @@
-"""What the platform knows of DuckDB's functions, held against what DuckDB says of them itself."""
+"""What the platform knows about DuckDB's functions, compared with DuckDB's own catalog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from ..small_mesh import Place, Sale, small_mesh
 
-# DuckDB calls these CONSISTENT, and their values are those of the clock or of the session.
+# DuckDB calls these CONSISTENT, though their values depend on the clock or the session.
 WRONGLY_CONSISTENT = {"current_localtime", "current_localtimestamp", "current_setting", "getvariable"}
 WITHOUT_PARENTHESES = {"current_catalog", "current_date", "current_schema", "current_time", "current_timestamp"} | {
     "localtime",
@@ -25,7 +25,7 @@ WITHOUT_PARENTHESES = {"current_catalog", "current_date", "current_schema", "cur
 
 @cache
 def functions() -> list[tuple[str, str, str, int]]:
-    """Name, kind, stability and the number of parameters of each function that DuckDB comes with."""
+    """Return the name, kind, stability and number of parameters of each built-in function of DuckDB."""
     query = """
         SELECT DISTINCT function_name, function_type, coalesce(stability, ''), len(parameters)
         FROM duckdb_functions() WHERE function_name SIMILAR TO '[a-z][a-z0-9_]*' ORDER BY ALL
@@ -35,14 +35,14 @@ def functions() -> list[tuple[str, str, str, int]]:
 
 
 def calls(name: str, count: int) -> list[str]:
-    """Ways to write a call of a function with `count` arguments."""
+    """Return ways to write a call of a function with `count` arguments."""
     arguments = ["a", "b", "c", "d", "e", "f", "g"][:count]
     chained = [f"t.a.{name}({', '.join(arguments[1:])})"] if count else []
     return [f"{name}({', '.join(arguments)})", f"main.{name}({', '.join(arguments)})", *chained]
 
 
 def parsed(call: str) -> exp.Expr | None:
-    """The query of one call, or None for a form that sqlglot refuses, whose model nobody builds."""
+    """Parse the query of one call; None for a form that sqlglot refuses, because such a model cannot be built."""
     try:
         return sqlglot.parse_one(f"select {call} as x from n.t", dialect="duckdb")
     except sqlglot.ParseError:
@@ -112,7 +112,7 @@ def test_every_function_that_duckdb_calls_unstable_is_found():
     by_name = {name: count for name, _, _, count in functions()}
     missed = [call for name in unstable for call in calls(name, by_name[name]) if not is_unstable(call)]
     missed += [call for call in sorted(WITHOUT_PARENTHESES) if not is_unstable(call)]
-    # It stops the query, and says so of no row that is published.
+    # It stops the query, so no published row has its value.
     assert sorted(missed) == ["error(a)", "main.error(a)", "t.a.error()"]
 
 
@@ -122,7 +122,7 @@ def test_every_macro_that_calls_the_clock_or_the_session_is_found():
         macros = connection.execute(f"{query} WHERE function_type = 'macro'").fetchall()
     wrong = []
     for name, count, definition in macros:
-        # What a definition calls by itself is DuckDB's own function of the same name.
+        # A macro that calls its own name calls DuckDB's function of that name.
         called = sqlglot.parse_one(definition, dialect="duckdb")
         if list(unstable_calls(called)) and not is_unstable(calls(name, count)[0]):
             wrong.append(name)

@@ -1,4 +1,4 @@
-"""SQL is read without data: its inputs, types, order, lineage, and whether new rows can simply be appended."""
+"""SQL models analysed without data: inputs, types, build order, lineage, and whether new rows can be appended."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_all_wrong_columns_of_all_models_are_told_together_with_their_lines(plac
             ":2: calls NOW(), which answers otherwise",
         ),
         ("select 'a' as item_id, content as label from read_text('/etc/hostname')", "DuckDB says: "),
-        # Tables of DuckDB have these columns, and relations of the mesh do not.
+        # DuckDB's tables have these columns, relations of the mesh do not.
         ("select item_id,\n  cast(rowid as varchar) as label from core.items", ":2: DuckDB says: Binder Error"),
         (
             "select item_id,\n  cast(i.rowid as varchar) as label from core.items as i",
@@ -131,7 +131,7 @@ def test_a_cycle_is_named(place: Place):
     assert "core.dim_buyer" in str(error.value)
     assert "core.fact_sales" in str(error.value)
     assert error.value.problems == check_types(place.mesh)
-    # It keeps nobody waiting who reads neither.
+    # It does not block tables that read neither.
     assert build_order(place.mesh, read_models(place.mesh), ["core.dim_item"]) == ["core.dim_item"]
     assert check_types(place.mesh, ["core.dim_item", "core.items"]) == []
 

@@ -1,4 +1,4 @@
-"""Cases of models: what a case says holds or does not, and a case that cannot be meant is refused."""
+"""Cases of models: they pass or fail with the difference, and an invalid case is refused."""
 
 from __future__ import annotations
 

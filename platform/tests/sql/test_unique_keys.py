@@ -1,4 +1,4 @@
-"""A key is unique in the whole table, however its rows came to be in it."""
+"""A key is unique in the whole table, however its rows were written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pyiceberg.expressions import EqualTo
 from ..small_mesh import SALES_SQL, START, Place, Sale, small_mesh
 
 ALPHA, FACT = "alpha.sales_alpha", "core.fact_sales"
-# Hours from START to a time in the month that is so many after October.
+# Hours from START to a time in the month that many months after October.
 MONTH = (0, 24 * 40, 24 * 70)
 SAID = (
     "the primary key (event_id) repeats, as in (event_id=alpha-0001, times=2 in month(sold_at)=2025-10 and "
@@ -36,7 +36,7 @@ SAID = (
 
 @dataclass(frozen=True)
 class Indexed(Place):
-    """The mesh with an index of keys in its state folder, as `open_catalog` gives it."""
+    """The mesh with an index of keys in its state folder, as `open_catalog` sets it up."""
 
     @property
     def catalog(self) -> Catalog:
@@ -58,13 +58,13 @@ def place(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 def index_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also what is so small that it is quicker read."""
+    """Use the index also for files so small that reading them is faster."""
     monkeypatch.setattr("mesh_platform.iceberg.key_index._ROWS", 0)
     monkeypatch.setattr("mesh_platform.iceberg.key_index._FILES", 0)
 
 
 def as_older_builds(patch: pytest.MonkeyPatch) -> None:
-    """Look for keys in the partitions alone that are written."""
+    """Look for keys only in the partitions that are written."""
     patch.setattr("mesh_platform.sql.unique_keys.determines_partition", lambda shape: True)
     patch.setattr("mesh_platform.build.table.determines_partition", lambda shape: True)
 
@@ -78,7 +78,7 @@ def refused(place: Place, said: str = SAID, table: str = ALPHA, full: bool = Fal
 
 
 def take_away(place: Place, number: int) -> None:
-    """Delete the events of a number from the landing table."""
+    """Delete the events with a given number from the landing table."""
     place.catalog.load_table(f"{ALPHA}__raw").delete(EqualTo("event_id", f"alpha-{number:04}"))
 
 
@@ -108,7 +108,7 @@ def test_partitions_that_are_redone_may_not_have_a_key_of_the_others(place: Plac
     place.land("alpha", [Sale(1, MONTH[0])])
     place.land("alpha", [Sale(2, MONTH[1])])
     place.build(ALPHA)
-    # November loses a sale, so it is computed anew, and has one of October's.
+    # November loses a sale, so it is rebuilt, and gets one of October's keys.
     take_away(place, 2)
     place.land("alpha", [Sale(1, MONTH[1])])
     refused(place)
@@ -167,7 +167,7 @@ def test_a_key_is_found_after_compaction_and_in_what_was_held_back_it_is_none(pl
     take_away(place, 1)
     place.land("alpha", [Sale(1, MONTH[0], buyer="bob")])
     place.build(ALPHA)
-    # A row that is held back is not in the table: its key is free, and stays so in a full build.
+    # A held row is not in the table: its key is free, also in a full build.
     place.land("alpha", [Sale(1, MONTH[1])])
     assert place.build(ALPHA)[ALPHA].mode == "incremental"
     place.build(ALPHA, full=True)
@@ -298,7 +298,7 @@ STEPS = st.lists(
 )
 
 
-# To shrink what fails would take minutes of builds.
+# Shrinking a failing example would take minutes of builds.
 @pytest.mark.parametrize("indexed", [False, True])
 @settings(max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(STEPS)

@@ -1,4 +1,4 @@
-"""Iceberg tables for any program: exactly-once append, replacing files, compaction, expiry, relocation.
+"""Work on Iceberg tables, for any program: exactly-once append, replacing files, compaction, expiry, relocation.
 
-This package knows pyiceberg and no contract.
+This package depends on pyiceberg, and knows no contract.
 """

@@ -1,4 +1,4 @@
-"""Exactly-once append: rows that may have come before arrive, each new one is in one snapshot when this returns."""
+"""Append rows exactly once: rows that the table has already, or that are delivered again, are left out."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _MEND = "Nothing was acknowledged; mend the storage or the catalog, then run aga
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of the rows: `appended` are new, `duplicates` were there, came twice, or were removed on purpose.
+    """What happened to the rows: `appended` are new; `duplicates` were there, came twice or were removed on purpose.
 
-    `snapshot_id` is the table's newest snapshot, None while it has none. `reused` are neither: their key was there,
-    or came before them, with another content.
+    `reused` rows are neither: the table, or an earlier row, has their key with other content. `snapshot_id` is the
+    table's newest snapshot, None while it has none.
     """
 
     appended: int
@@ -56,13 +56,13 @@ def append_new(
     known: KnownKeys | None = None,
     content: Sequence[str] = (),
 ) -> Appended:
-    """Append the rows whose `key` the table does not hold, deciding on the snapshot that the commit asserts.
+    """Append the rows whose `key` the table lacks, as of the very snapshot that the commit asserts.
 
-    Where `time_column` is given, the key determines it, and only the days of the rows are looked at: every copy
-    of a key lies there. `refused` gives keys that must not come in; `known` spares reading keys again. A row with a
-    known key that differs in one of the columns `content` is no duplicate, but `reused`. A commit whose outcome is
-    unknown is looked up by beginning again. Raises Unavailable where the lake fails repeatedly, and NeedsAttention; a
-    fault in the code passes at once. The caller acknowledges nothing then.
+    If `time_column` is given, the key must determine it; then only the days of the rows are searched, because every
+    copy of a key is there. `refused` returns keys that must not be appended. `known` caches keys that were read. A
+    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`. After a commit
+    with an unknown outcome, the whole procedure is repeated, which finds out. Raises Unavailable if the lake fails
+    repeatedly, and NeedsAttention; a fault in the code is raised at once. The caller must then acknowledge nothing.
     """
     known = known or KnownKeys()
     keys = to_keys(rows[key])
@@ -88,7 +88,7 @@ def append_new(
                 removed = pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
                 fresh, copies = fresh & ~removed, copies & (held | ~removed)
             faults.point("append.deduplicated")
-            # Of another try nothing counts: what was there then may be gone.
+            # Nothing found by an earlier attempt counts: what was there then may be gone.
             any_copies = bool(content) and bool(copies.any())
             reused = find_reused(table, holders, rows, key, content, fresh, copies) if any_copies else ()
             attempted = int(fresh.sum())
@@ -107,7 +107,7 @@ def append_new(
         except NeedsAttention:
             raise
         except Exception as error:
-            # A file that is missing may be one that was tended away since the table was loaded.
+            # A missing file may have been removed by maintenance since the table was loaded.
             explained = explain(error, "", "the lake does not take rows", _MEND)
             if explained is None:
                 raise
@@ -118,10 +118,10 @@ def append_new(
 
 
 class _Written:
-    """The files of one append. Another attempt takes them too, as long as it is to append the same rows.
+    """The files written by one append. A later attempt uses them again if it has to append the same rows.
 
-    Not after the table was maintained: files that no snapshot named may have been removed then. What is written in
-    vain stays for `mesh maintain`: a commit that nobody heard of may still name it.
+    It does not if the table was maintained meanwhile, because maintenance may have removed files that no snapshot
+    names. Unused files are left to `mesh maintain`, because a commit whose outcome is unknown may still name them.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class _Written:
         self._since: int | None = None
 
     def write(self, table: Table, rows: pa.Table, fresh: npt.NDArray[np.bool_]) -> None:
-        """Write the rows that are `fresh`, unless they are written."""
+        """Write the rows marked `fresh`, unless they are written already."""
         same = self._fresh is not None and np.array_equal(fresh, self._fresh)
         if same and not maintained_since(table, self._since):
             return
@@ -142,7 +142,7 @@ class _Written:
 
 
 def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
-    """A filter for all rows on the same UTC days as `times`; adjacent days are one range."""
+    """Return a filter for all rows on the same UTC days as `times`; adjacent days are one range."""
     numbers = sorted(set(pc.unique(times.cast(pa.timestamp("us")).cast(pa.date32()).cast(pa.int32())).to_pylist()))
     ranges: list[tuple[int, int]] = []
     for number in numbers:
@@ -151,12 +151,12 @@ def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:
         else:
             ranges.append((number, number + 1))
     days = [And(GreaterThanOrEqual(column, _day(low)), LessThan(column, _day(high))) for low, high in ranges]
-    # In one call they make a balanced tree: hundreds of days in a chain are too deep for pyiceberg's recursion.
+    # One call makes a balanced tree: a chain of hundreds of days is too deep for pyiceberg's recursion.
     return Or(*days) if len(days) > 1 else days[0]
 
 
 def _has_landed(table: Table, token: str) -> bool:
-    """Whether a commit of this call is in the table, though it was reported as failed."""
+    """Whether a commit of this call is in the table, even though it was reported as failed."""
     summaries = (snapshot.summary for snapshot in reversed(table.metadata.snapshots))
     return any(summary is not None and summary.additional_properties.get(_TOKEN) == token for summary in summaries)
 

@@ -1,8 +1,8 @@
-"""Avro files with a few fields changed and every other byte as it was.
+"""Edit a few fields of Avro files, and keep every other byte.
 
 An Iceberg manifest or manifest list of another engine can have fields and header entries that pyiceberg's own writer
-does not know. So records are not read and written again: what differs is put between what does not. And pyiceberg's
-decoder of 0.12 reads on behind the end of a file that was cut, where whatever is in memory counts as data.
+does not know. So records are not decoded and encoded again: only the bytes of changed values are replaced. Also, the
+decoder of pyiceberg 0.12 reads past the end of a truncated file and takes whatever is in memory for data.
 
 The format: https://avro.apache.org/docs/1.12.0/specification/
 """
@@ -20,20 +20,20 @@ _MAGIC = b"Obj\x01"
 _SYNC = 16
 
 Values = Mapping[int, Any]
-# A field of a record: its id, where its value begins and ends, the value, and whether it may be null.
+# A field of a record: its id, the start and end of its value, the value, and whether it is optional.
 _Found = list[tuple[int, int, int, Any, bool]]
-# Data, where a value begins in it, and what is found: where the value ends.
+# Takes the data, the start of a value and the list of fields found so far; returns the end of the value.
 _Step = Callable[[bytes, int, _Found], int]
 
 
 def edit_records(
     content: bytes, fields: Collection[int], edit: Callable[[Values], Values], closed: Collection[int] = ()
 ) -> bytes:
-    """The Avro file `content` with each record's `fields` as `edit` returns them; the same object where none differs.
+    """Return the Avro file `content` with each record's `fields` as `edit` returns them; itself if nothing changes.
 
-    `fields` are ids of Iceberg (`field-id`) of numbers and strings, at any depth of records, but not below the ids
-    `closed`. `edit` gets the values that a record has, null as None; what it leaves out stays. A field that is None
-    cannot be set, nor one set to None. Raises ValueError where the content is no whole Avro file.
+    `fields` are Iceberg ids (`field-id`) of numbers and strings, at any depth of nested records, except below the ids
+    `closed`. `edit` gets the values that a record has, with null as None; fields that it leaves out stay unchanged. A
+    null cannot be set to a value, nor a value to null. Raises ValueError if the content is not a complete Avro file.
     """
     try:
         return _edit(content, fields, edit, closed)
@@ -42,7 +42,7 @@ def edit_records(
 
 
 def read_records(content: bytes, fields: Collection[int], closed: Collection[int] = ()) -> list[Values]:
-    """The `fields` of each record in an Avro file. Arguments and errors are those of `edit_records`."""
+    """Return the `fields` of each record in an Avro file. Arguments and errors are those of `edit_records`."""
     found: list[Values] = []
 
     def keep(values: Values) -> Values:
@@ -105,7 +105,7 @@ def _edit_block(plain: bytes, records: int, step: _Step, edit: Callable[[Values]
         for number, begin, end, value, optional in found:
             new = edited.get(number, value)
             if new != value:
-                # Iceberg asks for null as the first of the two.
+                # Branch 1 of the union: Iceberg requires null to be branch 0.
                 parts += [plain[copied:begin], b"\x02" if optional else b"", _encode(new)]
                 copied = end
     if at != len(plain):
@@ -131,7 +131,7 @@ def _encode_number(value: int) -> bytes:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """An int or a long, and where it ends."""
+    """Decode an int or a long; return it and where it ends."""
     rest = shift = 0
     while True:
         byte = data[at]
@@ -150,14 +150,14 @@ def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 class _Steps:
-    """What steps over a value of each type of a schema, and notes the fields that are looked for."""
+    """Makes functions that step over a value of each type in a schema and record the fields that are looked for."""
 
     def __init__(self, fields: Collection[int], closed: Collection[int]) -> None:
         self._fields, self._closed = frozenset(fields), frozenset(closed)
         self._named: dict[str, _Step] = {}
 
     def of(self, schema: Any, number: int | None, looks: bool = True) -> _Step:
-        """The step over `schema`, the type of the field `number`; it `looks` at fields, or passes them all."""
+        """Return the step over `schema`, the type of the field `number`; it records fields only if it `looks`."""
         if number in self._fields and looks:
             return _reading(number, schema)
         kind = schema if isinstance(schema, str) else "union" if isinstance(schema, list) else schema["type"]
@@ -247,7 +247,7 @@ def _blocks(steps: list[_Step]) -> _Step:
         count, at = _number(data, at)
         while count:
             if count < 0:
-                # Its bytes follow, so that it is passed as a whole.
+                # A negative count is followed by the block's size in bytes, so the block is skipped as a whole.
                 at = _long(data, at, found)
             else:
                 for _ in range(count):

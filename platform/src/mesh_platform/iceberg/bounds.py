@@ -1,6 +1,6 @@
-"""What a table's manifests know of its rows: a table and a column arrive, a bound leaves.
+"""Find a column's greatest value by the bounds in the manifests.
 
-No row is read, but for those of files that lie on both sides of a limit.
+Rows are read only from files whose values are on both sides of a limit.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def newest(table: Table, column: str, until: datetime | None = None) -> datetime | None:
-    """The latest value of a `timestamptz` column by the files' upper bounds; with `until`, the latest not after it.
+    """Return the latest value of a `timestamptz` column by the files' upper bounds; with `until`, the latest by then.
 
-    The Iceberg spec (Appendix D) has such a bound as eight bytes, microseconds since 1970, the lowest byte first.
+    Such a bound is eight bytes, microseconds since 1970, lowest byte first (Iceberg spec, Appendix D).
 
-    None where the table has no row with such a value, or not yet the column that its contract says. A file whose rows
-    were deleted in part still counts whole.
+    Returns None if the table has no row with such a value, or does not have the contract's column yet. A file with
+    deleted rows counts as if it had all of them.
     """
     field = next((field for field in table.schema().fields if field.name == column), None)
     if field is None or not isinstance(field.field_type, TimestamptzType):

@@ -1,4 +1,4 @@
-"""Commits that never guess: rows and the snapshot they are true for arrive, a new snapshot or an error leaves."""
+"""Commit rows or files to a table, on top of exactly the snapshot that it was loaded at, or fail."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None = None) -> int:
-    """Append `rows` in one snapshot on top of the very snapshot that `table` was loaded at; its id.
+    """Append `rows` in one snapshot, on top of the very snapshot that `table` was loaded at; return the new id.
 
-    Raises ConflictError where the table has moved on. Any other error means that the outcome is unknown.
+    Raises ConflictError if the table has a newer snapshot. Any other error means that the outcome is unknown.
     """
     return replace_files(table, (), rows, summary)
 
@@ -31,18 +31,18 @@ def append_rows(table: Table, rows: pa.Table, summary: Mapping[str, str] | None 
 def replace_files(
     table: Table, removed: Iterable[DataFile], rows: pa.Table, summary: Mapping[str, str] | None = None
 ) -> int:
-    """Take `removed` out and put `rows` in, in one snapshot, so that no reader sees the one without the other.
+    """Replace the files `removed` by `rows` in one snapshot, so that no reader sees one change without the other.
 
-    With nothing removed the snapshot is an append. Raises as `append_rows` does.
+    If nothing is removed, the snapshot is an append. Returns and raises what `append_rows` does.
     """
     return commit_files(table, removed, write_files(table, rows), summary)
 
 
 def write_files(table: Table, rows: pa.Table, target_bytes: int | None = None) -> list[DataFile]:
-    """Write `rows` to data files of `table`, which no snapshot names yet; their paths hold no value of the rows.
+    """Write `rows` to data files of `table`, which no snapshot names yet. Their paths contain no values of the rows.
 
-    In each partition pyiceberg begins a new file when the rows of one are over `target_bytes` in memory, by default
-    `write.target-file-size-bytes` of the table.
+    In each partition pyiceberg begins a new file when the rows of the last one exceed `target_bytes` in memory, by
+    default the table's `write.target-file-size-bytes`.
     """
     properties = without_values(table.properties)
     if target_bytes is not None:
@@ -54,7 +54,10 @@ def write_files(table: Table, rows: pa.Table, target_bytes: int | None = None) -
 def commit_files(
     table: Table, removed: Iterable[DataFile], added: Iterable[DataFile], summary: Mapping[str, str] | None = None
 ) -> int:
-    """As `replace_files`, of files that are written already."""
+    """Do what `replace_files` does, with files that are written already.
+
+    Raises NeedsAttention if the table lets pyiceberg retry commits on its own.
+    """
     removed = list(removed)
     if table.properties.get("commit.retry.num-retries") != "0":
         raise NeedsAttention(
@@ -75,13 +78,13 @@ def commit_files(
 
 @contextmanager
 def first_to_commit(table: Table) -> Iterator[None]:
-    """Raises ConflictError where a commit to `table` in the block finds that somebody else was first."""
+    """Raise ConflictError if a commit to `table` in the block fails because somebody else committed first."""
     started_at = table.metadata_location
     try:
         yield
     except (CommitFailedException, ValueError) as error:
-        # pyiceberg first compares what was asserted, then applies the updates to the newest state. Where that lacks a
-        # snapshot that is to be removed or tagged, it raises a ValueError.
+        # pyiceberg first checks the assertions, then applies the updates to the newest state. It raises a ValueError
+        # if that lacks a snapshot that is to be removed or tagged.
         if isinstance(error, ValueError) and table.catalog.load_table(table.name()).metadata_location == started_at:
             raise
         raise ConflictError(f"{'.'.join(table.name())}: somebody else committed first.") from error

@@ -1,9 +1,10 @@
-"""Small files become big ones: a table arrives, the same rows in fewer files leave, in snapshots that say `replace`.
+"""Compact a table: merge small files into big ones, in snapshots of the operation `replace`.
 
-What is merged, in each partition: the files under three quarters of the target size, fewest rows first, in bins of
-the target size at most, and of each bin only so much that its biggest file has no more rows than the others have
-together. So a row comes out of each merge in a file of at least twice the rows: it is rewritten at most
-log2(rows of a full file / rows of its first) times, and a partition that rests keeps at most as many small files.
+In each partition, the files under three quarters of the target size are merged, fewest rows first, in bins of at most
+the target size. A bin takes only so many files that the biggest has no more rows than the others have together. So
+each merge puts a row into a file with at least twice as many rows: the row is rewritten at most
+log2(rows of a full file / rows of its first file) times, and a partition without new rows keeps at most that many
+small files.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask, Table
 
-# On disk. `write.target-file-size-bytes` of a table goes before it.
+# On disk. A table's `write.target-file-size-bytes` overrides it.
 TARGET_BYTES = 64 * 1024 * 1024
-# What is written before it is committed: what a crash can cost.
+# The amount written before each commit, which is what a crash can cost.
 _BATCH_BYTES = 512 * 1024 * 1024
-# An attempt costs little beside what was rewritten for it.
+# An attempt is cheap compared with the rewriting that it commits.
 _ATTEMPTS = 32
 
 Bin = list["FileScanTask"]
@@ -36,7 +37,7 @@ Bin = list["FileScanTask"]
 
 @dataclass(frozen=True)
 class Compacted:
-    """`files` were replaced by fewer, `bytes` is their size. `left` says why some that could be were not."""
+    """`files` were replaced by fewer, `bytes` is their size. `left` says why some candidates were not merged."""
 
     files: int = 0
     bytes: int = 0
@@ -44,8 +45,11 @@ class Compacted:
 
 
 def plan(table: Table) -> list[Bin]:
-    """The bins of files to merge; see the module. Of what is partitioned in an older way, and of files with deleted
-    rows, which the engine that deletes rows takes care of, nothing is merged."""
+    """Return the bins of files to merge, by the rule in the module's docstring.
+
+    Files with an older partition spec are not merged, nor are files with deleted rows, which are left to the engine
+    that deletes rows.
+    """
     target = int(table.properties.get("write.target-file-size-bytes", TARGET_BYTES))
     partitions: dict[object, list[FileScanTask]] = {}
     for task in all_files(table):
@@ -56,11 +60,11 @@ def plan(table: Table) -> list[Bin]:
 
 
 def compact(load: Callable[[], Table]) -> Compacted:
-    """Merge what `plan` says, the rows unchanged; the table's `mesh.*` notes are those of before.
+    """Merge the files that `plan` returns, without changing rows or the `mesh.*` entries of the table's snapshot.
 
-    Files are written first; then they replace the others on top of the newest snapshot, where all of them are still
-    there. Where somebody always commits first, or another maintainer was here, it gives way. Errors other than those
-    of `errors` mean that the outcome is unknown: what was written and not committed is an orphan.
+    The new files are written first; then they replace the old ones on top of the newest snapshot, if that still has
+    all of these. It gives up if somebody else always commits first or another maintainer was at work. Errors other
+    than those of `errors` mean that the outcome is unknown: files written and not committed are orphans.
     """
     table = load()
     files = size = 0
@@ -74,7 +78,7 @@ def compact(load: Callable[[], Table]) -> Compacted:
         if isinstance(committed, str):
             return Compacted(files, size, committed)
         faults.point("maintain.committed")
-        # What is written from here on is written after this commit.
+        # The next batch is compared with this commit, so that `_in_the_way` takes nobody for another maintainer.
         table = committed
         files += len(replaced)
         size += sum(task.file.file_size_in_bytes for task in replaced)
@@ -97,7 +101,7 @@ def _filled(tasks: Iterable[FileScanTask], target: int) -> Iterator[Bin]:
 
 
 def _worthwhile(bin_: Bin) -> Bin:
-    """As much of a bin, smallest first, as makes its biggest file no bigger than the others together; or nothing."""
+    """Return the longest start of a bin whose biggest file has no more rows than the others together; or nothing."""
     rows, count = _rows(bin_), len(bin_)
     while count and (count == 1 or 2 * bin_[count - 1].file.record_count > rows):
         count -= 1
@@ -126,14 +130,14 @@ def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
             f"and {rows.num_rows} can be read. "
             f"Nothing was changed. Look at {bin_[0].file.file_path} and its neighbours."
         )
-    # pyiceberg would cut at the table's target, which it compares with the size in memory.
+    # Otherwise pyiceberg would split at the table's target size, which it compares with the size in memory.
     return write_files(table, rows, target_bytes=2**62)
 
 
 def _commit(
     load: Callable[[], Table], planned: Table, replaced: list[FileScanTask], written: list[DataFile]
 ) -> Table | str:
-    """Commit the written files on the newest snapshot; why not, where it gave way: then the files are orphans."""
+    """Commit the written files on the newest snapshot; return the table, or why it gave up and left orphans."""
     reader = ManifestReader(planned.io)
     table = load()
     for _ in range(_ATTEMPTS):
@@ -145,18 +149,18 @@ def _commit(
             return table
         except ConflictError:
             table = load()
-            # Where a request was sent twice on its way, the second is refused because the first was not.
+            # If something on the way sent the request twice, the second is refused because the first succeeded.
             if {file.file_path for file in written} <= reader.files(table):
                 return table
     return f"not all compacted: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
 
 
 def _in_the_way(planned: Table, table: Table, replaced: list[FileScanTask]) -> str:
-    """Why files that were written on the state `planned` may not be committed on `table`; empty where they may."""
+    """Say why files that were planned on the state `planned` cannot be committed on `table`; empty if they can."""
     if maintained_since(table, head(planned)):
         return "another maintainer was at work, or the table was set back or moved far on; the next run tries again"
-    gone = {task.file.file_path for task in changed_files(table, head(planned))[0]}
-    is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path in gone for task in replaced)
+    removed = {task.file.file_path for task in changed_files(table, head(planned))[0]}
+    is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path in removed for task in replaced)
     return "others rewrote the same files; the next run tries again" if is_stale else ""
 
 

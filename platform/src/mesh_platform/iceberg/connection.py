@@ -1,6 +1,6 @@
-"""The connection to the catalog: pyiceberg's properties arrive, a catalog leaves that neither hangs nor forgets.
+"""Connect to a catalog with timeouts and durable commits.
 
-A REST catalog or an S3 store that stalls is given up after a time, and a commit into SQLite outlives a power loss.
+Requests to a REST catalog or an S3 store that stalls time out, and a commit to SQLite survives a power loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mesh_platform import faults
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-# Seconds. By itself the REST client waits for ever; the S3 client for one and three seconds, and tries three times.
+# Seconds. By default the REST client waits for ever; the S3 client waits 1 and 3 seconds, and tries three times.
 TIMEOUTS = {
     "rest.connect-timeout": "5",
     "rest.request-timeout": "30",
@@ -26,12 +26,12 @@ TIMEOUTS = {
 
 
 def connect_catalog(name: str, **properties: str) -> Catalog:
-    """The catalog `name` by `properties`, by pyiceberg's own settings where these say nothing, then by `TIMEOUTS`.
+    """Open the catalog `name`. A property comes from `properties`, else pyiceberg's own settings, else `TIMEOUTS`.
 
-    `rest.connect-timeout` and `rest.request-timeout` (seconds without a byte) are this function's. Raises what
-    pyiceberg raises.
+    `rest.connect-timeout` and `rest.request-timeout` (seconds without a byte) are additions of this function. Raises
+    what pyiceberg raises.
     """
-    # Read now: pyiceberg's own copy is from its import.
+    # Read now: pyiceberg's own copy dates from its import.
     found: dict[str, Any] = {**TIMEOUTS, **(Config().get_catalog_config(name) or {}), **properties}
     kind = CatalogType(str(found["type"]).lower()) if found.get("type") else infer_catalog_type(name, found)
     if kind is CatalogType.REST and found.get("uri"):
@@ -61,14 +61,14 @@ def _connect_rest(name: str, properties: dict[str, Any]) -> Catalog:
 
 
 def _outlive_power_loss(engine: Engine) -> None:
-    """Sync the folder too when a commit removes its journal, which else comes back and undoes the commit.
+    """Let SQLite sync the folder too when a commit removes its journal; else the journal may return and undo it.
 
-    https://sqlite.org/pragma.html#pragma_synchronous: EXTRA does so, FULL, the default, does not.
+    EXTRA does so; FULL, the default, does not: https://sqlite.org/pragma.html#pragma_synchronous
     """
     from sqlalchemy import event
 
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous = EXTRA"))
-    # What was opened to look for the catalog's own tables was opened without.
+    # Connections opened so far, to look for the catalog's own tables, lack the setting.
     engine.dispose()
 
 

@@ -1,9 +1,8 @@
-"""Data files of a table: rows arrive, Parquet files leave whose bounds no reader is misled by.
+"""Write the data files of a table, as Parquet whose bounds mislead no reader.
 
-A writer of Parquet leaves NaN out of a column's least and greatest value. DuckDB counts NaN as the greatest of all,
-and believes the bounds: it skips a file whose bounds say that no row passes a filter, and does not look at the rows
-of one where all should. The Parquet format (README, "Statistics") lets a writer leave the bounds out; Iceberg's
-bounds of a file are made of them.
+Parquet writers leave NaN out of a column's minimum and maximum. DuckDB treats NaN as the greatest value and trusts
+the bounds: it skips a file if no row can pass a filter by them, and does not check the rows of one if all must pass.
+The Parquet format (README, "Statistics") allows a writer to omit bounds; Iceberg's bounds of a file are made of them.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 def write_data_files(metadata: TableMetadata, rows: pa.Table, io: FileIO) -> list[DataFile]:
-    """Write `rows` to data files of the table, which no snapshot names yet; none for no rows."""
+    """Write `rows` to data files of the table, which no snapshot names yet; no rows give no files."""
     return make_data_files(metadata, rows, io) if rows.num_rows else []
 
 
 class _Writer(ParquetFormatWriter):
-    """Writes no bounds of a column that holds NaN. pyiceberg writes a file in one call."""
+    """A writer that omits the bounds of a column with NaN. pyiceberg writes each file in one call."""
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of a file."""
@@ -56,10 +55,10 @@ class _Model(ParquetFormatModel):
 
 
 def _upper_bound(value: str, trunc_length: int | None) -> str | None:
-    """A text of at most `trunc_length` characters that is not below `value`; None where there is none.
+    """Return a text of at most `trunc_length` characters that is not below `value`; None if there is none.
 
-    pyiceberg's own counts one character up without a look at what comes then. After U+D7FF come the surrogates, which
-    UTF-8 cannot write: the file could not be committed.
+    pyiceberg's own function increments a character without checking the result. After U+D7FF come the surrogates,
+    which UTF-8 cannot encode, so the file could not be committed.
     """
     start = value[:trunc_length]
     if start == value:
@@ -77,7 +76,7 @@ def _holds_nan(values: pa.ChunkedArray) -> bool:
     return pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py() is True
 
 
-# It warns of each column of each file that has no bounds.
+# It warns about each column without bounds in each file.
 logging.getLogger("pyiceberg.io.pyarrow").addFilter(
     lambda record: not record.getMessage().startswith("PyArrow statistics missing for column")
 )

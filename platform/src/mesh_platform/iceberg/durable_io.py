@@ -1,6 +1,7 @@
-"""A pyiceberg FileIO whose files are on disk, with their folders, when they are closed.
+"""A pyiceberg FileIO that syncs local files and their folders to disk when they are closed.
 
-Iceberg's commit is a pointer to files; without this the catalog's own fsync can outlive the files it names.
+An Iceberg commit is a pointer to files. Without this, a power loss could keep the catalog's commit, which is synced,
+and lose the files that it names.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from mesh_platform import faults
 
-# The fault point that is passed when a file of this kind is complete.
+# The fault point to pass when a file with this ending is complete.
 _COMPLETE = {".parquet": "commit.written", ".avro": "commit.listed", ".metadata.json": "commit.described"}
 
-# Folders that this process has synced the parents of.
+# Folders whose parents this process has synced.
 _SETTLED: set[Path] = set()
 
 
 class _SyncedFile(BufferedWriter):
-    """A file that is flushed to disk on close, together with the folder that names it."""
+    """A file that is synced to disk on close, together with the folder that it is in."""
 
     def __init__(self, path: Path, overwrite: bool) -> None:
         self._folder = path.parent.absolute()
@@ -43,12 +44,12 @@ class _SyncedFile(BufferedWriter):
 
 
 def _settle(folder: Path) -> None:
-    """Make a folder, and those above it, such that it is on disk that they are there."""
+    """Create a folder and its parents, and sync the entries of all of them to disk."""
     if folder.is_mount() or (folder in _SETTLED and folder.is_dir()):
         return
     _settle(folder.parent)
     folder.mkdir(exist_ok=True)
-    # Who made a folder that was there already may have died before this.
+    # Also for an existing folder: its creator may have died before syncing.
     with suppress(PermissionError):
         _sync_folder(folder.parent)
     _SETTLED.add(folder)
@@ -63,7 +64,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def replace_file(io: PyArrowFileIO, location: str, content: bytes) -> None:
-    """Put `content` in the place of a file, so that a reader and a power loss find either the old one or the new one.
+    """Replace a file by `content` atomically: a reader, or a power loss, finds either the old or the new content.
 
     A file in an object store is replaced by one request.
     """
@@ -72,8 +73,8 @@ def replace_file(io: PyArrowFileIO, location: str, content: bytes) -> None:
         with io.new_output(location).create(overwrite=True) as file:
             file.write(content)
         return
-    # Not written into: with hard links it is the file of the copy's original, too.
-    # A name of its own: two that replace it at once must not write into one another's.
+    # The file is not written in place: with hard links it may be the original's file, too.
+    # The temporary name is unique, so that two processes that replace the file at once do not share one.
     beside = Path(f"{path}.{uuid4().hex}.replacing")
     with _SyncedFile(beside, overwrite=True) as file:
         file.write(content)
@@ -87,7 +88,7 @@ class _DurableOutput(PyArrowFile):
 
 
 class _PassingOutput(PyArrowFile):
-    """An output whose file passes the fault points; made only where `MESH_FAULT` names one of them."""
+    """An output whose file passes the fault points; used only if `MESH_FAULT` names one of them."""
 
     def __init__(self, output: PyArrowFile) -> None:
         super().__init__(output.location, output._path, output._filesystem, output._buffer_size)
@@ -107,7 +108,7 @@ class _PassingFile:
     def write(self, b: bytes) -> int:
         written = self._file.write(b)
         self._writes += 1
-        # The first two are Parquet's magic word and the header of a page, which hold no data.
+        # The first two writes are Parquet's magic word and the header of a page, which contain no data.
         if self._writes == 3 and self._location.endswith(".parquet"):
             self.flush()
             faults.point("commit.writing")
@@ -135,10 +136,10 @@ class _PassingFile:
 
 
 class DurableFileIO(PyArrowFileIO):
-    """pyiceberg's own FileIO, but for local files, which are synced before the commit that names them."""
+    """pyiceberg's FileIO, except that local files are synced before the commit that names them."""
 
     def new_output(self, location: str) -> PyArrowFile:
-        """The output at `location`, a `file:` URL or a path."""
+        """Return the output for `location`; a `file:` URL or a path gets a synced one."""
         scheme, _host, path = self.parse_location(location, self.properties)
         output = super().new_output(location)
         if scheme == "file":

@@ -1,12 +1,12 @@
-"""Which past states a table keeps: a table, a lifetime and what is needed arrive; it leaves with the others expired.
+"""Expire old snapshots of a table, and tell which state it had at a time.
 
-Kept are the newest `NEWEST` snapshots, and of older states the one at each full hour of the last day and at each
-midnight, UTC, both as long as the lifetime says; and always what a branch or a tag names and what the caller needs.
-A commit copies what a table says of each snapshot several times, so their number is what it costs.
+Within the lifetime, the newest `NEWEST` snapshots are kept, and of older states the one at each full hour of the last
+day and at each midnight, UTC. Snapshots that a branch or a tag names or that the caller needs are always kept. A
+commit copies the metadata of every snapshot several times, so its cost grows with their number.
 
-pyiceberg takes an expired snapshot out of the middle of a table's history without a trace. So the table property
-`mesh.expired` notes from which entry of its log on no state is missing, and which of those before it are kept, with
-the time when each was the current one: `state_at` never takes a kept state for one that has expired.
+pyiceberg removes an expired snapshot from the middle of a table's history without a trace. So the table property
+`mesh.expired` records from which entry of the snapshot log on no state is missing, and which earlier states are kept,
+with the time when each was the current one. So `state_at` never mistakes a kept state for one that has expired.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mesh_platform.iceberg.snapshot_diff import head
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-# Also what a commit or a build that is under way has read is among these.
+# Enough that the snapshot that a running commit or build has read is among them.
 NEWEST = 16
 _HOURLY = timedelta(days=1)
 _ATTEMPTS = 8
@@ -36,7 +36,10 @@ _PROPERTY = "mesh.expired"
 
 
 class _Reign(NamedTuple):
-    """A time during which a snapshot was the current one, in milliseconds since 1970; None for until now."""
+    """A period in which a snapshot was the current one, in milliseconds since 1970; `until` is None if it still is.
+
+    A snapshot has several reigns if a rollback made it the current one again.
+    """
 
     since: int
     until: int | None
@@ -45,7 +48,10 @@ class _Reign(NamedTuple):
 
 @dataclass(frozen=True)
 class _Past:
-    """The states of a table, oldest first; from place `whole` on none is missing. `first` is when the first began."""
+    """The kept states of a table, oldest first; from index `whole` on none is missing.
+
+    `first` is when the very first state began, expired ones included.
+    """
 
     reigns: list[_Reign]
     whole: int
@@ -53,7 +59,7 @@ class _Past:
 
 
 def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], now: datetime) -> list[int]:
-    """The ids of the snapshots that `expire` would take out, oldest first."""
+    """Return the ids of the snapshots that `expire` would remove, oldest first."""
     reigns = _read_past(table).reigns
     oldest = _milliseconds(now - lifetime)
     ended = {reign.snapshot_id: reign.until for reign in reigns}
@@ -65,7 +71,7 @@ def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], n
     expired = []
     for snapshot in snapshots:
         number = snapshot.snapshot_id
-        # A state lives from when the next one took its place. What never was the current one goes by its own time.
+        # A state's age counts from when the next one replaced it; from its own time if it never was the current one.
         ended_at = ended.get(number, snapshot.timestamp_ms)
         is_young = ended_at is None or ended_at > oldest
         if number not in named and not (is_young and number in newest | at_marks):
@@ -76,9 +82,9 @@ def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], n
 def expire(
     load: Callable[[], Table], lifetime: timedelta, needed: Callable[[], Collection[int]], now: datetime
 ) -> tuple[int, str]:
-    """Remove the snapshots that `choose_expired` says, not their files; how many, and why none.
+    """Remove the snapshots that `choose_expired` returns, not their files; return how many, and why if it gave up.
 
-    Each attempt asks `needed` again: a build that has ended meanwhile needs other snapshots.
+    Each attempt calls `needed` again, because a build that has ended meanwhile needs other snapshots.
     """
 
     def attempt() -> int:
@@ -88,7 +94,7 @@ def expire(
             return 0
         note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
         with first_to_commit(table), CheapTransaction(table) as transaction:
-            # Else the catalog would also take out what was made the current state again meanwhile.
+            # Without it, the catalog would also remove a snapshot that a rollback made the current one meanwhile.
             unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
             stage(transaction, (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
             transaction.set_properties({_PROPERTY: note})
@@ -102,9 +108,9 @@ def expire(
 
 
 def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
-    """The snapshot that was the table's current one at `time`, also where it was rolled back later.
+    """Return the snapshot that was the table's current one at `time`, even if it was rolled back later.
 
-    None where it had none yet; None and why where that state has expired.
+    Returns None if the table had none yet, and None with a reason if that state has expired.
     """
     past, at = _read_past(table), _milliseconds(time)
     for reign in reversed(past.reigns):
@@ -122,13 +128,13 @@ def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
 
 
 def reigns_ended(table: Table) -> dict[int, datetime | None]:
-    """When each state that is kept was last the current one, by its snapshot; None for the one that still is."""
+    """Return when each kept snapshot was last the current one; None for the one that still is."""
     reigns = _read_past(table).reigns
     return {reign.snapshot_id: _instant(reign.until) if reign.until is not None else None for reign in reigns}
 
 
 def expired_before(table: Table) -> datetime | None:
-    """The time before which states of the table have expired; None where none has."""
+    """Return the time before which states of the table have expired; None if none has."""
     past = _read_past(table)
     is_cut = past.whole or (past.reigns and past.first != past.reigns[0].since)
     return _instant(past.reigns[past.whole].since) if is_cut else None
@@ -142,7 +148,7 @@ def _read_past(table: Table) -> _Past:
     if whole in log:
         log = log[log.index(whole) :]
     elif whole:
-        # Another tool has expired that one too.
+        # Another tool has expired that entry too.
         log = [entry for entry in log if entry[0] > whole[0]]
     ends = [since for since, _ in log[1:]]
     reigns = [_Reign(since, end, number) for (since, number), end in zip(log, [*ends, None], strict=False)]
@@ -156,7 +162,7 @@ def _read_past(table: Table) -> _Past:
 
 
 def _without(past: _Past, expired: set[int]) -> dict[str, object]:
-    """What `mesh.expired` says when these have expired."""
+    """Return the value of `mesh.expired` once these snapshots have expired."""
     places = [place for place, reign in enumerate(past.reigns) if reign.snapshot_id in expired]
     whole = max([past.whole, *(place + 1 for place in places)])
     boundary = past.reigns[whole]

@@ -1,4 +1,4 @@
-"""The history of a table: the snapshots that led to its state, and when its rows changed."""
+"""Read the history of a table: the snapshots that led to its current state, and when its rows changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One snapshot: what it did (an operation of the Iceberg spec), the rows it brought, and those there since."""
+    """One snapshot: its operation (of the Iceberg spec), the number of rows it added, and the rows in it (`rows`)."""
 
     snapshot_id: int
     committed_at: datetime
@@ -27,7 +27,7 @@ class HistoryEntry:
 
 
 def read_history(table: Table) -> list[HistoryEntry]:
-    """The snapshots that led to the table's current state, newest first."""
+    """Return the snapshots that led to the table's current state, newest first."""
     return [
         HistoryEntry(
             snapshot.snapshot_id,
@@ -42,26 +42,29 @@ def read_history(table: Table) -> list[HistoryEntry]:
 
 
 def snapshots_on_main(table: Table) -> list[Snapshot]:
-    """The snapshots that led to the current one, newest first; of before one that has expired, all that are kept."""
+    """Return the snapshots that led to the current one, newest first.
+
+    Before the first one whose parent has expired, these are all kept snapshots that are older.
+    """
     current = table.current_snapshot()
-    led = list(ancestors_of(current, table.metadata)) if current else []
+    ancestors = list(ancestors_of(current, table.metadata)) if current else []
     expired = expired_before(table)
-    if not led or expired is None:
-        return led
-    number = led[-1].sequence_number or 0
+    if not ancestors or expired is None:
+        return ancestors
+    number = ancestors[-1].sequence_number or 0
     older = [snapshot for snapshot in table.metadata.snapshots if (snapshot.sequence_number or 0) < number]
-    return led + sorted(older, key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
+    return ancestors + sorted(older, key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
 
 
 def changed_since(table: Table, snapshot_id: int) -> datetime | None:
-    """When the first commit after a snapshot changed rows, UTC; None where none did. Compaction changes none."""
+    """Return when the first commit after a snapshot changed rows, UTC; None if none did. Compaction changes none."""
     later: list[Snapshot] = []
     for snapshot in snapshots_on_main(table):
         if snapshot.snapshot_id == snapshot_id:
             changes = [each for each in later if each.summary is None or each.summary.operation != Operation.REPLACE]
             return _time(changes[-1]) if changes else None
         later.append(snapshot)
-    # It was rolled back, or has expired: what stands now is another state.
+    # The snapshot was rolled back or has expired, so the current state is another one.
     return _time(later[0]) if later else None
 
 

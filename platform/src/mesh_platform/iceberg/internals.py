@@ -1,7 +1,7 @@
-"""What this package uses of pyiceberg that pyiceberg does not promise to keep.
+"""Wrap the private parts of pyiceberg that this package uses.
 
-No other module names such a part. `test_internals.py` holds each against what is relied on, so that an upgrade of
-pyiceberg which changes one fails there.
+No other module uses such a part. `test_internals.py` tests what is relied on in each, so that an upgrade of pyiceberg
+that changes one fails there.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ if TYPE_CHECKING:
     from pyiceberg.table.update import TableRequirement, TableUpdate
     from pyiceberg.typedef import Record
 
-# `OverwriteFiles` is the base of the commit in `replace`, which overrides how it reads and keeps manifests.
+# The commit in `replace` subclasses `OverwriteFiles` and overrides how it reads and keeps manifests.
 __all__ = ["CheapTransaction", "ManifestMergeManager", "OverwriteFiles"]
 
-# Nobody changes these once they are made. So the copies of the metadata that are still made may share them, and a
-# commit does not slow down with every snapshot that there is.
+# These objects are never changed. So the copies of the metadata that pyiceberg still makes can share them, and a
+# commit does not become slower with every snapshot.
 for _entry in (MetadataLogEntry, Snapshot, SnapshotLogEntry):
     _entry.__deepcopy__ = lambda self, memo=None: self  # type: ignore[method-assign]
 
 
 class CheapTransaction(Transaction):
-    """pyiceberg's own looks at the metadata some twenty times in a commit, and copies all of it at each look.
+    """A transaction that does not copy the metadata at each access, and does not delete the files of a failed commit.
 
-    That is nine tenths of the CPU of a commit to a table with a thousand snapshots. What a commit that failed wrote
-    stays, for `mesh maintain` to remove.
+    pyiceberg's own copies all metadata some twenty times in a commit, which takes nine tenths of the CPU time for a
+    table with a thousand snapshots. `mesh maintain` removes what a failed commit wrote.
     """
 
     _looked: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
 
     @property
     def table_metadata(self) -> TableMetadata:
-        """The metadata with the updates applied that are staged so far."""
+        """The metadata with the updates staged so far."""
         base, updates = self._table.metadata, self._updates
         if self._looked is None or self._looked[0] is not base or self._looked[1] is not updates:
             self._looked = base, updates, super().table_metadata
         return self._looked[2]
 
     def _register_snapshot_producer(self, producer: SnapshotProducer[Any]) -> None:
-        # pyiceberg deletes the manifests of a commit that was refused. A refusal can be wrong: where something on the
-        # way sent the request twice, the second meets the first's success, and the table would lose its head.
+        # pyiceberg deletes the manifests of a refused commit. But if something on the way sent the request twice, the
+        # second is refused because the first succeeded, and the table would lose its current snapshot's manifests.
         super()._register_snapshot_producer(producer)
         producer._clean_all_uncommitted = lambda: None  # type: ignore[method-assign]
 
@@ -74,7 +74,7 @@ class CheapTransaction(Transaction):
 def stage(
     transaction: Transaction, updates: tuple[TableUpdate, ...], requirements: tuple[TableRequirement, ...]
 ) -> None:
-    """Add updates that pyiceberg has no method for, on condition of what the table must still be."""
+    """Add updates that pyiceberg has no method for, with the requirements that the table must meet at the commit."""
     transaction._apply(updates, requirements)
 
 
@@ -84,28 +84,28 @@ def make_data_files(metadata: TableMetadata, rows: pa.Table, io: FileIO) -> list
 
 
 def use_parquet_format(model: ParquetFormatModel) -> None:
-    """Let `model` write all Parquet files. `FileFormatFactory.register` refuses a second one for a format."""
+    """Let `model` write all Parquet files. The public `FileFormatFactory.register` refuses a second model."""
     FileFormatFactory._registry[FileFormat.PARQUET] = model
 
 
 def write_statistics_of(writer: ParquetFormatWriter, columns: Sequence[str]) -> None:
-    """Let a file have bounds of these columns only; to be called before its rows are written."""
+    """Write bounds for these columns only. Call it before the rows of the file are written."""
     writer._parquet_writer_kwargs["write_statistics"] = columns
 
 
 def use_upper_bound(function: Callable[[str, int | None], str | None]) -> None:
-    """Let `function` shorten the upper bounds of texts."""
+    """Let `function` truncate the upper bounds of texts."""
     pyiceberg.io.pyarrow.truncate_upper_bound_text_string = function  # type: ignore[attr-defined, assignment]
 
 
 def split_by_partition(spec: PartitionSpec, schema: Schema, rows: pa.Table) -> list[tuple[Record, pa.Table]]:
-    """The partitions that rows lie in, each with its rows."""
+    """Return the partitions of rows, each with its rows."""
     found = _determine_partitions(spec, schema, rows)
     return [(part.partition_key.partition, part.arrow_table_partition) for part in found]
 
 
 def read_in_batches(table: Table, columns: Sequence[str], task: FileScanTask) -> Iterator[pa.RecordBatch]:
-    """The rows of a data file, less what delete files take out, a batch at a time."""
+    """Yield the rows of a data file, without those that delete files remove, a batch at a time."""
     scan = ArrowScan(table.metadata, table.io, table.schema().select(*columns), AlwaysTrue())
     deletes = _read_all_delete_files(table.io, [task]) if task.delete_files else {}
     yield from scan._record_batches_from_scan_tasks_and_deletes([task], deletes)

@@ -1,7 +1,7 @@
-"""Which data files may hold a key, where no bounds tell: hashes of the keys of each file, kept on this disk.
+"""Tell which data files may contain a key if bounds cannot: an index of key hashes by file, on the local disk.
 
-It is a cache of what immutable files hold. Without its folder, or where an entry is missing, damaged or of another
-version, the keys are read from the data file again. It only rules files out: what it does not rule out is read.
+It is a cache of immutable files. Without its folder, or if an entry is missing, damaged or of another version, the
+keys are read from the data file again. It only rules files out: all other files are read.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 # The catalog's property that names the folder.
 KEY_INDEX = "mesh.key-index"
 Hashes = npt.NDArray[np.uint64]
-# To read fewer keys than these, from fewer files, takes no longer than to look them up.
+# Reading fewer keys than these from fewer files takes no longer than looking them up.
 _ROWS, _FILES = 100_000, 16
 _FORM = 1
-# Before the hashes: the form, how many there are, and their sum.
+# Words before the hashes: the format version, the number of hashes, and their sum.
 _HEAD = 3
 
 
 class KeyIndex:
-    """The hashes of keys by data file, below `folder`; without one, every file may hold every key.
+    """The hashes of keys by data file, in `folder`; without a folder, every file may contain every key.
 
-    `hash_keys` gives a 64-bit number for each row of a table, the same for equal keys; `made_by` names it and its
-    version.
+    `hash_keys` returns a 64-bit number for each row of a table, the same for equal keys; `made_by` names that
+    function and its version.
     """
 
     def __init__(self, folder: Path | None, hash_keys: Callable[[pa.Table], Hashes], made_by: str) -> None:
         self._folder, self._hash_keys, self._made_by = folder, hash_keys, made_by
 
     def may_hold(self, table: Table, tasks: Sequence[FileScanTask], keys: pa.Table) -> list[FileScanTask]:
-        """Those of the files `tasks` that may have a row with one of `keys`, whose columns are those of `table`.
+        """Return those of the files `tasks` that may have a row with one of `keys`, which has columns of `table`.
 
-        Where entries are written, those of files that `table` has no more are removed once they are the most.
+        After writing entries, it removes those of files that `table` no longer has once they are the majority.
         """
         rows = sum(task.file.record_count for task in tasks)
         if self._folder is None or (rows < _ROWS and len(tasks) < _FILES):
@@ -56,7 +56,7 @@ class KeyIndex:
         written = False
         for task in tasks:
             hashes = None
-            # What another engine deleted of a file is no matter of the file alone.
+            # Rows that another engine has deleted are not recorded in the data file itself.
             if not task.delete_files:
                 path = folder / self._entry(table, task, columns)
                 hashes = _read(path, task.file.record_count)
@@ -70,26 +70,26 @@ class KeyIndex:
         return found
 
     def _entry(self, table: Table, task: FileScanTask, columns: Sequence[str]) -> str:
-        """The name of a file's entry: of the same columns in other types, or by another hash, it is another."""
+        """Return the name of a file's entry, which depends on the columns, their types and the hash function."""
         fields = [table.schema().find_field(name) for name in columns]
         kinds = [(field.field_id, str(field.field_type)) for field in fields]
-        told = repr((_FORM, self._made_by, kinds, task.file.file_path))
-        return blake2b(told.encode(), digest_size=20).hexdigest()
+        identity = repr((_FORM, self._made_by, kinds, task.file.file_path))
+        return blake2b(identity.encode(), digest_size=20).hexdigest()
 
     def _forget(self, table: Table, folder: Path, columns: Sequence[str], most: int) -> None:
         with suppress(OSError):
-            there = list(folder.iterdir())
-            if len(there) <= most:
+            present = list(folder.iterdir())
+            if len(present) <= most:
                 return
             kept = {self._entry(table, task, columns) for task in all_files(table)}
-            for path in there:
-                # What another process writes at this moment is gone too, and then it keeps nothing.
+            for path in present:
+                # This may remove a file that another process is writing, which then keeps no entry.
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 
 
 def _read(path: Path, rows: int) -> Hashes | None:
-    """The hashes in an entry, ascending; None where it is not there, or is not what was written."""
+    """Return the hashes in an entry, ascending; None if it is missing or damaged."""
     try:
         words = np.memmap(path, dtype=np.uint64, mode="r")
     except (OSError, ValueError):
@@ -101,16 +101,16 @@ def _read(path: Path, rows: int) -> Hashes | None:
 
 
 def _write(path: Path, hashes: Hashes) -> bool:
-    """Keep the hashes; whether the disk took them. One that takes none is no fault: they are read again."""
-    head = np.array([_FORM, len(hashes), hashes.sum(dtype=np.uint64)], dtype=np.uint64)
+    """Write the hashes; return whether that worked. A failure is no error: the keys are then read again."""
+    header = np.array([_FORM, len(hashes), hashes.sum(dtype=np.uint64)], dtype=np.uint64)
     with suppress(OSError):
-        write_whole(path, head.tobytes() + hashes.tobytes())
+        write_whole(path, header.tobytes() + hashes.tobytes())
         return True
     return False
 
 
 def _meet(some: Hashes, others: Hashes) -> bool:
-    """Whether two ascending lists have one in common."""
+    """Whether two ascending lists have a number in common."""
     few, many = (some, others) if len(some) < len(others) else (others, some)
     if not len(few):
         return False

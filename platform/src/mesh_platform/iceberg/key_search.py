@@ -1,6 +1,6 @@
-"""Finds rows by their keys in data files: bounds rule files out, then the index, and of the rest keys alone are read.
+"""Find rows by their keys in data files: bounds rule files out, then the index; of the rest only keys are read.
 
-Only candidates are returned, so that what compares them exactly has little to do.
+Only candidates are returned, so that an exact comparison has little to do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mesh_platform.iceberg.key_index import KeyIndex
 
-# Types whose order is the same in Arrow and in Iceberg's bounds, and what bounds of them are as Arrow.
+# Types with the same order in Arrow and in Iceberg's bounds, and the Arrow type of their bounds if it is another.
 _ORDERED = {
     DateType: pa.int32(),
     DecimalType: None,
@@ -44,7 +44,7 @@ _ORDERED = {
     TimestampType: pa.int64(),
     TimestamptzType: pa.int64(),
 }
-# Rows that are compared at once: what is wanted is hashed for each such part, and small files share one.
+# Rows that are compared at once. The wanted keys are hashed for each such part, so small files share one.
 _ROWS_AT_ONCE = 1_000_000
 _SOME = 8
 
@@ -52,10 +52,10 @@ _SOME = 8
 def find_candidates(
     table: Table, tasks: Iterable[FileScanTask], keys: pa.Table, index: KeyIndex | None = None
 ) -> pa.Table:
-    """The columns of `keys` in the files `tasks`: of every row that has one of `keys`, and of few others.
+    """Return the key columns of all rows in the files `tasks` that have one of `keys`, and of few other rows.
 
-    In each column a candidate has a value that one of `keys` has. A file is opened only where its bounds, as the
-    manifests have them, leave room for one of the values in each column, and where `index` does not rule it out.
+    In each column a candidate has a value that one of `keys` has. A file is opened only if its bounds in the
+    manifests allow one of the values in each column, and `index` does not rule it out.
     """
     fields = {name: table.schema().find_field(name) for name in keys.column_names}
     wanted = [_Wanted(fields[name], keys.column(name)) for name in keys.column_names]
@@ -76,7 +76,7 @@ class _Wanted:
         self.field = field
         self.values = pc.unique(values)
 
-        # A missing value is within no bounds.
+        # Bounds do not cover a missing value.
         self._has_bounds = isinstance(field.field_type, tuple(_ORDERED)) and not self.values.null_count
 
     @cached_property
@@ -86,7 +86,7 @@ class _Wanted:
 
     @cached_property
     def _some(self) -> list[Any]:
-        """A few of the values: of keys in no order, one of them is within most bounds, and nothing need be sorted."""
+        """A few of the values: if keys have no order, one of them is within most bounds, so sorting is not needed."""
         found: list[Any] = self._as_bounds[:_SOME].to_pylist()
         return found
 
@@ -95,10 +95,10 @@ class _Wanted:
         return self._as_bounds.take(pc.sort_indices(self._as_bounds))
 
     def may_be_in(self, file: DataFile) -> bool:
-        """Whether the bounds of a file leave room for one of the values.
+        """Whether the bounds of a file allow one of the values.
 
-        A file without a bound leaves all room. A bound of a text is cut to 16 characters, a lower one downwards, an
-        upper one upwards (Iceberg spec, "Column Metrics", `truncate(16)`), so comparing it loses nothing.
+        A missing bound allows all values. The bounds of a text are truncated to 16 characters, a lower one downwards
+        and an upper one upwards (Iceberg spec, "Column Metrics", `truncate(16)`), so no value is ruled out wrongly.
         """
         if not self._has_bounds:
             return True
@@ -122,8 +122,8 @@ class _Wanted:
         return None if bound is None else from_bytes(kind, bound)
 
     def among(self, column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-        """Which rows of `column` have one of the values; None where only an exact comparison can tell."""
-        # Of doubles 0.0 and -0.0 are the same to SQL, and not to a hash.
+        """Return which rows of `column` have one of the values; None if only an exact comparison can tell."""
+        # The doubles 0.0 and -0.0 are equal in SQL, but have different hashes.
         if isinstance(self.field.field_type, DoubleType):
             return None
         return pc.is_in(column, value_set=self.values.cast(column.type))

@@ -1,7 +1,7 @@
-"""Which keys a table holds: a table and rows arrive, the rows whose key is there already leave.
+"""Tell which keys a table already has.
 
-A data file never changes, nor does a manifest, which lists some. So each is read once, whoever wrote it, and the
-snapshot that one looks at says which count.
+Data files never change, nor do the manifests that list them. So each is read once and cached, whoever wrote it, and
+the snapshot of the table decides which of them count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _Mask = npt.NDArray[np.bool_]
-# Files that are read at once: Arrow does not hold the interpreter's lock. Each may be large.
+# Files that are read in parallel, as Arrow releases the interpreter's lock. Each may be large.
 _AT_ONCE = 2
 _ROWS_AT_ONCE = 128 * 1024
 _READERS = ThreadPoolExecutor(_AT_ONCE, "keys")
@@ -40,33 +40,33 @@ _READERS = ThreadPoolExecutor(_AT_ONCE, "keys")
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys as numbers of 128 bits: `high` and `low` are their halves, both unsigned 64-bit and of one length."""
+    """Keys as 128-bit numbers: `high` and `low` are their halves, two arrays of the same length."""
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
-        """The places of the keys, ascending by `high`; of equal ones as they came."""
+        """The indices of the keys, ascending by `high`, in the original order if equal."""
         return np.argsort(self.high, kind="stable")
 
     def select(self, which: _Mask) -> Keys:
-        """Those that `which` marks."""
+        """Return the keys that `which` marks."""
         return Keys(self.high[which], self.low[which])
 
     def sort(self) -> Keys:
-        """The same keys, ascending by `high`."""
+        """Return the same keys, ascending by `high`."""
         return Keys(self.high[self.order], self.low[self.order])
 
     def firsts(self) -> _Mask:
-        """Which keys are the first of their kind."""
+        """Return which keys are the first among equal ones."""
         first = np.ones(len(self.high), dtype=bool)
         high = self.high[self.order]
         alike = high[1:] == high[:-1]
         shared = np.zeros(len(high), dtype=bool)
         shared[1:] = alike
         shared[:-1] |= alike
-        # Few have a high half in common, and only these are looked at whole.
+        # Few keys share their high half, and only these are compared completely.
         places = self.order[shared]
         if len(places):
             order = places[np.lexsort((self.low[places], self.high[places]))]
@@ -76,7 +76,10 @@ class Keys:
 
 
 class KnownKeys:
-    """Remembers the keys of data files, those looked at last, up to `max_bytes`; and what manifests list."""
+    """A cache of the keys of data files, up to `max_bytes`, and of the files that manifests list, up to `max_listed`.
+
+    Both drop the least recently used entries first.
+    """
 
     def __init__(self, max_bytes: int = 192 * 1024 * 1024, max_listed: int = 20_000) -> None:
         self._max_bytes = max_bytes
@@ -93,9 +96,9 @@ class KnownKeys:
         where: BooleanExpression | None = None,
         holders: list[FileScanTask] | None = None,
     ) -> _Mask:
-        """Which of `keys` stand in `column` at the snapshot of `table`, in files that may have rows of `where`.
+        """Return which of `keys` are in `column` at the snapshot of `table`; `where` limits the files searched.
 
-        The files that hold some of them are added to `holders`.
+        The files that have some of them are added to `holders`.
         """
         found = np.zeros(len(keys.high), dtype=bool)
         if not len(found) or table.current_snapshot() is None:
@@ -109,7 +112,7 @@ class KnownKeys:
         return unsorted
 
     def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Keys) -> None:
-        """Spare a later look into `files`, which hold just `rows`, whose keys are `keys`."""
+        """Cache the `keys` of new `files`, which consist of just `rows`, so that they need not be read."""
         if len(files) == 1:
             self._keep(files[0].file_path, keys.sort())
             return
@@ -117,12 +120,12 @@ class KnownKeys:
         for file in files:
             by_partition.setdefault(file.partition, []).append(file)
         for partition, its_keys in _by_partition(table, rows, keys):
-            # Nobody knows which rows of a partition went to which of several files.
+            # It is unknown which rows of a partition went to which of several files.
             if len(in_partition := by_partition.get(partition, [])) == 1:
                 self._keep(in_partition[0].file_path, its_keys.sort())
 
     def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[tuple[FileScanTask, Keys]]:
-        """Each file that may have rows of `where`, with its keys, and some others that are known anyway."""
+        """Yield each file that may have rows of `where`, with its keys, and some other files that are cached."""
         snapshot = table.current_snapshot()
         manifests = snapshot.manifests(table.io) if snapshot else []
         files: Iterable[DataFile]
@@ -131,7 +134,7 @@ class KnownKeys:
             files = [task.file for task in tasks if not task.delete_files]
             for task in tasks:
                 if task.delete_files:
-                    # Which rows are left is no matter of the data file alone.
+                    # The remaining rows depend on the delete files too, so they are not cached by data file.
                     yield task, to_keys(read_files(table, [task], [column])[column]).sort()
         else:
             files = self._files(table, manifests, where)
@@ -177,14 +180,14 @@ class KnownKeys:
 
 def _read(table: Table, column: str, file: DataFile) -> Keys:
     with table.io.new_input(file.file_path).open() as opened:
-        # A part at a time: as text, keys are large.
+        # A part at a time, because keys are large as text.
         parts = pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
         keys = [to_keys(part[column]) for part in parts] or [to_keys(pa.array([], pa.string()))]
     return Keys(np.concatenate([part.high for part in keys]), np.concatenate([part.low for part in keys])).sort()
 
 
 def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
-    """Strings as keys: a UUID is its own 128 bits, of anything else it is the BLAKE2b digest."""
+    """Convert strings to keys: a UUID to its own 128 bits, any other string to its BLAKE2b digest of 128 bits."""
     high, low, well_formed = parse_ids(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
     others = np.flatnonzero(~well_formed)
     if len(others):
@@ -196,7 +199,7 @@ def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
 
 
 def _look_up(wanted: Keys, there: Keys, found: _Mask) -> bool:
-    """Mark in `found` which of `wanted` are `there`, and say whether any is; both ascend by their high half."""
+    """Mark in `found` which of `wanted` are `there`, and return whether any is; both ascend by their high half."""
     if not len(there.high):
         return False
     begin = int(np.searchsorted(wanted.high, there.high[0], "left"))

@@ -1,8 +1,8 @@
-"""Where data files lie: in one folder of their table, under names that hold no value of a row.
+"""Place data files in one folder per table, under names that contain no values of rows.
 
-pyiceberg by itself puts the values of a file's partition into its path. A value may be longer than a file system
-takes in a name (255 bytes on most), and it may be personal. Readers take the path that a manifest gives (Iceberg
-spec, "Manifests", `file_path`), so files that have such a path already stay where they are.
+By default pyiceberg puts a file's partition values into its path. A value may be longer than a file system allows in
+a name (255 bytes on most), and it may be personal. Readers use the path in a manifest (Iceberg spec, "Manifests",
+`file_path`), so existing files with such a path stay where they are.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class PlainLocations(LocationProvider):
-    """Data files lie side by side in the table's data folder, which is `write.data.path` where that is set."""
+    """Places all data files directly in the table's data folder, which is `write.data.path` if that is set."""
 
     def new_data_location(self, data_file_name: str, partition_key: PartitionKey | None = None) -> str:
-        """The location of a new data file. The names that pyiceberg gives hold a UUID, so no two are equal."""
+        """Return the location of a new data file. pyiceberg's names contain a UUID, so they are unique."""
         return f"{self.data_path}/{data_file_name}"
 
 
 def without_values(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties of a table, and with them those by which pyiceberg gives new data files such locations.
+    """Return the properties of a table, plus those that make pyiceberg give new data files such locations.
 
-    They are for one write and not for the table: a writer without this package would stop at the name of the class. A
-    table that names a class of its own keeps it, and one that spreads its files over an object store does so.
+    They are meant for one write, not for the table: a writer without this package would fail on the name of the
+    class. A table that names its own class keeps it, and one that spreads its files over an object store still does.
     """
     if properties.get(TableProperties.OBJECT_STORE_ENABLED, "").lower() == "true":
         return {**properties, TableProperties.WRITE_OBJECT_STORE_PARTITIONED_PATHS: "false"}

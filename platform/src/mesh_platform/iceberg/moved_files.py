@@ -1,4 +1,4 @@
-"""What a table's metadata files, manifest lists and manifests say of places, and the same files with other places."""
+"""Read and replace the locations in a table's metadata files, manifest lists and manifests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PLACES = ("write.data.path", "write.metadata.path", "write.object-storage.path"
 
 @dataclass(frozen=True)
 class Moves:
-    """Places that became others: pairs of the old and the new."""
+    """The places that were moved, as pairs of the old and the new place."""
 
     pairs: tuple[tuple[str, str], ...]
 
     def find(self, location: str) -> str | None:
-        """Where the file of a location is now; None where that is neither an old place nor a new one."""
+        """Return where the file of a location is now; None if it is neither in an old place nor in a new one."""
         if any(within(location, new) for _, new in self.pairs):
             return location
         for old, new in sorted(self.pairs, key=lambda pair: -len(pair[0])):
@@ -37,12 +37,12 @@ class Moves:
         return None
 
     def apply(self, location: str) -> str:
-        """As `find`, but a location that is in neither stays."""
+        """Return what `find` does, or the location itself if it is in neither."""
         return self.find(location) or location
 
 
 def read_metadata(content: bytes, location: str) -> dict[str, Any]:
-    """A metadata.json as it is written, with what pyiceberg does not know. Raises ValueError."""
+    """Parse a metadata.json, including what pyiceberg does not know. Raises ValueError."""
     try:
         found = json.loads(gzip.decompress(content) if location.endswith(".gz.metadata.json") else content)
     except (OSError, EOFError, zlib.error) as error:
@@ -53,7 +53,7 @@ def read_metadata(content: bytes, location: str) -> dict[str, Any]:
 
 
 def metadata_places(metadata: dict[str, Any]) -> list[str]:
-    """All locations that a metadata.json names."""
+    """Return all locations that a metadata.json names."""
     found: list[str] = []
 
     def note(place: str) -> str:
@@ -65,7 +65,7 @@ def metadata_places(metadata: dict[str, Any]) -> list[str]:
 
 
 def move_metadata(content: bytes, location: str, moves: Moves) -> bytes:
-    """A metadata.json with each location moved; the same object where none is."""
+    """Return a metadata.json with each location moved; the same object if none is."""
     metadata = read_metadata(content, location)
     before = json.dumps(metadata)
     _each_place(metadata, moves.apply)
@@ -87,7 +87,7 @@ def _each_place(metadata: dict[str, Any], change: Callable[[str], str]) -> None:
             if name in entry:
                 entry[name] = change(entry[name])
     for snapshot in metadata.get("snapshots") or ():
-        # Version 1 may do without a list.
+        # In format version 1 a snapshot may name manifests without a list.
         if "manifests" in snapshot:
             snapshot["manifests"] = [change(path) for path in snapshot["manifests"]]
     properties = metadata.get("properties") or {}
@@ -97,35 +97,35 @@ def _each_place(metadata: dict[str, Any], change: Callable[[str], str]) -> None:
 
 
 def former_metadata(metadata: dict[str, Any]) -> list[str]:
-    """The metadata files before this one that it names."""
+    """Return the earlier metadata files that this one names."""
     return [entry["metadata-file"] for entry in metadata.get("metadata-log") or ()]
 
 
 def snapshot_files(metadata: dict[str, Any]) -> Iterator[tuple[str | None, list[str], bool]]:
-    """The manifest list of each snapshot, or None and its manifests; and whether it has data files."""
+    """Yield the manifest list of each snapshot, or None and its manifests; and whether it has data files."""
     for snapshot in metadata.get("snapshots") or ():
         files = (snapshot.get("summary") or {}).get("total-data-files", "0")
         yield snapshot.get("manifest-list"), list(snapshot.get("manifests") or ()), str(files) != "0"
 
 
 def statistics_files(metadata: dict[str, Any]) -> list[str]:
-    """The files of statistics that are named."""
+    """Return the statistics files that a metadata.json names."""
     both = (*(metadata.get("statistics") or ()), *(metadata.get("partition-statistics") or ()))
     return [entry["statistics-path"] for entry in both]
 
 
 def listed_manifests(content: bytes) -> list[tuple[str, int | None]]:
-    """The manifests in a manifest list, each with how many files it names, where that is told. Raises ValueError."""
+    """Return the manifests in a manifest list, each with its number of files if it is recorded. Raises ValueError."""
     found: list[tuple[str, int | None]] = []
     for record in read_records(content, (MANIFEST_PATH, *COUNTS)):
         counts = [record.get(number) for number in COUNTS]
-        told = [count for count in counts if count is not None]
-        found.append((record[MANIFEST_PATH], sum(told) if len(told) == len(COUNTS) else None))
+        recorded = [count for count in counts if count is not None]
+        found.append((record[MANIFEST_PATH], sum(recorded) if len(recorded) == len(COUNTS) else None))
     return found
 
 
 def move_list(content: bytes, moves: Moves, lengths: dict[str, int]) -> bytes:
-    """A manifest list with each manifest moved, and with its length as in `lengths`, by new location."""
+    """Return a manifest list with each manifest moved, and with its length from `lengths`, by new location."""
 
     def move(record: Any) -> dict[int, Any]:
         path = moves.apply(record[MANIFEST_PATH])
@@ -135,12 +135,12 @@ def move_list(content: bytes, moves: Moves, lengths: dict[str, int]) -> bytes:
 
 
 def named_files(content: bytes) -> list[dict[int, Any]]:
-    """What a manifest says of each file: `STATUS`, `FILE_PATH`, `SIZE`, and `CONTENT` from version 2 on."""
+    """Return each file's fields in a manifest: `STATUS`, `FILE_PATH`, `SIZE`, and `CONTENT` from version 2 on."""
     return [dict(record) for record in read_records(content, (STATUS, FILE_PATH, SIZE, CONTENT), (PARTITION,))]
 
 
 def move_manifest(content: bytes, moves: Moves) -> bytes:
-    """A manifest with each file moved."""
+    """Return a manifest with each file moved."""
     paths = (FILE_PATH, REFERENCED_FILE)
 
     def move(record: Any) -> dict[int, Any]:

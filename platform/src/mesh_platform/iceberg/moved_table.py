@@ -1,4 +1,4 @@
-"""The files of a table that was copied or moved: what is there, what is missing, and what each must become."""
+"""Walk the files of a table that was copied or moved: which are missing, and how each must be rewritten."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ from mesh_platform.iceberg.place import Entry
 
 @dataclass
 class MovedTable:
-    """The files of a table, by their new location, in the order in which they are rewritten."""
+    """The files of a table by their new location, in the order in which they are rewritten.
+
+    `data` maps each data or statistics file to its size in bytes, -1 if that is unknown. `strangers` are named files
+    that are neither in an old place nor in a new one.
+    """
 
     entry: Entry
     io: PyArrowFileIO
@@ -52,11 +56,11 @@ class MovedTable:
 
 
 def walk(table: MovedTable, metadata: dict[str, Any]) -> None:
-    """Note all that the table's states name, and what of it is missing; nothing is changed.
+    """Record in `table` all files that its states name, and which are missing; nothing is changed.
 
-    Of what only former metadata names, no more is noted than is there. Raises NeedsAttention for deletes by position.
+    Files that only former metadata names may be missing. Raises NeedsAttention for position deletes.
     """
-    # Of former metadata no more is needed than is there.
+    # Former metadata need not exist, so its location is no stranger.
     passed = {*former_metadata(metadata)}
     named = [place for place in metadata_places(metadata) if place not in passed]
     table.strangers += [place for place in named if table.moves.find(place) is None]
@@ -95,7 +99,7 @@ def _walk_snapshots(table: MovedTable, metadata: dict[str, Any], needed: bool) -
                 continue
             table.lists[at] = None
             manifests = parsed(table, at, lambda c=content: listed_manifests(c)) or []  # type: ignore[misc]
-            # Avro cut between two blocks is a file of fewer records.
+            # An Avro file that is cut between two blocks looks complete, with fewer records.
             table.missing += [at] if has_files and not manifests and at not in table.missing else []
         for manifest, count in manifests:
             _walk_manifest(table, manifest, count, needed)
@@ -141,7 +145,7 @@ def parsed(table: MovedTable, location: str, parse: Callable[[], Any]) -> Any:
 
 
 def _note_missing(table: MovedTable) -> None:
-    """Note the data files that are not there, or have another size than their manifest says."""
+    """Record the data files that do not exist, or whose size differs from that in their manifest."""
     sizes = dict(_sizes(table.io, table.location, table.data))
     for path, size in table.data.items():
         if path not in sizes or size not in (-1, sizes[path]):
@@ -153,7 +157,7 @@ def _sizes(io: PyArrowFileIO, folder: str, locations: Iterable[str]) -> Iterator
     scheme, host, path = io.parse_location(folder, io.properties)
     files = io.fs_by_scheme(scheme, host)
     if scheme != "file":
-        # One question for each file takes a store long.
+        # One listing, because one request for each file is slow in an object store.
         for info in files.get_file_info(FileSelector(path, recursive=True, allow_not_found=True)):
             listed[info.path] = info.size
     for location in locations:
@@ -175,7 +179,7 @@ def read_file(io: PyArrowFileIO, location: str) -> bytes | None:
 
 
 def rewritten_files(table: MovedTable) -> Iterator[tuple[str, bytes, bytes]]:
-    """Each file of the metadata as it is and as it must be: a list after its manifests, whose lengths it has."""
+    """Yield each metadata file's location, content and new content; lists follow their manifests, for the lengths."""
     lengths: dict[str, int] = {}
     steps: list[tuple[Iterable[str], Callable[[bytes, str], bytes]]] = [
         (table.manifests, lambda content, _: move_manifest(content, table.moves)),

@@ -1,9 +1,9 @@
-"""Files in a table's folder that no state of it names: the table and an age arrive; those older than that are gone.
+"""Find and remove orphans: files in a table's folder, older than an age, that no state of the table names.
 
-Two things must not happen. A reader must not lose a file: what a state names that was the current one less than the
-age ago, or is kept, stays. And a commit under way must not come to name a file that is gone, however long its process
-slept: so after the folder was listed, and before anything goes, the table gets a snapshot that replaces nothing. A
-commit asserts the snapshot that it loaded and fails then; and no file that was written before such a snapshot is
+Two things must not happen. A reader must not lose a file: the files of a state that is kept, or that was the current
+one less than the age ago, stay. And a running commit must not name a removed file, however long its process slept: so
+after the folder is listed and before a file is removed, the table gets a snapshot that replaces nothing. A commit
+asserts the snapshot that it loaded, so it then fails; and no file that was written before such a snapshot is
 committed after it (`maintained_since`).
 """
 
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
 
-# Iceberg's own pointer for catalogs of files; other tools may write one.
+# Iceberg's own pointer for file-based catalogs, which other tools may write.
 _NOT_OURS = "version-hint.text"
 _ATTEMPTS = 8
 
 
 def find_orphans(table: Table, before: datetime) -> dict[str, int]:
-    """The files of the table that were written before a time and are of no use since: path in its storage -> bytes.
+    """Return the files written before a time that no state of the table since names: path in its storage -> bytes.
 
-    Raises OSError where the folder cannot be read, or not by the names that the table uses; then nothing is known.
+    Raises OSError if the folder cannot be listed, or is listed by other names than the table uses; then nothing is
+    known.
     """
     old = _list_files(table, before)
     named = _named(table, before) if old else set()
@@ -50,9 +51,9 @@ def find_orphans(table: Table, before: datetime) -> dict[str, int]:
 
 
 def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Callable[[int], object]) -> None:
-    """Remove what `find_orphans` finds; `on_removed` is told the bytes of each file. Raises ConflictError.
+    """Remove what `find_orphans` finds; `on_removed` is called with the bytes of each file. Raises ConflictError.
 
-    A table that has no snapshot yet keeps all: its first commit cannot be made to fail.
+    A table without a snapshot keeps all files, because its first commit cannot be made to fail.
     """
     table = load()
     found = find_orphans(table, before)
@@ -71,13 +72,13 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
 
 
 def table_folders(catalog: Catalog) -> dict[str, str]:
-    """The folder of every table in the catalog."""
+    """Return the folder of every table in the catalog."""
     names = [name for namespace in catalog.list_namespaces() for name in catalog.list_tables(namespace)]
     return {".".join(name): catalog.load_table(name).location().rstrip("/") + "/" for name in names}
 
 
 def shared_with(table: Table, folders: Mapping[str, str]) -> str | None:
-    """Another table whose folder is the table's own, or lies in it or around it: no orphans can be told there."""
+    """Return another table whose folder is the same, inside or around this one's, so that orphans cannot be told."""
     name, own = ".".join(table.name()), table.location().rstrip("/") + "/"
     shared = (other for other, its in folders.items() if its.startswith(own) or own.startswith(its))
     return next((other for other in shared if other != name), None)
@@ -93,10 +94,10 @@ def _list_files(table: Table, before: datetime) -> dict[str, int]:
 
 
 def _listed(table: Table) -> Iterator[tuple[str, int, float]]:
-    """The path, bytes and time of change of each file in the table's folder."""
+    """Yield the path, bytes and modification time of each file in the table's folder."""
     files, folder = _storage(table)
     if isinstance(files, LocalFileSystem):
-        # Arrow's own listing goes where a link leads.
+        # Arrow's own listing follows links.
         for parent, _, names in os.walk(folder):
             for name in names:
                 with suppress(FileNotFoundError):
@@ -109,7 +110,7 @@ def _listed(table: Table) -> Iterator[tuple[str, int, float]]:
 
 
 def _storage(table: Table) -> tuple[FileSystem, str]:
-    """The file system of the table's folder, and the folder in it."""
+    """Return the file system of the table's folder, and the folder in it."""
     if not isinstance(table.io, PyArrowFileIO):
         raise OSError(f"{type(table.io).__name__} cannot list files")
     scheme, host, path = table.io.parse_location(table.location(), table.io.properties)
@@ -117,7 +118,7 @@ def _storage(table: Table) -> tuple[FileSystem, str]:
 
 
 def _named(table: Table, since: datetime) -> set[str]:
-    """The paths that the table's states of now and of all times since name, and those of its former metadata."""
+    """Return the paths that the table's states since a time name, and those of its former metadata."""
     former = _former(table, int(since.timestamp() * 1000))
     names = {table.metadata_location}
     seen: set[str] = set()
@@ -125,7 +126,7 @@ def _named(table: Table, since: datetime) -> set[str]:
         names |= {entry.metadata_file for entry in metadata.metadata_log}
         names |= {each.statistics_path for each in (*metadata.statistics, *metadata.partition_statistics)}
         for snapshot in metadata.snapshots:
-            # What only a former state names may be removed already, in part.
+            # The files of a former state may partly have been removed already.
             missing = suppress(FileNotFoundError) if metadata is not table.metadata else nullcontext()
             with missing:
                 names |= _named_by(table, snapshot, seen)
@@ -133,7 +134,7 @@ def _named(table: Table, since: datetime) -> set[str]:
 
 
 def _named_by(table: Table, snapshot: Snapshot, seen: set[str]) -> set[str]:
-    """The files of a snapshot, but for those of manifests that were `seen` before."""
+    """Return the files of a snapshot, except those of manifests that are in `seen`."""
     if snapshot.manifest_list in seen:
         return set()
     names = {snapshot.manifest_list}
@@ -147,13 +148,14 @@ def _named_by(table: Table, snapshot: Snapshot, seen: set[str]) -> set[str]:
 
 
 def _former(table: Table, at: int) -> list[TableMetadata]:
-    """The metadata that was the current one at a time, and what had to be read to find it, as far as it is there.
+    """Return the metadata that was the current one at a time, and those read on the way to it, as far as they exist.
 
-    With the present one it names all that any in between does, but for what is younger than that time.
+    Together with the current metadata they name all files that any state in between names, except files that are
+    younger than that time.
     """
     metadata, found = table.metadata, []
     while metadata.last_updated_ms > at and metadata.metadata_log:
-        # Between two entries further apart a state could come and go, and none that is read would name it.
+        # Between two entries further apart, a state could appear and expire without being named by either.
         log = metadata.metadata_log[-NEWEST:]
         entry = next((entry for entry in reversed(log) if entry.timestamp_ms <= at), log[0])
         try:
@@ -165,7 +167,7 @@ def _former(table: Table, at: int) -> list[TableMetadata]:
 
 
 def _as_listed(table: Table, names: Iterable[str]) -> set[str]:
-    """Locations as their storage lists them, read in both ways where they hold what a URL gives a meaning."""
+    """Return locations as their storage lists them; those with characters special in URLs both raw and parsed."""
     assert isinstance(table.io, PyArrowFileIO)
     plain = {name.partition("://")[2] for name in names if "://" in name}
     return plain | {table.io.parse_location(name, table.io.properties)[2] for name in names}

@@ -1,7 +1,8 @@
-"""What an error in the lake means: the one place that tells an outage from damage, and both from a fault in the code.
+"""Classify errors of the lake: the one place that tells an outage from damage, and both from a fault in the code.
 
-An outage is a service, disk or network that fails or refuses: once it is mended, the same call succeeds. Damage is a
-file that is gone or cannot be read: no second try helps. Any other error is a fault in the code, and is not hidden.
+An outage is a service, disk or network that fails or refuses: once it is repaired, the same call succeeds. Damage is
+a file that is gone or cannot be read: a retry does not help. Any other error is a fault in the code, and is raised
+unchanged.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from contextlib import contextmanager
 
 from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
 
-# A wrong call of the operating system: no disk or network would take it.
+# Wrong system calls, which no disk or network would accept.
 _WRONG_CALLS = {errno.ENAMETOOLONG, errno.EBADF}
-# Readers of metadata.json and of Avro: whatever their bytes make them raise, the bytes are to blame.
+# Readers of metadata.json and Avro: whatever error they raise is the fault of the bytes.
 _READERS = {
     "pyiceberg.serializers": ("FromByteStream.", "FromInputFile."),
     "pyiceberg.avro.file": ("AvroFile.", "AvroFileHeader."),
 }
-# What Arrow says of a damaged Parquet file. It raises the same types for a store that fails and for a wrong cast.
+# Arrow's messages about a damaged Parquet file. It raises the same types for a failing store and for a wrong cast.
 _PARQUET = (
     "Could not open Parquet input source",
     "Unexpected end of stream",
@@ -30,17 +31,17 @@ _PARQUET = (
     "Page was smaller",
     "CRC checksum verification failed",
 )
-# What DuckDB says of one, in the type that it has for a row it cannot take.
+# DuckDB's messages about one, raised with the same type as for a row that it cannot process.
 _PARQUET_OF_DUCKDB = ("No magic bytes found", "Failed to read file", "decompression failure")
-# DuckDB has one type for a missing file and for a store that fails.
+# DuckDB raises the same type for a missing file and for a failing store.
 _NO_FILE = ("No such file or directory", "HTTP 404", "404 (Not Found)", "No files found")
 
 
 def explain(error: BaseException, subject: str, what: str, fix: str) -> MeshError | None:
-    """The error to raise for `error`, or None where it is a fault in the code and has to pass as it is.
+    """Return the error to raise for `error`; None if it is a fault in the code, which must be raised unchanged.
 
-    An outage becomes Unavailable: `subject` (a table, a file, or nothing), `what` it does not do, the reason, and
-    how to `fix` it. Damage becomes NeedsAttention. A MeshError is its own explanation.
+    An outage becomes Unavailable, whose message has the `subject` (a table, a file, or empty), `what` fails, the
+    reason, and how to `fix` it. Damage becomes NeedsAttention. A MeshError is returned as it is.
     """
     if isinstance(error, MeshError):
         return error
@@ -56,7 +57,7 @@ def explain(error: BaseException, subject: str, what: str, fix: str) -> MeshErro
 
 @contextmanager
 def answering(subject: str, what: str, fix: str) -> Iterator[None]:
-    """Outages and damage in the block, raised as `explain` says; any other error passes."""
+    """Raise outages and damage in the block as what `explain` returns; any other error is raised unchanged."""
     try:
         yield
     except Exception as error:
@@ -74,7 +75,7 @@ def is_outage(error: BaseException) -> bool:
     if is_damage(error) or isinstance(error, BadRequestError):
         return False
     if isinstance(error, OSError):
-        # What requests and Arrow's S3 raise is an OSError, too.
+        # The errors of requests and of Arrow's S3 are OSErrors, too.
         return error.errno not in _WRONG_CALLS
     return isinstance(
         error, Unavailable | RESTError | OperationalError | InterfaceError | InternalError
@@ -94,14 +95,14 @@ def is_damage(error: BaseException) -> bool:
         return any(words in str(error) for words in _PARQUET_OF_DUCKDB)
     if isinstance(error, OSError | ArrowInvalid) and any(words in str(error) for words in _PARQUET):
         return True
-    # sqlite3 raises its own general class for a file that is no database, or a torn one: sqlalchemy keeps it.
+    # sqlite3 raises the general DatabaseError, which sqlalchemy keeps, for a file that is not a database or is torn.
     return type(error) is DatabaseError or (
         not isinstance(error, OSError | MeshError | MemoryError) and _is_of_reading(error)
     )
 
 
 def _is_of_reading(error: BaseException) -> bool:
-    """Whether it was raised by what reads a metadata file of Iceberg."""
+    """Whether an error was raised while reading an Iceberg metadata file."""
     for frame, _line in traceback.walk_tb(error.__traceback__):
         begins = _READERS.get(frame.f_globals.get("__name__", ""), ())
         if begins and frame.f_code.co_qualname.startswith(begins):
@@ -110,5 +111,5 @@ def _is_of_reading(error: BaseException) -> bool:
 
 
 def _is_of_duckdb(error: BaseException, name: str) -> bool:
-    # By its name: what knows Iceberg alone does without DuckDB.
+    # By name, because this package does not depend on DuckDB.
     return any(kind.__name__ == name and kind.__module__.lstrip("_") == "duckdb" for kind in type(error).__mro__)

@@ -1,7 +1,7 @@
-"""Where the tables of a lake lie, and whether that is where its catalog has its warehouse.
+"""Check that the tables of a lake are in the warehouse of its catalog.
 
-Iceberg names every file by its whole path. So a copied catalog names the original's files, and what is done through
-it is done to the original. `lake/relocate.py` makes such a copy a lake of its own.
+Iceberg names every file by its full path. So a copied catalog names the original's files, and what is done through it
+is done to the original. `iceberg/relocate.py` turns such a copy into a lake of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.table import Table
 
-# Begins what the catalog notes in a table's `previous_metadata_location` while its files are rewritten. No reader of
-# Iceberg's catalogs goes by that column.
+# The prefix of the note in a table's `previous_metadata_location` while its files are rewritten. No reader of
+# Iceberg's catalogs uses that column.
 _UNDERWAY = "relocating:"
 _NONE: Mapping[str, str] = {}
 MEND = "Run 'mesh relocate', which makes it a lake of its own"
@@ -28,8 +28,10 @@ MEND = "Run 'mesh relocate', which makes it a lake of its own"
 
 @dataclass(frozen=True)
 class Entry:
-    """A table as a SQL catalog has it. `previous` is its metadata file before; `underway` are the places that a
-    relocation which has not ended was writing, empty where none is under way."""
+    """A table as a SQL catalog has it. `previous` is its previous metadata file.
+
+    `underway` are the target places of a relocation that has not finished; it is empty if there is none.
+    """
 
     namespace: str
     table: str
@@ -43,7 +45,7 @@ class Entry:
 
 
 def plain(location: str) -> str:
-    """A location without what writers spell differently: `file:` before a path, `s3a:` for `s3:`, a last slash."""
+    """Normalise what writers spell differently: `file:` before a path, `s3a:` for `s3:`, a trailing slash."""
     for scheme, spelled in (("file://", ""), ("file:", ""), ("s3a://", "s3://"), ("s3n://", "s3://")):
         if location.startswith(scheme):
             location = spelled + location.removeprefix(scheme)
@@ -52,20 +54,20 @@ def plain(location: str) -> str:
 
 
 def within(location: str, place: str) -> bool:
-    """Whether a location is a place, or lies in it: `/a/lake2/t` does not lie in `/a/lake`."""
+    """Whether a location is a place or inside it: `/a/lake2/t` is not inside `/a/lake`."""
     return f"{plain(location)}/".startswith(f"{plain(place)}/")
 
 
 def check_warehouse(catalog: Catalog) -> None:
-    """Refuse a SQL catalog of which a table lies outside of its warehouse, or whose relocation has not ended.
+    """Raise UsageError if a table of a SQL catalog is outside its warehouse, or its relocation has not finished.
 
-    Other catalogs do not say where their warehouse is: `check_table` is what holds there. Raises UsageError.
+    Other catalogs do not say where their warehouse is; for them only `check_table` applies.
     """
     if not is_sql(catalog):
         return
     own = warehouse(catalog)
     if own and "://" in own and {*"#?"} & {*own}:
-        # pyiceberg ends a path there: all files of the lake would be one object, each written over the last.
+        # pyiceberg ends a path there: all files of the lake would be one object, each overwriting the last.
         raise UsageError(f"{own}: a warehouse's URL must have no '#' and no '?'. Choose another place.")
     strangers = _entries(catalog, elsewhere=own)
     unfinished = [entry for entry in strangers if entry.underway]
@@ -88,10 +90,9 @@ def check_warehouse(catalog: Catalog) -> None:
 
 
 def check_table(table: Table) -> None:
-    """Refuse a table whose metadata file lies outside of the folder that it names as the table's own.
+    """Raise UsageError if the metadata file of a table is outside the folder that it names as the table's own.
 
-    So does that of a copy which was registered in another catalog: all its files are those of the original. Raises
-    UsageError.
+    That is so for a copy that was registered in another catalog: all files that it names are those of the original.
     """
     own = [table.location(), table.properties.get("write.metadata.path", table.location())]
     if not any(within(table.metadata_location, place) for place in own):
@@ -103,7 +104,7 @@ def check_table(table: Table) -> None:
 
 
 def strange(catalog: Catalog, entries: Sequence[Entry], own: str) -> list[Entry]:
-    """The entries of a SQL catalog that lie neither in its warehouse `own` nor where their namespace puts them."""
+    """Return the entries of a SQL catalog that are neither in its warehouse `own` nor in their namespace's place."""
     found = [entry for entry in entries if not within(entry.metadata, own)]
     if not found:
         return []
@@ -117,13 +118,13 @@ def strange(catalog: Catalog, entries: Sequence[Entry], own: str) -> list[Entry]
 
 
 def is_name_of(catalog: Catalog, place: str, own: str) -> bool:
-    """Whether a place is but another name of the warehouse: a link to where a folder was moved, a second mount."""
+    """Whether a place is only another name of the warehouse: a link to where it was moved, or a second mount."""
     database = sql(catalog).engine.url.database
     try:
         if not os.path.samefile(plain(place), plain(own)):
             return False
         if database and os.path.dirname(database) == os.path.dirname(plain(own)):
-            # A copy of the catalog with a link to the original's files has another catalog than that place has.
+            # A copy that links to the original's files has a catalog of its own, another file than the original's.
             beside = os.path.join(os.path.dirname(plain(place)), os.path.basename(database))
             return os.path.samefile(beside, database)
     except OSError:
@@ -132,28 +133,28 @@ def is_name_of(catalog: Catalog, place: str, own: str) -> bool:
 
 
 def is_sql(catalog: Catalog) -> bool:
-    """Whether a catalog is a database that can be asked for the places of all its tables at once."""
+    """Whether a catalog is a SQL database, which can list the places of all its tables at once."""
     return hasattr(catalog, "engine") and hasattr(catalog, "_iceberg_type_filter")
 
 
 def sql(catalog: Catalog) -> SqlCatalog:
-    """The catalog, which `is_sql`, with its database."""
+    """Cast a catalog for which `is_sql` is true to SqlCatalog."""
     return cast("SqlCatalog", catalog)
 
 
 def warehouse(catalog: Catalog) -> str | None:
-    """The warehouse of a catalog, where its own settings say it."""
+    """Return the warehouse of a catalog, None if its settings do not name one."""
     found = catalog.properties.get("warehouse")
     return str(found) if found else None
 
 
 def sql_entries(catalog: Catalog) -> list[Entry]:
-    """The tables of a SQL catalog; views of other engines are left out."""
+    """Return the tables of a SQL catalog, without the views of other engines."""
     return _entries(catalog)
 
 
 def _entries(catalog: Catalog, elsewhere: str | None = None) -> list[Entry]:
-    """The entries of a SQL catalog; with `elsewhere` only those that may lie outside of that place, or are noted."""
+    """Return the entries of a SQL catalog; with `elsewhere`, only those outside that place or being relocated."""
     from pyiceberg.catalog.sql import IcebergTables as Row
     from sqlalchemy import func, or_, select
 
@@ -163,7 +164,7 @@ def _entries(catalog: Catalog, elsewhere: str | None = None) -> list[Entry]:
     if is_table is not None:
         query = query.where(is_table)
     if elsewhere is not None:
-        # LIKE would take upper case for lower in SQLite.
+        # Not LIKE, which ignores case in SQLite.
         prefix = f"{elsewhere.rstrip('/')}/"
         query = query.where(
             or_(
@@ -187,7 +188,7 @@ def _read(namespace: str, table: str, metadata: str, previous: str | None) -> En
 
 
 def namespace_places(catalog: Catalog) -> dict[str, str]:
-    """The places that namespaces of a SQL catalog give to their tables, where they do."""
+    """Return the places that the namespaces of a SQL catalog give to their tables, for those that do."""
     from pyiceberg.catalog.sql import IcebergNamespaceProperties as Row
     from sqlalchemy import select
 
@@ -197,14 +198,17 @@ def namespace_places(catalog: Catalog) -> dict[str, str]:
 
 
 def place_of(entry: Entry) -> str | None:
-    """The warehouse that a table lies in, where its folder has the table's name; else it cannot be told."""
+    """Return the warehouse that a table is in, by the name of its folder; None if that is not the table's name."""
     folder = entry.metadata.rpartition("/")[0].removesuffix("/metadata")
     ending = f"/{entry.namespace}/{entry.table}"
     return folder.removesuffix(ending) if folder.endswith(ending) else None
 
 
 def note_underway(catalog: Catalog, entries: Sequence[Entry], place: str) -> None:
-    """Note in a SQL catalog that the files of these tables are being rewritten for a place: nobody opens it then."""
+    """Record in a SQL catalog that the files of these tables are being rewritten for a place.
+
+    `check_warehouse` refuses the catalog until the relocation has finished.
+    """
     changes = []
     for entry in entries:
         places = [each for each in entry.underway if plain(each) != plain(place)]
@@ -216,9 +220,9 @@ def note_underway(catalog: Catalog, entries: Sequence[Entry], place: str) -> Non
 def point(
     catalog: Catalog, changes: Sequence[tuple[Entry, str, str | None]], namespaces: Mapping[str, str] = _NONE
 ) -> None:
-    """Make a SQL catalog name other metadata files, each with what it notes as the one before, all or none of them.
+    """Make a SQL catalog name other metadata files, all or none: (entry, metadata file, previous metadata file).
 
-    `namespaces` are the new places of namespaces. What somebody else has changed meanwhile stays.
+    `namespaces` are the new places of namespaces. An entry that somebody else has changed meanwhile stays.
     """
     from pyiceberg.catalog.sql import IcebergNamespaceProperties as Property
     from pyiceberg.catalog.sql import IcebergTables as Row

@@ -1,9 +1,9 @@
-"""Provenance: what the state of a table was built from, as its build notes it in the table itself.
+"""Record provenance: what the state of a table was built from, in the table itself.
 
-A build notes it in the summary of the snapshot that it commits: `mesh.inputs` (JSON: relation to snapshot id, or to
-a hash of what is no table), `mesh.model` and `mesh.rules` (fingerprints), and `mesh.held` (the snapshot of the rows
-held back). Where only these differ and the rows are the same, the build commits no snapshot: the table property
-`mesh.model` (`<snapshot id> <model> <rules>`) or `mesh.inputs` (`<snapshot id> <JSON>`) then stands for that part of
+A build writes it to the summary of the snapshot that it commits: `mesh.inputs` (JSON: relation to snapshot id, or to
+a hash for what is not a table), `mesh.model` and `mesh.rules` (fingerprints), and `mesh.held` (the snapshot of the
+held rows). If only these differ and the rows are the same, the build commits no snapshot: the table property
+`mesh.model` (`<snapshot id> <model> <rules>`) or `mesh.inputs` (`<snapshot id> <JSON>`) then overrides that part of
 the summary of the snapshot that it names.
 """
 
@@ -29,7 +29,7 @@ _INPUTS, _MODEL, _RULES, _HELD = "mesh.inputs", "mesh.model", "mesh.rules", "mes
 
 @dataclass(frozen=True)
 class Provenance:
-    """What one state of a table was built from. `held` is the snapshot of the rows held back that belongs to it."""
+    """What one state of a table was built from. `held` is the snapshot of the held rows that belong to it."""
 
     inputs: Inputs
     model: str | None
@@ -38,25 +38,25 @@ class Provenance:
 
     @property
     def input_snapshots(self) -> dict[str, int]:
-        """The snapshot of each input that is a table with rows."""
+        """The snapshot of each input that is a table with a snapshot."""
         return {name: state for name, state in self.inputs.items() if isinstance(state, int)}
 
     def to_summary(self) -> dict[str, str]:
-        """The entries of a snapshot's summary."""
+        """Return the provenance as entries of a snapshot's summary."""
         entries = {_INPUTS: _dump(self.inputs), _MODEL: self.model, _RULES: self.rules}
         entries[_HELD] = str(self.held) if self.held is not None else None
         return {name: value for name, value in entries.items() if value is not None}
 
     def to_properties(self, snapshot_id: int, with_inputs: bool) -> dict[str, str]:
-        """The table properties that stand for the summary of `snapshot_id`, which stays the current one."""
+        """Return the table properties that override the summary of `snapshot_id`, which stays the current one."""
         properties = {_MODEL: f"{snapshot_id} {self.model} {self.rules}"}
         return properties | ({_INPUTS: f"{snapshot_id} {_dump(self.inputs)}"} if with_inputs else {})
 
 
 def read_provenance(table: Table, snapshot_id: int | None) -> tuple[int, Provenance] | None:
-    """What the state at a snapshot was built from, and the snapshot that notes it: the nearest that notes any.
+    """Return what the state at a snapshot was built from, and the nearest ancestor snapshot that records it.
 
-    None where no build noted anything.
+    Returns None if no build recorded anything.
     """
     snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
     for ancestor in ancestors_of(snapshot, table.metadata):
@@ -70,13 +70,13 @@ def read_provenance(table: Table, snapshot_id: int | None) -> tuple[int, Provena
 
 
 def held_snapshot(snapshot: Snapshot) -> int | None:
-    """The snapshot of the rows held back that belongs to the rows of `snapshot`, if any."""
+    """Return the snapshot of the held rows that belong to `snapshot`, None if there is none."""
     held = _summary(snapshot).get(_HELD)
     return int(held) if held else None
 
 
 def note_properties(table: Table, properties: Mapping[str, str]) -> None:
-    """Set properties of `table`, which makes no snapshot. Raises ConflictError where somebody commits meanwhile."""
+    """Set properties of `table`, without a snapshot. Raises ConflictError if somebody else commits meanwhile."""
     with first_to_commit(table), table.transaction() as transaction:
         transaction.set_properties(dict(properties))
 
@@ -84,8 +84,8 @@ def note_properties(table: Table, properties: Mapping[str, str]) -> None:
 def _properties(table: Table, snapshot_id: int) -> dict[str, str]:
     noted, *made_by = table.properties.get(_MODEL, "").split(" ")
     found = dict(zip((_MODEL, _RULES), made_by, strict=False)) if noted == str(snapshot_id) else {}
-    moved, _, inputs = table.properties.get(_INPUTS, "").partition(" ")
-    return found | ({_INPUTS: inputs} if moved == str(snapshot_id) else {})
+    noted, _, inputs = table.properties.get(_INPUTS, "").partition(" ")
+    return found | ({_INPUTS: inputs} if noted == str(snapshot_id) else {})
 
 
 def _summary(snapshot: Snapshot) -> Mapping[str, str]:

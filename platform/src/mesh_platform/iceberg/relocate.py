@@ -1,9 +1,9 @@
-"""A copied or moved lake becomes a lake of its own: its files and its catalog name the place where they are now.
+"""Relocate a copied or moved lake: make its files and its catalog name the place where they are now.
 
-First everything is read, and nothing is written where something is missing. Then each file that names an old place is
-replaced by one that names the new one: manifests, the lists of them, former metadata, and last the table's metadata.
-Then the catalog names the new metadata of all tables at once. Whatever is replaced already is found so by the next
-call, which goes on from there; until the end the catalog says that a relocation is under way, and nobody opens it.
+First everything is read; if something is missing, nothing is written. Then each file that names an old place is
+replaced by one that names the new place: manifests, manifest lists, former metadata, and last the table's metadata.
+Then the catalog switches to the new metadata of all tables at once. After an interruption the next call finds what is
+replaced already and continues; until the end the catalog records that a relocation is in progress and is refused.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Relocated:
-    """What was done to a table: `rewritten` of its files name `location` now, where those of `snapshots` are.
+    """What was done to a table at `location` with that many `snapshots`: `rewritten` counts the files replaced.
 
-    `mode` is relocated, or noop where nothing named another place.
+    `mode` is relocated, or noop if nothing named another place. `came_from` is the old place, if there was one.
     """
 
     table: str
@@ -66,13 +66,13 @@ def relocate(
     old_places: Sequence[str] = (),
     on_progress: Callable[[str], object] = lambda _table: None,
 ) -> list[Relocated]:
-    """Make all tables of a catalog name the place where it has its warehouse now; one row for each, by name.
+    """Make all tables of a catalog name the place where its warehouse is now; return a result for each table.
 
-    `old_places` are where the lake was (its warehouse, or its state folder); by default what the catalog names. With
-    them each file of each table is looked at; without them, tables whose metadata is in its place are passed.
+    `old_places` are where the lake was (its warehouse, or its state folder), by default what the catalog names. If
+    they are given, every file of every table is examined; otherwise tables whose metadata is in place are skipped.
 
-    Raises UsageError where the old place cannot be told or is none, and where it is the new one by another name;
-    NeedsAttention, before anything is changed, where files are missing or of a kind that cannot be rewritten.
+    Raises UsageError if the old place cannot be determined or is wrong, and if it is the new place by another name.
+    Raises NeedsAttention, before anything is changed, if files are missing or cannot be rewritten.
     """
     job = _Job(catalog, old_places)
     tables = [job.read(entry) for entry in job.entries]
@@ -136,7 +136,7 @@ class _Job:
         return [*places, *(place for place in noted if place not in places)]
 
     def _warehouse_in(self, place: str) -> str:
-        """The warehouse that a given place is, or has in it."""
+        """Return the warehouse that a given place is or contains."""
         assert self.own is not None
         inner = f"{plain(place)}/warehouse"
         locations = [entry.metadata for entry in self.entries]
@@ -147,7 +147,7 @@ class _Job:
         return inner if is_state and not named else place
 
     def read(self, entry: Entry) -> MovedTable:
-        """What a table has, and what of it is missing; nothing is changed."""
+        """Return the files of a table, and which are missing; nothing is changed."""
         moves = Moves(tuple((place, self.own) for place in self.places) if self.own else ())
         metadata_file = moves.apply(entry.metadata)
         table = self._loaded.get(entry.name)
@@ -167,7 +167,7 @@ class _Job:
         named = table.location() if table else metadata["location"]
         folder = metadata_file.rpartition("/")[0].removesuffix("/metadata")
         if moves.find(named) is None and not within(metadata_file, named):
-            # It was registered from a copy: what it names as its folder became the folder that it lies in.
+            # It was registered from a copy: the folder that it names was copied to the folder that it is in.
             if within(folder, named) or within(named, folder):
                 raise UsageError(f"{entry.name}: {named} and {folder}: one lies in the other. Copy it elsewhere.")
             files.moves = Moves((*moves.pairs, (named, folder)))
@@ -194,7 +194,7 @@ class _Job:
             raise UsageError(f"--from {' --from '.join(self.places)}: {files.entry.name} comes from {named}.")
 
     def check(self, tables: Sequence[MovedTable]) -> None:
-        """Raise where the tables cannot be relocated."""
+        """Raise UsageError or NeedsAttention if the tables cannot be relocated."""
         for table in tables:
             if table.strangers:
                 places = sorted({each.rpartition("/")[0] for each in table.strangers})
@@ -229,7 +229,7 @@ class _Job:
                         "those of the original. Copy them, too, then relocate; nothing was changed."
                     )
         for file in map(plain, named):
-            # Files of a lake are replaced, never changed: a hard link is as good as a copy. A symbolic link is not.
+            # Files of a lake are replaced, never changed, so a hard link is as good as a copy. A symbolic one is not.
             if os.path.islink(file):
                 raise UsageError(
                     f"{file}: it is a link to {os.path.realpath(file)}, and this lake loses it when that is removed. "
@@ -237,13 +237,13 @@ class _Job:
                 )
 
     def _check_shared_state(self) -> None:
-        """Raise where the catalog, or another file beside it, is one file with that of another lake.
+        """Raise UsageError if the catalog's database, or a file beside it, may be shared with another lake by a link.
 
         Databases and logs are written in place.
         """
         engine = sql(self.catalog).engine
         database = engine.url.database
-        # That of another kind of database is a name, and not a path.
+        # For other kinds of databases it is a name, not a path.
         if engine.dialect.name != "sqlite" or not database or not os.path.exists(database):
             return
         for file in sorted(each for each in Path(database).parent.iterdir() if each.is_file()):
@@ -256,7 +256,7 @@ class _Job:
                 )
 
     def run(self, tables: Sequence[MovedTable], on_progress: Callable[[str], object]) -> list[Relocated]:
-        """Rewrite the files of the tables, and have the catalog name them."""
+        """Rewrite the files of the tables, and make the catalog name them."""
         touched = [table for table in tables if table.came_from or table.entry.underway or _is_stale(table)]
         if is_sql(self.catalog) and touched:
             self._check_shared_state()
@@ -290,7 +290,7 @@ class _Job:
             name = table.entry.name
             if plain(self.catalog.load_table(name).location()) == plain(table.location):
                 continue
-            # It does not read the file at each call, but keeps what it read.
+            # Such a catalog keeps the metadata that it has read, so the rewritten file must be registered again.
             try:
                 self.catalog.register_table(name, table.metadata, overwrite=True)
             except Exception as error:
@@ -301,12 +301,12 @@ class _Job:
 
 
 def _is_stale(table: MovedTable) -> bool:
-    """Whether a file of a table that was looked at as a whole names an old place though its metadata does not."""
+    """Whether any file of a fully examined table names an old place even though its metadata does not."""
     return any(content is not new for _, content, new in rewritten_files(table))
 
 
 def _rewrite(table: MovedTable) -> int:
-    """Replace the files of a table that name an old place; how many those were."""
+    """Replace the files of a table that name an old place; return how many."""
     count = 0
     for location, content, new in rewritten_files(table):
         if new is not content:

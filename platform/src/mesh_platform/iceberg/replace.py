@@ -1,7 +1,7 @@
-"""Files go and others with the same rows come: a table arrives, its next snapshot leaves, which says `replace`.
+"""Replace files by others with the same rows, in a snapshot of the operation `replace`.
 
-pyiceberg's own commit of the kind reads all manifests three times, in which time another commits. So what manifests
-name is read once for all attempts.
+pyiceberg's own overwrite reads all manifests three times, long enough for somebody else to commit first. So here the
+manifests are read once for all attempts.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 MANIFEST_BYTES = 8 * 1024 * 1024
-# More manifests than these are merged: each is a file that every reader opens.
+# More manifests than these are merged, because every reader opens each of them.
 MANIFESTS = 8
 
 
 class ManifestReader:
-    """What manifests name, for a few attempts to commit: nothing changes a manifest, so each is read once."""
+    """A cache of the entries of manifests for several attempts to commit: a manifest never changes."""
 
     def __init__(self, io: FileIO) -> None:
         self._io = io
         self._read: dict[str, list[ManifestEntry]] = {}
 
     def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        """The files that `manifest` says are in the table."""
+        """Return the entries of the files that `manifest` has in the table."""
         path = manifest.manifest_path
         if path not in self._read:
             self._read[path] = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
         return self._read[path]
 
     def files(self, table: Table) -> set[str]:
-        """The paths of the head's data files."""
+        """Return the paths of the data files of the current snapshot."""
         return {entry.data_file.file_path for each in data_manifests(table) for entry in self.entries(each)}
 
 
@@ -52,10 +52,10 @@ def replace_same_rows(
     added: Iterable[DataFile] = (),
     reader: ManifestReader | None = None,
 ) -> None:
-    """Commit files for others with the same rows, as `replace`, on top of the snapshot that `table` was loaded at.
+    """Replace the files `removed` by `added`, with the same rows, on top of the snapshot that `table` was loaded at.
 
-    Manifests are merged where there are many. With no files, all that happens is that the table moves on: a commit
-    that somebody has under way then fails. Raises ConflictError where the table has moved on already.
+    If there are many manifests, they are merged. Without files, the table only gets a new snapshot, which makes
+    commits in progress fail. Raises ConflictError if the table has a newer snapshot already.
     """
     noted = read_provenance(table, head(table))
     notes = noted[1].to_summary() if noted else {}
@@ -72,19 +72,19 @@ def replace_same_rows(
 
 
 def data_manifests(table: Table) -> list[ManifestFile]:
-    """The manifests of the head that name data files, not deletes."""
+    """Return the manifests of the current snapshot that list data files, not deletes."""
     snapshot = table.current_snapshot()
     found = snapshot.manifests(table.io) if snapshot else []
     return [manifest for manifest in found if manifest.content == ManifestContent.DATA]
 
 
 class _Replace(OverwriteFiles):
-    """pyiceberg's commit of files for others, but called `replace`, which says that the rows are the same."""
+    """pyiceberg's overwrite, with the operation `replace`, which says that the rows are the same."""
 
     reader: ManifestReader
 
     def fetch_manifest_entry(self, manifest: ManifestFile, discard_deleted: bool = True) -> list[ManifestEntry]:
-        # Of its own manifests what it deletes counts, of others not.
+        # Deleted entries matter in the manifests of this commit, and in no others.
         if manifest.added_snapshot_id == self._snapshot_id:
             return super().fetch_manifest_entry(manifest, discard_deleted)
         return self.reader.entries(manifest)
@@ -102,17 +102,17 @@ class _Replace(OverwriteFiles):
     def _existing_manifests(self) -> list[ManifestFile]:
         snapshot = self._transaction._table.current_snapshot()
         manifests = snapshot.manifests(self._io) if snapshot else []
-        return [left for manifest in manifests for left in self._without_deleted(manifest)]
+        return [kept for manifest in manifests for kept in self._without_deleted(manifest)]
 
     def _without_deleted(self, manifest: ManifestFile) -> list[ManifestFile]:
         entries = self.reader.entries(manifest)
-        left = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
-        if len(left) == len(entries):
+        kept = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
+        if len(kept) == len(entries):
             return [manifest]
-        if not left:
+        if not kept:
             return []
         with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
-            for entry in left:
+            for entry in kept:
                 writer.add_entry(_with_status(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id))
         return [writer.to_manifest_file()]
 
@@ -128,7 +128,7 @@ class _Replace(OverwriteFiles):
         return merger.merge_manifests(data) + deletes
 
     def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006
-        # pyiceberg counts for an overwrite alone, and takes a snapshot's operation from here alone.
+        # pyiceberg computes totals for an overwrite only, and takes the snapshot's operation from this summary.
         summary = super()._summary(snapshot_properties)
         return Summary(Operation.REPLACE, **summary.additional_properties)
 

@@ -1,4 +1,4 @@
-"""Optimistic concurrency: an attempt to commit is made again on the newest state where somebody else was first."""
+"""Retry commits: if somebody else commits first, try again on the newest state (optimistic concurrency)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _Result = TypeVar("_Result")
 
 
 def on_conflict(attempts: int, attempt: Callable[[], _Result], advice: str) -> _Result:
-    """The result of the first `attempt` that nobody else commits ahead of.
+    """Call `attempt` until it raises no ConflictError, at most `attempts` times; return its result.
 
-    Each attempt must load the table anew. Raises ConflictError, with `advice`, after so many attempts.
+    Each attempt must reload the table. Raises ConflictError with `advice` after the last one.
     """
-    lost: ConflictError | None = None
+    conflict: ConflictError | None = None
     for _ in range(attempts):
         try:
             return attempt()
         except ConflictError as error:
-            lost = error
-    raise ConflictError(advice) from lost
+            conflict = error
+    raise ConflictError(advice) from conflict

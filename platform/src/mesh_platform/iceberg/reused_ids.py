@@ -1,4 +1,4 @@
-"""One id with two contents: rows that have a known key, and those of them that are not the row that is known."""
+"""Find reused ids: rows with a known key whose content differs from the known row."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """The row `row`, counted from 0, has the key of another one, and not its content.
+    """The row `row`, counted from 0, has the key of another row, but not its content.
 
-    `there` and `came` are SHA-256 of the two contents in hexadecimal, `columns` those in which they differ. A hash is
-    of the values by the ids of their columns, so that it outlives a rename, a wider type and a new optional column.
+    `there` and `came` are the SHA-256 of the known and the new content in hexadecimal, `columns` those in which they
+    differ. The hash is of values by column id, so a rename, a wider type or a new optional column does not change it.
     """
 
     row: int
@@ -46,11 +46,11 @@ def find_reused(
     fresh: _Mask,
     copies: _Mask,
 ) -> list[Reused]:
-    """Which of `copies` differ in one of the columns `content` from the row that has their key, in order.
+    """Return, in order, those of `copies` that differ in a column of `content` from the known row with their key.
 
-    That row is in one of the files `holders` of `table`, or it is among the `fresh`, which have each key once. Values
-    are compared in the types that the columns have now, one that is missing as null. Times are compared in whole
-    milliseconds, as ids have them: what was cut to them by an earlier release is the same event.
+    The known row is in one of the files `holders` of `table`, or among the `fresh` rows, which have each key once.
+    Values are compared in the current types of the columns; a missing column is null. Times are compared in whole
+    milliseconds, the precision of ids, because an earlier release truncated times to milliseconds.
     """
     names = [key, *content]
     asked = _plain(rows, names).filter(pa.array(copies))
@@ -72,16 +72,16 @@ def find_reused(
 
 
 def _read(table: Table, holders: Sequence[FileScanTask], asked: pa.Table, keys: pa.Array) -> Iterator[pa.Table]:
-    """The rows with one of `keys`, in the form of `asked`."""
+    """Yield the rows with one of `keys`, with the columns and types of `asked`."""
     for task in holders:
-        # A part at a time: compaction makes files that are much larger than a flush.
+        # A batch at a time, because compaction makes files that are much larger than a flush.
         for batch in read_in_batches(table, asked.column_names, task):
             part = pa.table(batch).select(asked.column_names).cast(asked.schema)
             yield part.filter(pa.array(_among(part.column(0), keys)))
 
 
 def _plain(rows: pa.Table, names: Sequence[str]) -> pa.Table:
-    """Some columns, any of which may be null."""
+    """Return some columns of `rows`, all nullable."""
     chosen = rows.select(names)
     return chosen.cast(pa.schema([field.with_nullable(True) for field in chosen.schema]))
 
@@ -92,7 +92,7 @@ def _among(values: pa.ChunkedArray, keys: pa.Array) -> _Mask:
 
 
 def _differ(some: pa.ChunkedArray, others: pa.ChunkedArray) -> _Mask:
-    """Where two values are not one and the same, two nulls being the same."""
+    """Return where two values differ; two nulls are equal."""
     if pa.types.is_timestamp(some.type):
         some, others = (
             pc.floor_temporal(each.cast(pa.timestamp("us")), unit="millisecond") for each in (some, others)

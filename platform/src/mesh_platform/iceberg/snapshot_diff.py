@@ -1,4 +1,4 @@
-"""What differs between two states of a table: a table and a snapshot arrive; files, rows and partitions leave."""
+"""Compare two states of a table: the files, rows and partitions in which they differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
     from pyiceberg.table import Table
 
-# In the summary of a snapshot by which this platform replaced files by others with the same rows.
+# The entry in the summary of a snapshot with which this platform replaced files by others with the same rows.
 COMPACTION = "mesh.compaction"
 _ADDED = ManifestEntryStatus.ADDED
 
@@ -29,35 +29,36 @@ _ALL = AlwaysTrue()
 
 
 def head(table: Table) -> int | None:
-    """The id of the snapshot that `table` was loaded at, or None where it has none."""
+    """Return the id of the snapshot that `table` was loaded at, None if it has none."""
     snapshot = table.current_snapshot()
     return snapshot.snapshot_id if snapshot else None
 
 
 def has_snapshot(table: Table, snapshot_id: int | None) -> bool:
-    """Whether the state is still readable: an expired one is not, and the empty state before all others is."""
+    """Whether a snapshot can still be read: not if it has expired. None, the empty first state, always can."""
     return snapshot_id is None or table.metadata.snapshot_by_id(snapshot_id) is not None
 
 
 def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], list[FileScanTask]]:
-    """The files that left and the files that came between snapshot `since` and the head.
+    """Return the files removed and the files added between the snapshot `since` and the current one.
 
-    Neither needs to be an ancestor of the other, so a rollback is a change like any other. A file whose deleted
-    rows changed both left and came. What compaction merged in between is taken apart again where every snapshot
-    since is still there; else its files left and came, with the same rows. Manifests that both snapshots have say the
-    same of both, and are not read.
+    Neither snapshot needs to be an ancestor of the other, so a rollback is a change like any other. A file whose
+    deleted rows changed counts as removed and added. Merges by compaction are undone in the result if all snapshots
+    since are kept; otherwise the merged files count as removed and added, with the same rows. Manifests that both
+    snapshots have are not read.
     """
     before, after = _differing(table, since, head(table))
-    after = _taken_apart(table, since, after)
-    return [t for key, t in before.items() if key not in after], [t for k, t in after.items() if k not in before]
+    after = _undo_compaction(table, since, after)
+    removed = [task for key, task in before.items() if key not in after]
+    return removed, [task for key, task in after.items() if key not in before]
 
 
 def read_files(
     table: Table, tasks: Iterable[FileScanTask], columns: Iterable[str], where: BooleanExpression = _ALL
 ) -> pa.Table:
-    """The rows of some files, in the types that the table's columns have now, and in the order of `columns`.
+    """Read the rows of some files, with `columns` in that order and in the current types of the table.
 
-    `where` is a filter on those columns.
+    `where` is a filter on these columns.
     """
     names = list(columns)
     schema = table.schema().select(*names)
@@ -65,7 +66,7 @@ def read_files(
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
-    """The partitions that `rows` lie in; a table without partitions has one."""
+    """Return the partitions of `rows`; an unpartitioned table has one."""
     if not rows.num_rows:
         return set()
     if table.spec().is_unpartitioned():
@@ -74,7 +75,7 @@ def partitions_of(table: Table, rows: pa.Table) -> set[Record]:
 
 
 def files_in(table: Table, partitions: set[Record]) -> tuple[list[FileScanTask], list[FileScanTask]] | None:
-    """The head's files that lie in `partitions`, and the others; None where one is partitioned in an older way."""
+    """Return the current files in `partitions`, and all others; None if a file has an older partition spec."""
     tasks = all_files(table)
     if any(task.file.spec_id != table.spec().spec_id for task in tasks):
         return None
@@ -83,20 +84,20 @@ def files_in(table: Table, partitions: set[Record]) -> tuple[list[FileScanTask],
 
 
 def all_files(table: Table) -> list[FileScanTask]:
-    """The head's files."""
+    """Return the files of the current snapshot."""
     return files_at(table, head(table))
 
 
 def files_at(table: Table, snapshot_id: int | None) -> list[FileScanTask]:
-    """The files of a snapshot, none at None."""
+    """Return the files of a snapshot; None has no files."""
     return list(_files_at(table, snapshot_id).values())
 
 
 def maintained_since(table: Table, since: int | None) -> bool:
-    """Whether somebody replaced files by others with the same rows since a snapshot, or it cannot be told.
+    """Whether files were replaced by others with the same rows since a snapshot; also true if that is unknown.
 
-    Before files are taken for orphans, a table gets such a snapshot: what was written before it and is in no
-    snapshot may then be gone.
+    Before orphans are removed, a table gets such a snapshot: files that were written before it, and that no snapshot
+    names, may then be gone.
     """
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         if snapshot.snapshot_id == since:
@@ -108,13 +109,13 @@ def maintained_since(table: Table, since: int | None) -> bool:
     return head(table) != since
 
 
-def _taken_apart(
+def _undo_compaction(
     table: Table, since: int | None, files: dict[_FileKey, FileScanTask]
 ) -> dict[_FileKey, FileScanTask]:
-    """The head's files, those that compaction wrote since a snapshot replaced by what it merged.
+    """Return the current `files`, with those that compaction wrote since a snapshot replaced by what it merged.
 
-    As they are where a snapshot in between has expired, or a merged file was changed later: what became of the rows
-    of one file in it cannot be told.
+    Returns them unchanged if a snapshot in between has expired or a merged file was changed later, because then the
+    rows of one original file cannot be told apart.
     """
     apart = dict(files)
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
@@ -134,7 +135,7 @@ def _taken_apart(
 
 
 def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntryStatus, DataFile]]:
-    """The files that a snapshot added or deleted itself."""
+    """Yield the files that a snapshot itself added or deleted, with their status."""
     for manifest in snapshot.manifests(table.io):
         if manifest.added_snapshot_id == snapshot.snapshot_id:
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
@@ -145,10 +146,10 @@ def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntrySt
 def _differing(
     table: Table, one: int | None, other: int | None
 ) -> tuple[dict[_FileKey, FileScanTask], dict[_FileKey, FileScanTask]]:
-    """The files of two snapshots, but for those in manifests that both have: it takes long to read them all."""
+    """Return the files of two snapshots, except those in manifests that both have, which would take long to read."""
     sides = [{manifest.manifest_path: manifest for manifest in _manifests_at(table, at)} for at in (one, other)]
     shared = sides[0].keys() & sides[1].keys()
-    # What was deleted of a file stands in another manifest than the file.
+    # The deletes of a file are in another manifest than the file, so shared manifests say too little.
     if any(manifest.content == ManifestContent.DELETES for side in sides for manifest in side.values()):
         shared = set()
     before, after = ([manifest for path, manifest in side.items() if path not in shared] for side in sides)

@@ -1,4 +1,4 @@
-"""Event ids as text arrive; their 128 bits leave, as two columns of 64."""
+"""Parse event ids from text to their 128 bits, as two columns of 64."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 _LENGTH = 36
 _DASHES = (8, 13, 18, 23)
 _DASH = np.uint8(0x2D)
-# Eight letters are one word; these have in each byte what their name says.
+# Eight letters make one word; each of these constants repeats its value in every byte.
 _ONES = np.uint64(0x0101010101010101)
 _LOW = np.uint64(0x0F) * _ONES
 _HIGH = np.uint64(0xF0) * _ONES
 _ZERO_LETTERS = np.uint64(ord("0")) * _ONES
-# From "9" to "a" there are more letters than from 9 to 10.
+# The characters between "9" and "a" in ASCII, which have no digit value.
 _GAP = np.uint64(ord("a") - ord("9") - 1)
 # Every second byte, and every second pair.
 _BYTES = np.uint64(0x00FF00FF00FF00FF)
 _PAIRS = np.uint64(0x0000FFFF0000FFFF)
 _FOURS = np.uint64(0x00000000FFFFFFFF)
-# So many at a time stay in the processor's cache.
+# Ids per chunk, so that a chunk stays in the processor's cache.
 _AT_ONCE = 4096
 
 
 def parse_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
-    """The upper and the lower 64 bits of each id, and whether it is a UUID in small letters (`event.EVENT_ID`).
+    """Return the upper and lower 64 bits of each id, and whether it is a lower-case UUID (`event.EVENT_ID`).
 
-    `ids` are strings or large strings. The bits of what is no id, or null, mean nothing.
+    `ids` are strings or large strings. The bits of nulls and of other strings are meaningless.
     """
     count = len(ids)
     upper, lower, well_formed = np.empty(count, np.uint64), np.empty(count, np.uint64), np.zeros(count, np.bool_)
@@ -54,7 +54,7 @@ def parse_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64], ND
 
 
 def _words(letters: memoryview, rows: slice) -> NDArray[Any]:
-    """The 32 digits of each id as letters, eight to a word, `[4, rows]`: the first digit is the lowest byte."""
+    """Return the 32 digits of each id as letters, eight to a word, `[4, rows]`; the first is in the lowest byte."""
     words = np.empty((4, rows.stop - rows.start), "<u8")
     halves = words.view("<u4").reshape(*words.shape, 2)
     words[0] = _at(letters, rows, 0, "<u8")
@@ -65,17 +65,17 @@ def _words(letters: memoryview, rows: slice) -> NDArray[Any]:
 
 
 def _at(letters: memoryview, rows: slice, place: int, dtype: DTypeLike) -> NDArray[Any]:
-    """What stands at that place of each id."""
+    """Return the bytes at a place of each id, as a view of `dtype`."""
     shape = (rows.stop - rows.start,)
     return np.ndarray(shape, dtype, letters, rows.start * _LENGTH + place, (_LENGTH,))
 
 
 def _digits(letters: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What each letter is worth as a hexadecimal digit, a byte each; and a byte that is not 0 where it is none."""
-    # Bit 6 tells letters from figures, and "a" ends in 1.
+    """Return each letter's value as a hexadecimal digit, one per byte; and a byte that is not 0 if it is no digit."""
+    # Bit 6 distinguishes letters from digits, and the low bits of "a" are 1.
     worth = (letters >> 6 & _ONES) * 9
     worth += letters & _LOW
-    # What that digit is written as must be what stood there.
+    # Encoding the digit again must give the original letter.
     written = (worth + 6 * _ONES >> 4 & _ONES) * _GAP
     written += worth
     written += _ZERO_LETTERS
@@ -85,7 +85,7 @@ def _digits(letters: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _join(digits: NDArray[Any]) -> NDArray[Any]:
-    """The number of eight digits, the first of which is in the lowest byte."""
+    """Combine eight digits, the first of which is in the lowest byte, into a number."""
     pairs = (digits << 4 | digits >> 8) & _BYTES
     fours = (pairs << 8 | pairs >> 16) & _PAIRS
     return (fours << 16 | fours >> 32) & _FOURS

@@ -1,1 +1,1 @@
-"""SQL models and quality rules: their inputs, order, lineage, types, audits and tests."""
+"""Parse and check SQL models and quality rules: inputs, build order, lineage, types, audits and tests."""

@@ -1,7 +1,7 @@
-"""Quality before publish: rows that a build would commit arrive; rows to publish, to hold back and to warn of leave.
+"""Audit the rows that a build would commit: which to publish, which to hold back, and what to warn of.
 
-A check comes of a promise of a column or of a rule of the contract, and of the interface that it implements. Its SQL
-reads one relation, `mesh_object`: the table as it would be.
+A check comes from a column's promise or a rule, of the contract or of the interface that it implements. Its SQL reads
+one relation, `mesh_object`: the table as it would be after the commit.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that the rows are held to.
+    """One condition that the rows must meet.
 
-    `failing` is the SQL condition of a row that breaks it. Where such a row may not be at all (`is_of_rows`), only
-    the rows that a build writes are looked at; else `number`, a query over the table as it would be, is held to
-    `bound`. `sample` selects what to show of a broken one. `words` say what is wrong with a row, `subject` what the
-    number is.
+    `failing` is the SQL condition of a row that breaks it. If no such row is allowed (`is_of_rows`), only the rows
+    that a build writes are checked; otherwise `number`, a query over the table as it would be, is compared with
+    `bound`. `sample` selects the rows to show if the check is broken. `words` say what is wrong with a row, `subject`
+    what the number is.
     """
 
     name: str
@@ -63,7 +63,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Audited:
-    """What may be published, what is held back (in the columns of `held_shape`; None where nothing can be)."""
+    """The rows to publish, and those held back, with the columns of `held_shape`; None if no rule holds rows back.
+
+    `warnings` describe the broken rules that only warn.
+    """
 
     rows: pa.Table
     held: pa.Table | None
@@ -71,7 +74,7 @@ class Audited:
 
 
 def table_checks(mesh: Mesh, contract: Contract) -> tuple[Check, ...]:
-    """What the table of `contract` is held to beside its required columns and its key; the same one stands once."""
+    """Return the checks of the table of `contract` besides required columns and the key, without duplicates."""
     owners = [contract, *([mesh.interfaces[contract.implements]] if contract.implements else [])]
     found: dict[object, Check] = {}
     for owner in owners:
@@ -84,7 +87,7 @@ def table_checks(mesh: Mesh, contract: Contract) -> tuple[Check, ...]:
 
 
 def find_problems(contract: Contract, connection: Connection) -> list[Problem]:
-    """What keeps the rules of `contract` from being run on its table; no data is needed."""
+    """Return why rules of `contract` cannot be run on its table; no data is needed."""
     problems = []
     shape = contract.table
     connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {empty_select(shape)}")
@@ -109,44 +112,48 @@ def audit_rows(
     kept: str = "",
     recheck: bool = False,
 ) -> Audited:
-    """Hold `rows` to the promises of their contract: rules that hold rows back first, then all others.
+    """Check `rows` against `checks`: rules that hold rows back first, then all others.
 
-    `existing` has the keys of rows that stay, at least those that `rows` have too; `kept` is the SELECT of all rows
-    that stay, which `recheck` has looked at too. Raises NeedsAttention with the table, each broken rule and up
-    to five rows of each.
+    `existing` has the keys of rows that stay, at least those that `rows` have too. `kept` is the SELECT of all rows
+    that stay, and `recheck` makes it check these rows too. Raises NeedsAttention with the table, each broken rule and
+    up to five rows of each.
     """
-    of_rows = [check for check in checks if check.is_of_rows]
-    holding = [check for check in of_rows if check.on_failure == "hold"]
-    telling = [check for check in of_rows if check.on_failure != "hold"]
-    of_table = [check for check in checks if not check.is_of_rows]
+    row_checks = [check for check in checks if check.is_of_rows]
+    hold_checks = [check for check in row_checks if check.on_failure == "hold"]
+    other_row_checks = [check for check in row_checks if check.on_failure != "hold"]
+    whole_checks = [check for check in checks if not check.is_of_rows]
     held = None
     try:
         with _shown_as_object(connection, rows):
-            counts = _count_failing(connection, of_rows, rows.num_rows > 0)
-            if holding:
-                rows, held = _split(connection, holding, rows, any(counts[check] for check in holding))
+            counts = _count_failing(connection, row_checks, rows.num_rows > 0)
+            if hold_checks:
+                rows, held = _split(connection, hold_checks, rows, any(counts[check] for check in hold_checks))
         with _shown_as_object(connection, rows):
             faults = _missing(connection, contract, rows)
         faults += _repeating(connection, contract, rows, existing, kept, recheck)
         with _shown_as_object(connection, rows, kept if recheck else ""):
             if recheck or (held is not None and held.num_rows):
-                counts = _count_failing(connection, telling, True)
-            told = [(check, _words_of_rows(connection, check, counts[check])) for check in telling if counts[check]]
-        if of_table:
+                counts = _count_failing(connection, other_row_checks, True)
+            broken = [
+                (check, _words_of_rows(connection, check, counts[check]))
+                for check in other_row_checks
+                if counts[check]
+            ]
+        if whole_checks:
             with _shown_as_object(connection, rows, kept):
-                told += _of_table(connection, of_table)
+                broken += _of_table(connection, whole_checks)
     except DuckDBError as error:
         raise explain_duckdb(error, f"{contract.identifier}: its rows") or NeedsAttention(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
             f"Mend the rules in {contract.path}, or the query."
         ) from error
-    faults += [f"{words} ({check.place})" for check, words in told if check.on_failure == "block"]
+    faults += [f"{words} ({check.place})" for check, words in broken if check.on_failure == "block"]
     if faults:
         raise NeedsAttention(
             f"{contract.identifier}: {'; '.join(faults)}. Nothing was committed, the table is as it was. Mend its "
             f"query or its inputs, or the promise in {contract.path}, and build again."
         )
-    return Audited(rows, held, tuple(f"{words} ({c.place})" for c, words in told if c.on_failure == "warn"))
+    return Audited(rows, held, tuple(f"{words} ({c.place})" for c, words in broken if c.on_failure == "warn"))
 
 
 def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]:
@@ -157,7 +164,7 @@ def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]
     tests += [
         (breaking_condition(promise, name, column.type), promise.broken)
         for promise in promises_of(column)
-        # The list of values is a rule of its own, which says what becomes of a row.
+        # A list of allowed values is a rule as well, which says what to do with a row that breaks it.
         if promise.kind != "values"
     ]
     for failing, fault in tests:
@@ -166,7 +173,7 @@ def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]
 
 
 def _check(rule: Rule, key: tuple[str, ...], path: str) -> Check:
-    """Raises SqlglotError where the query cannot be read."""
+    """Return the check of a rule. Raises SqlglotError if its query cannot be parsed."""
     place = f"{path}:{rule.line}"
     listed = ", ".join(rule.columns)
     columns = ", ".join(quoted(column) for column in rule.columns)
@@ -177,7 +184,7 @@ def _check(rule: Rule, key: tuple[str, ...], path: str) -> Check:
             rule.name or subject, subject, subject, rule.on_failure, rule.bound, None, number, None, False, place
         )
     if rule.metric == "duplicateValues":
-        # NULL equals nothing, as in a unique constraint of SQL.
+        # NULL equals nothing, as in SQL's unique constraints.
         present = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in rule.columns)
         groups = f"FROM {OBJECT} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"
         share = f" * 100.0 / (SELECT nullif(count(*), 0) FROM {OBJECT})" if rule.percent else ""
@@ -207,7 +214,7 @@ def _sql_check(rule: Rule, key: tuple[str, ...], place: str) -> Check:
     failing = columns = sample = None
     counted = isinstance(tree, exp.Select) and [item.sql().lower() for item in tree.expressions] == ["count(*)"]
     clauses = {name for name, value in tree.args.items() if value} - {"expressions", "from_", "where"}
-    # What a subquery or a sample leaves out of the rows, a condition on all of them would bring back.
+    # A condition on all rows would also see those that a subquery or a sample leaves out.
     plain = "from_" in tree.args and not tree.args["from_"].find(exp.Query, exp.TableSample, exp.Pivot)
     if counted and plain and not clauses and tree.args.get("where"):
         condition = tree.args["where"].this.copy()
@@ -255,11 +262,11 @@ def _called(rule: Rule) -> str:
 
 
 def _parsed(rule: Rule) -> exp.Query:
-    """Raises SqlglotError where it is not one query."""
+    """Parse the query of a rule. Raises SqlglotError if it is not one query."""
     names = {"object": OBJECT, "table": OBJECT}
     if len(rule.columns) == 1:
         names |= dict.fromkeys(("property", "column"), quoted(rule.columns[0]))
-    # What is none of these stays, and is told as a syntax error with its name.
+    # An unknown name stays, so that it is reported as a syntax error.
     sql = re.sub(r"\$\{(\w+)\}", lambda found: names.get(found[1], found[0]), rule.query or "")
     trees = [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
@@ -268,7 +275,7 @@ def _parsed(rule: Rule) -> exp.Query:
 
 
 def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[str, str] | None:
-    """What is wrong with the SQL of a rule, and how to mend it."""
+    """Return what is wrong with the SQL of a rule, and how to fix it; None if nothing is."""
     form = "Write one SELECT of one number over ${object}."
     try:
         if rule.metric == "sql":
@@ -280,7 +287,7 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[st
                 if not isinstance(table.this, exp.Identifier):
                     return f"calls {table.sql(dialect='duckdb')}.", "A rule reads its own table alone, as ${object}."
             for call in unstable_calls(tree):
-                # To look at some rows by chance is a way to keep a rule cheap; a model is built of what it reads.
+                # Sampling is a legitimate way to keep a rule cheap, though not in a model.
                 if isinstance(call, exp.TableSample):
                     continue
                 return f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", form
@@ -291,7 +298,7 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[st
         types = [row[1] for row in connection.execute(f"DESCRIBE {check.number}").fetchall()]
         if len(types) != 1 or not _NUMBER.fullmatch(types[0]):
             return f"gives {', '.join(types)}.", form
-        # Described alone, a regular expression is not yet read.
+        # DESCRIBE alone does not parse regular expressions.
         connection.execute(
             f"SELECT ({check.number}), count(*) FILTER (WHERE {check.failing or 'true'}) FROM {OBJECT}"
         )
@@ -303,7 +310,7 @@ def _fault(rule: Rule, key: tuple[str, ...], connection: Connection) -> tuple[st
 
 @contextmanager
 def _shown_as_object(connection: Connection, rows: pa.Table, kept: str = "") -> Iterator[None]:
-    """Within the block OBJECT is `rows`, and those of the SELECT `kept`."""
+    """Within the block, let OBJECT be `rows` and those of the SELECT `kept`."""
     columns = ", ".join(quoted(name) for name in rows.column_names)
     before = f"SELECT {columns} FROM ({kept}) UNION ALL " if kept else ""
     with registered(connection, "mesh_written", rows):
@@ -315,7 +322,7 @@ def _shown_as_object(connection: Connection, rows: pa.Table, kept: str = "") -> 
 
 
 def _count_failing(connection: Connection, checks: Sequence[Check], any_rows: bool) -> dict[Check, int]:
-    """How many rows break each of the checks, in one pass."""
+    """Return how many rows break each of the checks, counted in one pass."""
     if not checks or not any_rows:
         return dict.fromkeys(checks, 0)
     counts = ", ".join(f"count(*) FILTER (WHERE {check.failing})" for check in checks)
@@ -327,7 +334,7 @@ def _count_failing(connection: Connection, checks: Sequence[Check], any_rows: bo
 def _split(
     connection: Connection, checks: Sequence[Check], rows: pa.Table, any_fails: bool
 ) -> tuple[pa.Table, pa.Table]:
-    """The rows that keep to all of the checks, and the others with what they break and why."""
+    """Return the rows that pass all checks, and the others with the names of the broken rules and the reasons."""
     fails = " OR ".join(f"({check.failing}) IS TRUE" for check in checks) if any_fails else "false"
 
     def joined(words: Iterable[str]) -> str:
@@ -342,7 +349,7 @@ def _split(
 
 
 def _missing(connection: Connection, contract: Contract, rows: pa.Table) -> list[str]:
-    """Required columns that lack a value."""
+    """Return a fault for each required column that lacks a value."""
     key = [quoted(name) for name in contract.table.key]
     faults = []
     for column in contract.table.fields:
@@ -361,7 +368,10 @@ def _repeating(
     kept: str,
     recheck: bool,
 ) -> list[str]:
-    """That the primary key repeats: among `rows`, in one of them and a row that stays, or anywhere, to `recheck`."""
+    """Return the fault that the primary key repeats, among `rows` or between them and a row that stays, if it does.
+
+    With `recheck`, repeats among the rows that stay count too.
+    """
     key = contract.table.key
     if not key:
         return []
@@ -372,7 +382,7 @@ def _repeating(
     ):
         if not connection.execute(any_repeats(key, OBJECT, looked_up)).fetchall():
             return []
-    # Now that nothing will be committed, all rows are read to say where.
+    # Nothing will be committed, so there is time to read all rows and say where it repeats.
     with _shown_as_object(connection, rows, kept):
         found = _shown(connection, repeated_keys(contract.table, OBJECT))
     return [f"the primary key ({', '.join(key)}) repeats, as in {found}"]
@@ -385,23 +395,23 @@ def _words_of_rows(connection: Connection, check: Check, count: int) -> str:
 
 
 def _of_table(connection: Connection, checks: Sequence[Check]) -> list[tuple[Check, str]]:
-    """The checks that OBJECT as a whole does not keep to, each in words."""
-    told = []
+    """Return the checks that OBJECT as a whole breaks, each with words."""
+    broken = []
     for check in checks:
         found = connection.execute(f"SELECT ({check.number})").fetchone()
-        # Of no rows there may be no number, as of their greatest value: then nothing is wrong with it.
+        # Without rows there may be no number, such as a maximum; that breaks no check.
         if found is None or found[0] is None:
             continue
         number = Decimal(str(found[0]))
         if not number.is_finite() or not check.bound.holds(number):
             sample = _shown(connection, check.sample) if check.sample else ""
             as_in = f", as in {sample}" if sample else ""
-            told.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
-    return told
+            broken.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
+    return broken
 
 
 def _shown(connection: Connection, sample: str) -> str:
-    """Up to five rows of `sample` as people read them, always the same ones."""
+    """Format up to five rows of `sample` for a message, always the same ones."""
     rows = connection.execute(f"SELECT * FROM ({sample}) ORDER BY ALL LIMIT {_SHOWN}").to_arrow_table().to_pylist()
     return ", ".join(
         "(" + ", ".join(f"{name}={shown_value(value)}" for name, value in row.items()) + ")" for row in rows

@@ -1,4 +1,4 @@
-"""SQL models: a contract and its SQL file arrive; inputs, lineage and build order leave, or all faults."""
+"""Parse SQL models: their inputs, lineage, build order and faults."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mesh_platform.text import offer, shown
 
 @dataclass(frozen=True)
 class QueryText:
-    """What the text of a model tells by itself: each relation it mentions with its line, and its faults.
+    """What the text of a model says by itself: each relation that it mentions with its line, and its faults.
 
-    A fault is (line, what is wrong, how to mend it). What is not one query has faults alone.
+    A fault is (line, what is wrong, how to fix it). A text that is not one query has faults only.
     """
 
     mentions: tuple[tuple[str, int], ...]
@@ -36,7 +36,7 @@ class QueryText:
 
 @dataclass(frozen=True)
 class Model:
-    """One SQL file. `contract` is its output's; `mentions` are the relations that it names, each with its line."""
+    """One SQL file, the model of `contract`; `mentions` are the relations that it names, each with its line."""
 
     contract: Contract
     path: str
@@ -45,21 +45,21 @@ class Model:
 
     @property
     def tree(self) -> exp.Query:
-        """The query as sqlglot reads it; nobody changes it."""
+        """The query as parsed by sqlglot. Do not modify it: it is shared."""
         (tree,) = _parsed(self.sql)
         assert isinstance(tree, exp.Query)
         return tree
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The relations it reads, `<namespace>.<table>`, each once, in the order of their names."""
+        """The relations that it reads, `<namespace>.<table>`, each once, sorted by name."""
         return tuple(sorted({name for name, _ in self.mentions}))
 
 
 def read_models(mesh: Mesh) -> dict[str, Model]:
-    """Every model by its output's identifier.
+    """Return every model by its output's identifier.
 
-    Raises ContractError with all faults of all files: what keeps a query from being read, and unknown inputs.
+    Raises ContractError with all faults of all files: queries that cannot be parsed, and unknown inputs.
     """
     models, problems = find_models(mesh)
     if problems:
@@ -68,9 +68,9 @@ def read_models(mesh: Mesh) -> dict[str, Model]:
 
 
 def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | None = None) -> list[str]:
-    """The products `names`, by default all of the mesh, each after those that its model reads.
+    """Return the products `names`, by default all of the mesh, each after those that its model reads.
 
-    Raises ContractError that names a cycle in what they are built from.
+    Raises ContractError, which names the cycle, if they or their upstream products read each other.
     """
     chosen = set(mesh.contracts if names is None else names)
     needed, waiting = set(chosen), [*chosen]
@@ -90,34 +90,34 @@ def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | 
 
 
 def upstream(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
-    """The products that the model of `name` reads; none for reference data."""
+    """Return the products that the model of `name` reads; none for reference data."""
     return [table for table in tables_read(mesh, models, name) if table in mesh.contracts]
 
 
 def tables_read(mesh: Mesh, models: Mapping[str, Model], name: str) -> list[str]:
-    """The tables of the catalog that the model of `name` reads, landing tables too; none for reference data."""
+    """Return the catalog tables that the model of `name` reads, landing tables included; none for reference data."""
     inputs = models[name].inputs if name in models else ()
     return [table for relation in inputs for table in tables_behind(mesh, relation)]
 
 
 def driving_inputs(model: Model) -> tuple[str, ...]:
-    """The relations that the model maps row by row, or none.
+    """Return the relations that the model maps row by row, or none.
 
-    They are the FROM tables of the outer select, or of each select of a UNION ALL: each output row comes of one of
-    their rows and of lookups (the other relations). The model of some of their rows is then some of the model's rows,
-    so that new rows can be appended.
+    They are the FROM tables of the outer select, or of each select of a UNION ALL: each output row is made from one
+    of their rows and from lookups (the other relations). So running the model on some of their rows gives some of its
+    output rows, and the output of new rows can be appended.
     """
     branches = _branches(model.tree)
     driving = {_driving_table(branch) for branch in branches}
     names = [name for name, _ in model.mentions]
     found = sorted(name for name in driving if name is not None)
-    # One that is a lookup too, even in another select, gives new rows for old ones of the others.
+    # A relation that is also a lookup, even in another select, can change the output for old rows of the others.
     starts = len(branches)
     return tuple(found) if None not in driving and sum(names.count(name) for name in found) == starts else ()
 
 
 def _branches(tree: exp.Expr) -> list[exp.Expr]:
-    """The selects of a UNION ALL, or the query itself."""
+    """Return the selects of a UNION ALL, or the query itself."""
     plain = {"this", "expression", "distinct", "by_name"}
     if not isinstance(tree, exp.Union) or tree.args.get("distinct") or {k for k, v in tree.args.items() if v} - plain:
         return [tree]
@@ -134,7 +134,7 @@ def _driving_table(tree: exp.Expr) -> str | None:
 
 
 def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
-    """For each output column the (input relation, column) pairs that its value comes of, sorted."""
+    """Return, for each output column, the (input relation, column) pairs that its value is derived from, sorted."""
     return {
         name: sorted(
             {
@@ -148,9 +148,9 @@ def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
 
 
 def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
-    """For each output column the steps that its value comes by, from the select to the inputs.
+    """Return, for each output column, the steps that derive its value, from the select to the inputs.
 
-    Raises SqlglotError for a query that does not fit what it reads.
+    Raises SqlglotError for a query that does not fit the relations that it reads.
     """
     schema: dict[str, dict[str, dict[str, str]]] = {}
     shapes = relation_shapes(mesh)
@@ -164,7 +164,7 @@ def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
 
 
 def read_query(sql: str) -> QueryText:
-    """What the text of a model tells by itself."""
+    """Parse the text of a model."""
     try:
         trees = _parsed(sql)
     except RecursionError:
@@ -185,9 +185,9 @@ def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:
     details = (getattr(error, "errors", None) or [{}])[0]
     fix = "Mend the syntax."
     if not details.get("line"):
-        # The tokenizer says neither line nor column.
+        # Errors of the tokenizer have neither line nor column.
         return 1, "cannot be read: a text, a quoted name or a comment in it has no end.", "Close it."
-    # sqlglot counts to where the word ends, and shows classes of its own in some descriptions.
+    # sqlglot gives the column at the end of the word, and some of its descriptions show its own classes.
     word = details["highlight"]
     column = max(1, details["col"] - len(word) + 1)
     what = details["description"].partition(" but got <")[0]
@@ -199,12 +199,12 @@ def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:
 
 
 def read_queries(texts: Sequence[str]) -> list[QueryText]:
-    """What the text of each model tells by itself."""
+    """Parse the text of each model."""
     return [read_query(text) for text in texts]
 
 
 def of_tables(mesh: Mesh, tables: Collection[str], problems: Iterable[Problem]) -> list[Problem]:
-    """Those of the problems that are of the SQL of `tables`."""
+    """Return those of the problems that concern the SQL of `tables`."""
     chosen = [contract for name, contract in mesh.contracts.items() if name in tables]
     paths = {shown(mesh.domains[contract.domain].model_path(contract), mesh.root) for contract in chosen}
     return [problem for problem in problems if problem.path in paths]
@@ -213,9 +213,9 @@ def of_tables(mesh: Mesh, tables: Collection[str], problems: Iterable[Problem]) 
 def find_models(
     mesh: Mesh, read: Callable[[Sequence[str]], Sequence[QueryText]] = read_queries
 ) -> tuple[dict[str, Model], list[Problem]]:
-    """Every model that can be read, by its output's identifier; and all faults that show without running a query.
+    """Return every model that can be parsed, by its output's identifier, and all faults found without running any.
 
-    `read` may be one that remembers what `read_queries` gave.
+    `read` may be a cached version of `read_queries`.
     """
     models: dict[str, Model] = {}
     texts, problems = _read_texts(mesh)
@@ -229,13 +229,13 @@ def find_models(
 
 
 def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Problem]]:
-    """The contract, path and text of each model, and those that are no text."""
+    """Return the contract, path and text of each model, and a problem for each file that is not text."""
     texts: list[tuple[Contract, str, str]] = []
     problems: list[Problem] = []
     for domain in mesh.domains.values():
         for contract in domain.contracts.values():
             path = domain.model_path(contract)
-            # One that is not there is told of by who needs it.
+            # A missing file is reported by whoever needs it.
             if domain.product_kind(contract) == "model" and path.exists():
                 label = shown(path, mesh.root)
                 try:
@@ -247,7 +247,7 @@ def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Probl
 
 @cache
 def _parsed(sql: str) -> list[exp.Expr]:
-    """The statements of a model. A build asks for each more than once."""
+    """Return the statements of a model; cached, because a build needs each several times."""
     return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
 
 
@@ -259,6 +259,6 @@ def _unknown_relations(mesh: Mesh, model: Model, known: Mapping[str, object]) ->
 
 
 def _is_unread(mesh: Mesh, relation: str) -> bool:
-    """Whether it is of a contract that is there and cannot be read, which is reported as itself."""
+    """Whether a relation belongs to a contract that exists but cannot be read, which is reported separately."""
     parts = [name.partition(".") for name in mesh.unread]
     return any(relation in (f"{d}.{n}", f"{d}.{n}{LANDING_SUFFIX}", interface_view(d, n)) for d, _, n in parts)

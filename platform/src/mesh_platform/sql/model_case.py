@@ -1,4 +1,4 @@
-"""Cases of SQL models: YAML files of given and expected rows arrive; what a model does otherwise leaves, in words.
+"""Test SQL models by cases: YAML files with given rows and the rows that a model must make of them.
 
 A file is a list of cases:
 
@@ -46,7 +46,7 @@ class Case:
 
 
 def read_cases(path: Path, root: Path) -> list[Case]:
-    """The cases of one file. Raises ContractError with everything that is wrong with its form."""
+    """Read the cases of one file. Raises ContractError with everything that is wrong with its form."""
     document = read_document(path, root)
     if isinstance(document, Problem):
         raise ContractError([document])
@@ -67,9 +67,10 @@ def read_cases(path: Path, root: Path) -> list[Case]:
 
 
 def run_case(mesh: Mesh, case: Case) -> str | None:
-    """What the model does otherwise than the case says, or None.
+    """Run a case, and return how the model's output differs from what it expects, None if it does not.
 
-    Raises ContractError where the case names what the mesh does not have, or a value that its column cannot hold.
+    Raises ContractError if the case names something that the mesh does not have, or a value that does not fit its
+    column, or if the model fails.
     """
     models = read_models(mesh)
     shapes = relation_shapes(mesh)
@@ -91,7 +92,7 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
                 connection.execute(table_definition(relation, shape))
             _insert(connection, case, relation, shape, case.given.get(relation, ()))
         actual = _run(connection, case, model, wanted)
-        # The model has run: its output's table is free for what is expected, which so gets the contract's types.
+        # After the run, the output's table is used to cast the expected rows to the contract's types.
         connection.execute(f"DELETE FROM {quoted(case.model)}")
         _insert(connection, case, case.model, wanted, case.expect)
         names = [field.name for field in wanted.fields]
@@ -122,7 +123,7 @@ def _insert(connection: Connection, case: Case, relation: str, shape: Shape, row
         for name in row:
             if name not in shape.by_name:
                 raise _fault(case, f"'{relation}' has no column '{name}'.", offer(name, shape.by_name))
-        # Text is cast by DuckDB, so that a decimal or an instant never passes through a float or a local time.
+        # DuckDB casts from text, so that no decimal becomes a float and no instant a local time on the way.
         values = [None if row.get(field.name) is None else str(row[field.name]) for field in shape.fields]
         try:
             connection.execute(f"INSERT INTO {quoted(relation)} VALUES ({', '.join('?' * len(values))})", values)
@@ -134,24 +135,25 @@ def _insert(connection: Connection, case: Case, relation: str, shape: Shape, row
 
 def _difference(case: Case, expected: list[dict[str, Any]], actual: list[dict[str, Any]]) -> str | None:
     named = list(dict.fromkeys(name for row in expected for name in row))
-    left = list(actual)
+    unmatched = list(actual)
     missing = []
-    # Who names most columns chooses first, so that a row that fits several expectations is not taken from it.
+    # Expectations with the most columns are matched first, so that others do not take the only row that fits them.
     for row in sorted(expected, key=len, reverse=True):
-        found = next((other for other in left if all(_same(other[name], value) for name, value in row.items())), None)
+        matches = (other for other in unmatched if all(_same(other[name], value) for name, value in row.items()))
+        found = next(matches, None)
         if found is None:
             missing.append(row)
         else:
-            left.remove(found)
-    if not missing and not left:
+            unmatched.remove(found)
+    if not missing and not unmatched:
         return None
-    surplus = [{name: row[name] for name in named} for row in left]
+    surplus = [{name: row[name] for name in named} for row in unmatched]
     lines = [f"{case.place}: {case.name}", *(f"  expected, not there: {_shown(row)}" for row in missing)]
     return "\n".join([*lines, *(f"  there, not expected: {_shown(row)}" for row in surplus)])
 
 
 def _same(one: Any, other: Any) -> bool:
-    # NaN, which is not equal to itself, is what a case expects where it writes .nan.
+    # A case may expect NaN, written .nan, which is not equal to itself.
     return bool(one == other or (one != one and other != other))
 
 

@@ -1,4 +1,4 @@
-"""What SQL can read by name: the mesh arrives; its relations leave, their shapes and the SQL that makes them."""
+"""List the relations that SQL of a mesh can read by name, their shapes, and the SQL that creates them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SITES = "mesh.sites"
 
 
 def relation_shapes(mesh: Mesh) -> dict[str, Shape]:
-    """Every relation that a model may read: products, landing tables, interface unions, `mesh.sites`."""
+    """Return every relation that a model may read: products, landing tables, interface unions, `mesh.sites`."""
     shapes = table_shapes(mesh)
     shapes |= {name: interface.table for name, (interface, _) in interface_unions(mesh).items()}
     return shapes | {SITES: SITES_SHAPE}
 
 
 def table_shapes(mesh: Mesh) -> dict[str, Shape]:
-    """The relations that are tables of the catalog: each product's own, and landing tables, of retired ones too."""
+    """Return the relations that are catalog tables: of products, and landing tables, also of retired products."""
     shapes = {name: contract.table for name, contract in mesh.contracts.items()}
     sent = [contract for contract in (*mesh.contracts.values(), *mesh.retired.values()) if contract.event]
     return shapes | {landing_name(contract): landing_shape(contract) for contract in sent}
 
 
 def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:
-    """Each interface union, such as `logistics_core.order_v1`: the interface and what implements it."""
+    """Return each interface union, such as `logistics_core.order_v1`: the interface and its implementations."""
     return {
         interface_view(interface.domain, name): (interface, mesh.implementations(name))
         for name, interface in mesh.interfaces.items()
@@ -40,7 +40,7 @@ def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:
 
 
 def tables_behind(mesh: Mesh, relation: str) -> tuple[str, ...]:
-    """The tables of the catalog that `relation` is made of: itself, an interface's implementations, or none."""
+    """Return the catalog tables that `relation` consists of: itself, an interface's implementations, or none."""
     if relation == SITES:
         return ()
     unions = interface_unions(mesh)
@@ -48,9 +48,9 @@ def tables_behind(mesh: Mesh, relation: str) -> tuple[str, ...]:
 
 
 def union_select(interface: Contract, sources: Mapping[str, Mapping[str, str]]) -> str:
-    """The SQL of an interface union, by name.
+    """Return the SQL of an interface union, whose columns are matched by name.
 
-    `sources` maps a relation to the expressions of those columns that are not simply the column of that name.
+    `sources` maps each relation to the expressions of the columns that are not simply its column of that name.
     """
     fields = interface.table.fields
     selects = [
@@ -70,7 +70,7 @@ def create_schemas(connection: Connection, mesh: Mesh) -> None:
 
 
 def site_rows(mesh: Mesh) -> list[list[str]]:
-    """The rows of `mesh.sites`: one for each domain that has a site, as text, in the order of `SITES_SHAPE`."""
+    """Return the rows of `mesh.sites`: one for each domain with a site, as text, in the order of `SITES_SHAPE`."""
     return [
         [domain.name, *(str(getattr(domain.site, name)) for name in Site.model_fields)]
         for domain in mesh.domains.values()

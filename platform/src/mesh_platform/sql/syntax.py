@@ -1,4 +1,4 @@
-"""What can be told of a query from its syntax alone: a tree of sqlglot arrives, names, lines and kinds leave."""
+"""Analyse a query's syntax tree: its relations and their lines, unstable calls, and whether it works row by row."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-# What gives another answer for the same rows: a model with it would not be rebuilt to what it was. The names are
-# those that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that call one of them, and
-# four that it calls CONSISTENT and are not; a test holds this list against it. Asking it here would cost the
-# parser of DAGs, which reads each model, the import of DuckDB. `error` is not among them: it stops the query.
+# Functions that may return another value for the same rows, so that a rebuild of a model would not give the same
+# table. These are the functions that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that
+# call one of them, and four that it wrongly calls CONSISTENT; a test compares this list with it. Querying it here
+# would make the parser of DAGs, which reads each model, import DuckDB. `error` is left out: it stops the query.
 # fmt: off
 _UNSTABLE = frozenset(
     (
@@ -26,7 +26,7 @@ _UNSTABLE = frozenset(
     )
 )
 # fmt: on
-# What sqlglot makes of some of these names, and of what other engines call the same.
+# The classes that sqlglot has for some of these functions and for their names in other engines.
 _UNSTABLE_KINDS = (
     exp.CurrentCatalog,
     exp.CurrentDatabase,
@@ -42,11 +42,11 @@ _UNSTABLE_KINDS = (
     exp.Randn,
     exp.Uuid,
 )
-# A column of this name, where the table has none, is a call of it to DuckDB; sqlglot knows the others of the kind.
+# DuckDB takes a column of this name for a call if the table has no such column; sqlglot knows the others of the kind.
 _CALLED_WITHOUT_PARENTHESES = "current_schema"
-# Each row of the input makes its own rows of these.
+# Table functions that each row of the input expands on its own.
 _TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"})
-# What a row of the output needs more than one row of the input for.
+# Constructs in which a row of the output needs more than one row of the input.
 _NOT_ROW_WISE = (
     exp.AggFunc,
     exp.Window,
@@ -66,10 +66,10 @@ _NOT_ROW_WISE = (
 
 
 def works_row_by_row(tree: exp.Expr) -> bool:
-    """Whether nothing in `tree` looks at more than one row at a time, joins and subqueries aside.
+    """Whether nothing in `tree` looks at more than one row at a time, apart from joins and subqueries.
 
-    A function that is not known to look at one row alone is taken to look at more: a query that is computed whole for
-    nothing costs time, one that is computed row by row for nothing gives wrong numbers.
+    A function that is not known to look at one row only is assumed to look at more: computing a whole query in vain
+    costs time, but computing one row by row in error gives wrong numbers.
     """
     if any(tree.find(kind) for kind in _NOT_ROW_WISE):
         return False
@@ -77,7 +77,7 @@ def works_row_by_row(tree: exp.Expr) -> bool:
 
 
 def unstable_calls(tree: exp.Expr) -> Iterable[exp.Expr]:
-    """What answers otherwise at each build, such as now(), or a sample without a seed."""
+    """Yield the calls that may give another result at each build, such as now(), or a sample without a seed."""
     for node in tree.find_all(exp.Func, exp.TableSample, exp.Column):
         if isinstance(node, exp.Anonymous):
             unstable = node.name.lower() in _UNSTABLE or (node.name.lower() == "age" and _arguments(node) < 2)
@@ -93,14 +93,14 @@ def unstable_calls(tree: exp.Expr) -> Iterable[exp.Expr]:
 
 
 def _arguments(call: exp.Anonymous) -> int:
-    """How many arguments a call has; `time.age()` has one, as `age(time)` and `main.age(time)` do."""
+    """Return how many arguments a call has; `time.age()` has one, as `age(time)` and `main.age(time)` have."""
     parent = call.parent
     chained = isinstance(parent, exp.Dot) and parent.expression is call and parent.this.name.lower() != "main"
     return len(call.expressions) + chained
 
 
 def relations(tree: exp.Expr) -> list[tuple[str, int]]:
-    """Each mention of a relation, with its line; names of the query's own CTEs are not among them."""
+    """Return each mention of a relation with its line, except for the query's own CTEs."""
     own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     return [
         (name, line_of(table))
@@ -110,19 +110,19 @@ def relations(tree: exp.Expr) -> list[tuple[str, int]]:
 
 
 def name_of(table: exp.Table) -> str:
-    """The dotted name of a table as written, in small letters."""
+    """Return the dotted name of a table as written, in lower case."""
     return ".".join(part.name.lower() for part in table.parts)
 
 
 def line_of(node: exp.Expr) -> int:
-    """The line of the first part of `node` that sqlglot knows a place for, or of what `node` is a part of."""
+    """Return the line of the first part of `node` whose place sqlglot knows, else that of its parent."""
     found = min((part.meta["line"] for part in node.walk() if "line" in part.meta), default=None)
     return found or (line_of(node.parent) if node.parent else 1)
 
 
 @cache
 def _is_row_wise(name: str) -> bool:
-    """Whether DuckDB's function `name` makes its value of one row alone, whatever its arguments are."""
+    """Whether DuckDB's function `name` computes its value from one row only, whatever its arguments are."""
     kinds = _duckdb_functions().get(name, ())
     return name in _TABLE_FUNCTIONS or (
         bool(kinds)
@@ -142,15 +142,15 @@ def _is_row_wise_macro(definition: str) -> bool:
 
 @cache
 def _duckdb_functions() -> dict[str, tuple[tuple[str, str], ...]]:
-    """The kinds of each function that DuckDB comes with, and the definitions of those that are macros."""
-    # Not at the top: who only wants inputs and an order, such as the parser of DAGs, does without.
+    """Return the kinds of each built-in function of DuckDB, each with the definition if it is a macro."""
+    # Not at the top: callers that only need inputs and an order, such as the parser of DAGs, do without DuckDB.
     from mesh_platform.engine.duckdb import connect_in_memory
 
     query = "SELECT function_name, function_type, coalesce(macro_definition, '') FROM duckdb_functions()"
     found: dict[str, dict[tuple[str, str], None]] = {}
     with connect_in_memory() as connection:
         for name, kind, definition in connection.execute(query).fetchall():
-            # A pragma is no function of a query; it may have the name of one.
+            # Queries cannot call a pragma, which may have the name of a function.
             if kind != "pragma":
                 found.setdefault(name, {})[kind, definition] = None
     return {name: tuple(kinds) for name, kinds in found.items()}

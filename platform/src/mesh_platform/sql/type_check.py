@@ -1,4 +1,4 @@
-"""Types of SQL models: the mesh arrives; what its queries would do against its contracts leaves, as problems."""
+"""Check the types of SQL models against their contracts, without data."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from mesh_platform.sql.syntax import line_of
 
 
 def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Problem]:
-    """Everything wrong with the SQL of the mesh, or with that of some `tables`; no data is needed.
+    """Return everything wrong with the SQL of the mesh, or of some `tables`; no data is needed.
 
-    That is what cannot be read, unknown inputs and cycles; columns that are not those of the contract in name and
-    type; and rules that cannot be run. The order of columns does not matter: a build
-    selects by name.
+    These are queries that cannot be parsed, unknown inputs and cycles; columns whose name or type is not that of the
+    contract; and rules that cannot be run. The order of columns does not matter, because a build selects by name.
     """
     models, problems = find_models(mesh)
     problems += find_cycles(mesh, models, tables)
@@ -36,7 +35,7 @@ def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Probl
 
 
 def find_cycles(mesh: Mesh, models: Mapping[str, Model], tables: Collection[str] | None = None) -> list[Problem]:
-    """The problem of products, by default any, that are built of each other, or none."""
+    """Return the problem of products, by default any of the mesh, that read each other, or none."""
     try:
         build_order(mesh, models, tables)
     except ContractError as error:
@@ -47,9 +46,9 @@ def find_cycles(mesh: Mesh, models: Mapping[str, Model], tables: Collection[str]
 def check_contracts(
     mesh: Mesh, models: Mapping[str, Model], contracts: Collection[Contract]
 ) -> dict[str, list[Problem]]:
-    """For each of some contracts, by its path, where its columns and rules do not fit the SQL of its model.
+    """Return, by the path of each of `contracts`, where its columns and rules do not fit the SQL of its model.
 
-    A contract that has none among `models`, or one that reads what cannot be read, is only held to its rules.
+    Only the rules are checked if `models` has no model of the contract, or one that reads an unknown relation.
     """
     shapes = relation_shapes(mesh)
     paths = {contract.path for contract in contracts}
@@ -62,10 +61,10 @@ def check_contracts(
         create_schemas(connection, mesh)
         for relation, shape in shapes.items():
             if relation in read and relation != SITES:
-                # A view, as in a build: a table would have a rowid, too.
+                # A view, as in a build, because a table would also have a rowid.
                 connection.execute(f"CREATE VIEW {quoted(relation)} AS {empty_select(shape)}")
         connection.execute("SET enable_external_access = false")
-        # There are no rows: to plan well takes longer than to run badly.
+        # There are no rows, so optimising a plan takes longer than it saves.
         connection.execute("PRAGMA disable_optimizer")
         for model in chosen:
             found[model.contract.path] += _type_problems(model, connection)

@@ -1,4 +1,4 @@
-"""A primary key is unique in the whole table: where a build looks for the keys that it writes, and what it says."""
+"""Check that a primary key is unique in the whole table: find where the keys of a build's rows may be already."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from mesh_platform.contract.contract import Shape
 
 _PLACE = {"day": "strftime({}, '%Y-%m-%d')", "month": "strftime({}, '%Y-%m')", "year": "strftime({}, '%Y')"}
-# So many of the partitions that a key is in are shown.
+# How many of the partitions that a key is in are shown.
 _PLACES = 3
 
 
 def determines_partition(shape: Shape) -> bool:
-    """Whether rows of one key always lie in one partition: each column that makes partitions is in the key."""
-    # Doubles are not taken: two NaN are one key to SQL, and are not equal as values of a partition.
+    """Whether rows with the same key are always in one partition: all partition columns are in the key."""
+    # Doubles do not count: two NaN are the same key in SQL, but different partition values.
     return all(c in shape.key and shape.by_name[c].type.name != "double" for _, c in shape.partition)
 
 
@@ -39,7 +39,7 @@ def keys_that_stay(
     here: Sequence[FileScanTask],
     elsewhere: Sequence[FileScanTask],
 ) -> pa.Table | None:
-    """The keys in `table` that may be those of `rows` too; None where no row or no key is to be looked for.
+    """Return the keys in `table` that `rows` may have too; None if there are no rows or no key.
 
     `here` are the files that stay in the partitions of `rows`, `elsewhere` those in other partitions.
     """
@@ -52,7 +52,7 @@ def keys_that_stay(
 
 
 def any_repeats(key: Sequence[str], relation: str, existing: str = "") -> str:
-    """The SQL that has a row where a key repeats in `relation`, or is one of the relation `existing` too."""
+    """Return SQL that gives a row if a key repeats in `relation`, or is also in the relation `existing`."""
     columns = ", ".join(map(quoted, key))
     again = ""
     if existing:
@@ -63,7 +63,7 @@ def any_repeats(key: Sequence[str], relation: str, existing: str = "") -> str:
 
 
 def repeated_keys(shape: Shape, relation: str) -> str:
-    """The SQL of the keys that repeat in `relation`: how many times, and in which partitions where it is not one."""
+    """Return the SQL of the keys that repeat in `relation`, with how many times, and the partitions if several."""
     columns = ", ".join(map(quoted, shape.key))
     times = "count(*)::VARCHAR"
     if not determines_partition(shape):
@@ -87,7 +87,7 @@ def _place(transform: str, column: str) -> str:
 
 
 def _hash(connection: Connection, keys: pa.Table) -> Hashes:
-    """A number for each row; DuckDB gives the same to values that are equal to it, such as 0.0 and -0.0."""
+    """Return a number for each row; DuckDB hashes values that it deems equal, such as 0.0 and -0.0, alike."""
     columns = ", ".join(map(quoted, keys.column_names))
     with registered(connection, "mesh_keys", keys):
         hashes = connection.execute(f"SELECT hash({columns}) AS h FROM mesh_keys").to_arrow_table()["h"]
