@@ -18,7 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_server import MeshServer
@@ -178,7 +178,7 @@ def require_amqp() -> str:
     try:
         with connect(AMQP_URL):
             return AMQP_URL
-    except Unavailable as error:
+    except UnavailableError as error:
         message = f"no RabbitMQ at {AMQP_URL}: start one with 'scripts/rabbitmq start'. ({error})"
         if Settings(root=ROOT).require_services:
             pytest.fail(message)

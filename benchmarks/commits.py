@@ -1,4 +1,4 @@
-"""Whether a commit stays as cheap, and its table as quick, as commits pile up with tending on."""
+"""Whether a commit stays as cheap, and its table as quick, as commits pile up with maintenance on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.commit import append_rows
-from mesh_platform.iceberg.keys import KnownKeys
-from mesh_platform.ingest.ingest import TEND_EVERY
+from mesh_platform.iceberg.keys import IdIndex
+from mesh_platform.ingest.ingest import MAINTAIN_EVERY
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.maintain import maintain
 from mesh_platform.lake.tables import landing_name, landing_shape
@@ -20,9 +20,9 @@ from benchmarks.figures import Bench, show
 from benchmarks.place import Place
 
 ROWS = 1000
-# The CPU of a commit is the median of so many up to it, and up to those that were as far from a tending before: a
-# busy moment of the machine is no cost. Commits 100, 1000 and 10,000 are the last before a tending.
-_UP_TO, _TENDINGS = 9, 5
+# The CPU of a commit is the median of so many up to it, and up to those that were as far from the maintenance before:
+# a busy moment of the machine is no cost. Commits 100, 1000 and 10,000 are the last before maintenance.
+_UP_TO, _RUNS = 9, 5
 _QUERY = "select currency, count(*), sum(amount), min(event_time), count(distinct product_id) from {} group by all"
 _TIMES = 7
 _PROMISES = {1000: 1.25, 10_000: 1.5}
@@ -33,29 +33,29 @@ def measure(bench: Bench) -> None:
     last = bench.size(10_000 if bench.long else 1000, 30)
     with bench.scratch() as folder:
         place = Place(folder / "many")
-        spent, tending = _append(place, last)
+        spent, maintenance = _append(place, last)
         looked = {number: _commit_cost(spent, number) for number in (10, 100, 1000, 10_000) if number <= last}
         show("CPU of a commit", [{"commit": number, "ms": 1000 * cost} for number, cost in looked.items()])
         for number, cost in looked.items():
             bench.add(f"CPU of commit {number}", 1000 * cost, "ms")
-        bench.add("CPU of tending, for each commit", 1000 * tending / last, "ms")
+        bench.add("CPU of maintenance, for each commit", 1000 * maintenance / last, "ms")
         for number, most in _PROMISES.items():
             if number in looked:
                 bench.ratio(f"CPU of commit {number} by 10", looked[number] / looked[10], "commit 10", at_most=most)
         fresh = Place(folder / "fresh")
         _compacted(place, fresh)
         # In turns: what else the machine does then slows both down.
-        took = [{"tended": _query(place), "fresh": _query(fresh)} for _ in range(_TIMES)]
-        seconds = {name: statistics.median(turn[name] for turn in took) for name in ("tended", "fresh")}
+        took = [{"maintained": _query(place), "fresh": _query(fresh)} for _ in range(_TIMES)]
+        seconds = {name: statistics.median(turn[name] for turn in took) for name in ("maintained", "fresh")}
         for name, each in seconds.items():
             bench.add(f"query after {last} commits: {name}", 1000 * each, "ms")
         against = "the same rows freshly compacted"
-        bench.ratio(f"query after {last} commits", seconds["tended"] / seconds["fresh"], against, at_most=1.5)
+        bench.ratio(f"query after {last} commits", seconds["maintained"] / seconds["fresh"], against, at_most=1.5)
 
 
 def _append(place: Place, count: int) -> tuple[list[float], float]:
-    """Seconds of CPU of each commit, and of all tending."""
-    contract, known, spent, tending = place.contract, KnownKeys(), [], 0.0
+    """Seconds of CPU of each commit, and of all maintenance."""
+    contract, known, spent, maintenance = place.contract, IdIndex(), [], 0.0
     name = landing_name(contract)
 
     def load() -> Table:
@@ -68,15 +68,15 @@ def _append(place: Place, count: int) -> tuple[list[float], float]:
         begin = time.process_time()
         append_new(load, some, "event_id", "event_time", known=known)
         spent.append(time.process_time() - begin)
-        if number % TEND_EVERY == TEND_EVERY - 1:
+        if number % MAINTAIN_EVERY == MAINTAIN_EVERY - 1:
             begin = time.process_time()
             maintain(place.mesh, place.catalog, [name])
-            tending += time.process_time() - begin
-    return spent, tending
+            maintenance += time.process_time() - begin
+    return spent, maintenance
 
 
 def _commit_cost(spent: list[float], number: int) -> float:
-    ends = range(number, max(0, number - _TENDINGS * TEND_EVERY), -TEND_EVERY)
+    ends = range(number, max(0, number - _RUNS * MAINTAIN_EVERY), -MAINTAIN_EVERY)
     return statistics.median(cost for end in ends for cost in spent[max(0, end - _UP_TO) : end])
 
 

@@ -14,7 +14,7 @@ from functools import partial
 import pyarrow as pa
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.commit import commit_files, write_files
-from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.tables import landing_name, landing_shape, removed_name
@@ -56,7 +56,7 @@ def _measure(
     """Seconds of each round: `{"cold" | "warm": {"full" | "empty": [...]}}`."""
     times: dict[str, dict[str, list[float]]] = {state: {"full": [], "empty": []} for state in ("cold", "warm")}
     for number, empty in enumerate(empties):
-        known = {"full": KnownKeys(), "empty": KnownKeys()}
+        known = {"full": IdIndex(), "empty": IdIndex()}
         # What the first batch brought is taken back, so that the second meets the same table.
         for state in ("cold", "warm"):
             rows = make(1000 + 10 * number + (state == "warm") + 500 * (kind == "newest day"))
@@ -69,7 +69,7 @@ def _measure(
     return times
 
 
-def _append(place: Place, rows: pa.Table, known: KnownKeys) -> float:
+def _append(place: Place, rows: pa.Table, known: IdIndex) -> float:
     name = landing_name(place.contract)
     shape = landing_shape(place.contract)
     load = partial(ensure_table, place.catalog, name, shape)

@@ -32,7 +32,7 @@ _PARTS = {
     "wait for the other thread": ("mesh_platform.ingest.ingest", "_Writer.wait"),
     "pause": ("time", "sleep"),
     "load and make tables": ("mesh_platform.ingest.ingest", "ensure_table"),
-    "deduplicate": ("mesh_platform.iceberg.keys", "KnownKeys.held"),
+    "deduplicate": ("mesh_platform.iceberg.keys", "IdIndex.held"),
     "write files": ("mesh_platform.iceberg.append", "write_files"),
     "commit": ("mesh_platform.iceberg.append", "commit_files"),
     "acknowledge": ("mesh_platform.broker.embedded_consumer", "EmbeddedConsumer.ack"),

@@ -23,7 +23,7 @@ from typing import Any
 from fault_record import HOLDS, record
 from ingest_workers import START, Work, Workers
 from invariants import landed_ids, violations
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.faults import POINTS
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from orders import PRODUCT, emptied, ids, lines, send
@@ -126,7 +126,7 @@ def _kill(
             elif code == 0:
                 tally.ended += 1
                 reports.append(workers.report(slot.worker))
-            elif code == Unavailable.exit_code:
+            elif code == UnavailableError.exit_code:
                 # It had slept for longer than the broker waits, and says so: what it held is another's now.
                 tally.ended += 1
             else:
@@ -238,7 +238,7 @@ def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_
 def _rabbitmq() -> dict[str, str]:
     try:
         empty_queues(AMQP_URL)
-    except Unavailable as error:
+    except UnavailableError as error:
         print(f"The embedded broker alone: {error}", file=sys.stderr)
         return {}
     return {"rabbitmq": AMQP_URL}

@@ -1,7 +1,8 @@
 """Watches a table while others commit: I1 in every snapshot, I3 from each to the next. No code here is ingest's.
 
-A table that is tended keeps few of its snapshots, so that a look at its end would see few. Each look reads the files
-that are new since the last one. A snapshot that came and went between two looks is not seen itself; what it did is.
+A table that is maintained keeps few of its snapshots, so that a look at its end would see few. Each look reads the
+files that are new since the last one. A snapshot that came and went between two looks is not seen itself; what it did
+is.
 """
 
 from __future__ import annotations

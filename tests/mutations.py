@@ -53,9 +53,9 @@ def retry_by_pyiceberg() -> None:
 
 def no_deduplication() -> None:
     """No id is looked up in the table."""
-    from mesh_platform.iceberg.keys import KnownKeys
+    from mesh_platform.iceberg.keys import IdIndex
 
-    _wrap(KnownKeys, "held", lambda real, self, *rest: real(self, *rest) & False)
+    _wrap(IdIndex, "held", lambda real, self, *rest: real(self, *rest) & False)
 
 
 def no_fsync() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.iceberg import durable_io
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile
@@ -73,7 +73,7 @@ class Operations:
         error = self.error()
         if name in ("ack", "receive"):
             # The broker's own words for what its file raises.
-            raise Unavailable(f"the broker's file: {error}") from error
+            raise UnavailableError(f"the broker's file: {error}") from error
         raise error
 
 

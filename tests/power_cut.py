@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.broker.embedded_file import BrokerFile
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.iceberg import durable_io
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -119,12 +119,12 @@ def powered(disk: Disk) -> Iterator[Disk]:
 
     def broker_write(file: BrokerFile) -> Any:
         if disk.off:
-            raise Unavailable("the power is off")
+            raise UnavailableError("the power is off")
         return real_broker_write(file)
 
     def ack(consumer: EmbeddedConsumer, deliveries: Any) -> None:
         if disk.off:
-            raise Unavailable("the power is off")
+            raise UnavailableError("the power is off")
         real_ack(consumer, deliveries)
         disk.count += 1
         disk.off = disk.count >= disk.cut_at

@@ -131,13 +131,13 @@ def test_a_backfill_builds_the_days_of_one_table_anew(home: AirflowHome, runs: d
 
 
 @pytest.mark.slow
-def test_maintain_tends_each_table_once(runs: dict[str, Any]) -> None:
+def test_maintain_maintains_each_table_once(runs: dict[str, Any]) -> None:
     run = runs["maintain"]
     assert run["state"] == "success", run["raised"]
-    tended = [row["table"] for rows in run["returned"].values() for row in rows]
-    assert len(tended) == len(set(tended))
-    assert {"north_warehouse.orders_north", "north_warehouse.orders_north__raw"} <= set(tended)
-    assert "north_warehouse.orders_north__rejected" in tended
+    maintained = [row["table"] for rows in run["returned"].values() for row in rows]
+    assert len(maintained) == len(set(maintained))
+    assert {"north_warehouse.orders_north", "north_warehouse.orders_north__raw"} <= set(maintained)
+    assert "north_warehouse.orders_north__rejected" in maintained
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def copied(filled: State, make_state: Callable[..., State]) -> State:
 
 
 @pytest.mark.slow
-def test_tending_a_copy_takes_nothing_from_the_original(
+def test_maintaining_a_copy_takes_nothing_from_the_original(
     filled: State, mesh: Mesh, make_state: Callable[..., State]
 ) -> None:
     copy = copied(filled, make_state)

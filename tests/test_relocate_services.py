@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from lake_services import object_store, rest_catalog
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.relocate import relocate
 from mesh_platform.lake.catalog import PROPERTIES, find_table, open_catalog
@@ -86,7 +86,7 @@ def test_a_copied_prefix_becomes_a_lake_of_its_own(
     missing = next(path for path in before if path.endswith(".parquet")).replace("ö/", "ö-new/")
     data = files.open_input_stream(missing).read()
     files.delete_file(missing)
-    with pytest.raises(NeedsAttention, match="are not here"):
+    with pytest.raises(AttentionError, match="are not here"):
         relocate(open_lake(copied=True))
     with files.open_output_stream(missing) as copy:
         copy.write(data)

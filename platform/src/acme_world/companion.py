@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from mesh_platform.broker import Broker, connect
 from mesh_platform.contract.contract import Contract
-from mesh_platform.errors import Unavailable, UsageError
+from mesh_platform.errors import UnavailableError, UsageError
 from mesh_platform.events.producer import batch, find_producer, publish, sites_of
 from mesh_platform.mesh.mesh import Mesh, Site, load_mesh
 from mesh_platform.settings import Settings
@@ -77,7 +77,7 @@ class Companion:
             news = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise Unavailable(
+            raise UnavailableError(
                 f"the simulation ended with exit code {self._process.exitcode}. Run again: what it has published is "
                 "recognised."
             ) from None

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
+from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.settings import Settings
 
 from acme_world.wire.faults import Rates
@@ -42,20 +42,20 @@ class Progress:
 
 @contextmanager
 def alone_in(settings: Settings) -> Iterator[None]:
-    """Lock the state folder against other runs. Raises Unavailable where another run has it."""
+    """Lock the state folder against other runs. Raises UnavailableError where another run has it."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with (settings.state_dir / "run.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable(f"another 'mesh run' is at work in {settings.state_dir}. Wait for it.") from None
+            raise UnavailableError(f"another 'mesh run' is at work in {settings.state_dir}. Wait for it.") from None
         yield
 
 
 def read_progress(settings: Settings, seed: int | None, start: date | None, rates: Rates | None) -> Progress:
     """Read the history of the state folder, or create a new one as requested.
 
-    Raises UsageError where the folder has another history than requested, NeedsAttention where the file is damaged.
+    Raises UsageError where the folder has another history than requested, AttentionError where the file is damaged.
     """
     path = _path(settings)
     if not path.exists():
@@ -65,7 +65,7 @@ def read_progress(settings: Settings, seed: int | None, start: date | None, rate
         first_day, found_rates = date.fromisoformat(data["start"]), Rates(**data["rates"])
         found = Progress(data["seed"], first_day, found_rates, data["days"], data["begun"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NeedsAttention(f"{path}: damaged. Put it back, or start over with 'make clean-state'.") from error
+        raise AttentionError(f"{path}: damaged. Put it back, or start over with 'make clean-state'.") from error
     asked = replace(
         found, seed=found.seed if seed is None else seed, start=start or found.start, rates=rates or found.rates
     )

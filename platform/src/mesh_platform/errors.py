@@ -26,13 +26,13 @@ class ConflictError(MeshError):
     """Another writer committed first. Reload and try again."""
 
 
-class Unavailable(MeshError):
+class UnavailableError(MeshError):
     """A service, disk or network fails or refuses. Repair it, then try again."""
 
     exit_code = 3
 
 
-class NeedsAttention(MeshError):
+class AttentionError(MeshError):
     """A state that no retry repairs: a table that does not match its contract, a failed audit. A person must act."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 
 
 class Settings(BaseSettings):
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     def now(self) -> datetime:
         """The current time in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the system clock.
 
-        A time without a zone is UTC. Raises NeedsAttention where the simulated clock is unreadable.
+        A time without a zone is UTC. Raises AttentionError where the simulated clock is unreadable.
         """
         if self.clock is None and not self.clock_file.exists():
             return datetime.now(UTC)
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
             time = self.clock or datetime.fromisoformat(self.clock_file.read_text().strip())
         except (OSError, ValueError) as error:
             fix = "Write an ISO time into it, or remove it to go by the machine's clock."
-            raise NeedsAttention(f"{self.clock_file}: holds no time. {fix}") from error
+            raise AttentionError(f"{self.clock_file}: holds no time. {fix}") from error
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""The stock, histories and orphans of the answer key equal those computed here row by row."""
+"""The stock, histories and dangling of the answer key equal those computed here row by row."""
 
 from __future__ import annotations
 
@@ -136,23 +136,23 @@ def test_versions_are_counted_as_one_by_one(beginnings: list[int], told: list[tu
     assert found == versions(begun, states)
 
 
-def test_orphans_and_missed_deliveries_are_counted_row_by_row() -> None:
+def test_dangling_rows_and_missed_deliveries_are_counted_row_by_row() -> None:
     key, world = key_of(START, DAYS, RATES), open_world(ROOT, 7, START)
     products = set(world.company.products.product_id.tolist())
     customers = {row["customer_id"] for row in of_line(lines.ORDERS, RATES)}
     back = of_line(lines.RETURNS, RATES)
     lost = sum(row["product_id"] not in products or row["customer_id"] not in customers for row in back)
-    assert key["logistics_core.fact_returns"]["orphans"] == lost > 0
+    assert key["logistics_core.fact_returns"]["dangling"] == lost > 0
     moved = all_moves(RATES)
     fact = key["logistics_core.fact_inventory_movements"]
-    assert (fact["rows"], fact["orphans"]) == (len(moved), sum(row["product_id"] not in products for row in moved))
+    assert (fact["rows"], fact["dangling"]) == (len(moved), sum(row["product_id"] not in products for row in moved))
     failed = of_line(lines.ORDER_ERRORS, RATES)
     missed = [row for row in of_line(lines.DELIVERY_SLA, RATES) if not row["sla_met"]]
     fact = key["logistics_core.fact_order_errors"]
     assert fact["rows"] == len(failed) + len(missed)
     assert fact["sums"] == {"quantity": sum(row["quantity"] for row in failed if row["quantity"] != -1)}
     assert sum(part["rows"] for part in fact["by_month"].values()) == fact["rows"]
-    assert key["logistics_core.fact_delivery_sla"]["orphans"] == 0
+    assert key["logistics_core.fact_delivery_sla"]["dangling"] == 0
 
 
 def test_what_was_planted_is_told_as_far_as_it_arrived() -> None:

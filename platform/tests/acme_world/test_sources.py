@@ -144,7 +144,7 @@ def test_good_and_spoilt_orders_are_told_apart_as_the_key_does(rates: Rates) -> 
     days = 6
     key = key_of(START, days, rates)
     customers: set[str] = set()
-    orphans = 0
+    dangling = 0
     catalogue = (ROOT / "domains/logistics_core/reference/products.csv").read_text()
     for product in ORDERS:
         lines = {line for day in range(days) for line in arrivals(product, day, rates, START)}
@@ -155,10 +155,10 @@ def test_good_and_spoilt_orders_are_told_apart_as_the_key_does(rates: Rates) -> 
         assert {month for month, _ in told} == table["by_month"].keys()
         assert key["quarantine"][product] == len(spoilt)
         customers |= {payload.get("customer_id") or payload["client_no"] for _, payload in told}
-        orphans += sum(payload["product_id"] not in catalogue for _, payload in told)
+        dangling += sum(payload["product_id"] not in catalogue for _, payload in told)
     fact = key["logistics_core.fact_orders"]
     assert fact["rows"] == sum(key[product]["rows"] for product in ORDERS)
-    assert fact["orphans"] == orphans > 0
+    assert fact["dangling"] == dangling > 0
     assert key["logistics_core.dim_customer"]["rows"] == len(customers) + 1
     assert key["logistics_core.dim_product"]["rows"] == len(catalogue.splitlines())
 

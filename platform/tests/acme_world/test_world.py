@@ -104,7 +104,7 @@ def test_a_fifth_warehouse_leaves_the_others_as_they_were() -> None:
         assert five[name]["rows"] == four[name]["rows"] + fifth
         assert fifth > 500
     assert five["logistics_core.dim_warehouse"]["rows"] == 6
-    assert five["logistics_core.fact_dispatch_logs"]["orphans"] == 0
+    assert five["logistics_core.fact_dispatch_logs"]["dangling"] == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -16,7 +16,7 @@ from mesh_platform.broker import (
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.broker.embedded_file import BrokerFile
 from mesh_platform.broker.process import identify, is_gone
-from mesh_platform.errors import NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, UnavailableError
 
 from ..broker_rig import ids, lines_of, numbered, send, take, unique_queue
 
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_grow_is_unavailable_and_keeps_what_it_confirmed(embe
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
         try:
-            with pytest.raises(Unavailable, match=r"broker\.db"):
+            with pytest.raises(UnavailableError, match=r"broker\.db"):
                 broker.publish(queue, (Message(bytes(100_000), str(n)) for n in range(1000)), confirmed.append)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -134,20 +134,20 @@ def test_a_full_disk_is_named(embedded_url: str) -> None:
         broker.declare([queue])
         with broker._file.read() as connection:  # type: ignore[attr-defined]
             connection.execute("PRAGMA max_page_count = 60")
-        with pytest.raises(Unavailable, match="the disk is full"):
+        with pytest.raises(UnavailableError, match="the disk is full"):
             broker.publish(queue, (Message(bytes(10_000), str(n)) for n in range(1000)), lambda _: None)
 
 
 def test_a_foreign_file_needs_attention(tmp_path: Path) -> None:
     path = tmp_path / "broker.db"
     path.write_bytes(b"not a database at all" * 1000)
-    with pytest.raises(NeedsAttention, match=r"broker\.db"):
+    with pytest.raises(AttentionError, match=r"broker\.db"):
         connect(f"sqlite:///{path}")
 
 
 def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match=r"file/broker\.db"):
+    with pytest.raises(UnavailableError, match=r"file/broker\.db"):
         connect(f"sqlite:///{tmp_path / 'file' / 'broker.db'}")
 
 

@@ -19,7 +19,7 @@ from mesh_platform.broker import (
 )
 from mesh_platform.broker.rabbit_consumer import RabbitConsumer
 from mesh_platform.broker.rabbit_publisher import Publisher
-from mesh_platform.errors import NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, UnavailableError
 from mesh_platform.settings import Settings
 
 from conftest import require_amqp
@@ -58,14 +58,14 @@ def test_no_server_is_unavailable() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(
-        Unavailable, match=rf"127\.0\.0\.1:{port}: RabbitMQ does not answer .*refused.*scripts/rabbitmq start"
+        UnavailableError, match=rf"127\.0\.0\.1:{port}: RabbitMQ does not answer .*refused.*scripts/rabbitmq start"
     ):
         connect(f"amqp://guest:secret@127.0.0.1:{port}/")
 
 
 @pytest.mark.rabbitmq
 def test_a_refused_user_needs_attention() -> None:
-    with pytest.raises(NeedsAttention, match="refuses user 'nobody'") as raised:
+    with pytest.raises(AttentionError, match="refuses user 'nobody'") as raised:
         connect(require_amqp().replace("guest:guest", "nobody:secret"))
     assert "secret" not in str(raised.value)
 
@@ -82,7 +82,7 @@ def test_what_waits_in_a_queue_with_other_arguments_can_be_taken(arguments: dict
     try:
         with connect(url) as broker:
             # Publishing is refused, and the message says how to continue without a loss.
-            with pytest.raises(NeedsAttention, match=rf"queue '{queue.name}' exists with other") as error:
+            with pytest.raises(AttentionError, match=rf"queue '{queue.name}' exists with other") as error:
                 broker.declare([queue])
             assert f"'mesh ingest {queue.name} --until-empty' does so all the same" in str(error.value)
             assert f"rabbitmqctl delete_queue {queue.name}" in str(error.value)
@@ -112,7 +112,7 @@ def test_an_exchange_and_a_dead_letter_queue_of_another_kind_are_told_together()
             exchange, dead_letter = broker.declare_to_consume([queue])
             assert f"rabbitmqadmin delete exchange name={queue.exchange}" in exchange
             assert f"'mesh ingest {queue.name} --until-empty --dead-letters'" in dead_letter
-            with pytest.raises(NeedsAttention, match="exists with other arguments"):
+            with pytest.raises(AttentionError, match="exists with other arguments"):
                 broker.declare([queue])
     finally:
         delete(url, queue)
@@ -140,7 +140,7 @@ def test_refused_messages_are_tried_again_then_reported(monkeypatch: pytest.Monk
 
             confirmed.clear()
             monkeypatch.setattr(Publisher, "PATIENCE_SECONDS", 1.0)
-            with pytest.raises(Unavailable, match="a queue is full"):
+            with pytest.raises(UnavailableError, match="a queue is full"):
                 broker.publish(queue, numbered(12), confirmed.append)
             assert 0 < len(confirmed) < 12
 
@@ -214,9 +214,9 @@ def test_a_server_that_stays_away_is_unavailable(
         with broker.consume(queue.name, prefetch=10) as consumer:
             node("stop")
             try:
-                with pytest.raises(Unavailable, match="does not answer"):
+                with pytest.raises(UnavailableError, match="does not answer"):
                     take(consumer, 2)
-                with pytest.raises(Unavailable, match="does not answer"):
+                with pytest.raises(UnavailableError, match="does not answer"):
                     broker.publish(queue, numbered(1), lambda _: None)
             finally:
                 node("start")
@@ -235,7 +235,7 @@ def test_a_broker_that_blocks_publishers_is_unavailable(
         broker.declare([queue])
         node("ctl", "set_vm_memory_high_watermark", "absolute", "1MB")
         try:
-            with pytest.raises(Unavailable, match="alarm: free memory or disk"):
+            with pytest.raises(UnavailableError, match="alarm: free memory or disk"):
                 broker.publish(queue, numbered(5), lambda _: None)
         finally:
             node("ctl", "set_vm_memory_high_watermark", "0.4")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_platform.build.build import release_standing, stale_tables
-from mesh_platform.errors import ContractError, NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, ContractError, UsageError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files
 from pyiceberg.expressions import EqualTo
@@ -316,7 +316,7 @@ def test_a_repeated_key_is_not_published_and_what_does_not_depend_on_it_is(place
     place.land("alpha", [Sale(1), Sale(2)])
     place.land("beta", [Sale(3)])
     before = place.snapshots("alpha.sales_alpha")
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build()
     message = str(error.value)
     assert "alpha.sales_alpha: the primary key (event_id) repeats, as in (event_id=alpha-0001, times=2)." in message
@@ -330,7 +330,7 @@ def test_a_missing_required_value_shows_up_to_five_rows(place: Place):
     query = FACT_SQL.replace("buyer", "nullif(buyer, 'ann') as buyer")
     place.write("core/models/fact_sales.sql", query)
     place.land("alpha", [Sale(n) for n in range(9)])
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build()
     assert "core.fact_sales: buyer is required and missing, as in (event_id=alpha-0000, buyer=None)" in str(
         error.value
@@ -343,20 +343,20 @@ def test_a_row_that_stops_the_query_is_told_with_the_file(place: Place):
     query = FACT_SQL.replace("amount from", "cast(cast(item_id as integer) as decimal(12, 2)) as amount from")
     place.write("core/models/fact_sales.sql", query)
     place.land("alpha", [Sale(1)])
-    with pytest.raises(NeedsAttention, match=r"domains/core/models/fact_sales.sql: DuckDB stops .*'i1'"):
+    with pytest.raises(AttentionError, match=r"domains/core/models/fact_sales.sql: DuckDB stops .*'i1'"):
         place.build()
 
 
 def test_faults_of_a_reference_file_are_told_together_with_their_lines(place: Place):
     place.build()
     place.write("core/reference/items.csv", "item_id,label\ni1,Lamp\ni2\n,Chair\ni1,\n")
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build()
     lines = [line.split(" ")[0] for line in str(error.value).splitlines()]
     path = "domains/core/reference/items.csv"
     assert lines == [f"{path}:3:", f"{path}:4:", f"{path}:5:", "core.dim_item:"]
     place.write("core/reference/items.csv", "item_id,lable\ni1,Lamp\n")
-    with pytest.raises(NeedsAttention, match=r"items.csv:1: column 'lable' is not in .* Did you mean label\?"):
+    with pytest.raises(AttentionError, match=r"items.csv:1: column 'lable' is not in .* Did you mean label\?"):
         place.build()
     assert len(place.rows("core.items")) == 2
 

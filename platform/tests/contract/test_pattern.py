@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.pattern import _PLAIN_PATTERN, pattern_matches
 from mesh_platform.engine.sql import literal
-from mesh_platform.errors import ContractError, NeedsAttention
+from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.governance.check import check as check_rules
 from mesh_platform.governance.check import open_scope
 from mesh_platform.mesh.mesh import load_mesh
@@ -103,7 +103,7 @@ def test_the_example_reference_file_ingest_and_build_say_the_same(tmp_path: Path
         assert _is_taken(lambda: read_reference(mesh, mesh.contracts["core.codes"]), ContractError) == fits
         (place.root / "domains/core/reference/codes.csv").unlink()
     place.write("core/models/codes.sql", f"select 1 as id, {literal(text)} as code")
-    assert _is_taken(lambda: place.build("core.codes"), NeedsAttention) == fits
+    assert _is_taken(lambda: place.build("core.codes"), AttentionError) == fits
     told = check_rules(open_scope(place.root, date(2025, 10, 1)), ("examples",))
     faults = [str(problem) for problem in told if "of 'code'" in str(problem)]
     assert (not faults) == fits, faults

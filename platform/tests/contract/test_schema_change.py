@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import ContractError, NeedsAttention
+from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.mesh.mesh import load_mesh
 
 from ..changed_contract import PRODUCT, RAW, ensure, evolve_alpha, plan_alpha, say
@@ -57,11 +57,11 @@ def test_a_change_of_a_column_is_applied_or_refused(
         with pytest.raises(ContractError, match=rf"sales_alpha.odcs.yaml:{line}: the table {RAW} .*version 2"):
             evolve_alpha(place)
         assert place.catalog.load_table(RAW).metadata_location == metadata
-        with pytest.raises(NeedsAttention, match=r"Put the contract back as it was, or publish .* version 2"):
+        with pytest.raises(AttentionError, match=r"Put the contract back as it was, or publish .* version 2"):
             ensure(place)
         return
     if change != "drop_optional":
-        with pytest.raises(NeedsAttention, match=f"Run 'mesh evolve {PRODUCT}'"):
+        with pytest.raises(AttentionError, match=f"Run 'mesh evolve {PRODUCT}'"):
             ensure(place)
     assert evolve_alpha(place) == [found]
     ensure(place)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.dags.alert import Alert, send
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import AttentionError
 from mesh_platform.settings import Settings
 
 ALERT = Alert(
@@ -55,7 +55,7 @@ def test_an_e_mail_is_sent(tmp_path: Path) -> None:
 
 def test_those_that_fail_keep_it_from_no_other_and_are_named_without_passwords(tmp_path: Path) -> None:
     targets = "json://user:secret@127.0.0.1:1/ nonsense:secret file:not/there.jsonl file:alerts.jsonl"
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         send(ALERT, settings(tmp_path, targets))
     assert "secret" not in str(error.value)
     for failed in (

@@ -17,7 +17,7 @@ os.environ.setdefault("AIRFLOW_HOME", mkdtemp(prefix="airflow-"))
 from mesh_platform.broker import Message, Queue, connect
 from mesh_platform.dags import queue_trigger
 from mesh_platform.dags.queue_trigger import QueueTrigger
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.settings import Settings
 
 QUEUE = Queue("alpha", "sale", "alpha.sales_alpha")
@@ -83,12 +83,12 @@ def test_it_fires_at_once_when_messages_come_after_the_queue_was_empty(monkeypat
 
 
 def test_a_broker_that_is_away_ends_nothing(monkeypatch: pytest.MonkeyPatch, broker_url: str) -> None:
-    looks = iter([Unavailable("gone"), Unavailable("gone"), {QUEUE.name: 1}])
+    looks = iter([UnavailableError("gone"), UnavailableError("gone"), {QUEUE.name: 1}])
     monkeypatch.setattr(queue_trigger, "AWAY_FOR", 0.02)
 
     def look(_queues: list[str]) -> dict[str, int]:
         answer = next(looks, {})
-        if isinstance(answer, Unavailable):
+        if isinstance(answer, UnavailableError):
             raise answer
         return answer
 

@@ -18,7 +18,7 @@ from mesh_platform.contract.reader import read_contract
 from mesh_platform.errors import UsageError
 from mesh_platform.events.event import EventIds, Record
 from mesh_platform.events.producer import read_csv, wrap
-from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.ingest.ingest import Ingested, replay_rejected, write
 from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.evolution import evolve
@@ -199,7 +199,7 @@ def send(place: Place, domain: str, bodies: Sequence[bytes]) -> Ingested:
     contract = place.mesh.contract(f"{domain}.sales_{domain}")
     validated = validate(contract, [Delivery(body, None, 0, False) for body in bodies], NOW)
     result = Ingested(landing_name(contract))
-    write(place.catalog, contract, validated, result, KnownKeys())
+    write(place.catalog, contract, validated, result, IdIndex())
     return result
 
 

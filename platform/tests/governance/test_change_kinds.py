@@ -65,7 +65,7 @@ CASES: list[tuple[str, Edit, Edit, str, str]] = [
         "additive",
         "events of version 0.1.0 and later are taken instead of those of 0.2.0",
     ),
-    ("tending stops", nothing, custom("mesh.maintain", False), "cosmetic", "its tables are no longer maintained"),
+    ("maintenance stops", nothing, custom("mesh.maintain", False), "cosmetic", "its tables are no longer maintained"),
     ("a column is new", nothing, adds(), "additive", "'note' (string) is new"),
     ("and required", nothing, adds(required=True), "breaking", "rows that are there have no value for it"),
     ("one of the event", nothing, adds(EVENT), "additive", "events may have 'note'"),

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from mesh_platform.contract.contract import Field, Shape
 from mesh_platform.contract.types import parse_type
-from mesh_platform.errors import NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, UnavailableError
 from mesh_platform.iceberg import append
 from mesh_platform.iceberg.append import Appended, append_new, days_filter
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
@@ -218,7 +218,7 @@ def test_endless_conflicts_end_as_unavailable(
         put(other, rows([f"other-{next(numbers)}"]))
         return pa.array([], pa.large_string())
 
-    with pytest.raises(Unavailable, match=r"somebody else committed first\. It went so 3 times"):
+    with pytest.raises(UnavailableError, match=r"somebody else committed first\. It went so 3 times"):
         put(catalog, rows(["a"]), refused)
     assert "a" not in stored(catalog)
 
@@ -264,7 +264,7 @@ def test_a_lost_commit_that_another_writer_made_up_for_counts_as_his(
 def test_storage_that_stays_away_is_unavailable(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     put(catalog, rows(["a"]))
     failing(catalog, monkeypatch, iter(["lost"] * 100))
-    with pytest.raises(Unavailable, match=r"the line is dead.*Nothing was acknowledged; mend the storage"):
+    with pytest.raises(UnavailableError, match=r"the line is dead.*Nothing was acknowledged; mend the storage"):
         put(catalog, rows(["b"]))
     monkeypatch.undo()
     assert stored(catalog) == ["a"]
@@ -290,7 +290,7 @@ def test_rows_are_refused_where_pyiceberg_would_rebase_them(catalog: Catalog) ->
     put(catalog, rows(["a"]))
     with catalog.load_table(NAME).transaction() as transaction:
         transaction.set_properties({"commit.retry.num-retries": "4"})
-    with pytest.raises(NeedsAttention, match=r"commit\.retry.num-retries is not 0"):
+    with pytest.raises(AttentionError, match=r"commit\.retry.num-retries is not 0"):
         put(catalog, rows(["b"]))
     assert stored(catalog) == ["a"]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mesh_platform.engine.duckdb import connect
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import AttentionError, ConflictError
 from mesh_platform.iceberg import compaction
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.compaction import compact, plan
@@ -23,7 +23,7 @@ from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 
-from ..tended import ARROW, PARTITIONS, evolve, files_of, in_order, make_table, open_lake, put, rows_of
+from ..maintained import ARROW, PARTITIONS, evolve, files_of, in_order, make_table, open_lake, put, rows_of
 
 
 @pytest.fixture
@@ -290,6 +290,6 @@ def test_a_missing_row_stops_it(lake: Catalog, monkeypatch: pytest.MonkeyPatch) 
     put(load(), 0)
     put(load(), 4)
     monkeypatch.setattr(compaction, "read_files", lambda *arguments: read_files(*arguments).slice(1))
-    with pytest.raises(NeedsAttention, match=r"2 files should have 8 rows, and 7 can be read"):
+    with pytest.raises(AttentionError, match=r"2 files should have 8 rows, and 7 can be read"):
         compact(load)
     assert operations(load()) == ["append", "append"]

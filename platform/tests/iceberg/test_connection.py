@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import Unavailable, UsageError
+from mesh_platform.errors import UnavailableError, UsageError
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.settings import Settings
 from sqlalchemy import text
@@ -34,13 +34,13 @@ def test_a_rest_catalog_that_never_answers_is_given_up(
     settings: Settings, stalled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, type="rest", uri=stalled, rest__request_timeout="0.2")
-    with pytest.raises(Unavailable, match=r"the catalog does not answer.*Read timed out.*0\.2"):
+    with pytest.raises(UnavailableError, match=r"the catalog does not answer.*Read timed out.*0\.2"):
         open_catalog(settings)
 
 
 def test_the_type_is_read_from_the_uri_too(settings: Settings, stalled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, uri=stalled, rest__request_timeout="0.2")
-    with pytest.raises(Unavailable, match="Read timed out"):
+    with pytest.raises(UnavailableError, match="Read timed out"):
         open_catalog(settings)
 
 

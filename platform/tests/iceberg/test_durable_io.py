@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.engine.sql import literal
-from mesh_platform.errors import Unavailable
+from mesh_platform.errors import UnavailableError
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
 from mesh_platform.lake.tables import removed_shape
@@ -108,7 +108,7 @@ def test_a_sync_that_fails_is_no_commit(tmp_path: Path, mesh: Mesh, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with pytest.raises(Unavailable, match="Input/output error"):
+    with pytest.raises(UnavailableError, match="Input/output error"):
         append(catalog, mesh, "b")
     monkeypatch.undo()
     assert catalog.load_table(NAME).scan().to_arrow()["event_id"].to_pylist() == ["a"]

@@ -16,7 +16,7 @@ from mesh_platform.iceberg.history import read_history
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table, snapshots, update
 
-from ..tended import make_table, open_lake, put, rows_of
+from ..maintained import make_table, open_lake, put, rows_of
 
 START = datetime(2025, 10, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)

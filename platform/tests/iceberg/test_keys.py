@@ -18,7 +18,7 @@ from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.commit import append_rows, replace_files
 from mesh_platform.iceberg.durable_io import DurableFileIO
-from mesh_platform.iceberg.keys import Keys, KnownKeys, _look_up, to_keys
+from mesh_platform.iceberg.keys import IdIndex, Ids, _look_up, to_ids
 from mesh_platform.iceberg.snapshot_diff import all_files
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
 from mesh_platform.settings import Settings
@@ -77,14 +77,14 @@ def load(catalog: Catalog) -> Table:
     return ensure_table(catalog, NAME, SHAPE)
 
 
-def held(known: KnownKeys, catalog: Catalog, wanted: pa.Table) -> list[bool]:
-    found: list[bool] = known.held(load(catalog), to_keys(wanted["event_id"]), "event_id").tolist()
+def held(known: IdIndex, catalog: Catalog, wanted: pa.Table) -> list[bool]:
+    found: list[bool] = known.held(load(catalog), to_ids(wanted["event_id"]), "event_id").tolist()
     return found
 
 
-def keys_of(pairs: list[tuple[int, int]]) -> Keys:
+def keys_of(pairs: list[tuple[int, int]]) -> Ids:
     array = np.array(pairs, dtype=np.uint64).reshape(-1, 2)
-    return Keys(array[:, 0], array[:, 1])
+    return Ids(array[:, 0], array[:, 1])
 
 
 @given(there=SMALL, wanted=SMALL)
@@ -102,7 +102,7 @@ def test_the_first_of_each_kind_is_marked(pairs: list[tuple[int, int]]) -> None:
 
 @given(texts=st.lists(st.one_of(st.uuids().map(str), st.text(max_size=40)), max_size=20))
 def test_equal_strings_are_equal_keys_and_others_are_not(texts: list[str]) -> None:
-    keys = to_keys(pa.chunked_array([texts], pa.large_string()))
+    keys = to_ids(pa.chunked_array([texts], pa.large_string()))
     pairs = list(zip(keys.high.tolist(), keys.low.tolist(), strict=True))
     assert len(set(pairs)) == len(set(texts))
     assert all((pairs[a] == pairs[b]) == (texts[a] == texts[b]) for a in range(len(texts)) for b in range(a))
@@ -110,7 +110,7 @@ def test_equal_strings_are_equal_keys_and_others_are_not(texts: list[str]) -> No
 
 def test_what_is_read_or_written_once_is_not_read_again(catalog: Catalog, opened: Counter[str]) -> None:
     append_rows(load(catalog), pa.concat_tables([rows(1, 2), rows(3, day=5)]))
-    known = KnownKeys()
+    known = IdIndex()
     for _ in range(3):
         assert held(known, catalog, pa.concat_tables([rows(2, 7), rows(3, day=5)])) == [True, False, True]
     assert sorted(opened.values()) == [1, 1]
@@ -122,7 +122,7 @@ def test_what_is_read_or_written_once_is_not_read_again(catalog: Catalog, opened
 
 
 def test_only_the_snapshot_says_which_files_count(catalog: Catalog) -> None:
-    known = KnownKeys()
+    known = IdIndex()
     first = append_rows(load(catalog), rows(1))
     append_rows(load(catalog), rows(2))
     assert held(known, catalog, rows(1, 2)) == [True, True]
@@ -137,7 +137,7 @@ def test_only_the_snapshot_says_which_files_count(catalog: Catalog) -> None:
 def test_memory_is_bounded_and_what_was_dropped_is_read_again(catalog: Catalog, opened: Counter[str]) -> None:
     for number in range(4):
         append_rows(load(catalog), rows(number, day=number))
-    known = KnownKeys(max_bytes=2 * 16)
+    known = IdIndex(max_bytes=2 * 16)
     for _ in range(2):
         for number in range(4):
             assert held(known, catalog, rows(number, day=number)) == [True]

@@ -22,8 +22,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import NestedField, StringType
 
+from ..maintained import on_disk
 from ..small_mesh import Place, Sale, add_contract, small_mesh
-from ..tended import on_disk
 
 NOTES = "core.notes"
 RAW = "alpha.sales_alpha__raw"
@@ -80,7 +80,9 @@ def test_files_of_before_stay_where_they_are_and_are_merged_with_new_ones(
     place.build()
     assert old < place.files(RAW) | place.files("core.fact_sales")
     rows = place.rows(RAW), place.rows("core.fact_sales")
-    done = {tended.table: tended for tended in maintain(place.mesh, place.catalog, orphan_age=timedelta(0))}
+    done = {
+        maintained.table: maintained for maintained in maintain(place.mesh, place.catalog, orphan_age=timedelta(0))
+    }
     assert (done[RAW].compacted, done[RAW].skipped) == (3, None)
     assert (place.rows(RAW), place.rows("core.fact_sales")) == rows
     assert not any("=" in path for path in place.files(RAW))

@@ -18,7 +18,7 @@ from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, sha
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from ..tended import ARROW, make_table, on_disk, open_lake, put, rows_of
+from ..maintained import ARROW, make_table, on_disk, open_lake, put, rows_of
 
 ODD = ["a b.parquet", "ä%20ö.parquet", "at_day=2025-10-01/x#y?z.parquet", "%2F;=+.avro", ".hidden", "no suffix"]
 

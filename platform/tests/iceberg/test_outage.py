@@ -16,7 +16,7 @@ import pytest
 from mesh_platform.broker import Broker, Message, connect, queue_of
 from mesh_platform.broker.rabbit_connection import explain as explain_rabbit
 from mesh_platform.broker.rabbit_connection import parse_url
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError
 from mesh_platform.iceberg import append, commit
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.outage import answering, explain
@@ -46,8 +46,8 @@ from requests.exceptions import ReadTimeout
 from sqlalchemy.exc import DatabaseError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from ..changed_contract import say
+from ..maintained import make_table, open_lake, put
 from ..small_mesh import EVENT, SALE, Place, Sale, small_mesh
-from ..tended import make_table, open_lake, put
 
 ALPHA, RAW = "alpha.sales_alpha", "alpha.sales_alpha__raw"
 OUTAGES = (
@@ -95,7 +95,7 @@ FAULTS = (
 @pytest.mark.parametrize("error", OUTAGES, ids=repr)
 def test_an_outage_says_what_fails_why_and_how_to_mend_it(error: Exception) -> None:
     found = explain(error, "shop.sales", "the lake does not answer", "Mend it, then run again.")
-    assert isinstance(found, Unavailable)
+    assert isinstance(found, UnavailableError)
     reason = str(error).splitlines()[0].rstrip(".")
     assert str(found) == f"shop.sales: the lake does not answer ({reason}). Mend it, then run again."
 
@@ -103,7 +103,7 @@ def test_an_outage_says_what_fails_why_and_how_to_mend_it(error: Exception) -> N
 @pytest.mark.parametrize("error", DAMAGES, ids=repr)
 def test_damage_is_no_outage(error: Exception) -> None:
     found = explain(error, "shop.sales", "the lake does not answer", "Mend it, then run again.")
-    assert isinstance(found, NeedsAttention)
+    assert isinstance(found, AttentionError)
     assert str(found).startswith("shop.sales: a file that is needed is missing or damaged (")
 
 
@@ -144,7 +144,7 @@ def test_a_file_of_a_table_that_is_gone_or_damaged_is_told_as_that(
         path.unlink()
     else:
         path.write_bytes(way(path.read_bytes()))
-    with pytest.raises(NeedsAttention, match="a file that is needed is missing or damaged"):
+    with pytest.raises(AttentionError, match="a file that is needed is missing or damaged"):
         read_all(open_lake(tmp_path), ".".join(table.name()))
 
 
@@ -184,7 +184,7 @@ def append_one(place: Place) -> None:
     [
         (append, "commit_files"),
         (append, "write_files"),
-        (append, "head"),
+        (append, "current_snapshot_id"),
         (commit.CheapTransaction, "commit_transaction"),
     ],
 )
@@ -240,14 +240,14 @@ def test_a_fault_in_a_build_is_no_outage(place: Place, monkeypatch: pytest.Monke
         place.build(ALPHA)
 
 
-def test_a_fault_in_tending_is_no_outage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_maintenance_is_no_outage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.land("alpha", [Sale(1)])
     monkeypatch.setattr("mesh_platform.lake.maintain.compact", wrong)
     with pytest.raises(TypeError, match="unsupported operand"):
         maintain(place.mesh, place.catalog, [RAW])
 
 
-def test_an_outage_while_a_table_is_tended_leaves_the_others_to_be_tended(
+def test_an_outage_while_a_table_is_maintained_leaves_the_others_to_be_maintained(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.land("alpha", [Sale(1)])
@@ -258,7 +258,9 @@ def test_an_outage_while_a_table_is_tended_leaves_the_others_to_be_tended(
     monkeypatch.setattr("mesh_platform.lake.maintain.compact", full)
     done = maintain(place.mesh, place.catalog, [RAW])
     assert [each.failed for each in done] == [True]
-    assert "the storage fails ([Errno 28] No space left on device). Mend it, then tend again." in str(done[0].skipped)
+    assert "the storage fails ([Errno 28] No space left on device). Mend it, then maintain again." in str(
+        done[0].skipped
+    )
 
 
 @pytest.fixture
@@ -280,7 +282,7 @@ def run(place: Place, broker: Broker) -> Ingested:
         "ingest.ingest.append_new",
         "ingest.ingest.validate",
         "lake.catalog.compare",
-        "iceberg.append.head",
+        "iceberg.append.current_snapshot_id",
     ],
 )
 def test_a_fault_in_ingest_acknowledges_nothing(
@@ -302,11 +304,11 @@ def test_a_fault_of_a_callback_is_no_outage_of_rabbitmq() -> None:
     parameters = parse_url("amqp://guest:guest@127.0.0.1:1/")
     fault = TypeError("unsupported operand")
     assert explain_rabbit(fault, parameters) is fault
-    assert isinstance(explain_rabbit(AMQPConnectionError("gone"), parameters), Unavailable)
-    assert isinstance(explain_rabbit(AMQPConnectionError(OSError("refused")), parameters), Unavailable)
+    assert isinstance(explain_rabbit(AMQPConnectionError("gone"), parameters), UnavailableError)
+    assert isinstance(explain_rabbit(AMQPConnectionError(OSError("refused")), parameters), UnavailableError)
     assert isinstance(explain_rabbit(MeshError("known"), parameters), MeshError)
     # The error of pika for a server that accepts a connection and never answers.
-    assert isinstance(explain_rabbit(AMQPConnectorStackTimeout("silent"), parameters), Unavailable)
+    assert isinstance(explain_rabbit(AMQPConnectorStackTimeout("silent"), parameters), UnavailableError)
 
 
 SCRIPT = """

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.compaction import compact
 from mesh_platform.iceberg.expiry import expire
 from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans
@@ -83,7 +83,7 @@ def test_a_relocated_copy_says_what_the_original_says_and_goes_its_own_way(
 
     catalog = open_lake(copy)
     add(catalog.load_table(NAME), 100, 3)
-    tend(lambda: catalog.load_table(NAME))
+    maintain(lambda: catalog.load_table(NAME))
     assert catalog.load_table(NAME).scan(snapshot_id=tagged(copy)).to_arrow().num_rows == 8
     # The copy's history names no old paths, so no file that readers still need is an orphan.
     assert tree(original) == before
@@ -94,7 +94,7 @@ def tagged(state: Path) -> int:
     return open_lake(state).load_table(NAME).refs()["r1"].snapshot_id
 
 
-def tend(load: Callable[[], object]) -> None:
+def maintain(load: Callable[[], object]) -> None:
     """Compact, expire, and remove orphans of any age."""
     now = datetime.now(UTC)
     assert compact(load).files > 0  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ def test_a_torn_copy_is_refused_before_anything_is_changed(
     if how != "missing":
         torn.write_bytes(content[: len(content) // 2] if how == "half" else b"")
     before = tree(copy)
-    with pytest.raises(NeedsAttention) as raised:
+    with pytest.raises(AttentionError) as raised:
         relocated(copy)
     assert f"  north.sales: {torn}" in str(raised.value)
     assert "Nothing was changed" in str(raised.value)
@@ -218,7 +218,7 @@ def test_avro_cut_between_two_blocks_is_torn(copy_of: Callable[..., Path], origi
         content = torn.read_bytes()
         # Its header ends with the sync marker that ends each block.
         torn.write_bytes(content[: content.index(content[-16:]) + 16])
-        with pytest.raises(NeedsAttention, match=str(torn)):
+        with pytest.raises(AttentionError, match=str(torn)):
             relocated(copy)
         torn.write_bytes(content)
 

@@ -17,7 +17,7 @@ from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg import append
 from mesh_platform.iceberg.append import Appended, append_new
 from mesh_platform.iceberg.commit import replace_files
-from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.iceberg.reused_ids import Reused
 from mesh_platform.iceberg.snapshot_diff import all_files, read_files
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
@@ -62,7 +62,7 @@ def put(
     catalog: Catalog,
     *rows: Row,
     like: Shape | None = None,
-    known: KnownKeys | None = None,
+    known: IdIndex | None = None,
     refused: Callable[[pa.Table], pa.Array] | None = None,
     content: tuple[str, ...] = CONTENT,
 ) -> Appended:
@@ -176,7 +176,7 @@ def test_files_that_were_merged_and_deletes_are_read(catalog: Catalog) -> None:
     rows = read_files(table, tasks, TYPES)
     replace_files(table, [task.file for task in tasks], rows.cast(arrow_schema(shape())))
     again = [row(f"a{number}", units=number) for number in range(4)]
-    known = KnownKeys()
+    known = IdIndex()
     for _ in range(2):
         assert figures(put(catalog, *again, known=known)) == (0, 1, [0, 2, 3])
 
@@ -240,7 +240,7 @@ def test_every_row_is_new_or_a_copy_or_reused(
     tmp_path_factory: pytest.TempPathFactory, flushes: list[Any], warm: bool
 ) -> None:
     catalog = open_catalog(Settings(root=tmp_path_factory.mktemp("lake"), state=Path("state")))
-    known = KnownKeys()
+    known = IdIndex()
     first: dict[str, tuple[Any, Any]] = {}
     for flush in flushes:
         new, copies, others = 0, 0, []
@@ -259,7 +259,7 @@ def test_every_row_is_new_or_a_copy_or_reused(
 
 def test_the_table_is_read_as_the_snapshot_has_it(catalog: Catalog) -> None:
     put(catalog, row("a", units=1))
-    known = KnownKeys()
+    known = IdIndex()
     table: Table = catalog.load_table(NAME)
     replace_files(table, [task.file for task in all_files(table)], table_of([row("a", units=2)], shape()))
     assert figures(put(catalog, row("a", units=2), known=known)) == (0, 1, [])

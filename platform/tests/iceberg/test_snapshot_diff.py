@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from mesh_platform.iceberg import snapshot_diff
-from mesh_platform.iceberg.snapshot_diff import changed_files, head, read_files
+from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, read_files
 from pyiceberg.table import ManifestGroupPlanner, Table
 
 from ..small_mesh import Place, Sale, small_mesh
@@ -32,7 +32,7 @@ def ids(table: pa.Table) -> list[str]:
 def test_of_many_commits_only_what_came_since_is_looked_at(place: Place, monkeypatch: pytest.MonkeyPatch):
     for number in range(5):
         place.land("alpha", [Sale(number)])
-    then = head(load(place))
+    then = current_snapshot_id(load(place))
     place.land("alpha", [Sale(8)])
     read: list[int] = []
 

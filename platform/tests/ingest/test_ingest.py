@@ -14,7 +14,7 @@ import pytest
 from invariants import PARTS, landed_ids, quarantine, violations
 from mesh_platform.broker import Broker, Delivery, connect, queue_of
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError
 from mesh_platform.ingest import ingest as ingesting
 from mesh_platform.ingest.ingest import Ingested, Limits, ingest, replay_rejected
 from mesh_platform.lake.catalog import open_catalog
@@ -112,7 +112,7 @@ def test_a_lake_that_stays_away_acknowledges_nothing(
 
     with monkeypatch.context() as broken:
         broken.setattr(ingesting, "append_new", append_new)
-        with pytest.raises(Unavailable, match=r"no route to the bucket.*Nothing was acknowledged"):
+        with pytest.raises(UnavailableError, match=r"no route to the bucket.*Nothing was acknowledged"):
             run()
     assert waiting(state) == 3
     assert violations(state.folder, PRODUCT, confirmed) == []
@@ -141,7 +141,7 @@ def test_a_table_that_is_not_as_promised_acknowledges_nothing(
     run()
     alter(state, RAW, change)
     confirmed = send(state, mesh, in_batches(lines(range(10)), 5))
-    with pytest.raises(NeedsAttention, match=message):
+    with pytest.raises(AttentionError, match=message):
         run()
     assert waiting(state) == 2
     assert landed_ids(state.folder, PRODUCT) == []
@@ -182,21 +182,21 @@ def test_a_live_run_flushes_what_it_has_when_its_time_is_over(
     assert (waiting(state), violations(state.folder, PRODUCT, confirmed)) == (0, [])
 
 
-def test_a_table_that_is_written_to_often_is_tended_in_between(
+def test_a_table_that_is_written_to_often_is_maintained_in_between(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingesting, "_RECEIVE", 1)
-    monkeypatch.setattr(ingesting, "TEND_EVERY", 4)
-    tended: list[tuple[str, int]] = []
+    monkeypatch.setattr(ingesting, "MAINTAIN_EVERY", 4)
+    maintained: list[tuple[str, int]] = []
 
-    def tend(table: str) -> bool:
-        tended.append((table, len(landed_ids(state.folder, PRODUCT))))
+    def maintain(table: str) -> bool:
+        maintained.append((table, len(landed_ids(state.folder, PRODUCT))))
         # The first call finds maintenance under way.
-        return len(tended) > 1
+        return len(maintained) > 1
 
     send(state, mesh, in_batches(lines(range(10)), 1))
-    run(limits=Limits(lines=1), tend=tend)
-    assert tended == [(RAW, 4), (RAW, 5), (RAW, 9)]
+    run(limits=Limits(lines=1), maintain=maintain)
+    assert maintained == [(RAW, 4), (RAW, 5), (RAW, 9)]
 
 
 def test_a_lost_acknowledgement_makes_duplicates_and_nothing_else(
@@ -205,11 +205,11 @@ def test_a_lost_acknowledgement_makes_duplicates_and_nothing_else(
     confirmed = send(state, mesh, [*in_batches(lines(range(10)), 2), bad(90)])
 
     def ack(consumer: EmbeddedConsumer, deliveries: Sequence[Delivery]) -> None:
-        raise Unavailable("the broker is gone")
+        raise UnavailableError("the broker is gone")
 
     with monkeypatch.context() as broken:
         broken.setattr(EmbeddedConsumer, "ack", ack)
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             run()
     assert waiting(state) == 6
     assert figures(run()) == {"deliveries": 11, "duplicates": 11}
@@ -296,7 +296,7 @@ def test_a_queue_with_other_arguments_is_emptied_all_the_same(
             now = lambda: datetime.now(UTC)  # noqa: E731
             (result,) = ingest(open_catalog(state.settings), broker, contracts, now, until_empty=True)
             assert (result.appended, broker.depth(name)) == (3, 0)
-            with pytest.raises(NeedsAttention, match="exists with other arguments"):
+            with pytest.raises(AttentionError, match="exists with other arguments"):
                 broker.declare([queue_of(contracts[0])])
         assert "exists with other arguments" in caplog.text
     finally:

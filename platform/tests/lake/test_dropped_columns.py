@@ -9,7 +9,7 @@ import pytest
 from mesh_platform.broker import Delivery
 from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.events.producer import read_csv, wrap
-from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.ingest.ingest import Ingested, write
 from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.evolution import evolve, plan_evolution
@@ -55,7 +55,7 @@ def replay(place: Place, text: str) -> Ingested:
     records = read_csv(contract, mesh.domains["alpha"], path, lambda problem: pytest.fail(str(problem)))
     bodies = [Delivery(event.to_json(), None, 0, False) for event in wrap(contract, records, "test")]
     result = Ingested(landing_name(contract))
-    write(place.catalog, contract, validate(contract, bodies, START + timedelta(days=20)), result, KnownKeys())
+    write(place.catalog, contract, validate(contract, bodies, START + timedelta(days=20)), result, IdIndex())
     return result
 
 

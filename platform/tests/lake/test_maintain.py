@@ -15,7 +15,7 @@ import pytest
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg import expiry
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.lake.maintain import Tended, maintain
+from mesh_platform.lake.maintain import Maintained, maintain
 from mesh_platform.lake.releases import RELEASES, find_release
 from mesh_platform.lake.rollback import roll_back
 from mesh_platform.lake.tables import all_tables
@@ -24,8 +24,8 @@ from mesh_platform.query.session import open_session, write_views
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from ..maintained import files_of, on_disk, rows_of
 from ..small_mesh import Place, Sale, small_mesh
-from ..tended import files_of, on_disk, rows_of
 
 RAW, SALES, FACT, BUYERS = "alpha.sales_alpha__raw", "alpha.sales_alpha", "core.fact_sales", "core.dim_buyer"
 NOW = timedelta(0)
@@ -43,10 +43,10 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "_marks", lambda now, lifetime: [])
 
 
-def tend(place: Place, *tables: str, dry_run: bool = False) -> dict[str, Tended]:
+def run_maintenance(place: Place, *tables: str, dry_run: bool = False) -> dict[str, Maintained]:
     done = maintain(place.mesh, place.catalog, tables, dry_run, NOW)
-    assert not [tended for tended in done if tended.failed]
-    return {tended.table: tended for tended in done}
+    assert not [maintained for maintained in done if maintained.failed]
+    return {maintained.table: maintained for maintained in done}
 
 
 def contents(place: Place) -> dict[str, object]:
@@ -75,10 +75,10 @@ def land_and_build(place: Place, numbers: Iterable[int]) -> None:
         place.build(release=True)
 
 
-def test_all_tables_are_tended_and_the_next_build_has_nothing_to_do(place: Place, few: None) -> None:
+def test_all_tables_are_maintained_and_the_next_build_has_nothing_to_do(place: Place, few: None) -> None:
     land_and_build(place, range(3))
     before = contents(place)
-    done = tend(place)
+    done = run_maintenance(place)
     assert (
         set(done)
         == {name for name, _ in tables(place.catalog)}
@@ -104,7 +104,7 @@ def test_a_table_knows_what_it_was_built_from_when_only_its_newest_snapshot_is_l
         place.land("alpha", [Sale(number)])
         place.build(SALES)
     for _ in range(3):
-        tend(place)
+        run_maintenance(place)
     head = heads_of(place)[SALES]
     assert modes(place, SALES)[SALES] == "noop"
     assert heads_of(place)[SALES] == head
@@ -115,9 +115,9 @@ def test_a_table_knows_what_it_was_built_from_when_only_its_newest_snapshot_is_l
 def test_a_build_over_compactions_takes_each_row_once(place: Place, few: None) -> None:
     land_and_build(place, range(2))
     place.land("alpha", [Sale(20)])
-    tend(place)
+    run_maintenance(place)
     place.land("alpha", [Sale(21)])
-    tend(place)
+    run_maintenance(place)
     place.land("alpha", [Sale(22)])
     built = place.build()
     # Some snapshots in between have expired; comparing the rows still finds the new ones.
@@ -136,8 +136,8 @@ def test_no_needed_state_expires(place: Place, few: None) -> None:
     output = place.catalog.load_table(SALES)
     built = read_provenance(output, output.metadata.current_snapshot_id)
     assert built is not None
-    tend(place)
-    tend(place)
+    run_maintenance(place)
+    run_maintenance(place)
     assert built[1].inputs[RAW] in place.snapshots(RAW)
     for table, snapshot in find_release(place.catalog, "r1").items():
         assert snapshot in place.snapshots(table)
@@ -160,7 +160,7 @@ def test_what_is_held_back_stays_with_its_table(place: Place, few: None) -> None
         place.land("alpha", [Sale(number), Sale(number + 500, buyer="bob")])
         place.build(release=True)
     held = f"select count(*) as n from {SALES}__held"
-    done = tend(place)
+    done = run_maintenance(place)
     assert "not compacted" in str(done[f"{SALES}__held"].skipped)
     with open_session(place.mesh, place.catalog) as session:
         assert run_query(session, held).to_pylist() == [{"n": 3}]
@@ -175,9 +175,9 @@ def test_what_is_held_back_stays_with_its_table(place: Place, few: None) -> None
 def test_a_dry_run_changes_no_byte_and_says_what_a_run_then_does(place: Place, few: None) -> None:
     land_and_build(place, range(2))
     before = digest(place.root / ".mesh")
-    said = tend(place, dry_run=True)
+    said = run_maintenance(place, dry_run=True)
     assert digest(place.root / ".mesh") == before
-    done = tend(place)
+    done = run_maintenance(place)
     assert {name: t.compacted for name, t in said.items()} == {name: t.compacted for name, t in done.items()}
     assert sum(t.expired for t in said.values()) > 0
 
@@ -209,7 +209,7 @@ def test_a_kill_at_every_point_leaves_the_rows_and_the_next_run_the_rest(place: 
         place.state.mesh("maintain", check=-signal.SIGKILL, MESH_ORPHAN_AGE_S="0", MESH_FAULT=f"{fault}:kill")
         assert contents(place) == before
     place.state.mesh("maintain", MESH_ORPHAN_AGE_S="0")
-    tend(place)
+    run_maintenance(place)
     assert contents(place) == before
     for name, table in tables(place.catalog):
         named = {
@@ -249,7 +249,7 @@ def test_two_maintainers_landing_and_builds_at_once(place: Place, monkeypatch: p
         thread.join()
     assert not [error for error in errors if "committed first" not in str(error)]
     place.build()
-    tend(place)
+    run_maintenance(place)
     landed = sorted(str(row[0]) for row in place.rows(RAW, "event_id"))
     assert landed == sorted({f"alpha-{n:04}" for n in (*range(2), *(n + 500 for n in range(2)), *numbers)})
     facts = sorted(str(row[0]) for row in place.rows(FACT, "event_id") if str(row[0]).startswith("alpha"))
@@ -262,7 +262,7 @@ def test_an_expired_state_is_told_and_a_rollback_to_a_kept_one_works(place: Plac
     place.build("core", "alpha")
     second = place.land("alpha", [Sale(2)])
     place.land("alpha", [Sale(3)])
-    tend(place)
+    run_maintenance(place)
     assert (first in place.snapshots(RAW), second in place.snapshots(RAW)) == (True, False)
     with pytest.raises(UsageError, match=r"no snapshot \d+, or no more: of before .* only some are kept"):
         roll_back(place.mesh, place.catalog, RAW, second)
@@ -276,4 +276,4 @@ def test_an_unknown_table_is_wrong_use(place: Place) -> None:
     place.land("alpha", [Sale(1)])
     with pytest.raises(UsageError, match=r"alpha\.sales: no such table or domain\. Did you mean alpha\.sales_alpha"):
         maintain(place.mesh, place.catalog, ["alpha.sales"])
-    assert [tended.table for tended in maintain(place.mesh, place.catalog, ["alpha"])] == [RAW]
+    assert [maintained.table for maintained in maintain(place.mesh, place.catalog, ["alpha"])] == [RAW]

@@ -63,12 +63,12 @@ def each(untidy: Place, step: int) -> Counter[str]:
     return seen
 
 
-def test_some_operations_of_a_tending_fail(untidy: Place) -> None:
+def test_some_operations_of_maintenance_fail(untidy: Place) -> None:
     assert each(untidy, 41).total() > 3
 
 
 @pytest.mark.slow
-def test_each_operation_of_a_tending_fails(untidy: Place) -> None:
+def test_each_operation_of_maintenance_fails(untidy: Place) -> None:
     seen = each(untidy, 1)
     assert {"create", "write", "fsync", "close", "open", "read", "load_table", "commit_table"} <= set(seen)
     record(

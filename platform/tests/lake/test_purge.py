@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mesh_platform.contract.schema_change import left_over
 from mesh_platform.engine.duckdb import connect
-from mesh_platform.errors import ContractError, NeedsAttention
+from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.iceberg import expiry
 from mesh_platform.lake import purge as purging
 from mesh_platform.lake.catalog import present_shape
@@ -61,7 +61,7 @@ def test_the_name_is_free_in_another_type_and_old_rows_read_null(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = place.files(RAW)
-    with pytest.raises(NeedsAttention, match="No column was purged"):
+    with pytest.raises(AttentionError, match="No column was purged"):
         purge_alpha(place)
     place.build(PRODUCT)
     pass_time(place, monkeypatch)
@@ -106,7 +106,7 @@ def test_merging_files_leaves_the_values_out(place: Place, monkeypatch: pytest.M
         return found
 
     land(place, 2)
-    with pytest.raises(NeedsAttention):
+    with pytest.raises(AttentionError):
         purge_alpha(place)
     place.build(PRODUCT)
     # A kept file still has it until it is merged.
@@ -128,7 +128,7 @@ def purging_nothing() -> object:
 
 def test_a_state_that_shows_it_keeps_it_and_is_named_with_its_time(place: Place) -> None:
     shown = place.snapshots(RAW)[-1]
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         purge_alpha(place)
     told = str(error.value)
     until = datetime.now(UTC) + timedelta(days=7)
@@ -140,7 +140,7 @@ def test_a_state_that_shows_it_keeps_it_and_is_named_with_its_time(place: Place)
     assert "run 'mesh build' and 'mesh maintain' then, and purge again" in told
     # The first call made a state that does not show it; the next makes none.
     heads = place.snapshots(RAW), place.snapshots(PRODUCT)
-    with pytest.raises(NeedsAttention):
+    with pytest.raises(AttentionError):
         purge_alpha(place)
     assert (place.snapshots(RAW), place.snapshots(PRODUCT)) == heads
     assert {built.mode for built in place.build(PRODUCT).values()} == {"noop"}
@@ -160,10 +160,10 @@ def test_a_release_keeps_it_unless_that_is_given_up(place: Place, monkeypatch: p
     land(place, 2)
     place.build(release=True)
     pass_time(place, monkeypatch)
-    with pytest.raises(NeedsAttention, match="r1 shows it for good; --despite-releases purges it all the same"):
+    with pytest.raises(AttentionError, match="r1 shows it for good; --despite-releases purges it all the same"):
         purge_alpha(place)
     # First the lifetime also keeps the state; later only the release does.
-    with pytest.raises(NeedsAttention, match="shows it until"):
+    with pytest.raises(AttentionError, match="shows it until"):
         purge_alpha(place, despite_releases=True)
 
     class Later(datetime):
@@ -172,7 +172,7 @@ def test_a_release_keeps_it_unless_that_is_given_up(place: Place, monkeypatch: p
             return datetime.now(UTC) + timedelta(days=8)
 
     monkeypatch.setattr(purging, "datetime", Later)
-    with pytest.raises(NeedsAttention, match="the contract lacks; r1 shows it for good"):
+    with pytest.raises(AttentionError, match="the contract lacks; r1 shows it for good"):
         purge_alpha(place)
     planned = plan_purge(place.catalog, place.mesh.contract(PRODUCT), despite_releases=True)
     assert {(change.table, change.breaking) for change in planned} == {(PRODUCT, False), (RAW, False)}
@@ -189,12 +189,12 @@ def test_another_type_at_once_is_refused_with_the_way_out_and_purge_then_does_bo
     say_note(place, NUMBER)
     with pytest.raises(ContractError, match=f"dropped once; it says int.*'mesh evolve {PRODUCT} --purge'"):
         evolve_alpha(place)
-    with pytest.raises(NeedsAttention, match=f"'mesh evolve {PRODUCT} --purge'"):
+    with pytest.raises(AttentionError, match=f"'mesh evolve {PRODUCT} --purge'"):
         place.build(PRODUCT)
     planned = plan_purge(place.catalog, place.mesh.contract(PRODUCT))
     assert {(change.change, change.breaking) for change in planned} == {("purge", True), ("add", False)}
     say_note(place, {})
-    with pytest.raises(NeedsAttention):
+    with pytest.raises(AttentionError):
         purge_alpha(place)
     place.build(PRODUCT)
     pass_time(place, monkeypatch)
@@ -224,7 +224,7 @@ def test_a_column_that_the_contract_has_or_requires_is_never_left_over(place: Pl
 def test_a_purge_that_was_killed_half_way_is_finished_by_another(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(NeedsAttention):
+    with pytest.raises(AttentionError):
         purge_alpha(place)
     place.build(PRODUCT)
     pass_time(place, monkeypatch)
@@ -251,7 +251,7 @@ def test_a_column_dropped_in_the_edit_that_takes_another_one_up_again_is_no_one_
     # Evolving is refused because the type changed, so `extra` is not marked as dropped yet.
     say_note(place, NUMBER)
     before = place.snapshots(RAW)
-    with pytest.raises(NeedsAttention, match=r"has extra(.|\n)*leave the new column of that name out"):
+    with pytest.raises(AttentionError, match=r"has extra(.|\n)*leave the new column of that name out"):
         purge_alpha(place)
     assert len(place.snapshots(RAW)) <= len(before) + 1
     say_note(place, {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.build.build import build
-from mesh_platform.errors import ConflictError, NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, ConflictError, UsageError
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.lake.releases import Release, find_release, make_release, read_releases
 from mesh_platform.query.query import run_query
@@ -112,7 +112,7 @@ def test_before_the_first_release_there_is_none_to_see(place: Place):
 def test_where_something_fails_there_is_no_release(place: Place):
     place.land("alpha", [Sale(1), Sale(1)])
     place.land("beta", [Sale(2)])
-    with pytest.raises(NeedsAttention):
+    with pytest.raises(AttentionError):
         place.build(release=True)
     assert names(place) == []
 

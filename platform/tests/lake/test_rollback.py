@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from mesh_platform.errors import ConflictError, Unavailable, UsageError
+from mesh_platform.errors import ConflictError, UnavailableError, UsageError
 from mesh_platform.iceberg.append import Appended, append_new
 from mesh_platform.lake import ledger
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
@@ -119,7 +119,7 @@ def test_a_rollback_that_ended_half_way_is_done_by_another(place: Place, monkeyp
     first = place.land("alpha", [Sale(1)])
     place.land("alpha", [Sale(2)])
     interrupt(monkeypatch, [lambda: (_ for _ in ()).throw(OSError("disk gone"))])
-    with pytest.raises(Unavailable, match=r"disk gone.*roll back again"):
+    with pytest.raises(UnavailableError, match=r"disk gone.*roll back again"):
         back(place, first)
     assert (ids(place), ids(place, LEDGER)) == (named(1, 2), named(2))
     assert replay(place, [2]).appended == 0

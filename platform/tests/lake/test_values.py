@@ -19,7 +19,7 @@ from mesh_platform.contract.contract import Field, Shape
 from mesh_platform.contract.types import parse_type
 from mesh_platform.engine.duckdb import connect, registered
 from mesh_platform.engine.sql import literal
-from mesh_platform.errors import ContractError, NeedsAttention
+from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.governance.change.shape_differences import table_differences
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.compaction import compact
@@ -56,7 +56,7 @@ def column(place: Place, name: str, table: str = "core/contracts/rates", **parts
 
 def refused(place: Place, sql: str, table: str = "core.rates") -> str:
     place.write(f"core/models/{table.partition('.')[2]}.sql", sql)
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build(table)
     assert "Nothing was committed" in str(error.value)
     assert not place.catalog.load_table(table).snapshots()

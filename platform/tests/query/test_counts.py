@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mesh_platform.query.counts import Memo
+from mesh_platform.query.counts import CountCache
 from mesh_platform.query.status import read_status
 
 from ..small_mesh import START, Place, Sale, small_mesh
@@ -18,42 +18,42 @@ def test_a_state_is_counted_once_over_processes(tmp_path: Path) -> None:
         counted.append(1)
         return len(counted)
 
-    first = Memo(tmp_path / "state" / "memo.json")
+    first = CountCache(tmp_path / "state" / "counts.json")
     assert [first.get("a", [1, None], count), first.get("a", [1, None], count)] == [1, 1]
     first.save()
-    second = Memo(tmp_path / "state" / "memo.json")
+    second = CountCache(tmp_path / "state" / "counts.json")
     assert second.get("a", [1, None], count) == 1
     assert [second.get("a", [2, None], count), second.get("b", [1, None], count)] == [2, 3]
     second.save()
-    assert Memo(tmp_path / "state" / "memo.json").get("a", [2, None], count) == 2
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["memo.json"]
+    assert CountCache(tmp_path / "state" / "counts.json").get("a", [2, None], count) == 2
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["counts.json"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 7}', '{"a": [[1]]}', '{"a": {"x": 1}}', "\ud800"])
 def test_a_damaged_file_costs_counting_again(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "memo.json"
+    path = tmp_path / "counts.json"
     path.write_bytes(text.encode(errors="surrogatepass"))
-    memo = Memo(path)
-    assert memo.get("a", [1], lambda: 5) == 5
-    memo.save()
-    assert Memo(path).get("a", [1], lambda: 6) == 5
+    counts = CountCache(path)
+    assert counts.get("a", [1], lambda: 5) == 5
+    counts.save()
+    assert CountCache(path).get("a", [1], lambda: 6) == 5
 
 
 def test_a_folder_that_takes_no_file_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    memo = Memo(tmp_path / "file" / "memo.json")
-    assert memo.get("a", [1], lambda: 5) == 5
-    memo.save()
+    counts = CountCache(tmp_path / "file" / "counts.json")
+    assert counts.get("a", [1], lambda: 5) == 5
+    counts.save()
 
 
 def test_status_follows_each_new_state(tmp_path: Path) -> None:
     place = small_mesh(tmp_path)
-    memo = tmp_path / "memo.json"
+    counts = tmp_path / "counts.json"
 
     def status(place: Place) -> dict[str, tuple[int, object, int | None]]:
-        found = read_status(place.mesh, place.catalog, START, Memo(memo))
+        found = read_status(place.mesh, place.catalog, START, CountCache(counts))
         assert found == read_status(place.mesh, place.catalog, START)
-        return {each.table: (each.rows, each.max_event_time, each.orphans) for each in found}
+        return {each.table: (each.rows, each.max_event_time, each.dangling) for each in found}
 
     place.land("alpha", [Sale(1, 1, item="i9")])
     place.build()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mesh_platform.iceberg.compaction import compact
 from mesh_platform.iceberg.history import changed_since
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.query import freshness
 from mesh_platform.query.status import TableStatus, read_status
 
@@ -74,9 +74,9 @@ def test_it_counts_from_the_first_change_and_not_from_a_compaction(place: Place)
     first = table.snapshot_by_id(place.snapshots(FACT)[len(seen)])
     assert first is not None
     assert changed_since(table, seen[-1]) == datetime.fromtimestamp(first.timestamp_ms / 1000, UTC)
-    newest = head(table)
+    newest = current_snapshot_id(table)
     assert newest is not None
     assert compact(lambda: place.catalog.load_table(FACT)).files > 1
     table = place.catalog.load_table(FACT)
-    assert head(table) != newest
+    assert current_snapshot_id(table) != newest
     assert changed_since(table, newest) is None

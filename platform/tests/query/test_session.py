@@ -14,9 +14,9 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import rejected_name, rejected_shape
-from mesh_platform.query.counts import Memo
+from mesh_platform.query.counts import CountCache
 from mesh_platform.query.query import run_query
-from mesh_platform.query.references import orphans_query
+from mesh_platform.query.references import dangling_query
 from mesh_platform.query.session import open_session, write_views
 from pyiceberg.types import StringType
 
@@ -87,7 +87,7 @@ def test_an_inner_join_of_the_resolved_fact_keeps_every_row(built: Place):
     assert ask(built, join.format("fact_sales__resolved")) == resolved
     assert ask(built, join.format("fact_sales__resolved"), role="alpha") == resolved
     with open_session(built.mesh, built.catalog) as session:
-        assert session.execute(orphans_query(built.mesh.contracts["core.fact_sales"])).fetchone() == (1,)
+        assert session.execute(dangling_query(built.mesh.contracts["core.fact_sales"])).fetchone() == (1,)
 
 
 def test_as_of_a_time_every_table_is_what_its_readers_saw(place: Place):
@@ -172,9 +172,9 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
     build_sales(place)
     resolved = "select item_id from core.fact_sales__resolved order by all"
     view = "select sql from duckdb_views() where view_name = 'fact_sales__resolved'"
-    memo = Memo(tmp_path / "counted.json")
+    counts = CountCache(tmp_path / "counted.json")
     for role in (None, "alpha"):
-        with open_session(place.mesh, place.catalog, role=role, memo=memo) as session:
+        with open_session(place.mesh, place.catalog, role=role, counts=counts) as session:
             text = session.execute(view).fetchone()
             rows = session.execute(resolved).fetchall()
         assert "dim_item" not in str(text)
@@ -184,7 +184,7 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
     # The result is cached for this state, and computed again for another.
     place.land("alpha", [Sale(4, item="i8")])
     place.build()
-    with open_session(place.mesh, place.catalog, memo=Memo(tmp_path / "counted.json")) as session:
+    with open_session(place.mesh, place.catalog, counts=CountCache(tmp_path / "counted.json")) as session:
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
         assert "i8" in str(session.execute(view).fetchone())
     # With many of them, each row is looked up.

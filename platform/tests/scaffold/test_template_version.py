@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mesh_platform.errors import ContractError, NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, ContractError, UsageError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.scaffold.new import template_drift, template_status
 from mesh_platform.scaffold.sync import find_folders, sync_domains
@@ -120,7 +120,7 @@ def test_a_version_that_cannot_be_rendered_is_told(root: Path, domain: Path, bro
     commit(root)
     recorded = git(root, "rev-parse", "HEAD:templates")
     before = tree(domain)
-    with pytest.raises(NeedsAttention, match=r"cannot be (rendered|loaded)"):
+    with pytest.raises(AttentionError, match=r"cannot be (rendered|loaded)"):
         sync(root)
     assert tree(domain) == before
 

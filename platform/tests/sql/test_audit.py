@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from mesh_platform.errors import ContractError, NeedsAttention
+from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.sql.type_check import check_types
 
@@ -57,7 +57,7 @@ def sale(number: int, amount: str, hours: int = 0, buyer: str = "ann") -> Sale:
 
 def refused(place: Place) -> str:
     before = place.snapshots(FACT) if place.catalog.table_exists(FACT) else []
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build()
     assert (place.snapshots(FACT) if place.catalog.table_exists(FACT) else []) == before
     return str(error.value)
@@ -217,7 +217,7 @@ def test_a_rule_of_an_interface_holds_for_what_implements_it_and_counts_once(pla
     rule(place, CHEAP, table="alpha/contracts/sales_alpha")
     place.land("alpha", [sale(1, "0.50")])
     place.land("beta", [sale(1, "0.50")])
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build()
     alpha, beta, *_ = str(error.value).splitlines()
     assert alpha.count("is broken in 1 row") == beta.count("is broken in 1 row") == 1
@@ -352,7 +352,7 @@ def test_of_an_event_only_what_ingest_checks_may_be_asked(place: Place):
 def test_a_reference_file_may_warn_where_its_contract_says_so(place: Place):
     values = {"metric": "invalidValues", "arguments": {"validValues": ["Lamp"]}, "mustBe": 0}
     rule(place, values, column="label", table="core/contracts/items")
-    with pytest.raises(NeedsAttention, match=r"items.csv:3: label 'Chair, red' is not one of Lamp"):
+    with pytest.raises(AttentionError, match=r"items.csv:3: label 'Chair, red' is not one of Lamp"):
         place.build()
     rule(place, {**values, "customProperties": WARN}, column="label", table="core/contracts/items")
     assert "label is not one of Lamp in 1 row" in place.build()["core.items"].warnings[0]

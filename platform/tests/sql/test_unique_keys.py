@@ -14,7 +14,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from mesh_platform.build.build import build, stale_tables
 from mesh_platform.contract.schema_change import Change
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import AttentionError
 from mesh_platform.iceberg.compaction import compact
 from mesh_platform.iceberg.key_index import KEY_INDEX
 from mesh_platform.lake.evolution import evolve
@@ -71,7 +71,7 @@ def as_older_builds(patch: pytest.MonkeyPatch) -> None:
 
 def refused(place: Place, said: str = SAID, table: str = ALPHA, full: bool = False) -> None:
     before = place.snapshots(table)
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         place.build(table, full=full)
     assert f"{table}: {said}" in str(error.value)
     assert place.snapshots(table) == before
@@ -130,7 +130,7 @@ def test_days_that_are_redone_may_not_have_a_key_of_the_others(place: Place) -> 
         day = (START + timedelta(days=days)).date()
         build(place.mesh, place.catalog, [ALPHA], between=(day, day))
 
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         redo(40)
     assert SAID in str(error.value)
     assert place.snapshots(ALPHA) == before
@@ -332,6 +332,6 @@ def build_and_check(place: Place, how: str, landed: list[tuple[int, int]]) -> No
         build(place.mesh, place.catalog, [ALPHA], how == "full", between)
         assert place.rows(ALPHA, "event_id") == sorted((f"alpha-{number:04}",) for number, _ in landed)
         return
-    with pytest.raises(NeedsAttention) as error:
+    with pytest.raises(AttentionError) as error:
         build(place.mesh, place.catalog, [ALPHA], how == "full", between)
     assert all(f"(event_id=alpha-{number:04}, times=" in str(error.value) for number in repeated)

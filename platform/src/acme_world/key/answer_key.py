@@ -70,7 +70,7 @@ def answer_key(
 
     For each product and fact: `rows` and exact `sums` (decimals as strings), the same `by_month` of the event's UTC
     time, `accepted` events (unique and well-formed, equal to rows) and `all` unique ones, including spoilt ones; for
-    facts also `orphans`, the rows with a reference that a dimension lacks, and the planted `anomalies`, if any.
+    facts also `dangling`, the rows with a reference that a dimension lacks, and the planted `anomalies`, if any.
     Dimensions have `rows` including their unknown member, and like the KPI `sources`: the products that they are
     built from. `quarantine` counts spoilt events by product. Raises UsageError as the world does.
     """
@@ -103,7 +103,7 @@ def answer_key(
             ]
             key[name] = {
                 **_figures(line, events, count),
-                "orphans": dimensions.count_orphans(events),
+                "dangling": dimensions.count_dangling(events),
                 **({"anomalies": found} if found else {}),
             }
     products = {event: [each.product for each in parts] for event, parts in by_line.items()}

@@ -1,4 +1,4 @@
-"""The rows that the dimensions and the KPI must have, and the orphans among the rows of facts.
+"""The rows that the dimensions and the KPI must have, and the dangling among the rows of facts.
 
 They are computed from reference data and the events that arrived, without a model.
 """
@@ -40,7 +40,7 @@ class Dimensions:
             "error_code": read_error_codes(root),
         }
 
-    def count_orphans(self, events: Events) -> int:
+    def count_dangling(self, events: Events) -> int:
         """The number of rows with a non-null reference that its dimension lacks."""
         lost = np.zeros(len(events), np.bool_)
         for column, known in self._known.items():

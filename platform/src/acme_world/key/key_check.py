@@ -76,8 +76,8 @@ def _expected(key: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield product, "quarantine", str(count)
             continue
         yield table, "rows", str(figures["rows"])
-        if "orphans" in figures:
-            yield table, "orphans", str(figures["orphans"])
+        if "dangling" in figures:
+            yield table, "dangling", str(figures["dangling"])
         parts = [("", figures), *((f" {month}", values) for month, values in figures.get("by_month", {}).items())]
         for suffix, values in parts:
             if suffix:
@@ -109,8 +109,8 @@ def _found(
     for name, *values in rows(f"select {month}, {totals} {ours} group by rollup (month)"):
         suffix = f" {name}" if name else ""
         found |= {f"{figure}{suffix}": str(value) for figure, value in zip(names, values, strict=True)}
-    if "orphans" in figures:
-        found["orphans"] = str(rows(f"select count(*) {ours} and ({_lost(contract)})")[0][0])
+    if "dangling" in figures:
+        found["dangling"] = str(rows(f"select count(*) {ours} and ({_lost(contract)})")[0][0])
     if table in key["quarantine"]:
         counted = f"select count(*) from {rejected_name(contract)} where message_id like '{PRODUCER}:%'"
         found["quarantine"] = str(rows(counted)[0][0])

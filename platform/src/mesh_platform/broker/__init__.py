@@ -96,12 +96,12 @@ class Consumer(Protocol):
 
 
 class Broker(Protocol):
-    """One connection. All methods raise `Unavailable` where the broker is unreachable."""
+    """One connection. All methods raise `UnavailableError` where the broker is unreachable."""
 
     def declare(self, queues: Iterable[Queue]) -> None:
         """Create missing exchanges, queues, bindings and dead-letter queues.
 
-        Raises NeedsAttention where one exists with settings that are unfit for publishing.
+        Raises AttentionError where one exists with settings that are unfit for publishing.
         """
         ...
 
@@ -144,7 +144,7 @@ class Broker(Protocol):
 def connect(url: str) -> Broker:
     """Connect to the broker at `sqlite:///path` or `amqp://user:password@host:port/vhost`.
 
-    Raises UsageError for another scheme and Unavailable where nothing answers.
+    Raises UsageError for another scheme and UnavailableError where nothing answers.
     """
     scheme = url.split(":", 1)[0]
     if scheme == "sqlite":

@@ -56,7 +56,7 @@ class EmbeddedBroker:
 
         A group ends when it is full, or when a message comes `GROUP_SECONDS` after the last commit, so that a slow
         source has each message confirmed at once. If the source raises, the messages before that are still
-        published. Raises as `Broker.publish` says, and Unavailable where the disk is full.
+        published. Raises as `Broker.publish` says, and UnavailableError where the disk is full.
         """
         group: list[Message] = []
         size = 0

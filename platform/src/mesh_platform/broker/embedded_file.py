@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError
 
 _VERSION = 1
 
@@ -49,7 +49,10 @@ class BrokerFile:
     BUSY_SECONDS = 30.0
 
     def __init__(self, path: Path, synchronous: Literal["FULL", "NORMAL"]) -> None:
-        """Open or create the file. Raises Unavailable, or NeedsAttention for a file of another kind or version."""
+        """Open or create the file.
+
+        Raises UnavailableError, or AttentionError for a file of another kind or version.
+        """
         self.path = path
         self._threads = threading.Lock()
         with self._explained():
@@ -72,7 +75,7 @@ class BrokerFile:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
                 (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 if version != _VERSION and (version or tables):
-                    raise NeedsAttention(
+                    raise AttentionError(
                         f"{self.path}: not a broker file of version {_VERSION} (it says {version}). "
                         "Move it away, or point MESH_BROKER_URL to another path."
                     )
@@ -88,13 +91,13 @@ class BrokerFile:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for single read-only statements. Raises Unavailable."""
+        """The connection, for single read-only statements. Raises UnavailableError."""
         with self._threads, self._explained():
             yield self._connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, committed at the end and rolled back where the block raises. Raises Unavailable."""
+        """One transaction, committed at the end and rolled back where the block raises. Raises UnavailableError."""
         with self._threads, self._explained(), self._alone():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -125,7 +128,7 @@ class BrokerFile:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise Unavailable(self._locked()) from None
+                    raise UnavailableError(self._locked()) from None
                 time.sleep(0.001)
         try:
             yield
@@ -145,25 +148,25 @@ class BrokerFile:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL:
-                raise Unavailable(
+                raise UnavailableError(
                     f"{self.path}: the disk is full, or a limit on the file is reached. Free space and try again; "
                     "nothing that was confirmed is lost."
                 ) from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise Unavailable(self._locked()) from error
+                raise UnavailableError(self._locked()) from error
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise NeedsAttention(
+                raise AttentionError(
                     f"{self.path}: not a SQLite file, or a damaged one ({error}). Keep a copy, move it away and "
                     "publish again what ingest has not landed; ids already landed are recognised."
                 ) from error
             if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable(
+                raise UnavailableError(
                     f"{self.path}: the broker's file cannot be used ({error}). Check that its folder exists, "
                     "may be written and lies on a working local disk that is not full."
                 ) from error
             raise
         except OSError as error:
-            raise Unavailable(
+            raise UnavailableError(
                 f"{self.path}: the broker's file cannot be used ({error.strerror}). Check that its folder exists, "
                 "may be written and lies on a working local disk that is not full."
             ) from error

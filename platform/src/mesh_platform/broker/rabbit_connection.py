@@ -24,7 +24,7 @@ from pika.exceptions import (
 )
 
 from mesh_platform.broker.rabbit_frames import Connection
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError, UsageError
 
 # The caller gets each failure as an error that says what to do; pika would also print a stack for each attempt.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -72,15 +72,15 @@ def explain(error: BaseException, parameters: pika.URLParameters) -> BaseExcepti
         if error.reply_code == 404:
             return MeshError(f"{place}: {error.reply_text}. Declare the queue first.")
         if error.reply_code in (403, 406):
-            return NeedsAttention(f"{place}: {error.reply_text}. Change the rights or the queue, then try again.")
+            return AttentionError(f"{place}: {error.reply_text}. Change the rights or the queue, then try again.")
     if isinstance(error, _REFUSED):
-        return NeedsAttention(
+        return AttentionError(
             f"{place}: RabbitMQ refuses user '{parameters.credentials.username}' or the virtual host. "
             "Check user, password and virtual host in MESH_BROKER_URL."
         )
     if isinstance(error, ConnectionBlockedTimeout):
-        return Unavailable(f"{place}: {ALARM}, then publish again.")
-    return Unavailable(
+        return UnavailableError(f"{place}: {ALARM}, then publish again.")
+    return UnavailableError(
         f"{place}: RabbitMQ does not answer ({str(error) or type(error).__name__}). "
         "Start it (scripts/rabbitmq start), or check MESH_BROKER_URL."
     )

@@ -39,7 +39,7 @@ class RabbitConsumer:
     BUFFERS = 3
 
     def __init__(self, parameters: pika.URLParameters, queue: str, prefetch: int, max_bytes: int) -> None:
-        """Connect and start filling the buffer. Raises MeshError for an unknown queue, and Unavailable."""
+        """Connect and start filling the buffer. Raises MeshError for an unknown queue, and UnavailableError."""
         self._parameters = parameters
         self._queue = queue
         self._most = prefetch
@@ -68,7 +68,8 @@ class RabbitConsumer:
         """Receive up to `max_messages` deliveries in queue order; wait up to `timeout` seconds for the first.
 
         If the connection is lost, it reconnects within `RECONNECT_SECONDS` and waits again, unless it was stopped.
-        Raises Unavailable after that time; faults in the code, on the connection's thread too, are raised unchanged.
+        Raises UnavailableError after that time; faults in the code, on the connection's thread too, are raised
+        unchanged.
         """
         deadline = time.monotonic() + timeout
         while True:

@@ -19,7 +19,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionBlockedTimeout
 
 from mesh_platform.broker import Message, Queue, check_size
 from mesh_platform.broker.rabbit_connection import ALARM, Link, explain, is_fault, name_of, open_patiently
-from mesh_platform.errors import MeshError, Unavailable
+from mesh_platform.errors import MeshError, UnavailableError
 from mesh_platform.text import counted
 
 
@@ -62,7 +62,7 @@ class Publisher:
     def publish(self, queue: Queue, messages: Iterable[Message], confirmed: Callable[[Message], None]) -> None:
         """As `Broker.publish` says; `confirmed` is called on this thread, between messages and at the end.
 
-        Raises Unavailable where nothing is confirmed for `PATIENCE_SECONDS`. If the source raises, the messages
+        Raises UnavailableError where nothing is confirmed for `PATIENCE_SECONDS`. If the source raises, the messages
         before that are still published.
         """
         with self._turn:
@@ -134,9 +134,9 @@ class Publisher:
             if not alive:
                 self._connect()
 
-    def _impatient(self) -> Unavailable:
+    def _impatient(self) -> UnavailableError:
         reason = self._reason or "A quorum queue may have lost its majority"
-        return Unavailable(
+        return UnavailableError(
             f"{name_of(self._parameters)}: {self._queue.name}: RabbitMQ confirmed nothing for "
             f"{self.PATIENCE_SECONDS:g} s. {reason}. "
             f"{counted(self._open, 'message is', 'messages are')} unconfirmed: publish again."

@@ -18,27 +18,30 @@ from mesh_platform.broker import DELIVERY_LIMIT, MAX_MESSAGE_BYTES, Message, Que
 from mesh_platform.broker.rabbit_connection import explain, name_of, parse_url
 from mesh_platform.broker.rabbit_consumer import RabbitConsumer
 from mesh_platform.broker.rabbit_publisher import Publisher
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 
 
 class RabbitBroker:
     """The broker at `amqp://user:password@host:port/vhost`, RabbitMQ 3.10 or later."""
 
     def __init__(self, url: str) -> None:
-        """Connect. Raises UsageError for a bad URL, Unavailable without answer, NeedsAttention for a refused user."""
+        """Connect.
+
+        Raises UsageError for a bad URL, UnavailableError without answer, AttentionError for a refused user.
+        """
         self._parameters = parse_url(url)
         self._publisher = Publisher(self._parameters)
         with self._channel():
             pass
 
     def declare(self, queues: Iterable[Queue]) -> None:
-        """Create what is missing. Raises NeedsAttention where something exists with other arguments.
+        """Create what is missing. Raises AttentionError where something exists with other arguments.
 
         Dead letters move at least once: the broker drops the original after the dead-letter queue has the copy, which
         requires a quorum queue that rejects on overflow (https://www.rabbitmq.com/docs/quorum-queues).
         """
         if others := self._declare(queues):
-            raise NeedsAttention("\n".join(others))
+            raise AttentionError("\n".join(others))
 
     def declare_to_consume(self, queues: Iterable[Queue]) -> list[str]:
         """Create what is missing, and accept other arguments: messages in such queues can still be consumed."""

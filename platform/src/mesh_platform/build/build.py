@@ -10,7 +10,7 @@ from mesh_platform import faults
 from mesh_platform.build.job import Built
 from mesh_platform.build.plan import Plan
 from mesh_platform.build.table import Builder
-from mesh_platform.errors import ConflictError, ContractError, NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, ConflictError, ContractError, UsageError
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.lake.releases import Release, make_release
 from mesh_platform.mesh.mesh import Mesh
@@ -43,9 +43,9 @@ def build(
     date again, and then appears twice in the result.
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
-    for faulty SQL, both before anything is built. Raises NeedsAttention at the end, with all failures: a table that
+    for faulty SQL, both before anything is built. Raises AttentionError at the end, with all failures: a table that
     failed is unchanged, and so are its dependents. Raises ConflictError if the only failures are that others kept
-    committing, and Unavailable if the lake fails.
+    committing, and UnavailableError if the lake fails.
     """
     builder, chosen = _prepare(mesh, catalog, tables, alone)
     if between:
@@ -75,7 +75,7 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
     """Return what `build` would do to the same tables, in build order. Nothing is written.
 
     A table downstream of a built one may turn out to need less, because its inputs may end up with the same rows.
-    Raises what `build` raises before it builds, and Unavailable.
+    Raises what `build` raises before it builds, and UnavailableError.
     """
     builder, chosen = _prepare(mesh, catalog, tables)
     plans: dict[str, Plan] = {}
@@ -106,7 +106,7 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     """Return those of `tables` that a build would or might change: their inputs changed, or an upstream is stale.
 
     A table that does not match its contract counts as stale: its build reports what is wrong. Raises ContractError
-    if the SQL of `tables` cannot be parsed, and Unavailable.
+    if the SQL of `tables` cannot be parsed, and UnavailableError.
     """
     models, problems = find_models(mesh)
     if problems := of_tables(mesh, tables, problems):
@@ -124,7 +124,7 @@ def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
     """Make a release of all tables in their current state, if each is up to date with its inputs.
 
     Returns None if a table is stale or its SQL cannot be parsed, if another builder is at work, or if the newest
-    release already has these snapshots. Raises Unavailable.
+    release already has these snapshots. Raises UnavailableError.
     """
     models, problems = find_models(mesh)
     if problems:
@@ -145,7 +145,7 @@ def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
 def _standing(builder: Builder, name: str) -> Built | None:
     try:
         return builder.standing(name)
-    except NeedsAttention:
+    except AttentionError:
         return None
 
 
@@ -165,7 +165,7 @@ def _build_each(
             continue
         try:
             built = build_one(name)
-        except (NeedsAttention, ContractError, ConflictError) as error:
+        except (AttentionError, ContractError, ConflictError) as error:
             failed[name] = str(error)
             conflicts += [name] if isinstance(error, ConflictError) else []
             continue
@@ -176,7 +176,7 @@ def _build_each(
     if failed and list(failed) == conflicts:
         raise ConflictError("\n".join(failed.values()))
     if failed:
-        raise NeedsAttention("\n".join(failed.values()))
+        raise AttentionError("\n".join(failed.values()))
     return done
 
 

@@ -14,7 +14,7 @@ from mesh_platform import faults
 from mesh_platform.engine.duckdb import registered
 from mesh_platform.engine.sql import in_partitions
 from mesh_platform.iceberg.commit import append_rows, replace_files
-from mesh_platform.iceberg.snapshot_diff import all_files, files_at, has_snapshot, head, read_files
+from mesh_platform.iceberg.snapshot_diff import all_files, current_snapshot_id, files_at, has_snapshot, read_files
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import held_name, held_shape
 
@@ -60,7 +60,7 @@ def append_held(catalog: Catalog, contract: Contract, was: int | None, rows: pa.
     if not added.num_rows:
         return was
     table = ensure_table(catalog, held_name(contract), held_shape(contract))
-    if head(table) == was:
+    if current_snapshot_id(table) == was:
         return _committed(append_rows(table, added))
     kept = read_held(catalog, contract, was)
     assert kept is not None, f"{held_name(contract)} has lost snapshot {was}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.iceberg.provenance import Inputs, Provenance
-from mesh_platform.iceberg.snapshot_diff import changed_files, has_snapshot, head
+from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, has_snapshot
 from mesh_platform.sql.audit import Audited, Check
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Job:
         rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
         warnings = audited.warnings if audited else ()
         name, counted = self.contract.identifier, held.num_rows if held else 0
-        return Built(name, mode, partitions, rows, head(self.output), self.inputs, counted, warnings)
+        return Built(name, mode, partitions, rows, current_snapshot_id(self.output), self.inputs, counted, warnings)
 
     def provenance(self, held: int | None = None) -> Provenance:
         """Return the provenance to record for a build now; `held` is the snapshot of its held rows."""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from mesh_platform.engine.duckdb import QUERY_ERRORS, ROW_ERRORS, Connection, DuckDBError, explain_duckdb, registered
 from mesh_platform.engine.rows import is_time, outside_calendar
 from mesh_platform.engine.sql import quoted, typed
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import AttentionError
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.text import counted
 
@@ -25,7 +25,7 @@ _SHOWN = 5
 def run_model(connection: Connection, model: Model, condition: str = "true") -> pa.Table:
     """Return the rows of a model's query that meet `condition` on `made`, in the contract's columns and types.
 
-    Required columns are not checked yet. Raises NeedsAttention if DuckDB refuses the query or a row, and for dates
+    Required columns are not checked yet. Raises AttentionError if DuckDB refuses the query or a row, and for dates
     and times outside the years 1 to 9999, which Python's readers of Iceberg cannot represent. If an input cannot be
     read, raises what `engine.duckdb.explain_duckdb` returns.
     """
@@ -37,10 +37,10 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
         ).to_arrow_table()
     except DuckDBError as error:
         unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
-        raise unread or NeedsAttention(_why_it_stops(model, error)) from error
+        raise unread or AttentionError(_why_it_stops(model, error)) from error
     rows = rows.cast(optional_schema(shape))
     if fault := _outside_calendar(connection, shape, rows):
-        raise NeedsAttention(
+        raise AttentionError(
             f"{model.path}: {fault}. Nothing was committed. Give these rows another time, such as 9999-12-31, or "
             "null where the column may be missing; or mend the input."
         )

@@ -27,16 +27,16 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import Connection, DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, in_partitions, partition_values, quoted, scan
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import AttentionError, ConflictError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
+    current_snapshot_id,
     files_in,
     has_snapshot,
-    head,
     partitions_of,
     read_files,
 )
@@ -81,8 +81,8 @@ class Builder:
     def build(self, name: str, full: bool) -> Built:
         """Bring one table up to date with its inputs as they are now; `full` rebuilds it.
 
-        Raises NeedsAttention and ContractError if its rows cannot be published, ConflictError if others keep
-        committing, and Unavailable.
+        Raises AttentionError and ContractError if its rows cannot be published, ConflictError if others keep
+        committing, and UnavailableError.
         """
         contract = self.mesh.contracts[name]
         attempt = self._build_model if name in self.models else self._build_reference
@@ -130,7 +130,7 @@ class Builder:
                 job, reads = self._model_job(contract, self._present_table)
                 return self._plan(job, reads, full, moving)
             return self._plan(self._reference_job(contract), None, full)
-        except NeedsAttention as error:
+        except AttentionError as error:
             return Plan(name, "blocked", str(error))
 
     def _plan(self, job: Job, reads: Reads | None, full: bool, moving: Set[str] = frozenset()) -> Plan:
@@ -161,7 +161,9 @@ class Builder:
         behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
         found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
         tables = {name: table for name, table in found.items() if table is not None}
-        inputs: Inputs = {name: head(table) if table is not None else None for name, table in found.items()}
+        inputs: Inputs = {
+            name: current_snapshot_id(table) if table is not None else None for name, table in found.items()
+        }
         if SITES in model.inputs:
             inputs[SITES] = sites_hash(self.mesh)
         query = model.sql + repr(sorted(behind.items()))
@@ -195,7 +197,7 @@ class Builder:
         checks = table_checks(self.mesh, contract)
         made_by = fingerprint(query, contract.table, checks, key_anywhere)
         job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
-        noted = read_provenance(output, head(output))
+        noted = read_provenance(output, current_snapshot_id(output))
         if noted is None:
             return job
         snapshot, was = noted
@@ -242,7 +244,7 @@ class Builder:
                 self._show_unions(model)
                 return run_model(self.connection, model, condition)
         except DuckDBError as error:
-            raise explain_duckdb(error, f"{job.contract.identifier}: its inputs") or NeedsAttention(
+            raise explain_duckdb(error, f"{job.contract.identifier}: its inputs") or AttentionError(
                 f"{job.contract.identifier}: DuckDB cannot open its inputs: {error}. Nothing was committed. "
                 "Mend what it names, such as the path of the state folder, and build again."
             ) from error
@@ -342,7 +344,7 @@ class Builder:
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
         # Files with an older partition spec are rewritten even if their rows are the same.
-        stays = not always and head(job.output) is not None and files_in(job.output, set()) is not None
+        stays = not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None
         if stays and self._is_content(job, audited):
             none = rows.slice(0, 0)
             if job.was_inputs == job.inputs:

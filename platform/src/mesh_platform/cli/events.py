@@ -235,18 +235,18 @@ def ingest(
 
     catalog = open_catalog(settings)
 
-    tending: list[subprocess.Popen[bytes]] = []
+    maintenance: list[subprocess.Popen[bytes]] = []
 
-    def tend(table: str) -> bool:
+    def maintain(table: str) -> bool:
         # In its own process, because merging files takes more memory and time than ingest may use.
-        if tending and tending[-1].poll() is None:
+        if maintenance and maintenance[-1].poll() is None:
             return False
-        if tending and tending[-1].returncode:
+        if maintenance and maintenance[-1].returncode:
             tell("The maintenance of tables failed. 'mesh maintain' shows why.")
         command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
         environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
         quiet = subprocess.DEVNULL
-        tending[:] = [subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)]
+        maintenance[:] = [subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)]
         return True
 
     if replay_rejected:
@@ -270,9 +270,9 @@ def ingest(
                 stopped=stopped,
                 progress=advance,
                 limits=ingesting.Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
-                tend=tend,
+                maintain=maintain,
             )
-            for process in tending:
+            for process in maintenance:
                 # The next maintenance continues its work.
                 process.terminate()
                 process.wait()

@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 
 from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted
 
@@ -34,7 +34,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
     mesh, catalog = load_mesh(settings.root), open_catalog(settings)
     with progress_bar("maintain", None, "table") as advance:
         done = maintain_tables(
-            mesh, catalog, tables, dry_run, timedelta(seconds=settings.orphan_age_s), lambda _tended: advance(1)
+            mesh, catalog, tables, dry_run, timedelta(seconds=settings.orphan_age_s), lambda _table: advance(1)
         )
     rows = [asdict(each) for each in done]
     if output_format == "json":
@@ -43,7 +43,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
         _show(rows, dry_run)
     failed = [each for each in done if each.failed]
     if failed:
-        raise NeedsAttention("\n".join(f"{each.table}: {each.skipped}" for each in failed))
+        raise AttentionError("\n".join(f"{each.table}: {each.skipped}" for each in failed))
 
 
 @click.command(short_help="Turn a copied or moved state folder or S3 prefix into a lake of its own.")
@@ -89,10 +89,10 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
-    counts = ("compacted", "expired", "orphans_removed", "failed", "untended")
+    counts = ("compacted", "expired", "orphans_removed", "failed", "excluded")
     worked = [row for row in rows if any(row[name] for name in counts)]
     columns = ("table", "compacted", "expired", "orphans_removed", "skipped")
     write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
     would = "would be done" if dry_run else "was done"
-    idle = len(rows) - len([row for row in worked if not row["untended"]])
+    idle = len(rows) - len([row for row in worked if not row["excluded"]])
     tell(f"{counted(len(rows), 'table')} checked; for {idle} of them nothing {would}.")

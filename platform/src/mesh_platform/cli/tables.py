@@ -172,7 +172,7 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
             "promise": _duration(each.promise_s),
             "fresh": each.fresh,
             "quarantined": each.quarantined,
-            "orphans": each.orphans,
+            "dangling": each.dangling,
         }
         for each in found
     ]
@@ -190,10 +190,10 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
 
 
 def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:
-    from mesh_platform.query.counts import Memo
+    from mesh_platform.query.counts import CountCache
     from mesh_platform.query.status import read_status
 
-    found = read_status(mesh, catalog, settings.now(), Memo(settings.state_dir / "counted.json"))
+    found = read_status(mesh, catalog, settings.now(), CountCache(settings.state_dir / "counted.json"))
     return [each for each in found if not names or any(fnmatchcase(each.table, name) for name in names)]
 
 
@@ -228,13 +228,13 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     user who has no role.
     """
     from mesh_platform.cli.result import write_result
-    from mesh_platform.query.counts import Memo
+    from mesh_platform.query.counts import CountCache
     from mesh_platform.query.query import run_query, views_named
     from mesh_platform.query.session import open_session
 
     settings, mesh, catalog = _open()
-    memo, views = Memo(settings.state_dir / "counted.json"), views_named(mesh, sql)
-    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, memo=memo) as session:
+    counts, views = CountCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
+    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, counts=counts) as session:
         result = run_query(session, sql)
     write_result(result, output_format)
 

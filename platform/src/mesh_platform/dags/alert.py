@@ -16,7 +16,7 @@ from typing import Any
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.docs import words
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable, UsageError
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError, UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 
@@ -40,7 +40,7 @@ class Alert:
 
 
 def send(alert: Alert, settings: Settings) -> None:
-    """Send an alert to every target of `settings.alerts`. Raises NeedsAttention at the end for all failed targets."""
+    """Send an alert to every target of `settings.alerts`. Raises AttentionError at the end for all failed targets."""
     failed = []
     for target in settings.alerts.split():
         # The rest of a URL may contain a password.
@@ -50,7 +50,7 @@ def send(alert: Alert, settings: Settings) -> None:
         except Exception as error:
             failed.append(f"{name} ({error if isinstance(error, MeshError) else type(error).__name__})")
     if failed:
-        raise NeedsAttention(f"'{alert.message}' was not sent to {', '.join(failed)}. Check MESH_ALERTS.")
+        raise AttentionError(f"'{alert.message}' was not sent to {', '.join(failed)}. Check MESH_ALERTS.")
 
 
 def _send(alert: Alert, target: str, folder: Path) -> None:
@@ -68,7 +68,7 @@ def _send(alert: Alert, target: str, folder: Path) -> None:
         if not notifier.add(target):
             raise UsageError("no target: there is log, file:PATH, and the URLs of Apprise")
         if not notifier.notify(title=alert.subject, body=alert.text()):
-            raise Unavailable("it rejected the message")
+            raise UnavailableError("it rejected the message")
 
 
 def tell_of_failure(owners: Mapping[str, str], context: Mapping[str, Any]) -> None:

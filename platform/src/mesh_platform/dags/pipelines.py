@@ -36,7 +36,7 @@ from mesh_platform.mesh.schedule import CRON, WITHIN
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
 # No retry repairs a contract, its SQL, a table that does not match it, or a wrong name.
-_NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "NeedsAttention", "UsageError")]
+_NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "AttentionError", "UsageError")]
 
 
 _OWN_TASKS = ("what_changed", "which_table", "register", "read_ages")
@@ -112,7 +112,7 @@ class Pipelines:
                 for pool, names in groups:
                     self._task(
                         pool.partition(".")[2],
-                        partial(tasks.tend_tables, self.mesh, names),
+                        partial(tasks.maintain_tables, self.mesh, names),
                         None,
                         pool=pool,
                         doc_md=f"Maintains {', '.join(f'`{name}`' for name in names)}.",

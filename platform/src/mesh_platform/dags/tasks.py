@@ -115,9 +115,12 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
     return {"release": release, "datasets": [*written]}
 
 
-def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Maintain those of the tables that exist, as `mesh maintain` does. Raises Unavailable for those that failed."""
-    from mesh_platform.errors import Unavailable
+def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Maintain those of the tables that exist, as `mesh maintain` does.
+
+    Raises UnavailableError for those that failed.
+    """
+    from mesh_platform.errors import UnavailableError
     from mesh_platform.lake.catalog import find_table
     from mesh_platform.lake.maintain import maintain
 
@@ -128,7 +131,7 @@ def tend_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
     done = maintain(mesh, catalog, there, orphan_age=timedelta(seconds=settings.orphan_age_s))
     failed = [f"{each.table}: {each.skipped}" for each in done if each.failed]
     if failed:
-        raise Unavailable("\n".join(failed))
+        raise UnavailableError("\n".join(failed))
     return [asdict(each) for each in done]
 
 

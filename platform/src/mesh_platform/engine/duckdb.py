@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 import duckdb
 
 from mesh_platform.engine.sql import literal
-from mesh_platform.errors import MeshError, Unavailable
+from mesh_platform.errors import MeshError, UnavailableError
 from mesh_platform.iceberg.outage import explain
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ QUERY_ERRORS = (duckdb.ProgrammingError, duckdb.NotSupportedError)
 def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connection:
     """Open a DuckDB in UTC that reads Iceberg, in memory or in a file, with the `s3.*` of the catalog's `properties`.
 
-    Raises Unavailable if the extension wheels are missing or have another version than DuckDB.
+    Raises UnavailableError if the extension wheels are missing or have another version than DuckDB.
     """
     connection = duckdb.connect(
         database,
@@ -120,7 +120,7 @@ def _extension_path(name: str) -> Path:
         found = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         if found.exists():
             return found
-    raise Unavailable(
+    raise UnavailableError(
         f"DuckDB {duckdb.__version__} finds no extension '{name}' of its own version. "
         f"Install {package.replace('_', '-')}=={duckdb.__version__}."
     )

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
 
 from mesh_platform import faults
-from mesh_platform.errors import ConflictError, NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, ConflictError, UnavailableError
 from mesh_platform.iceberg.commit import commit_files, write_files
-from mesh_platform.iceberg.keys import KnownKeys, to_keys
+from mesh_platform.iceberg.keys import IdIndex, to_ids
 from mesh_platform.iceberg.outage import explain
 from mesh_platform.iceberg.reused_ids import Reused, find_reused
-from mesh_platform.iceberg.snapshot_diff import head, maintained_since
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, maintained_since
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -53,7 +53,7 @@ def append_new(
     key: str,
     time_column: str | None,
     refused: Callable[[pa.Table], pa.Array] | None = None,
-    known: KnownKeys | None = None,
+    known: IdIndex | None = None,
     content: Sequence[str] = (),
 ) -> Appended:
     """Append the rows whose `key` the table lacks, as of the very snapshot that the commit asserts.
@@ -61,11 +61,12 @@ def append_new(
     If `time_column` is given, the key must determine it; then only the days of the rows are searched, because every
     copy of a key is there. `refused` returns keys that must not be appended. `known` caches keys that were read. A
     row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`. After a commit
-    with an unknown outcome, the whole procedure is repeated, which finds out. Raises Unavailable if the lake fails
-    repeatedly, and NeedsAttention; a fault in the code is raised at once. The caller must then acknowledge nothing.
+    with an unknown outcome, the whole procedure is repeated, which finds out. Raises UnavailableError if the lake
+    fails repeatedly, and AttentionError; a fault in the code is raised at once. The caller must then acknowledge
+    nothing.
     """
-    known = known or KnownKeys()
-    keys = to_keys(rows[key])
+    known = known or IdIndex()
+    keys = to_ids(rows[key])
     firsts = keys.firsts()
     where = days_filter(time_column, rows[time_column]) if time_column and rows.num_rows else None
     failures = conflicts = attempted = 0
@@ -74,7 +75,7 @@ def append_new(
     reused: Sequence[Reused] = ()
 
     def result(table: Table) -> Appended:
-        return Appended(attempted, rows.num_rows - attempted - len(reused), head(table), reused)
+        return Appended(attempted, rows.num_rows - attempted - len(reused), current_snapshot_id(table), reused)
 
     while True:
         try:
@@ -101,10 +102,10 @@ def append_new(
         except ConflictError as error:
             conflicts += 1
             if conflicts > _CONFLICTS:
-                raise Unavailable(
+                raise UnavailableError(
                     f"{error} It went so {conflicts} times in a row: stop other writers, then run again."
                 ) from error
-        except NeedsAttention:
+        except AttentionError:
             raise
         except Exception as error:
             # A missing file may have been removed by maintenance since the table was loaded.
@@ -138,7 +139,7 @@ class _Written:
         self._fresh = None
         self.rows = rows if fresh.all() else rows.filter(pa.array(fresh))
         self.files = write_files(table, self.rows)
-        self._fresh, self._since = fresh, head(table)
+        self._fresh, self._since = fresh, current_snapshot_id(table)
 
 
 def days_filter(column: str, times: pa.ChunkedArray) -> BooleanExpression:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import TableProperties
 
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import AttentionError, ConflictError
 from mesh_platform.iceberg.data_files import write_data_files
 from mesh_platform.iceberg.internals import CheapTransaction
 from mesh_platform.iceberg.locations import without_values
@@ -56,11 +56,11 @@ def commit_files(
 ) -> int:
     """Do what `replace_files` does, with files that are written already.
 
-    Raises NeedsAttention if the table lets pyiceberg retry commits on its own.
+    Raises AttentionError if the table lets pyiceberg retry commits on its own.
     """
     removed = list(removed)
     if table.properties.get("commit.retry.num-retries") != "0":
-        raise NeedsAttention(
+        raise AttentionError(
             f"{'.'.join(table.name())}: commit.retry.num-retries is not 0, so pyiceberg would rebase a commit over "
             "rows that nobody compared it with. Set the table property back to 0."
         )

@@ -15,10 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mesh_platform import faults
-from mesh_platform.errors import ConflictError, NeedsAttention
+from mesh_platform.errors import AttentionError, ConflictError
 from mesh_platform.iceberg.commit import write_files
 from mesh_platform.iceberg.replace import MANIFESTS, ManifestReader, data_manifests, replace_same_rows
-from mesh_platform.iceberg.snapshot_diff import all_files, changed_files, head, maintained_since, read_files
+from mesh_platform.iceberg.snapshot_diff import (
+    all_files,
+    changed_files,
+    current_snapshot_id,
+    maintained_since,
+    read_files,
+)
 from mesh_platform.text import counted
 
 if TYPE_CHECKING:
@@ -125,7 +131,7 @@ def _batches(bins: Iterable[Bin]) -> Iterator[list[Bin]]:
 def _write(table: Table, bin_: Bin) -> Sequence[DataFile]:
     rows = read_files(table, bin_, [field.name for field in table.schema().fields])
     if rows.num_rows != _rows(bin_):
-        raise NeedsAttention(
+        raise AttentionError(
             f"{_name(table)}: {counted(len(bin_), 'file')} should have {counted(_rows(bin_), 'row')}, "
             f"and {rows.num_rows} can be read. "
             f"Nothing was changed. Look at {bin_[0].file.file_path} and its neighbours."
@@ -157,9 +163,9 @@ def _commit(
 
 def _in_the_way(planned: Table, table: Table, replaced: list[FileScanTask]) -> str:
     """Say why files that were planned on the state `planned` cannot be committed on `table`; empty if they can."""
-    if maintained_since(table, head(planned)):
+    if maintained_since(table, current_snapshot_id(planned)):
         return "another maintainer was at work, or the table was set back or moved far on; the next run tries again"
-    removed = {task.file.file_path for task in changed_files(table, head(planned))[0]}
+    removed = {task.file.file_path for task in changed_files(table, current_snapshot_id(planned))[0]}
     is_stale = any(task.file.spec_id != table.spec().spec_id or task.file.file_path in removed for task in replaced)
     return "others rewrote the same files; the next run tries again" if is_stale else ""
 

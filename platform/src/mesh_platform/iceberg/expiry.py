@@ -23,7 +23,7 @@ from mesh_platform.errors import ConflictError
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.internals import CheapTransaction, stage
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -95,7 +95,7 @@ def expire(
         note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
         with first_to_commit(table), CheapTransaction(table) as transaction:
             # Without it, the catalog would also remove a snapshot that a rollback made the current one meanwhile.
-            unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": head(table)})
+            unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": current_snapshot_id(table)})
             stage(transaction, (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
             transaction.set_properties({_PROPERTY: note})
         return len(expired)

@@ -39,8 +39,8 @@ _READERS = ThreadPoolExecutor(_AT_ONCE, "keys")
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Keys as 128-bit numbers: `high` and `low` are their halves, two arrays of the same length."""
+class Ids:
+    """Ids as 128-bit numbers: `high` and `low` are their halves, two arrays of the same length."""
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
@@ -50,13 +50,13 @@ class Keys:
         """The indices of the keys, ascending by `high`, in the original order if equal."""
         return np.argsort(self.high, kind="stable")
 
-    def select(self, which: _Mask) -> Keys:
+    def select(self, which: _Mask) -> Ids:
         """Return the keys that `which` marks."""
-        return Keys(self.high[which], self.low[which])
+        return Ids(self.high[which], self.low[which])
 
-    def sort(self) -> Keys:
+    def sort(self) -> Ids:
         """Return the same keys, ascending by `high`."""
-        return Keys(self.high[self.order], self.low[self.order])
+        return Ids(self.high[self.order], self.low[self.order])
 
     def firsts(self) -> _Mask:
         """Return which keys are the first among equal ones."""
@@ -75,7 +75,7 @@ class Keys:
         return first
 
 
-class KnownKeys:
+class IdIndex:
     """A cache of the keys of data files, up to `max_bytes`, and of the files that manifests list, up to `max_listed`.
 
     Both drop the least recently used entries first.
@@ -86,12 +86,12 @@ class KnownKeys:
         self._max_listed = max_listed
         self._listed: OrderedDict[str, list[DataFile]] = OrderedDict()
         self._bytes = 0
-        self._of_file: OrderedDict[str, Keys] = OrderedDict()
+        self._of_file: OrderedDict[str, Ids] = OrderedDict()
 
     def held(
         self,
         table: Table,
-        keys: Keys,
+        keys: Ids,
         column: str,
         where: BooleanExpression | None = None,
         holders: list[FileScanTask] | None = None,
@@ -111,7 +111,7 @@ class KnownKeys:
         unsorted[keys.order] = found
         return unsorted
 
-    def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Keys) -> None:
+    def remember(self, table: Table, files: Sequence[DataFile], rows: pa.Table, keys: Ids) -> None:
         """Cache the `keys` of new `files`, which consist of just `rows`, so that they need not be read."""
         if len(files) == 1:
             self._keep(files[0].file_path, keys.sort())
@@ -124,7 +124,7 @@ class KnownKeys:
             if len(in_partition := by_partition.get(partition, [])) == 1:
                 self._keep(in_partition[0].file_path, its_keys.sort())
 
-    def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[tuple[FileScanTask, Keys]]:
+    def _find(self, table: Table, column: str, where: BooleanExpression) -> Iterator[tuple[FileScanTask, Ids]]:
         """Yield each file that may have rows of `where`, with its keys, and some other files that are cached."""
         snapshot = table.current_snapshot()
         manifests = snapshot.manifests(table.io) if snapshot else []
@@ -135,7 +135,7 @@ class KnownKeys:
             for task in tasks:
                 if task.delete_files:
                     # The remaining rows depend on the delete files too, so they are not cached by data file.
-                    yield task, to_keys(read_files(table, [task], [column])[column]).sort()
+                    yield task, to_ids(read_files(table, [task], [column])[column]).sort()
         else:
             files = self._files(table, manifests, where)
         known: list[DataFile] = []
@@ -170,7 +170,7 @@ class KnownKeys:
         self._listed.move_to_end(path)
         return self._listed[path]
 
-    def _keep(self, path: str, keys: Keys) -> None:
+    def _keep(self, path: str, keys: Ids) -> None:
         self._of_file[path] = keys
         self._bytes += _size(keys)
         while self._bytes > self._max_bytes:
@@ -178,16 +178,16 @@ class KnownKeys:
             self._bytes -= _size(dropped)
 
 
-def _read(table: Table, column: str, file: DataFile) -> Keys:
+def _read(table: Table, column: str, file: DataFile) -> Ids:
     with table.io.new_input(file.file_path).open() as opened:
         # A part at a time, because keys are large as text.
         parts = pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, columns=[column], use_threads=False)
-        keys = [to_keys(part[column]) for part in parts] or [to_keys(pa.array([], pa.string()))]
-    return Keys(np.concatenate([part.high for part in keys]), np.concatenate([part.low for part in keys])).sort()
+        keys = [to_ids(part[column]) for part in parts] or [to_ids(pa.array([], pa.string()))]
+    return Ids(np.concatenate([part.high for part in keys]), np.concatenate([part.low for part in keys])).sort()
 
 
-def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
-    """Convert strings to keys: a UUID to its own 128 bits, any other string to its BLAKE2b digest of 128 bits."""
+def to_ids(values: pa.ChunkedArray | pa.Array) -> Ids:
+    """Convert strings to ids: a UUID to its own 128 bits, any other string to its BLAKE2b digest of 128 bits."""
     high, low, well_formed = parse_ids(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)
     others = np.flatnonzero(~well_formed)
     if len(others):
@@ -195,10 +195,10 @@ def to_keys(values: pa.ChunkedArray | pa.Array) -> Keys:
         digests = b"".join(blake2b(text.encode(), digest_size=16).digest() for text in texts)
         halves = np.frombuffer(digests, dtype=">u8").reshape(-1, 2)
         high[others], low[others] = halves[:, 0], halves[:, 1]
-    return Keys(high, low)
+    return Ids(high, low)
 
 
-def _look_up(wanted: Keys, there: Keys, found: _Mask) -> bool:
+def _look_up(wanted: Ids, there: Ids, found: _Mask) -> bool:
     """Mark in `found` which of `wanted` are `there`, and return whether any is; both ascend by their high half."""
     if not len(there.high):
         return False
@@ -209,7 +209,7 @@ def _look_up(wanted: Keys, there: Keys, found: _Mask) -> bool:
     high, low = wanted.high[begin:end], wanted.low[begin:end]
     at = np.searchsorted(there.high, high)
     rows = np.flatnonzero(there.high[at] == high)
-    # Keys with one high half lie side by side: step on until it ends.
+    # Ids with one high half lie side by side: step on until it ends.
     any_found = False
     while len(rows):
         equal = there.low[at[rows]] == low[rows]
@@ -236,7 +236,7 @@ def _by_partition_once(planner: ManifestGroupPlanner) -> Callable[[int, DataFile
     return may_hold
 
 
-def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Record, Keys]]:
+def _by_partition(table: Table, rows: pa.Table, keys: Ids) -> Iterable[tuple[Record, Ids]]:
     spec, schema = table.spec(), table.schema()
     if spec.is_unpartitioned():
         return
@@ -244,8 +244,8 @@ def _by_partition(table: Table, rows: pa.Table, keys: Keys) -> Iterable[tuple[Re
     numbered = rows.select(sorted(columns)).append_column("mesh_row", pa.array(np.arange(rows.num_rows)))
     for partition, part in split_by_partition(spec, schema, numbered):
         at = part["mesh_row"].to_numpy()
-        yield partition, Keys(keys.high[at], keys.low[at])
+        yield partition, Ids(keys.high[at], keys.low[at])
 
 
-def _size(keys: Keys) -> int:
+def _size(keys: Ids) -> int:
     return keys.high.nbytes + keys.low.nbytes

@@ -9,7 +9,7 @@ from typing import Any
 from pyarrow.fs import FileSelector, FileType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import AttentionError
 from mesh_platform.iceberg.moved_files import (
     CONTENT,
     DELETED,
@@ -58,7 +58,7 @@ class MovedTable:
 def walk(table: MovedTable, metadata: dict[str, Any]) -> None:
     """Record in `table` all files that its states name, and which are missing; nothing is changed.
 
-    Files that only former metadata names may be missing. Raises NeedsAttention for position deletes.
+    Files that only former metadata names may be missing. Raises AttentionError for position deletes.
     """
     # Former metadata need not exist, so its location is no stranger.
     passed = {*former_metadata(metadata)}
@@ -125,7 +125,7 @@ def _walk_manifest(table: MovedTable, named: str, count: int | None, needed: boo
     for entry in entries:
         path = table.moves.find(entry[FILE_PATH])
         if entry.get(CONTENT) == POSITION_DELETES:
-            raise NeedsAttention(
+            raise AttentionError(
                 f"{table.entry.name}: {at} names deletes by position, as other engines write them. They hold the "
                 "paths of data files and are not rewritten. In the original have that engine merge them "
                 "(rewrite_data_files, then expire the older snapshots), and copy again. Nothing was changed."
@@ -191,7 +191,7 @@ def rewritten_files(table: MovedTable) -> Iterator[tuple[str, bytes, bytes]]:
         for location in locations:
             content = read_file(table.io, location)
             if content is None:
-                raise NeedsAttention(f"{location}: it was there a moment ago. Copy the lake again, then relocate.")
+                raise AttentionError(f"{location}: it was there a moment ago. Copy the lake again, then relocate.")
             new = move(content, location)
             if locations is table.manifests:
                 lengths[location] = len(new)

@@ -22,7 +22,7 @@ from pyiceberg.serializers import FromInputFile
 from mesh_platform.iceberg.expiry import NEWEST
 from mesh_platform.iceberg.replace import replace_same_rows
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -57,7 +57,7 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
     """
     table = load()
     found = find_orphans(table, before)
-    if not found or head(table) is None:
+    if not found or current_snapshot_id(table) is None:
         return
     advice = f"others committed first, {_ATTEMPTS} times in a row; the next run tries again"
     on_conflict(_ATTEMPTS, lambda: replace_same_rows(load()), advice)

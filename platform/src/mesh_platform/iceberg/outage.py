@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mesh_platform.errors import MeshError, NeedsAttention, Unavailable
+from mesh_platform.errors import AttentionError, MeshError, UnavailableError
 
 # Wrong system calls, which no disk or network would accept.
 _WRONG_CALLS = {errno.ENAMETOOLONG, errno.EBADF}
@@ -40,19 +40,19 @@ _NO_FILE = ("No such file or directory", "HTTP 404", "404 (Not Found)", "No file
 def explain(error: BaseException, subject: str, what: str, fix: str) -> MeshError | None:
     """Return the error to raise for `error`; None if it is a fault in the code, which must be raised unchanged.
 
-    An outage becomes Unavailable, whose message has the `subject` (a table, a file, or empty), `what` fails, the
-    reason, and how to `fix` it. Damage becomes NeedsAttention. A MeshError is returned as it is.
+    An outage becomes UnavailableError, whose message has the `subject` (a table, a file, or empty), `what` fails, the
+    reason, and how to `fix` it. Damage becomes AttentionError. A MeshError is returned as it is.
     """
     if isinstance(error, MeshError):
         return error
     start = f"{subject}: " if subject else ""
     reason = next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
     if is_damage(error):
-        return NeedsAttention(
+        return AttentionError(
             f"{start}a file that is needed is missing or damaged ({reason}). "
             "No second try mends that: put the file back as it was, from a backup."
         )
-    return Unavailable(f"{start}{what} ({reason}). {fix}") if is_outage(error) else None
+    return UnavailableError(f"{start}{what} ({reason}). {fix}") if is_outage(error) else None
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def is_outage(error: BaseException) -> bool:
         # The errors of requests and of Arrow's S3 are OSErrors, too.
         return error.errno not in _WRONG_CALLS
     return isinstance(
-        error, Unavailable | RESTError | OperationalError | InterfaceError | InternalError
+        error, UnavailableError | RESTError | OperationalError | InterfaceError | InternalError
     ) or _is_of_duckdb(error, "IOException")
 
 

@@ -18,7 +18,7 @@ from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from mesh_platform import faults
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.durable_io import replace_file
 from mesh_platform.iceberg.moved_files import Moves, metadata_places, read_metadata
 from mesh_platform.iceberg.moved_table import MovedTable, parsed, read_file, rewritten_files, walk
@@ -72,7 +72,7 @@ def relocate(
     they are given, every file of every table is examined; otherwise tables whose metadata is in place are skipped.
 
     Raises UsageError if the old place cannot be determined or is wrong, and if it is the new place by another name.
-    Raises NeedsAttention, before anything is changed, if files are missing or cannot be rewritten.
+    Raises AttentionError, before anything is changed, if files are missing or cannot be rewritten.
     """
     job = _Job(catalog, old_places)
     tables = [job.read(entry) for entry in job.entries]
@@ -153,7 +153,7 @@ class _Job:
         table = self._loaded.get(entry.name)
         io = table.io if table else load_file_io(dict(self.catalog.properties), metadata_file)
         if not isinstance(io, PyArrowFileIO):
-            raise NeedsAttention(
+            raise AttentionError(
                 f"{entry.name}: {type(io).__name__} cannot list files. Set py-io-impl to pyiceberg's."
             )
         files = MovedTable(entry, io, moves, metadata_file)
@@ -194,7 +194,7 @@ class _Job:
             raise UsageError(f"--from {' --from '.join(self.places)}: {files.entry.name} comes from {named}.")
 
     def check(self, tables: Sequence[MovedTable]) -> None:
-        """Raise UsageError or NeedsAttention if the tables cannot be relocated."""
+        """Raise UsageError or AttentionError if the tables cannot be relocated."""
         for table in tables:
             if table.strangers:
                 places = sorted({each.rpartition("/")[0] for each in table.strangers})
@@ -207,7 +207,7 @@ class _Job:
         if missing:
             shown = "\n".join(f"  {table}: {name}" for table, name in missing[:_SHOWN])
             more = f"\n  and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            raise NeedsAttention(
+            raise AttentionError(
                 f"{self.own or 'the lake'}: of the files that its tables name, {len(missing)} are not here, or not "
                 f"whole:\n{shown}{more}\nNothing was changed. The copy was not finished, or was taken while the lake "
                 "was at work: copy again, catalog.db first and warehouse/ after it, then relocate."
@@ -294,7 +294,7 @@ class _Job:
             try:
                 self.catalog.register_table(name, table.metadata, overwrite=True)
             except Exception as error:
-                raise NeedsAttention(
+                raise AttentionError(
                     f"{name}: its files are rewritten, but the catalog holds what it read before and does not take "
                     f"it again ({error}). Drop the table without purging it, and register {table.metadata}."
                 ) from error

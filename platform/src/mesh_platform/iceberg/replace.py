@@ -15,7 +15,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.internals import CheapTransaction, ManifestMergeManager, OverwriteFiles
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import COMPACTION, head
+from mesh_platform.iceberg.snapshot_diff import COMPACTION, current_snapshot_id
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
@@ -57,7 +57,7 @@ def replace_same_rows(
     If there are many manifests, they are merged. Without files, the table only gets a new snapshot, which makes
     commits in progress fail. Raises ConflictError if the table has a newer snapshot already.
     """
-    noted = read_provenance(table, head(table))
+    noted = read_provenance(table, current_snapshot_id(table))
     notes = noted[1].to_summary() if noted else {}
     with first_to_commit(table), CheapTransaction(table) as transaction:
         update = _Replace(

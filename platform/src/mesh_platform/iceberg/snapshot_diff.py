@@ -28,7 +28,7 @@ _FileKey = tuple[str, frozenset[str]]
 _ALL = AlwaysTrue()
 
 
-def head(table: Table) -> int | None:
+def current_snapshot_id(table: Table) -> int | None:
     """Return the id of the snapshot that `table` was loaded at, None if it has none."""
     snapshot = table.current_snapshot()
     return snapshot.snapshot_id if snapshot else None
@@ -47,7 +47,7 @@ def changed_files(table: Table, since: int | None) -> tuple[list[FileScanTask], 
     since are kept; otherwise the merged files count as removed and added, with the same rows. Manifests that both
     snapshots have are not read.
     """
-    before, after = _differing(table, since, head(table))
+    before, after = _differing(table, since, current_snapshot_id(table))
     after = _undo_compaction(table, since, after)
     removed = [task for key, task in before.items() if key not in after]
     return removed, [task for key, task in after.items() if key not in before]
@@ -85,7 +85,7 @@ def files_in(table: Table, partitions: set[Record]) -> tuple[list[FileScanTask],
 
 def all_files(table: Table) -> list[FileScanTask]:
     """Return the files of the current snapshot."""
-    return files_at(table, head(table))
+    return files_at(table, current_snapshot_id(table))
 
 
 def files_at(table: Table, snapshot_id: int | None) -> list[FileScanTask]:
@@ -106,7 +106,7 @@ def maintained_since(table: Table, since: int | None) -> bool:
             return True
         if since is None and snapshot.sequence_number == 1:
             return False
-    return head(table) != since
+    return current_snapshot_id(table) != since
 
 
 def _undo_compaction(

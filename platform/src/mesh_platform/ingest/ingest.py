@@ -22,7 +22,7 @@ import pyarrow as pa
 from mesh_platform import faults
 from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.iceberg.append import Appended, append_new
-from mesh_platform.iceberg.keys import KnownKeys
+from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.ingest.validator import Validated, reject_reused, validate
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.ledger import removed_keys
@@ -54,12 +54,12 @@ _LEAST_BYTES = 4 * 1024 * 1024
 _QUIET = 0.5
 
 # A commit takes longer with each snapshot of its table, so a table that is written all day is maintained all day.
-TEND_EVERY = 20
+MAINTAIN_EVERY = 20
 
 # Called after each flush with the number of records written.
 Progress = Callable[[int], None]
 # Starts the maintenance of the named table; False where it could not start.
-Tend = Callable[[str], bool]
+Maintain = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,13 @@ class _Lane:
 class _Writer:
     """Writes one flush on a thread of its own, while the next is received and validated."""
 
-    def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress, tend: Tend) -> None:
-        self._tend = tend
-        self._untended: Counter[str] = Counter()
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress, maintain: Maintain) -> None:
+        self._maintain = maintain
+        self._flushes_since: Counter[str] = Counter()
         self._catalog = catalog
         self._now = now
         self._progress = progress
-        self._known = KnownKeys()
+        self._known = IdIndex()
         self._thread = ThreadPoolExecutor(1, "writer")
         self._pending: Future[int] | None = None
 
@@ -181,9 +181,9 @@ class _Writer:
         if lane.result.quarantined > before:
             written.append(rejected_name(lane.contract))
         for table in written:
-            self._untended[table] += 1
-            if self._untended[table] >= TEND_EVERY and self._tend(table):
-                self._untended[table] = 0
+            self._flushes_since[table] += 1
+            if self._flushes_since[table] >= MAINTAIN_EVERY and self._maintain(table):
+                self._flushes_since[table] = 0
         return validated.lines
 
     def __enter__(self) -> Self:
@@ -206,14 +206,14 @@ def ingest(
     stopped: Callable[[], bool] = lambda: False,
     progress: Progress = lambda records: None,
     limits: Limits | None = None,
-    tend: Tend = lambda table: True,
+    maintain: Maintain = lambda table: True,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
-    After every `TEND_EVERY` flushes to a table, `tend` is called with its name and must return quickly. `now` is the
-    clock for validating event times. With `dead_letters` the dead-letter queues are consumed instead. Raises
-    Unavailable where broker or lake remain unreachable, NeedsAttention where a table does not match its contract;
-    nothing unwritten is acknowledged then.
+    After every `MAINTAIN_EVERY` flushes to a table, `maintain` is called with its name and must return quickly. `now`
+    is the clock for validating event times. With `dead_letters` the dead-letter queues are consumed instead. Raises
+    UnavailableError where broker or lake remain unreachable, AttentionError where a table does not match its
+    contract; nothing unwritten is acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
     # Messages are consumed whatever the settings of their queue.
@@ -230,7 +230,7 @@ def ingest(
     shared = limits.bytes if until_empty else max(min(limits.bytes, _LEAST_BYTES), limits.bytes // len(contracts))
 
     # Exited in reverse order, so that the flush being written can still be acknowledged.
-    with _short_switch_interval(), ExitStack() as consumers, _Writer(catalog, now, progress, tend) as writer:
+    with _short_switch_interval(), ExitStack() as consumers, _Writer(catalog, now, progress, maintain) as writer:
 
         def open_lane(contract: Contract, queue: Queue) -> _Lane:
             ensure_tables(catalog, contract)
@@ -312,7 +312,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     The quarantine keeps its rows as a record; records that still fail count as quarantined.
     """
     results = []
-    known = KnownKeys()
+    known = IdIndex()
     for contract in contracts:
         ensure_tables(catalog, contract)
         result = Ingested(landing_name(contract))
@@ -336,7 +336,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     return results
 
 
-def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: KnownKeys) -> None:
+def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: IdIndex) -> None:
     """Commit every record, to the landing table or to the quarantine, and count it in `result`."""
     landed = _land(catalog, contract, validated, known)
     faults.point("ingest.landed")
@@ -358,7 +358,7 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     result.duplicates += landed.duplicates + refused.duplicates
 
 
-def _land(catalog: Catalog, contract: Contract, validated: Validated, known: KnownKeys) -> Appended:
+def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdIndex) -> Appended:
     assert contract.event is not None
     return append_new(
         lambda: ensure_table(catalog, landing_name(contract), landing_shape(contract)),

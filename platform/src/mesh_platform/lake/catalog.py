@@ -24,7 +24,7 @@ from pyiceberg.types import NestedField
 from mesh_platform.contract.contract import Field, Shape
 from mesh_platform.contract.schema_change import HARMLESS, compare, identifying
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
-from mesh_platform.errors import NeedsAttention, Unavailable, UsageError
+from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.iceberg.connection import connect_catalog
 from mesh_platform.iceberg.key_index import KEY_INDEX
 from mesh_platform.iceberg.outage import answering, is_outage
@@ -63,8 +63,8 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     """Open the catalog `mesh`: the one of `PYICEBERG_CATALOG__MESH__*`, else SQLite and files in the state folder.
 
     Raises UsageError for settings that name no catalog, and if its tables are outside its warehouse, as after a copy
-    or a move, unless `copied` says that the caller repairs that. Raises Unavailable if it does not answer, and
-    NeedsAttention if its database is damaged.
+    or a move, unless `copied` says that the caller repairs that. Raises UnavailableError if it does not answer, and
+    AttentionError if its database is damaged.
     """
     from sqlalchemy.exc import DBAPIError
 
@@ -86,7 +86,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
         file = state / "catalog.db"
         if (state / "warehouse").exists() and not (file.exists() and file.stat().st_size):
             # A new catalog would be empty, and events acknowledged into it would be lost once the old one is back.
-            raise Unavailable(
+            raise UnavailableError(
                 f"{state}: warehouse/ has tables, but catalog.db, which names them, is gone or empty. "
                 "Put it back; or remove warehouse/ too, which drops all tables."
             )
@@ -132,8 +132,8 @@ def embedded_properties(settings: Settings) -> dict[str, str]:
 def find_table(catalog: Catalog, identifier: str) -> Table | None:
     """Load the table `<namespace>.<name>` at its newest state; return None if there is none.
 
-    Raises Unavailable, NeedsAttention if its metadata is damaged, and UsageError if the table is a copy that still
-    names the files of the original.
+    Raises UnavailableError, AttentionError if its metadata is damaged, and UsageError if the table is a copy that
+    still names the files of the original.
     """
     if identifier.count(".") != 1:
         return None
@@ -157,7 +157,7 @@ def existing_table(catalog: Catalog, identifier: str) -> Table:
 def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
     """Load the table of `shape`, and create it if it is missing.
 
-    Raises NeedsAttention if the existing table has other columns or partitions, and Unavailable.
+    Raises AttentionError if the existing table has other columns or partitions, and UnavailableError.
     """
     table = find_table(catalog, identifier)
     if table is None:
@@ -179,7 +179,7 @@ def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
         except TableAlreadyExistsError as error:
             if (found := find_table(catalog, identifier)) is None:
                 message = f"{identifier}: the catalog says that the table is there, and that it is not. {_MEND}"
-                raise Unavailable(message) from error
+                raise UnavailableError(message) from error
             return found
 
 
@@ -273,10 +273,10 @@ def _check_table(identifier: str, table: Table, shape: Shape) -> None:
     product, _, kind = identifier.partition("__")
     breaking = [change for change in changes if change.breaking]
     if breaking and all(change.purgeable for change in breaking):
-        raise NeedsAttention(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
+        raise AttentionError(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
     if kind in ("rejected", "removed") or breaking:
-        raise NeedsAttention(
+        raise AttentionError(
             f"{found} Put the contract back as it was, or publish the change as version 2 beside this one, as "
             "docs/evolution.md says."
         )
-    raise NeedsAttention(f"{found} Run 'mesh evolve {product}', then again.")
+    raise AttentionError(f"{found} Run 'mesh evolve {product}', then again.")

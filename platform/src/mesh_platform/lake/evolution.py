@@ -45,7 +45,7 @@ def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> lis
 
     With `only`, changes of other kinds are ignored. If it is killed between two tables, run it again to finish.
     Raises ContractError with all breaking changes, before anything is changed; ConflictError if others keep
-    committing; and Unavailable.
+    committing; and UnavailableError.
     """
     refuse(contract, [change for change in plan_evolution(catalog, contract) if only in (None, change.change)])
     done: list[Change] = []

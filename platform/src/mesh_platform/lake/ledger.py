@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform.iceberg.append import append_new, days_filter
-from mesh_platform.iceberg.keys import KnownKeys, to_keys
+from mesh_platform.iceberg.keys import IdIndex, to_ids
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 from mesh_platform.lake.tables import removed_name, removed_shape
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from mesh_platform.contract.contract import Contract
 
 
-def removed_keys(catalog: Catalog, ledger: str, known: KnownKeys | None = None) -> Callable[[pa.Table], pa.Array]:
+def removed_keys(catalog: Catalog, ledger: str, known: IdIndex | None = None) -> Callable[[pa.Table], pa.Array]:
     """Return the function by which `append_new` refuses rows: it returns their ids that are in the ledger table.
 
     It reads only the days of the rows. A ledger table that does not exist refuses nothing.
     """
-    known = known or KnownKeys()
+    known = known or IdIndex()
 
     def refused(rows: pa.Table) -> pa.Array:
         table = find_table(catalog, ledger)
         if table is None or not rows.num_rows:
             return pa.array([], pa.large_string())
         days = days_filter("event_time", rows["event_time"])
-        held = known.held(table, to_keys(rows["event_id"]), "event_id", days)
+        held = known.held(table, to_ids(rows["event_id"]), "event_id", days)
         return rows["event_id"].filter(pa.array(held)).combine_chunks()
 
     return refused

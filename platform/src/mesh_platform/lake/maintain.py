@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.contract.contract import TIME_TRAVEL
-from mesh_platform.errors import ConflictError, Unavailable, UsageError
+from mesh_platform.errors import ConflictError, UnavailableError, UsageError
 from mesh_platform.iceberg.compaction import Compacted, compact, plan
 from mesh_platform.iceberg.expiry import choose_expired, expire
 from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, shared_with, table_folders
 from mesh_platform.iceberg.outage import answering, explain
 from mesh_platform.iceberg.provenance import held_snapshot, read_provenance
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables
@@ -37,11 +37,11 @@ _HELD = "not compacted: its readers see the state that its table names"
 
 
 @dataclass(frozen=True)
-class Tended:
+class Maintained:
     """What was done to one table, or would be: the numbers of files merged, snapshots expired and orphans removed.
 
     `compacted_bytes` and `orphan_bytes` are the sizes of these files. `skipped` says what was left undone and why;
-    `failed`, whether the reason is a fault rather than somebody else at work. `untended` is whether the contract
+    `failed`, whether the reason is a fault rather than somebody else at work. `excluded` is whether the contract
     forbids maintenance, with `mesh.maintain: false`.
     """
 
@@ -54,25 +54,25 @@ class Tended:
     orphan_bytes: int = 0
     snapshot_id: int | None = None
     failed: bool = False
-    untended: bool = False
+    excluded: bool = False
 
 
-@answering("", "the lake fails", "Mend the catalog or the storage, then tend again; no row is changed.")
+@answering("", "the lake fails", "Mend the catalog or the storage, then maintain again; no row is changed.")
 def maintain(
     mesh: Mesh,
     catalog: Catalog,
     tables: Sequence[str] = (),
     dry_run: bool = False,
     orphan_age: timedelta = ORPHAN_AGE,
-    on_progress: Callable[[Tended], object] = lambda _tended: None,
-) -> list[Tended]:
+    on_progress: Callable[[Maintained], object] = lambda _maintained: None,
+) -> list[Maintained]:
     """Maintain `tables` (the name of a domain means all of its tables), by default all tables of the mesh.
 
     `dry_run` changes nothing and returns what would be done. If one table fails, the others are still maintained. A
     table whose contract says `mesh.maintain: false` is left as it is even if it is named, because the Airflow DAG and
     ingest name the tables that they want maintained. `on_progress` is called after each table.
 
-    Raises UsageError for an unknown table, and Unavailable if the catalog does not answer.
+    Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
     chosen = _chosen(mesh, catalog, tables)
     needs = _Needs(mesh, catalog)
@@ -88,11 +88,11 @@ def maintain(
         job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age, holds)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
-            tended = Tended(name, 0, 0, 0, skipped, snapshot_id=head(load()), untended=True)
+            maintained = Maintained(name, 0, 0, 0, skipped, snapshot_id=current_snapshot_id(load()), excluded=True)
         else:
-            tended = job.plan() if dry_run else job.run()
-        done.append(tended)
-        on_progress(tended)
+            maintained = job.plan() if dry_run else job.run()
+        done.append(maintained)
+        on_progress(maintained)
     return done
 
 
@@ -115,7 +115,7 @@ def _loader(catalog: Catalog, name: str) -> Callable[[], Table]:
     def load() -> Table:
         table = find_table(catalog, name)
         if table is None:
-            raise Unavailable(f"{name}: it is gone. Run again.")
+            raise UnavailableError(f"{name}: it is gone. Run again.")
         return table
 
     return load
@@ -144,7 +144,7 @@ class _Needs:
         for output in self.readers.get(name, ()):
             needed |= {snapshot for snapshot in (self._inputs(output).get(name),) if snapshot}
         table = find_table(self.catalog, name)
-        noted = read_provenance(table, head(table)) if table else None
+        noted = read_provenance(table, current_snapshot_id(table)) if table else None
         if noted:
             needed.add(noted[0])
         product = find_table(self.catalog, held_from) if held_from else None
@@ -155,7 +155,7 @@ class _Needs:
 
     def _inputs(self, output: str) -> Mapping[str, int]:
         table = find_table(self.catalog, output)
-        noted = read_provenance(table, head(table)) if table else None
+        noted = read_provenance(table, current_snapshot_id(table)) if table else None
         return noted[1].input_snapshots if noted else {}
 
 
@@ -174,14 +174,14 @@ class _Job:
     before: datetime
     held_from: str | None
 
-    def plan(self) -> Tended:
+    def plan(self) -> Maintained:
         """Return what `run` would do now."""
         table = self.load()
         files = [] if self.held_from else [task.file for bin_ in plan(table) for task in bin_]
         expired = choose_expired(table, self.lifetime, self.needs.of(self.name, self.held_from), datetime.now(UTC))
         sharing = self._sharing(table)
         orphans = {} if sharing else find_orphans(table, self.before)
-        return Tended(
+        return Maintained(
             table=self.name,
             compacted=len(files),
             expired=len(expired),
@@ -189,13 +189,14 @@ class _Job:
             skipped=_sentence([_HELD if self.held_from else "", sharing]),
             compacted_bytes=sum(file.file_size_in_bytes for file in files),
             orphan_bytes=sum(orphans.values()),
-            snapshot_id=head(table),
+            snapshot_id=current_snapshot_id(table),
         )
 
-    def run(self) -> Tended:
+    def run(self) -> Maintained:
         """Maintain the table.
 
-        Raises Unavailable; other failures of the lake are in the result. Faults in the code are raised unchanged.
+        Raises UnavailableError; other failures of the lake are in the result. Faults in the code are raised
+        unchanged.
         """
         compacted, expired, failed = Compacted(), 0, False
         removed: list[int] = []
@@ -210,17 +211,17 @@ class _Job:
             skipped.append(self._sharing(self.load()))
             if not skipped[-1]:
                 remove_orphans(self.load, self.before, removed.append)
-        except Unavailable:
+        except UnavailableError:
             raise
         except ConflictError as error:
             skipped.append(f"no orphans removed: {error}")
         except Exception as error:
-            explained = explain(error, "", "the storage fails", "Mend it, then tend again.")
+            explained = explain(error, "", "the storage fails", "Mend it, then maintain again.")
             if explained is None:
                 raise
             failed = True
             skipped.append(f"{explained} Its rows are as they were.")
-        return Tended(
+        return Maintained(
             table=self.name,
             compacted=compacted.files,
             expired=expired,
@@ -228,7 +229,7 @@ class _Job:
             skipped=_sentence(skipped),
             compacted_bytes=compacted.bytes,
             orphan_bytes=sum(removed),
-            snapshot_id=head(self.load()),
+            snapshot_id=current_snapshot_id(self.load()),
             failed=failed,
         )
 

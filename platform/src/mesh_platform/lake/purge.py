@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.contract.schema_change import DROPPED, Change, compare, left_over
-from mesh_platform.errors import NeedsAttention
+from mesh_platform.errors import AttentionError
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.expiry import reigns_ended
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.replace import replace_same_rows
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table, present_shape
 from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
 from mesh_platform.lake.tables import held_name
@@ -53,9 +53,9 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     with the same rows, so that the earlier state can expire. If it is killed between two tables, run it again to
     finish.
 
-    Raises NeedsAttention with everything that keeps a column, and for how long, and ContractError with what would
+    Raises AttentionError with everything that keeps a column, and for how long, and ContractError with what would
     break even after the purge; in both cases no column is deleted. Raises ConflictError if others keep committing,
-    and Unavailable.
+    and UnavailableError.
     """
     refuse(contract, _changes_after(catalog, contract))
     done: list[Change] = []
@@ -67,7 +67,7 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     kept = [f"{change.table}: {change.reason}." for change in purges if change.breaking]
     if kept:
         waits = " Until then leave the new column of that name out of the contract: no build runs with it." * breaks
-        raise NeedsAttention("\n".join([*kept, f"What was dropped is noted. No column was purged.{waits}"]))
+        raise AttentionError("\n".join([*kept, f"What was dropped is noted. No column was purged.{waits}"]))
     # The held table goes first, because the product table's state decides which held rows are shown.
     for name in reversed(shapes_of(contract)):
         columns = {change.field for change in purges if change.table == name}
@@ -165,7 +165,8 @@ def _move_table_on(catalog: Catalog, name: str, shape: Shape) -> None:
     table = find_table(catalog, name)
     gone = left_over(present_shape(table), shape) if table is not None else ()
     if table is None or not any(
-        head(table) in _showing(table, table.schema().find_field(field.name).field_id) for field in gone
+        current_snapshot_id(table) in _showing(table, table.schema().find_field(field.name).field_id)
+        for field in gone
     ):
         return
     replace_same_rows(table)

@@ -20,7 +20,7 @@ from mesh_platform.contract.contract import Field, Shape
 from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg.commit import append_rows, first_to_commit
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Release:
 
 
 def read_releases(catalog: Catalog) -> list[Release]:
-    """Return all releases, newest first. Raises Unavailable."""
+    """Return all releases, newest first. Raises UnavailableError."""
     table = find_table(catalog, RELEASES)
     return _releases_in(table) if table else []
 
@@ -68,7 +68,7 @@ def read_releases(catalog: Catalog) -> list[Release]:
 def find_release(catalog: Catalog, name: str) -> dict[str, int]:
     """Return the snapshot of each table in the release `name`.
 
-    Raises UsageError, which lists the newest releases, if there is no such release, and Unavailable.
+    Raises UsageError, which lists the newest releases, if there is no such release, and UnavailableError.
     """
     releases = read_releases(catalog)
     for release in releases:
@@ -83,7 +83,7 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
 
     What a killed call leaves behind is not a release; a later release removes its tags. Raises ConflictError, without
     making a release, if a table has a newer snapshot or another builder is making a release: the caller must look at
-    the tables again. Raises Unavailable.
+    the tables again. Raises UnavailableError.
     """
     ledger = ensure_table(catalog, RELEASES, RELEASES_SHAPE)
     releases = _releases_in(ledger)
@@ -105,7 +105,7 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
 
 def _load(catalog: Catalog, name: str, snapshot_id: int) -> Table:
     table = find_table(catalog, name)
-    if table is None or head(table) != snapshot_id:
+    if table is None or current_snapshot_id(table) != snapshot_id:
         raise ConflictError(f"{name}: somebody else built it since.")
     return table
 

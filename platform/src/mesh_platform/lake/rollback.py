@@ -15,7 +15,7 @@ from mesh_platform.iceberg.expiry import expired_before
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import existing_table
 from mesh_platform.lake.ledger import write_ledger
 from mesh_platform.lake.tables import table_named
@@ -49,7 +49,7 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
     back. Rolling forward to a snapshot that has them does. Raises UsageError for a table or snapshot that does not
     exist, for a quarantine or a ledger (acknowledged events would be lost), and for a table of held rows (the
     snapshot of its product table says which of them count). Raises ConflictError if somebody else commits first each
-    time, and Unavailable.
+    time, and UnavailableError.
     """
     known = table_named(mesh, identifier)
     if known and known.kind in ("quarantine", "ledger"):
@@ -66,7 +66,7 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
             expired = expired_before(table)
             gone = f", or no more: of before {expired.isoformat()} only some are kept" if expired else ""
             raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {newest}.")
-        left = head(table)
+        left = current_snapshot_id(table)
         removed = 0
         with answering(identifier, "the lake does not answer", _MEND):
             if known and known.kind == "landing" and left != snapshot_id:

@@ -14,7 +14,7 @@ from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.expiry import expired_before, state_at
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
@@ -115,7 +115,7 @@ def find_states(
     states = {}
     for name, mesh_table in known.items():
         table = tables[name]
-        at, lost = chosen.get(name, (head(table) if table else None, ""))
+        at, lost = chosen.get(name, (current_snapshot_id(table) if table else None, ""))
         states[name] = State(mesh_table, table, at, name in chosen, lost)
     for name, contract in mesh.contracts.items():
         held = held_name(contract)

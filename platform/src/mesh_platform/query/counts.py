@@ -16,7 +16,7 @@ from mesh_platform.files import write_whole
 State = Sequence[int | str | None]
 
 
-class Memo:
+class CountCache:
     """A cache of counts in the file at `path`; without a path, in the memory of this process."""
 
     def __init__(self, path: Path | None = None) -> None:

@@ -11,8 +11,8 @@ from mesh_platform.contract.contract import AHEAD, Contract
 from mesh_platform.iceberg.bounds import newest
 from mesh_platform.iceberg.history import changed_since
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import head
-from mesh_platform.query.counts import Memo
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
+from mesh_platform.query.counts import CountCache
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -39,7 +39,12 @@ class Age:
 
 
 def age_of(
-    contract: Contract, table: Table, column: str | None, now: datetime, find: FindTable, memo: Memo | None = None
+    contract: Contract,
+    table: Table,
+    column: str | None,
+    now: datetime,
+    find: FindTable,
+    counts: CountCache | None = None,
 ) -> Age:
     """Return the age of a product's table, or of its landing table, and whether the contract's promise is kept.
 
@@ -48,21 +53,21 @@ def age_of(
     table only, is measured from the first input change that is not built yet, by the machine's clock, which also
     stamps commits. If a product promises both, the broken one is returned, and latency if both are kept.
     """
-    memo = memo or Memo()
-    by_event = _by_newest_event(contract, table, column, now, memo) if column else Age()
+    counts = counts or CountCache()
+    by_event = _by_newest_event(contract, table, column, now, counts) if column else Age()
     if not contract.latency or ".".join(table.name()) != contract.identifier or by_event.fresh is False:
         return by_event
     by_change = _by_waiting_change(contract.latency, table, find)
     return replace(by_change, newest_event=by_event.newest_event, ahead=by_event.ahead)
 
 
-def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, memo: Memo) -> Age:
+def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, counts: CountCache) -> Age:
     def read() -> str | None:
         found = newest(table, column)
         return found.isoformat() if found else None
 
     name = ".".join(table.name())
-    text = memo.get(f"newest {name}", [head(table), table.schema().schema_id, column], read)
+    text = counts.get(f"newest {name}", [current_snapshot_id(table), table.schema().schema_id, column], read)
     last = datetime.fromisoformat(text) if text else None
     is_ahead = last is not None and last > now + AHEAD
     at = newest(table, column, now + AHEAD) if is_ahead else last
@@ -74,7 +79,7 @@ def _by_newest_event(contract: Contract, table: Table, column: str, now: datetim
 
 def _by_waiting_change(latency: timedelta, table: Table, find: FindTable) -> Age:
     """Return how long changes of the inputs have waited. Changes of a reference file are not timed."""
-    noted = read_provenance(table, head(table))
+    noted = read_provenance(table, current_snapshot_id(table))
     inputs = noted[1].input_snapshots if noted else {}
     found = {name: (find(name), state) for name, state in inputs.items()}
     seen = [(table_, state) for table_, state in found.values() if table_ is not None]

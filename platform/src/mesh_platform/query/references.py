@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.engine.sql import quoted
 from mesh_platform.query.as_of import State
-from mesh_platform.query.counts import Memo
+from mesh_platform.query.counts import CountCache
 
 if TYPE_CHECKING:
     from mesh_platform.engine.duckdb import Connection
 
-# Fewer rows are looked up faster than strays are found.
+# Fewer rows are looked up faster than dangling references are found.
 LARGE = 500_000
 # Comparing a value with more than these takes longer than looking it up.
 _MOST = 20
@@ -45,7 +45,7 @@ def lacks(field: Field, value: str) -> str:
     return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
 
 
-def orphans_query(contract: Contract) -> str:
+def dangling_query(contract: Contract) -> str:
     """Return the SQL that counts the rows of a table with a reference to a row that a dimension lacks.
 
     A missing value is not a reference.
@@ -55,8 +55,8 @@ def orphans_query(contract: Contract) -> str:
     return f"SELECT count(*) FROM {quoted(contract.identifier)} WHERE ({') OR ('.join(tests)})"
 
 
-def find_strays(
-    connection: Connection, contract: Contract, states: Mapping[str, State], memo: Memo
+def find_dangling(
+    connection: Connection, contract: Contract, states: Mapping[str, State], counts: CountCache
 ) -> dict[str, list[str]]:
     """Return the values that dimensions lack, by the name of the text column of a large table that has them.
 
@@ -79,9 +79,9 @@ def find_strays(
         def read(query: str = query) -> list[str]:
             return sorted(row[0] for row in connection.execute(query).fetchall())
 
-        strays = memo.get(f"strays {contract.identifier}.{field.name}", [query], read)
-        if len(strays) <= _MOST:
-            found[field.name] = strays
+        dangling = counts.get(f"dangling {contract.identifier}.{field.name}", [query], read)
+        if len(dangling) <= _MOST:
+            found[field.name] = dangling
     return found
 
 

@@ -13,15 +13,15 @@ from mesh_platform.contract.contract import Contract, Field, Shape
 from mesh_platform.engine.duckdb import Connection, connect
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, RELEASES_SHAPE
 from mesh_platform.lake.tables import table_named, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states
-from mesh_platform.query.counts import Memo
+from mesh_platform.query.counts import CountCache
 from mesh_platform.query.masking import PSEUDONYM, UNKNOWN, add_pseudonyms, check_role, masks, reads_all
-from mesh_platform.query.references import find_strays, lacks, references, tables_referred_to, target
+from mesh_platform.query.references import find_dangling, lacks, references, tables_referred_to, target
 from mesh_platform.sql.relations import create_schemas, interface_unions, table_shapes, tables_behind, union_select
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_session(
     as_of: datetime | str | None = None,
     only: Collection[str] | None = None,
     locked: bool = True,
-    memo: Memo | None = None,
+    counts: CountCache | None = None,
 ) -> Connection:
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
@@ -49,8 +49,8 @@ def open_session(
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
     others now). `role` hides what is classified `pii` in contracts that do not list the role; without a role nothing
     is hidden. `only` names the views that will be read: only their tables are opened, all other views exist but have
-    no rows. `locked` denies the session all files but those of the tables. `memo` caches what has to be read of large
-    tables to open a session.
+    no rows. `locked` denies the session all files but those of the tables. `counts` caches what has to be read of
+    large tables to open a session.
 
     Raises UsageError for an unknown role, table, snapshot, release or time.
     """
@@ -58,9 +58,9 @@ def open_session(
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
-    memo = memo or Memo()
-    _create_views(connection, mesh, states, releases, role, memo)
-    memo.save()
+    counts = counts or CountCache()
+    _create_views(connection, mesh, states, releases, role, counts)
+    counts.save()
     if locked:
         _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
     return connection
@@ -88,7 +88,7 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
         beside = Path(folder) / "new-views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
             states = find_states(mesh, catalog, None, None)
-            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, Memo())
+            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, CountCache())
         os.replace(beside, path)
 
 
@@ -131,7 +131,7 @@ def _create_views(
     states: Mapping[str, State],
     releases: Table | None,
     role: str | None,
-    memo: Memo,
+    counts: CountCache,
 ) -> None:
     create_schemas(connection, mesh)
     if role is not None:
@@ -154,8 +154,8 @@ def _create_views(
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
         if references(contract):
-            strays = _strays(connection, contract, states, role, memo)
-            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown, strays))
+            dangling = _dangling(connection, contract, states, role, counts)
+            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown, dangling))
     _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
 
 
@@ -167,38 +167,38 @@ def _hidden(state: State, role: str | None) -> dict[str, str]:
 
 
 def _plain_select(shape: Shape, table: Table | None) -> str:
-    if table is None or head(table) is None:
+    if table is None or current_snapshot_id(table) is None:
         return empty_select(shape)
     columns = ", ".join(typed(field) for field in shape.fields)
     return f"SELECT {columns} FROM {scan(table.metadata_location)}"
 
 
-def _strays(
+def _dangling(
     connection: Connection,
     contract: Contract,
     states: Mapping[str, State],
     role: str | None,
-    memo: Memo,
+    counts: CountCache,
 ) -> dict[str, list[str]]:
-    """Return what `find_strays` finds, as the role sees it: a role can read the SQL of views, so masks apply here."""
+    """Return what `find_dangling` does, as the role sees it: it can read the SQL of views, so masks apply here."""
 
     def is_hidden(name: str, column: str) -> bool:
         return column in _hidden(states[name], role)
 
-    found = find_strays(connection, contract, states, memo)
+    found = find_dangling(connection, contract, states, counts)
     for field in references(contract):
         hidden = is_hidden(contract.identifier, field.name)
         if field.name in found and hidden != is_hidden(*target(field)):
             # Only one side is masked, so no value of the column is in the dimension.
             del found[field.name]
         elif field.name in found and hidden:
-            query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS strays (value)"
+            query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS dangling (value)"
             found[field.name] = [row[0] for row in connection.execute(query, [found[field.name]]).fetchall()]
     return found
 
 
 def _resolved_select(
-    mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]], strays: Mapping[str, Collection[str]]
+    mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]], dangling: Mapping[str, Collection[str]]
 ) -> str:
     """Return the SQL of a `__resolved` view: references resolved to 'unknown' members and to versions of dimensions.
 
@@ -206,7 +206,7 @@ def _resolved_select(
     every row. Dates have no such member and stay as they are. For each dimension that keeps history, a column such as
     `vehicle_version` (for `dim_vehicle.version`) has the version that was valid at the row's own time (the column by
     which freshness is measured), or the first version if the row is older than all of them. `shown` has the columns
-    of each table, because a past state may lack some. `strays` are the values that dimensions lack, as far as they
+    of each table, because a past state may lack some. `dangling` are the values that dimensions lack, as far as they
     are known.
     """
     columns, joins = [], []
@@ -215,7 +215,7 @@ def _resolved_select(
             continue
         value = f"fact.{quoted(field.name)}"
         if field.references and field.type.name == "string":
-            value = _known(field, value, strays.get(field.name))
+            value = _known(field, value, dangling.get(field.name))
         columns.append(f"{value} AS {quoted(field.name)}")
         if not field.references or not contract.freshness_column:
             continue
@@ -247,13 +247,13 @@ def _versions_select(name: str, key: str, version: str, began: str) -> str:
     )
 
 
-def _known(field: Field, value: str, strays: Collection[str] | None) -> str:
+def _known(field: Field, value: str, dangling: Collection[str] | None) -> str:
     """Return the SQL of `value`, or of 'unknown' if it is missing or its dimension lacks it."""
     tests = [f"{value} IS NULL", lacks(field, value)]
-    if strays is not None:
+    if dangling is not None:
         # DuckDB turns IN with so many values into a join, which runs even for queries that do not read the column.
-        among = f"list_contains([{', '.join(map(literal, strays))}], {value})"
-        tests = [*([] if field.required else tests[:1]), *([among] if strays else [])]
+        among = f"list_contains([{', '.join(map(literal, dangling))}], {value})"
+        tests = [*([] if field.required else tests[:1]), *([among] if dangling else [])]
     return f"CASE WHEN {' OR '.join(tests)} THEN '{UNKNOWN}' ELSE {value} END" if tests else value
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
-from mesh_platform.iceberg.snapshot_diff import head
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name, tables_of
-from mesh_platform.query.counts import Memo
+from mesh_platform.query.counts import CountCache
 from mesh_platform.query.freshness import age_of
-from mesh_platform.query.references import orphans_query, tables_referred_to
+from mesh_platform.query.references import dangling_query, tables_referred_to
 from mesh_platform.query.session import open_session
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TableStatus:
     For a table that promises latency, `lag_s` is how long the oldest change of its inputs has waited to be built.
     `max_ahead_time` is the newest time in the table if it is too far in the future to count as an event.
 
-    For a landing table, `quarantined` counts the refused events that have not been accepted since. `orphans` counts
+    For a landing table, `quarantined` counts the refused events that have not been accepted since. `dangling` counts
     rows that refer to a missing dimension row.
     """
 
@@ -50,31 +50,31 @@ class TableStatus:
     promise_s: int | None
     fresh: bool | None
     quarantined: int | None
-    orphans: int | None
+    dangling: int | None
     max_ahead_time: datetime | None = None
 
 
-def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None = None) -> list[TableStatus]:
+def read_status(mesh: Mesh, catalog: Catalog, now: datetime, counts: CountCache | None = None) -> list[TableStatus]:
     """Return the status of all tables that exist, landing tables first in each product; ages are relative to `now`.
 
-    Most of it comes from the tables' metadata. What must be counted in rows is cached in `memo`, by the state of the
-    tables that it is counted from.
+    Most of it comes from the tables' metadata. What must be counted in rows is cached in `counts`, by the state of
+    the tables that it is counted from.
     """
-    memo = memo or Memo()
+    counts = counts or CountCache()
     tables = {
         name: (contract, kind, column, table)
         for contract in mesh.contracts.values()
         for name, kind, column in _tables(mesh, contract)
         if (table := find_table(catalog, name)) is not None
     }
-    heads = {name: head(table) for name, (_, _, _, table) in tables.items()}
-    counted = _count(mesh, catalog, heads, memo)
+    heads = {name: current_snapshot_id(table) for name, (_, _, _, table) in tables.items()}
+    counted = _count(mesh, catalog, heads, counts)
 
     def find(name: str) -> Table | None:
         return tables[name][3] if name in tables else None
 
     ages = {
-        name: age_of(contract, table, column, now, find, memo)
+        name: age_of(contract, table, column, now, find, counts)
         for name, (contract, _, column, table) in tables.items()
     }
     found = [
@@ -93,21 +93,23 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, memo: Memo | None =
             fresh=ages[name].fresh,
             max_ahead_time=ages[name].ahead,
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
-            orphans=counted.get(("orphans", name)),
+            dangling=counted.get(("dangling", name)),
         )
         for name, (contract, kind, column, table) in tables.items()
     ]
-    memo.save()
+    counts.save()
     return found
 
 
-def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: Memo) -> dict[tuple[str, str], int]:
+def _count(
+    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], counts: CountCache
+) -> dict[tuple[str, str], int]:
     """Count what only rows can tell; the keys are (what is counted, the table whose status shows it)."""
     wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
     states = {
         key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
     }
-    unknown = [key for key, state in states.items() if not memo.knows(" ".join(key), state)]
+    unknown = [key for key, state in states.items() if not counts.knows(" ".join(key), state)]
     with ExitStack() as stack:
         if unknown:
             views = [name for key in unknown for name in wanted[key][0]]
@@ -118,14 +120,16 @@ def _count(mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], memo: 
             assert found is not None
             return int(found[0])
 
-        return {key: memo.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()}
+        return {
+            key: counts.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()
+        }
 
 
 def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str], tuple[list[str], str]]:
     """Return, for each number to count, the tables that it is counted from and the query.
 
     `waiting` counts the quarantined events that have neither reached their landing table since nor been removed from
-    it, `orphans` the rows that refer to a missing dimension row, `held` the rows held back from the published state.
+    it, `dangling` the rows that refer to a missing dimension row, `held` the rows held back from the published state.
     """
     queries = {}
     for contract in mesh.contracts.values():
@@ -141,7 +145,7 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
         name, held = contract.identifier, held_name(contract)
         queries["held", held] = [held, name], f"select count(*) from {quoted(held)}"
         if targets := tables_referred_to(contract):
-            queries["orphans", name] = [name, *targets], orphans_query(contract)
+            queries["dangling", name] = [name, *targets], dangling_query(contract)
     return queries
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from mesh_platform.errors import NeedsAttention, UsageError
+from mesh_platform.errors import AttentionError, UsageError
 
 # git sets these for its hooks, relative to the folder of the hook; here git must find the repository itself.
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
@@ -48,7 +48,7 @@ def merge(place: Path, ours: bytes, base: bytes, theirs: bytes, labels: tuple[st
     """Merge the changes from `base` to `theirs` into `ours`; also return whether they conflict.
 
     On a conflict, both sides are in the text between git's markers. A file that is not text stays as it is, and
-    counts as a conflict. `place` is a temporary folder. Raises NeedsAttention where git fails.
+    counts as a conflict. `place` is a temporary folder. Raises AttentionError where git fails.
     """
     if any(b"\0" in body for body in (ours, base, theirs)):
         return ours, True
@@ -58,5 +58,5 @@ def merge(place: Path, ours: bytes, base: bytes, theirs: bytes, labels: tuple[st
     done = git(place, "merge-file", "-p", *marks, "ours", "base", "theirs")
     # The exit code is the number of conflicts, 127 at most.
     if done.code > 127:
-        raise NeedsAttention(f"git merge-file failed: {done.words}")
+        raise AttentionError(f"git merge-file failed: {done.words}")
     return done.out, done.code > 0

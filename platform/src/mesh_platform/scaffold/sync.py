@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mesh_platform import faults
 from mesh_platform.contract.yaml_document import read_document
-from mesh_platform.errors import ContractError, NeedsAttention, Problem, UsageError
+from mesh_platform.errors import AttentionError, ContractError, Problem, UsageError
 from mesh_platform.mesh.mesh import domain_folders
 from mesh_platform.scaffold.git import merge
 from mesh_platform.scaffold.template_version import (
@@ -66,7 +66,7 @@ def sync_domains(root: Path, names: Sequence[str] = ()) -> tuple[list[Outcome], 
     """Update domains (default: all) to the present template.
 
     Returns the outcome of each, and a warning where other clones will not have the present version. Raises
-    UsageError, ContractError with the faults of all template.yaml, and NeedsAttention where the template cannot be
+    UsageError, ContractError with the faults of all template.yaml, and AttentionError where the template cannot be
     rendered; nothing is written then.
     """
     folders = find_folders(root, names)
@@ -176,7 +176,7 @@ def _base(templates: Templates, record: Record, theirs: dict[str, File], outcome
         if not isinstance(template, str):
             return template.render(_shared(templates, record))
         outcome.note = template
-    except NeedsAttention as error:
+    except AttentionError as error:
         outcome.note = str(error)
     return {}
 
@@ -196,7 +196,7 @@ def _read_journal(templates: Templates, folder: Path, record: Record) -> tuple[d
         if isinstance(template, str):
             return {}, {}
         return template.render(_shared(templates, record)), journal["files"]
-    except (OSError, ValueError, LookupError, TypeError, NeedsAttention):
+    except (OSError, ValueError, LookupError, TypeError, AttentionError):
         return {}, {}
 
 

@@ -24,7 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mesh_platform.contract.yaml_document import read_document
-from mesh_platform.errors import MeshError, NeedsAttention, Problem, UsageError
+from mesh_platform.errors import AttentionError, MeshError, Problem, UsageError
 from mesh_platform.scaffold.git import git
 from mesh_platform.text import shown
 
@@ -100,14 +100,14 @@ class Template:
     module: Any
 
     def render(self, given: Mapping[str, str]) -> dict[str, File]:
-        """Render a domain with these answers: its files by path. Raises NeedsAttention where it fails."""
+        """Render a domain with these answers: its files by path. Raises AttentionError where it fails."""
         with self._faults(), tempfile.TemporaryDirectory() as folder:
             top: Path = self.module.render_domain(self._answers(given), Path(folder))
             files = {path.relative_to(top).as_posix(): path for path in top.rglob("*") if path.is_file()}
             return {name: File(files[name].read_bytes(), files[name].stat().st_mode) for name in sorted(files)}
 
     def managed(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The files of such a domain that the template owns: text by path. Raises NeedsAttention where it fails."""
+        """The files of such a domain that the template owns: text by path. Raises AttentionError where it fails."""
         with self._faults():
             files: dict[str, str] = self.module.render_managed(self._answers(given))
             return files
@@ -125,7 +125,7 @@ class Template:
             yield
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
-            raise NeedsAttention(
+            raise AttentionError(
                 f"template {short(self.version)} cannot be rendered. {words} Mend templates/."
             ) from error
 
@@ -133,7 +133,7 @@ class Template:
 class Templates:
     """The templates of a repository: the present one, and earlier ones by version. On exit it removes their files.
 
-    Raises UsageError where there are none, and NeedsAttention where the present one cannot be loaded.
+    Raises UsageError where there are none, and AttentionError where the present one cannot be loaded.
     """
 
     def __init__(self, root: Path) -> None:
@@ -181,7 +181,7 @@ class Templates:
         if missing := [objects[name] for name, _, state in answers if state == "missing"]:
             stored = git(self.folder, "unpack-objects", "-q", body=_pack(missing))
             if not stored:
-                raise NeedsAttention(f"templates/ cannot be kept in git's store: {stored.words}")
+                raise AttentionError(f"templates/ cannot be kept in git's store: {stored.words}")
 
     def _look_up(self, version: str) -> Template | str:
         folder = Path(self._place.name) / version
@@ -228,5 +228,5 @@ def _load(path: Path) -> ModuleType:
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except Exception as error:
-        raise NeedsAttention(f"{path}: cannot be loaded. {type(error).__name__}: {error}") from error
+        raise AttentionError(f"{path}: cannot be loaded. {type(error).__name__}: {error}") from error
     return module

@@ -22,7 +22,7 @@ from mesh_platform.contract.quality_rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.contract.types import shown_value
 from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, registered
 from mesh_platform.engine.sql import breaking_condition, empty_select, literal, quoted
-from mesh_platform.errors import NeedsAttention, Problem
+from mesh_platform.errors import AttentionError, Problem
 from mesh_platform.lake.tables import HELD_REASON, HELD_RULE
 from mesh_platform.sql.syntax import relations, unstable_calls, works_row_by_row
 from mesh_platform.sql.unique_keys import any_repeats, repeated_keys
@@ -115,7 +115,7 @@ def audit_rows(
     """Check `rows` against `checks`: rules that hold rows back first, then all others.
 
     `existing` has the keys of rows that stay, at least those that `rows` have too. `kept` is the SELECT of all rows
-    that stay, and `recheck` makes it check these rows too. Raises NeedsAttention with the table, each broken rule and
+    that stay, and `recheck` makes it check these rows too. Raises AttentionError with the table, each broken rule and
     up to five rows of each.
     """
     row_checks = [check for check in checks if check.is_of_rows]
@@ -143,13 +143,13 @@ def audit_rows(
             with _shown_as_object(connection, rows, kept):
                 broken += _of_table(connection, whole_checks)
     except DuckDBError as error:
-        raise explain_duckdb(error, f"{contract.identifier}: its rows") or NeedsAttention(
+        raise explain_duckdb(error, f"{contract.identifier}: its rows") or AttentionError(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
             f"Mend the rules in {contract.path}, or the query."
         ) from error
     faults += [f"{words} ({check.place})" for check, words in broken if check.on_failure == "block"]
     if faults:
-        raise NeedsAttention(
+        raise AttentionError(
             f"{contract.identifier}: {'; '.join(faults)}. Nothing was committed, the table is as it was. Mend its "
             f"query or its inputs, or the promise in {contract.path}, and build again."
         )

@@ -42,8 +42,8 @@ with connect(settings.broker) as broker:
     )
 print(json.dumps([asdict(each) for each in done]))
 """
-# The compactor merges what there is; the expirer does all that tending is. Both go on until they are ended.
-TEND = """
+# The compactor merges what there is; the expirer does all steps of maintenance. Both go on until they are ended.
+MAINTAIN = """
 import sys, time
 from datetime import timedelta
 from mesh_platform.mesh.mesh import load_mesh
@@ -60,9 +60,9 @@ while True:
     for table in there if kind == "compactor" else ():
         done += compact(lambda: catalog.load_table(table)).files
     if kind == "expirer" and there:
-        for tended in maintain(mesh, catalog, there, orphan_age=timedelta(seconds=20)):
-            assert not tended.failed, tended
-            done += tended.expired
+        for maintained in maintain(mesh, catalog, there, orphan_age=timedelta(seconds=20)):
+            assert not maintained.failed, maintained
+            done += maintained.expired
     print(done, flush=True)
     time.sleep(2)
 """
@@ -88,16 +88,16 @@ def test_four_that_ingest_a_compactor_and_an_expirer_at_once(state: State, mesh:
         HistoryWatch(state.folder, tables[1], "rejection_key"),
     ]
     begin = time.monotonic()
-    tenders = [start(state, TEND, kind, *tables) for kind in ("compactor", "expirer")]
+    maintainers = [start(state, MAINTAIN, kind, *tables) for kind in ("compactor", "expirer")]
     workers = [start(state, INGEST, PRODUCT) for _ in range(4)]
     try:
         while any(worker.poll() is None for worker in workers):
             for watch in watches:
                 watch.look()
-            assert [tender.poll() for tender in tenders] == [None, None], tenders[0].stderr
+            assert [maintainer.poll() for maintainer in maintainers] == [None, None], maintainers[0].stderr
             time.sleep(0.5)
     finally:
-        for process in (*tenders, *workers):
+        for process in (*maintainers, *workers):
             process.kill()
     for watch in watches:
         watch.look()
@@ -107,9 +107,11 @@ def test_four_that_ingest_a_compactor_and_an_expirer_at_once(state: State, mesh:
         out, err = worker.communicate()
         assert worker.returncode == 0, err
         runs.append(json.loads(out))
-    tended = [int(tender.communicate()[0].split()[-1]) for tender in tenders]
+    maintained = [int(maintainer.communicate()[0].split()[-1]) for maintainer in maintainers]
     landing = watches[0]
-    print(f"{landing.commits} commits in {seconds:.0f} s, looked at {dict(landing.operations)}, tended {tended}")
+    print(
+        f"{landing.commits} commits in {seconds:.0f} s, looked at {dict(landing.operations)}, maintained {maintained}"
+    )
 
     assert waiting(state) == 0
     assert [watch.faults for watch in watches] == [[], []]
@@ -117,9 +119,10 @@ def test_four_that_ingest_a_compactor_and_an_expirer_at_once(state: State, mesh:
     assert landed_ids(state.folder, PRODUCT) == ids(good)
     assert sum(run[0]["appended"] for run in runs) == 4 * COMMITS
     assert landing.commits >= COMMITS
-    # What was looked at is nearly all that there was. How often the tenders come first is a matter of the machine.
+    # What was looked at is nearly all that there was. How often the maintainers come first is a matter of the
+    # machine.
     assert landing.operations.total() > 0.9 * landing.commits
-    assert min(tended) > COMMITS // 50
+    assert min(maintained) > COMMITS // 50
 
 
 def start(state: State, program: str, *words: str) -> subprocess.Popen[str]:

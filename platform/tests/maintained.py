@@ -1,4 +1,4 @@
-"""Tables of every kind to tend: how they are partitioned, what became of their columns, and what rows they have."""
+"""Tables of every kind to maintain: their partitions, what became of their columns, and their rows."""
 
 from __future__ import annotations
 

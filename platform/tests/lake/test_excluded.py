@@ -9,10 +9,10 @@ import pytest
 import yaml
 from mesh_platform.cli.maintenance import _show
 from mesh_platform.iceberg import expiry
-from mesh_platform.lake.maintain import Tended, maintain
+from mesh_platform.lake.maintain import Maintained, maintain
 
+from ..maintained import on_disk
 from ..small_mesh import Place, Sale, small_mesh
-from ..tended import on_disk
 
 SALES = "alpha.sales_alpha"
 PATH = "domains/alpha/contracts/sales_alpha.odcs.yaml"
@@ -40,7 +40,7 @@ def set_switch(place: Place, maintained: bool) -> None:
     path.write_text(yaml.safe_dump(contract, sort_keys=False))
 
 
-def tend(place: Place, *names: str, dry_run: bool = False) -> dict[str, Tended]:
+def run_maintenance(place: Place, *names: str, dry_run: bool = False) -> dict[str, Maintained]:
     return {each.table: each for each in maintain(place.mesh, place.catalog, names, dry_run, timedelta(0))}
 
 
@@ -48,10 +48,15 @@ def test_its_tables_and_the_private_ones_stay_as_they_are_named_or_not(place: Pl
     own = [SALES, f"{SALES}__raw"]
     tables = [place.catalog.load_table(name) for name in own]
     before = [(table.metadata_location, sorted(on_disk(table))) for table in tables]
-    done = tend(place)
-    for each in (tend(place, *own), tend(place, "alpha"), tend(place, dry_run=True), done):
+    done = run_maintenance(place)
+    for each in (
+        run_maintenance(place, *own),
+        run_maintenance(place, "alpha"),
+        run_maintenance(place, dry_run=True),
+        done,
+    ):
         assert {each[name].skipped for name in own} == {f"mesh.maintain is false in {PATH}"}
-        assert {each[name].untended for name in own} == {True}
+        assert {each[name].excluded for name in own} == {True}
         assert {(each[name].compacted, each[name].expired, each[name].orphans_removed) for name in own} == {(0, 0, 0)}
     assert done["beta.sales_beta"].compacted == 2
     assert done["beta.sales_beta__raw"].expired > 0
@@ -59,15 +64,15 @@ def test_its_tables_and_the_private_ones_stay_as_they_are_named_or_not(place: Pl
     assert [(table.metadata_location, sorted(on_disk(table))) for table in tables] == before
 
 
-def test_tended_again_it_is_as_if_nothing_was(place: Place) -> None:
-    tend(place)
+def test_maintained_again_it_is_as_if_nothing_was(place: Place) -> None:
+    run_maintenance(place)
     set_switch(place, True)
-    assert tend(place)[SALES].compacted == 2
-    assert tend(place)[SALES].skipped is None
+    assert run_maintenance(place)[SALES].compacted == 2
+    assert run_maintenance(place)[SALES].skipped is None
 
 
 def test_people_see_what_was_skipped_and_why(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [vars(each) for each in tend(place).values()]
+    rows = [vars(each) for each in run_maintenance(place).values()]
     _show(rows, dry_run=False)
     out = capsys.readouterr().out
     assert f"mesh.maintain is false in {PATH}" in out
