@@ -11,7 +11,7 @@ from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.ingest.ingest import MAINTAIN_EVERY
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.maintain import maintain
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.query.session import open_session
 from pyiceberg.table import Table
 
@@ -59,7 +59,7 @@ def _append(place: Place, count: int) -> tuple[list[float], float]:
     name = landing_name(contract)
 
     def load() -> Table:
-        return ensure_table(place.catalog, name, landing_shape(contract))
+        return ensure_table(place.catalog, name, landing_schema(contract))
 
     # A hundred commits a day: as ingest would make them on a quiet table.
     rows = draw(contract, count * ROWS, 1, per_day=100 * ROWS, late=0)
@@ -83,7 +83,7 @@ def _commit_cost(spent: list[float], number: int) -> float:
 def _compacted(place: Place, fresh: Place) -> None:
     """Write what is in the table into a new one, in one commit."""
     name = landing_name(place.contract)
-    table = ensure_table(fresh.catalog, name, landing_shape(place.contract))
+    table = ensure_table(fresh.catalog, name, landing_schema(place.contract))
     append_rows(table, place.catalog.load_table(name).scan().to_arrow())
 
 

@@ -17,7 +17,7 @@ from mesh_platform.iceberg.commit import commit_files, write_files
 from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.ledger import removed_keys
-from mesh_platform.lake.tables import landing_name, landing_shape, removed_name
+from mesh_platform.lake.tables import landing_name, landing_schema, ledger_name
 
 from benchmarks.events import draw
 from benchmarks.figures import Bench
@@ -61,7 +61,7 @@ def _measure(
         for state in ("cold", "warm"):
             rows = make(1000 + 10 * number + (state == "warm") + 500 * (kind == "newest day"))
             for name, place in (("full", full), ("empty", empty)):
-                ensure_table(place.catalog, landing_name(place.contract), landing_shape(place.contract))
+                ensure_table(place.catalog, landing_name(place.contract), landing_schema(place.contract))
                 before = place.catalog.load_table(landing_name(place.contract)).current_snapshot()
                 times[state][name].append(_append(place, rows, known[name]))
                 if state == "cold" or name == "full":
@@ -71,9 +71,9 @@ def _measure(
 
 def _append(place: Place, rows: pa.Table, known: IdIndex) -> float:
     name = landing_name(place.contract)
-    shape = landing_shape(place.contract)
-    load = partial(ensure_table, place.catalog, name, shape)
-    refused = removed_keys(place.catalog, removed_name(place.contract), known)
+    schema = landing_schema(place.contract)
+    load = partial(ensure_table, place.catalog, name, schema)
+    refused = removed_keys(place.catalog, ledger_name(place.contract), known)
     begin = time.perf_counter()
     appended = append_new(load, rows, "event_id", "event_time", refused, known)
     seconds = time.perf_counter() - begin
@@ -91,8 +91,8 @@ def _take_back(place: Place, snapshot_id: int | None) -> None:
 
 
 def _fill(place: Place, per_day: int) -> None:
-    shape = landing_shape(place.contract)
-    table = ensure_table(place.catalog, landing_name(place.contract), shape)
+    schema = landing_schema(place.contract)
+    table = ensure_table(place.catalog, landing_name(place.contract), schema)
     for first in range(0, DAYS, OLD_DAYS):
         rows = draw(place.contract, OLD_DAYS * per_day, first, per_day, first)
         commit_files(table, (), write_files(table, rows))

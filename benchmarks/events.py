@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from mesh_platform.broker import Message
 from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.lake.catalog import arrow_schema
-from mesh_platform.lake.tables import landing_shape
+from mesh_platform.lake.tables import landing_schema
 
 START = datetime(2025, 10, 1, tzinfo=UTC)
 LINES_IN_MESSAGE = 500
@@ -51,7 +51,7 @@ def draw(
         "schema_version": pa.repeat(pa.scalar(contract.version), count),
         "ingested_at": instants,
     }
-    schema = arrow_schema(landing_shape(contract))
+    schema = arrow_schema(landing_schema(contract))
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 

@@ -14,7 +14,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.events.event import ENVELOPE
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 
 from benchmarks.place import Place
 
@@ -72,8 +72,8 @@ def parse(contract: Contract, messages: Sequence[Message], in_flush: int) -> dic
 
 def append(place: Place, rows: pa.Table) -> float:
     """Seconds to append rows that are known to be new and valid, partitioned and synced, a flush at a time."""
-    shape = landing_shape(place.contract)
-    ensure_table(place.catalog, landing_name(place.contract), shape)
+    table_schema = landing_schema(place.contract)
+    ensure_table(place.catalog, landing_name(place.contract), table_schema)
     begin = time.perf_counter()
     for start in range(0, rows.num_rows, FLUSH):
         table = place.catalog.load_table(landing_name(place.contract))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mesh_platform.broker import Message, connect, queue_of
 from mesh_platform.lake.catalog import ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.query.session import open_session
 
 from benchmarks.events import draw, write_messages
@@ -35,7 +35,7 @@ def measure(bench: Bench) -> None:
         place = Place(folder / "state", url)
         with connect(url) as broker:
             broker.declare([queue_of(place.contract)])
-        ensure_table(place.catalog, landing_name(place.contract), landing_shape(place.contract))
+        ensure_table(place.catalog, landing_name(place.contract), landing_schema(place.contract))
         ingest = place.start(["ingest", place.contract.identifier])
         arguments = (place.state, url, _START + seconds)
         publisher = multiprocessing.get_context("spawn").Process(target=_publish, args=arguments)

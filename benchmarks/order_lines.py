@@ -11,11 +11,11 @@ from datetime import date, timedelta
 
 import duckdb
 import pyarrow as pa
-from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh
 from pyiceberg.catalog import Catalog
 
@@ -34,17 +34,19 @@ def land_lines(
 
     `late` of them happened 1 to 3 days earlier. `salt` keeps ids apart from those of other calls.
     """
-    shapes = {
-        warehouse: (landing_name(contract), landing_shape(contract))
+    table_schemas = {
+        warehouse: (landing_name(contract), landing_schema(contract))
         for warehouse, contract in _contracts(mesh).items()
     }
-    _fill(catalog, shapes, first, days, lines, salt, late)
+    _fill(catalog, table_schemas, first, days, lines, salt, late)
 
 
 def publish_lines(mesh: Mesh, catalog: Catalog, first: date, days: int, lines: int) -> None:
     """Append `lines` order lines to the products, which other tables are built from."""
-    shapes = {warehouse: (contract.identifier, contract.table) for warehouse, contract in _contracts(mesh).items()}
-    _fill(catalog, shapes, first, days, lines, "published", 0.0)
+    table_schemas = {
+        warehouse: (contract.identifier, contract.table) for warehouse, contract in _contracts(mesh).items()
+    }
+    _fill(catalog, table_schemas, first, days, lines, "published", 0.0)
 
 
 def _contracts(mesh: Mesh) -> dict[str, Contract]:
@@ -53,7 +55,7 @@ def _contracts(mesh: Mesh) -> dict[str, Contract]:
 
 def _fill(
     catalog: Catalog,
-    shapes: Mapping[str, tuple[str, Shape]],
+    table_schemas: Mapping[str, tuple[str, TableSchema]],
     first: date,
     days: int,
     lines: int,
@@ -61,11 +63,11 @@ def _fill(
     late: float,
 ) -> None:
     connection = connect(catalog.properties)
-    for warehouse, (name, shape) in shapes.items():
-        schema = arrow_schema(shape)
-        for begin, count, rows in _pieces(first, days, lines // len(shapes)):
+    for warehouse, (name, table_schema) in table_schemas.items():
+        schema = arrow_schema(table_schema)
+        for begin, count, rows in _pieces(first, days, lines // len(table_schemas)):
             made = _draw(connection, warehouse, begin, count, rows, salt, late)
-            append_rows(ensure_table(catalog, name, shape), made.select(schema.names).cast(schema))
+            append_rows(ensure_table(catalog, name, table_schema), made.select(schema.names).cast(schema))
 
 
 def _pieces(first: date, days: int, lines: int) -> Iterator[tuple[date, int, int]]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import pika
 import pyarrow as pa
 from mesh_platform.lake.catalog import CATALOG, arrow_schema, ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from pydantic import BaseModel, ConfigDict, Field
 from pyiceberg.catalog import load_catalog
 
@@ -51,12 +51,12 @@ def row_by_row(place: Place, queue: str, messages: int, in_flush: int) -> float:
     """Seconds from the queue to committed snapshots: pika's blocking connection, pydantic for each line, one append
     for each flush of `in_flush` messages, then the acknowledgement. Nothing is deduplicated, nothing synced to disk.
     """
-    shape = landing_shape(place.contract)
-    ensure_table(place.catalog, landing_name(place.contract), shape)
+    table_schema = landing_schema(place.contract)
+    ensure_table(place.catalog, landing_name(place.contract), table_schema)
     plain = load_catalog(
         CATALOG, **{key: value for key, value in place.catalog.properties.items() if key != "py-io-impl"}
     )
-    schema = arrow_schema(shape)
+    schema = arrow_schema(table_schema)
     begin = time.perf_counter()
     connection = pika.BlockingConnection(pika.URLParameters(place.broker))
     channel = connection.channel()

@@ -19,7 +19,7 @@ from mesh_platform.build.build import build
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import Settings
 
@@ -53,12 +53,12 @@ def measure(bench: Bench) -> None:
         mesh = load_mesh(folder)
         catalog = open_catalog(Settings(root=folder, state=folder / "state"))
         landing = mesh.contracts["shop.scattered"]
-        shape = landing_shape(landing)
+        table_schema = landing_schema(landing)
 
         def land(first: date, days: int, count: int, salt: str) -> None:
-            schema = arrow_schema(shape)
+            schema = arrow_schema(table_schema)
             made = _draw(first, days, count, salt).select(schema.names).cast(schema)
-            append_rows(ensure_table(catalog, landing_name(landing), shape), made)
+            append_rows(ensure_table(catalog, landing_name(landing), table_schema), made)
 
         for begin in range(0, DAYS, 50):
             land(FIRST + timedelta(days=begin), 50, rows // (DAYS // 50), f"old {begin}")

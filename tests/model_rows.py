@@ -11,14 +11,14 @@ from mesh_platform.engine.duckdb import registered
 from mesh_platform.engine.sql import quoted, table_definition, typed
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.model import read_models
-from mesh_platform.sql.relations import create_schemas, relation_shapes
+from mesh_platform.sql.relations import create_schemas, relation_schemas
 
 
 class ModelRows:
     """The model of `table`, ready to run over and over."""
 
     def __init__(self, mesh: Mesh, table: str) -> None:
-        self.model, self.shapes = read_models(mesh)[table], relation_shapes(mesh)
+        self.model, self.shapes = read_models(mesh)[table], relation_schemas(mesh)
         self.connection = duckdb.connect(config={"python_enable_replacements": "false"})
         self.connection.execute("SET TimeZone = 'UTC'")
         # A handful of rows is faster on one thread.

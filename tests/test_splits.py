@@ -20,7 +20,7 @@ from mesh_platform.events.producer import batch, read_csv, wrap
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
@@ -43,7 +43,7 @@ class Lake:
     def run(self, landed: Mapping[str, Sequence[Row]]) -> list[Built]:
         """Land rows by product, then build everything."""
         for name, rows in landed.items():
-            shape = landing_shape(self.mesh.contract(name))
+            shape = landing_schema(self.mesh.contract(name))
             table = ensure_table(self.catalog, landing_name(self.mesh.contract(name)), shape)
             if rows:
                 append_rows(table, pa.Table.from_pylist(list(rows), schema=arrow_schema(shape)))

@@ -9,7 +9,7 @@ from mesh_platform.contract.schema_change import Change
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.evolution import evolve, plan_evolution
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 
 from .small_mesh import Place, Sale, add_contract
 
@@ -39,7 +39,7 @@ def plan_alpha(place: Place) -> list[Change]:
 
 def land(place: Place, number: int, hours: int = 0, **values: object) -> None:
     contract = place.mesh.contract(PRODUCT)
-    shape = landing_shape(contract)
+    shape = landing_schema(contract)
     time = Sale(number, hours).time
     row = {"event_id": f"alpha-{number:04}", "event_time": time, "item_id": "i1", "buyer": "ann", "sold_at": time}
     row |= {"amount": Decimal("1.00"), "producer": "test", "schema_version": "1.0.0", "ingested_at": time, **values}
@@ -49,5 +49,5 @@ def land(place: Place, number: int, hours: int = 0, **values: object) -> None:
 
 def ensure(place: Place) -> None:
     contract = place.mesh.contract(PRODUCT)
-    ensure_table(place.catalog, RAW, landing_shape(contract))
+    ensure_table(place.catalog, RAW, landing_schema(contract))
     ensure_table(place.catalog, PRODUCT, contract.table)

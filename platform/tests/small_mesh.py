@@ -14,7 +14,7 @@ from mesh_platform.build.build import build
 from mesh_platform.build.job import Built
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
@@ -94,7 +94,7 @@ class Place:
     def land(self, domain: str, sales: Iterable[Sale]) -> int:
         """Append sales to the landing table of `domain`; the snapshot's id."""
         contract = self.mesh.contracts[f"{domain}.sales_{domain}"]
-        table = ensure_table(self.catalog, landing_name(contract), landing_shape(contract))
+        table = ensure_table(self.catalog, landing_name(contract), landing_schema(contract))
         rows = [
             {
                 "event_id": f"{domain}-{sale.number:04}",
@@ -109,7 +109,7 @@ class Place:
             }
             for sale in sales
         ]
-        return append_rows(table, pa.Table.from_pylist(rows, schema=arrow_schema(landing_shape(contract))))
+        return append_rows(table, pa.Table.from_pylist(rows, schema=arrow_schema(landing_schema(contract))))
 
     def build(self, *tables: str, full: bool = False, release: bool = False) -> dict[str, Built]:
         """Build `tables`, by default all; a release of all of them, which takes long, only where it is asked for."""

@@ -14,7 +14,7 @@ from mesh_platform.faults import POINTS, InjectedFault
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.durable_io import DurableFileIO
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
-from mesh_platform.lake.tables import removed_shape
+from mesh_platform.lake.tables import ledger_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog.sql import SqlCatalog
@@ -51,7 +51,7 @@ def test_each_command_refuses_a_wrong_fault(state: State) -> None:
 @pytest.fixture
 def append(tmp_path: Path, mesh: Mesh) -> Callable[[], int]:
     """Commits one row to a table of a fresh lake; its snapshot."""
-    shape = removed_shape(mesh.contract("south_warehouse.orders_south"))
+    shape = ledger_schema(mesh.contract("south_warehouse.orders_south"))
     time = datetime(2025, 10, 1, tzinfo=UTC)
 
     def append() -> int:

@@ -21,7 +21,7 @@ import pytest
 
 from mesh_platform.broker import Delivery, connect
 from mesh_platform.build.build import build
-from mesh_platform.contract.contract import LANDING_COLUMNS, Contract, Shape
+from mesh_platform.contract.contract import LANDING_COLUMNS, Contract, TableSchema
 from mesh_platform.engine.duckdb import Connection, DuckDBError
 from mesh_platform.engine.duckdb import connect as connect_duckdb
 from mesh_platform.engine.sql import literal, quoted
@@ -31,7 +31,7 @@ from mesh_platform.events.producer import batch, find_producer, name_sender, pub
 from mesh_platform.ingest.ingest import ingest
 from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.catalog import find_table, open_catalog
-from mesh_platform.lake.tables import landing_name, rejected_name
+from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Domain, Mesh, load_mesh
 from mesh_platform.query.session import open_session
 from mesh_platform.settings import Settings, find_root
@@ -101,8 +101,8 @@ class DomainSuite:
 
     def test_examples_fit_their_columns(self, product: Contract) -> None:
         """Validation accepts the examples in a contract as values of their columns."""
-        for shape in (product.table, *([product.event] if product.event else [])):
-            refused = _send_examples(product, shape)
+        for schema in (product.table, *([product.event] if product.event else [])):
+            refused = _send_examples(product, schema)
             assert not refused, "\n".join(refused)
 
     def test_producer_sends_valid_events(self, sent: Contract) -> None:
@@ -142,7 +142,7 @@ class DomainSuite:
         first = lake.take_in(events, domain)
         for contract, wanted in ids.items():
             assert lake.ids(landing_name(contract)) == sorted(wanted), landing_name(contract)
-            assert lake.rows(rejected_name(contract)) == 0, rejected_name(contract)
+            assert lake.rows(quarantine_name(contract)) == 0, quarantine_name(contract)
             if contract.identifier in first and contract.table.key == ("event_id",):
                 assert lake.ids(contract.identifier) == sorted(wanted), contract.identifier
         assert lake.take_in(events, domain) == first
@@ -248,12 +248,14 @@ def _feeding(mesh: Mesh, domain: Domain) -> list[Contract]:
     return [contract for name, contract in landing.items() if name in seen]
 
 
-def _send_examples(contract: Contract, shape: Shape) -> list[str]:
-    """Validate events made of the first, second, ... examples of the columns of `shape`; return the rejections."""
-    own = [field for field in shape.fields if field.name not in LANDING_COLUMNS]
+def _send_examples(contract: Contract, schema: TableSchema) -> list[str]:
+    """Validate events made of the first, second, ... examples of the columns of `schema`; return the rejections."""
+    own = [field for field in schema.fields if field.name not in LANDING_COLUMNS]
     # A column without an example is optional here, even if the contract requires it.
     fields = tuple(replace(field, required=field.required and bool(field.examples)) for field in own)
-    probe = replace(contract, event=replace(shape, fields=fields, partition=()), retention=timedelta(days=365 * 1000))
+    probe = replace(
+        contract, event=replace(schema, fields=fields, partition=()), retention=timedelta(days=365 * 1000)
+    )
     time = datetime(2025, 10, 1, tzinfo=UTC)
     records = [
         Record(time, {f.name: _on_wire(f.examples[number % len(f.examples)]) for f in fields if f.examples})

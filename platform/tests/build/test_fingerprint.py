@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mesh_platform.build import table as table_build
 from mesh_platform.build.fingerprint import Fingerprint, fingerprint
-from mesh_platform.contract.contract import Shape
+from mesh_platform.contract.contract import TableSchema
 from mesh_platform.sql.audit import Check, table_checks
 
 from ..small_mesh import Place, Sale, small_mesh
@@ -40,7 +40,7 @@ def place(tmp_path: Path) -> Place:
     return found
 
 
-def checks_of(place: Place, name: str) -> tuple[Shape, tuple[Check, ...]]:
+def checks_of(place: Place, name: str) -> tuple[TableSchema, tuple[Check, ...]]:
     contract = place.mesh.contract(name)
     return contract.table, table_checks(place.mesh, contract)
 
@@ -54,7 +54,7 @@ def test_what_version_1_noted_is_computed_as_it_was(place: Place) -> None:
 
 
 def test_a_lake_that_version_1_built_has_nothing_to_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def as_version_1(query: str, shape: Shape, checks: Sequence[Check], key_anywhere: bool) -> Fingerprint:
+    def as_version_1(query: str, shape: TableSchema, checks: Sequence[Check], key_anywhere: bool) -> Fingerprint:
         found = fingerprint(query, shape, checks, key_anywhere)
         return replace(found, model=found.model_1, rules=found.rules_1)
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.contract.schema_change import compare, identifying
 from mesh_platform.governance.change.diff import diff
 from mesh_platform.governance.change.diff_report import FORMATS
 from mesh_platform.governance.check import check, open_scope
 from mesh_platform.governance.scope import Scope
-from mesh_platform.lake.tables import held_name, held_shape, landing_name, landing_shape
+from mesh_platform.lake.tables import held_name, held_schema, landing_name, landing_schema
 from mesh_platform.mesh.mesh import read_mesh
 
 from ..changed_mesh import TODAY, Repository, new_repository
@@ -129,12 +129,12 @@ def _contracts(scope: Scope) -> Iterator[Contract]:
         yield from (*domain.contracts.values(), *domain.interfaces.values(), *domain.retired.values())
 
 
-def _tables(contract: Contract) -> dict[str, Shape]:
-    landing = {landing_name(contract): landing_shape(contract)} if contract.event else {}
-    return landing | {contract.identifier: contract.table, held_name(contract): held_shape(contract)}
+def _tables(contract: Contract) -> dict[str, TableSchema]:
+    landing = {landing_name(contract): landing_schema(contract)} if contract.event else {}
+    return landing | {contract.identifier: contract.table, held_name(contract): held_schema(contract)}
 
 
-def _as_noted(shape: Shape) -> Shape:
+def _as_noted(shape: TableSchema) -> TableSchema:
     """The shape as its table in the lake stores it, without a key that has a double."""
     return shape if identifying(shape) else replace(shape, fields=tuple(replace(f, key=0) for f in shape.fields))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import AttentionError, UnavailableError
 from mesh_platform.iceberg import append
@@ -24,7 +24,7 @@ from pyiceberg.table import Table
 NAME = "shop.sales"
 DAY = datetime(2025, 10, 1, tzinfo=UTC)
 FIELDS = (("event_id", "string"), ("event_time", "timestamptz"), ("writer", "string"))
-SHAPE = Shape(
+SCHEMA = TableSchema(
     "sales",
     "Sales.",
     tuple(
@@ -56,12 +56,12 @@ def rows(ids: dict[str, datetime] | list[str], writer: str = "w") -> pa.Table:
     times = ids if isinstance(ids, dict) else dict.fromkeys(ids, DAY)
     sequence = list(ids)
     return pa.table(
-        [sequence, [times[id_] for id_ in sequence], [writer] * len(sequence)], schema=arrow_schema(SHAPE)
+        [sequence, [times[id_] for id_ in sequence], [writer] * len(sequence)], schema=arrow_schema(SCHEMA)
     )
 
 
 def load(catalog: Catalog) -> Table:
-    return ensure_table(catalog, NAME, SHAPE)
+    return ensure_table(catalog, NAME, SCHEMA)
 
 
 def put(

@@ -8,19 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pyiceberg.table
 import pytest
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg.commit import CheapTransaction, append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
 from mesh_platform.settings import Settings
 from pyiceberg.table import Table, Transaction
 
-SHAPE = Shape("sales", "Sales.", (Field("n", parse_type("long"), "n", True, 1, 1),), (), None, 1)
+SCHEMA = TableSchema("sales", "Sales.", (Field("n", parse_type("long"), "n", True, 1, 1),), (), None, 1)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    return ensure_table(open_catalog(Settings(root=tmp_path, state=Path("state"))), "shop.sales", SHAPE)
+    return ensure_table(open_catalog(Settings(root=tmp_path, state=Path("state"))), "shop.sales", SCHEMA)
 
 
 def test_the_metadata_is_copied_a_few_times_a_commit(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_the_metadata_is_copied_a_few_times_a_commit(table: Table, monkeypatch: 
         return real(*arguments, **options)
 
     monkeypatch.setattr(pyiceberg.table, "update_table_metadata", counted)
-    append_rows(table, pa.table([[1, 2]], schema=arrow_schema(SHAPE)))
+    append_rows(table, pa.table([[1, 2]], schema=arrow_schema(SCHEMA)))
     assert 0 < copies <= 3
     assert sorted(table.scan().to_arrow()["n"].to_pylist()) == [1, 2]
 

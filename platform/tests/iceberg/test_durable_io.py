@@ -16,7 +16,7 @@ from mesh_platform.engine.sql import literal
 from mesh_platform.errors import UnavailableError
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
-from mesh_platform.lake.tables import removed_shape
+from mesh_platform.lake.tables import ledger_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 from pyiceberg.catalog import Catalog, load_catalog
@@ -40,7 +40,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def append(catalog: Catalog, mesh: Mesh, *ids: str, day: int = 1) -> None:
-    shape = removed_shape(mesh.contract("south_warehouse.orders_south"))
+    shape = ledger_schema(mesh.contract("south_warehouse.orders_south"))
     time = datetime(2025, 10, day, tzinfo=UTC)
     rows = pa.table([list(ids), *([each] * len(ids) for each in (time, "test", time))], schema=arrow_schema(shape))
     append_new(lambda: ensure_table(catalog, NAME, shape), rows, "event_id", "event_time")
@@ -90,7 +90,7 @@ def test_a_folder_whose_maker_died_is_synced_by_who_comes_next(
     tmp_path: Path, mesh: Mesh, synced: list[Path]
 ) -> None:
     catalog = open_catalog(Settings(root=tmp_path, state=Path("state")))
-    ensure_table(catalog, NAME, removed_shape(mesh.contract("south_warehouse.orders_south")))
+    ensure_table(catalog, NAME, ledger_schema(mesh.contract("south_warehouse.orders_south")))
     table = Path(catalog.load_table(NAME).location())
     (table / "data").mkdir()
     synced.clear()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.commit import append_rows, replace_files
@@ -28,7 +28,7 @@ from pyiceberg.table import Table
 
 NAME = "shop.sales"
 DAY = datetime(2025, 10, 1, tzinfo=UTC)
-SHAPE = Shape(
+SCHEMA = TableSchema(
     "sales",
     "Sales.",
     tuple(
@@ -70,11 +70,11 @@ def id_of(number: int, day: int = 0) -> str:
 
 def rows(*numbers: int, day: int = 0) -> pa.Table:
     times = [DAY + timedelta(days=day, milliseconds=number) for number in numbers]
-    return pa.table([[id_of(number, day) for number in numbers], times], schema=arrow_schema(SHAPE))
+    return pa.table([[id_of(number, day) for number in numbers], times], schema=arrow_schema(SCHEMA))
 
 
 def load(catalog: Catalog) -> Table:
-    return ensure_table(catalog, NAME, SHAPE)
+    return ensure_table(catalog, NAME, SCHEMA)
 
 
 def held(known: IdIndex, catalog: Catalog, wanted: pa.Table) -> list[bool]:

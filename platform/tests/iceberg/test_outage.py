@@ -25,7 +25,7 @@ from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table, o
 from mesh_platform.lake.evolution import evolve
 from mesh_platform.lake.maintain import maintain
 from mesh_platform.lake.rollback import roll_back
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.settings import Settings
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.exceptions import AMQPConnectionError
@@ -166,7 +166,7 @@ def wrong(*arguments: Any, **options: Any) -> Any:
 
 def append_one(place: Place) -> None:
     contract = place.mesh.contracts[ALPHA]
-    shape = landing_shape(contract)
+    shape = landing_schema(contract)
     schema = arrow_schema(shape)
     found = place.catalog.load_table(RAW).scan().to_arrow().slice(0, 1)
     new = pa.array(["alpha-9999"], schema.field("event_id").type)
@@ -208,7 +208,7 @@ def test_a_fault_in_the_catalog_is_no_outage(tmp_path: Path, monkeypatch: pytest
     catalog = open_catalog(Settings(root=tmp_path, state=Path("another")))
     monkeypatch.setattr(catalog, method, wrong)
     with pytest.raises(TypeError, match="unsupported operand"):
-        ensure_table(catalog, landing_name(contract), landing_shape(contract))
+        ensure_table(catalog, landing_name(contract), landing_schema(contract))
 
 
 def test_a_fault_while_a_catalog_is_opened_is_no_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg import append
 from mesh_platform.iceberg.append import Appended, append_new
@@ -36,13 +36,13 @@ CONTENT = tuple(TYPES)[1:-1]
 Row = dict[str, Any]
 
 
-def shape(**types: str) -> Shape:
+def shape(**types: str) -> TableSchema:
     fields = tuple(
         Field(name=name, type=parse_type(type_), description=name, required=name in ("event_id", "event_time"), key=0,
               line=1)
         for name, type_ in {**TYPES, **types}.items()
     )  # fmt: skip
-    return Shape("sales", "Sales.", fields, (("day", "event_time"),), "event_time", 1)
+    return TableSchema("sales", "Sales.", fields, (("day", "event_time"),), "event_time", 1)
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def row(id_: str, **values: Any) -> Row:
     return {"event_id": id_, "event_time": DAY, "price": Decimal("5.00"), "units": 1, "sender": "w"} | values
 
 
-def table_of(rows: list[Row], like: Shape) -> pa.Table:
+def table_of(rows: list[Row], like: TableSchema) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema(like))
 
 
 def put(
     catalog: Catalog,
     *rows: Row,
-    like: Shape | None = None,
+    like: TableSchema | None = None,
     known: IdIndex | None = None,
     refused: Callable[[pa.Table], pa.Array] | None = None,
     content: tuple[str, ...] = CONTENT,
@@ -151,7 +151,7 @@ def test_a_table_that_evolved_knows_its_old_rows(catalog: Catalog) -> None:
         update.add_column(("colour",), parse_type("string").iceberg)
     types = {name.replace("note", "remark"): type_ for name, type_ in TYPES.items()}
     types |= {"units": "long", "price": "decimal(12,2)", "colour": "string"}
-    now = Shape(
+    now = TableSchema(
         "sales", "Sales.",
         tuple(Field(name=name, type=parse_type(type_), description=name, required=name in ("event_id", "event_time"),
                     key=0, line=1) for name, type_ in types.items()),

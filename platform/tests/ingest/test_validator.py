@@ -15,7 +15,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.events.event import EventIds, Record
 from mesh_platform.ingest.validator import validate
 from mesh_platform.lake.catalog import arrow_schema
-from mesh_platform.lake.tables import landing_shape, rejected_shape
+from mesh_platform.lake.tables import landing_schema, quarantine_schema
 
 from tests.every_type import GOOD, NOW, PAYLOAD, changed, check, envelope, every_type, line, written
 
@@ -50,7 +50,7 @@ def at(time: str) -> bytes:
 def test_good_lines_are_rows_of_the_landing_table(contract: Contract) -> None:
     found = check(contract, line())
     assert (found.lines, found.rejected.num_rows) == (1, 0)
-    assert found.accepted.schema == arrow_schema(landing_shape(contract))
+    assert found.accepted.schema == arrow_schema(landing_schema(contract))
     (row,) = found.accepted.to_pylist()
     assert row["event_id"] == envelope()["event_id"]
     assert row["event_time"].isoformat() == "2025-10-01T14:03:12.250000+00:00"
@@ -273,7 +273,7 @@ def test_bad_line_is_kept_as_it_came(contract: Contract, number: int) -> None:
 
 def test_rejected_rows_have_the_quarantines_schema(contract: Contract) -> None:
     found = check(contract, *(raw for _, raw, _, _ in BAD))
-    assert found.rejected.schema == arrow_schema(rejected_shape(contract))
+    assert found.rejected.schema == arrow_schema(quarantine_schema(contract))
     assert check(contract, line()).rejected.schema == found.rejected.schema
     assert found.accepted.schema == check(contract, line()).accepted.schema
 

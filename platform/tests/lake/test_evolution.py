@@ -12,7 +12,7 @@ from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake import evolution
-from mesh_platform.lake.catalog import arrow_schema, present_shape
+from mesh_platform.lake.catalog import arrow_schema, present_schema
 from mesh_platform.lake.evolution import evolve
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.query.query import run_query
@@ -295,7 +295,7 @@ def test_who_commits_meanwhile_loses_nothing(place: Place, monkeypatch: pytest.M
     def meanwhile(*arguments: object) -> None:
         turns.append(1)
         if len(turns) == 1:
-            old = present_shape(place.catalog.load_table(RAW))
+            old = present_schema(place.catalog.load_table(RAW))
             row = {"event_id": "alpha-0002", "event_time": START, "item_id": "i1", "buyer": "ann", "sold_at": START}
             row |= {"amount": Decimal(1), "producer": "t", "schema_version": "1", "ingested_at": START}
             append_rows(place.catalog.load_table(RAW), pa.Table.from_pylist([row], schema=arrow_schema(old)))

@@ -11,11 +11,11 @@ from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import AttentionError, ContractError
 from mesh_platform.iceberg import expiry
 from mesh_platform.lake import purge as purging
-from mesh_platform.lake.catalog import present_shape
+from mesh_platform.lake.catalog import present_schema
 from mesh_platform.lake.maintain import maintain
 from mesh_platform.lake.purge import plan_purge, purge
 from mesh_platform.lake.rollback import roll_back
-from mesh_platform.lake.tables import landing_shape
+from mesh_platform.lake.tables import landing_schema
 
 from ..changed_contract import PRODUCT, RAW, evolve_alpha, land, say
 from ..small_mesh import EVENT, SALE, Place, small_mesh
@@ -215,10 +215,10 @@ def test_what_breaks_anyway_purges_nothing(place: Place, monkeypatch: pytest.Mon
 
 
 def test_a_column_that_the_contract_has_or_requires_is_never_left_over(place: Place) -> None:
-    shape = present_shape(place.catalog.load_table(RAW))
-    assert [field.name for field in left_over(shape, landing_shape(place.mesh.contract(PRODUCT)))] == ["note"]
+    shape = present_schema(place.catalog.load_table(RAW))
+    assert [field.name for field in left_over(shape, landing_schema(place.mesh.contract(PRODUCT)))] == ["note"]
     say_note(place, TEXT)
-    assert left_over(shape, landing_shape(place.mesh.contract(PRODUCT))) == []
+    assert left_over(shape, landing_schema(place.mesh.contract(PRODUCT))) == []
 
 
 def test_a_purge_that_was_killed_half_way_is_finished_by_another(

@@ -14,7 +14,7 @@ from mesh_platform.lake import ledger
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.rollback import RolledBack, roll_back
-from mesh_platform.lake.tables import landing_shape
+from mesh_platform.lake.tables import landing_schema
 
 from ..small_mesh import Place, Sale, small_mesh
 
@@ -41,7 +41,7 @@ def named(*numbers: int) -> list[object]:
 def replay(place: Place, numbers: Iterable[int], in_between: Callable[[], object] = lambda: None) -> Appended:
     """Land these sales as ingest does; `in_between` is called once, between loading the table and the commit."""
     contract = place.mesh.contracts["alpha.sales_alpha"]
-    shape = landing_shape(contract)
+    shape = landing_schema(contract)
     sent = [Sale(number) for number in numbers]
     columns = {
         "event_id": [f"alpha-{sale.number:04}" for sale in sent],

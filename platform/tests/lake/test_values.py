@@ -15,12 +15,12 @@ import yaml
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from mesh_platform.cli.result import write_result
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.engine.duckdb import connect, registered
 from mesh_platform.engine.sql import literal
 from mesh_platform.errors import AttentionError, ContractError
-from mesh_platform.governance.change.shape_differences import table_differences
+from mesh_platform.governance.change.schema_differences import table_differences
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.compaction import compact
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
@@ -274,7 +274,7 @@ def test_pruning_by_bounds_and_a_filter_agree(
     place = Place(tmp_path_factory.mktemp("mesh"))
     number_type, id_type = parse_type("double"), parse_type("int")
     fields = (Field("id", id_type, "", True, 1, 1), Field("rate", number_type, "", False, 0, 1))
-    shape = Shape("rates", "A row.", fields, (), None, 1)
+    shape = TableSchema("rates", "A row.", fields, (), None, 1)
     number = 0
     for rates in files:
         rows = [{"id": (number := number + 1), "rate": rate} for rate in rates]

@@ -13,7 +13,7 @@ import pytest
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.tables import rejected_name, rejected_shape
+from mesh_platform.lake.tables import quarantine_name, quarantine_schema
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.query import run_query
 from mesh_platform.query.references import dangling_query
@@ -48,10 +48,10 @@ def ask(place: Place, sql: str, **options: object) -> list[tuple[object, ...]]:
 
 def reject(place: Place) -> None:
     contract = place.mesh.contracts["alpha.sales_alpha"]
-    table = ensure_table(place.catalog, rejected_name(contract), rejected_shape(contract))
+    table = ensure_table(place.catalog, quarantine_name(contract), quarantine_schema(contract))
     row: dict[str, object] = {"rejection_key": "k", "position": 0, "reason": "bad_json", "detail": "ann?"}
     row |= {"raw": b"ann", "raw_sha256": "0", "raw_bytes": 3, "rejected_at": START}
-    append_rows(table, pa.Table.from_pylist([row], schema=arrow_schema(rejected_shape(contract))))
+    append_rows(table, pa.Table.from_pylist([row], schema=arrow_schema(quarantine_schema(contract))))
 
 
 def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_first_build(place: Place):

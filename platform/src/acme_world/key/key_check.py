@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mesh_platform.lake.tables import landing_name, rejected_name
+from mesh_platform.lake.tables import landing_name, quarantine_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,7 +112,7 @@ def _found(
     if "dangling" in figures:
         found["dangling"] = str(rows(f"select count(*) {ours} and ({_lost(contract)})")[0][0])
     if table in key["quarantine"]:
-        counted = f"select count(*) from {rejected_name(contract)} where message_id like '{PRODUCER}:%'"
+        counted = f"select count(*) from {quarantine_name(contract)} where message_id like '{PRODUCER}:%'"
         found["quarantine"] = str(rows(counted)[0][0])
     return found
 

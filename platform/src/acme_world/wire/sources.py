@@ -74,7 +74,7 @@ class Source:
         """The lines of NDJSON, without newlines, that arrive on day `day` (from 0), in order of arrival.
 
         `product` is the source of the ids, `<domain>.<product>`, and `names_in_ids` has the names of fields in ids,
-        as in `Shape`. A duplicate has the same bytes as the original. No events of days before the start arrive.
+        as in `TableSchema`. A duplicate has the bytes of the original. No events of days before the start arrive.
         Raises UsageError as `World.events` does.
         """
         world = open_world(root, seed, start)

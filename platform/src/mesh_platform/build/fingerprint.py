@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mesh_platform.contract.contract import Shape
+from mesh_platform.contract.contract import TableSchema
 from mesh_platform.contract.quality_rule import OnFailure
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Check
@@ -42,16 +42,16 @@ class Fingerprint:
         return self.model if model == self.model_1 else model, self.rules if rules == self.rules_1 else rules
 
 
-def fingerprint(query: str, shape: Shape, checks: Sequence[Check], key_anywhere: bool) -> Fingerprint:
-    """Return the fingerprint of a table with this shape, made by `query` and subject to `checks`.
+def fingerprint(query: str, schema: TableSchema, checks: Sequence[Check], key_anywhere: bool) -> Fingerprint:
+    """Return the fingerprint of a table with this schema, made by `query` and subject to `checks`.
 
     `key_anywhere` means that builds append to the table and its key does not determine the partition, so that the
     key is compared with all rows.
     """
-    columns = [(field.name, field.type.name, field.required) for field in shape.fields]
+    columns = [(field.name, field.type.name, field.required) for field in schema.fields]
     # Rules that hold rows back decide what the table contains; those that block or warn only look at it.
     holding = [check for check in checks if check.on_failure == "hold"]
-    made_of = (query, columns, shape.key, shape.partition)
+    made_of = (query, columns, schema.key, schema.partition)
     model_1 = content_hash(repr((*made_of, [*map(_As1, holding)])).encode())
     rules_1 = content_hash(repr((*map(_As1, checks),)).encode())
     if key_anywhere:

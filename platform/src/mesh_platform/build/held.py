@@ -16,7 +16,7 @@ from mesh_platform.engine.sql import in_partitions
 from mesh_platform.iceberg.commit import append_rows, replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files, current_snapshot_id, files_at, has_snapshot, read_files
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
-from mesh_platform.lake.tables import held_name, held_shape
+from mesh_platform.lake.tables import held_name, held_schema
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -29,25 +29,25 @@ def is_kept(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> bo
     """Whether the held rows of a snapshot can still be read; None, which has none, always can."""
     if snapshot_id is None:
         return True
-    return has_snapshot(ensure_table(catalog, held_name(contract), held_shape(contract)), snapshot_id)
+    return has_snapshot(ensure_table(catalog, held_name(contract), held_schema(contract)), snapshot_id)
 
 
 def read_held(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> pa.Table | None:
     """Return the held rows of a snapshot, no rows for None; return None if that snapshot has expired."""
-    shape = held_shape(contract)
+    table_schema = held_schema(contract)
     if snapshot_id is None:
-        return arrow_schema(shape).empty_table()
-    table = ensure_table(catalog, held_name(contract), shape)
+        return arrow_schema(table_schema).empty_table()
+    table = ensure_table(catalog, held_name(contract), table_schema)
     if not has_snapshot(table, snapshot_id):
         return None
     # The snapshot may be older than the table's current schema, by which the rows are read.
-    columns = [field.name for field in shape.fields]
-    return read_files(table, files_at(table, snapshot_id), columns).cast(arrow_schema(shape))
+    columns = [field.name for field in table_schema.fields]
+    return read_files(table, files_at(table, snapshot_id), columns).cast(arrow_schema(table_schema))
 
 
 def as_held(contract: Contract, rows: pa.Table | None) -> pa.Table:
     """Cast `rows` to the schema of the held table; None gives no rows."""
-    schema = arrow_schema(held_shape(contract))
+    schema = arrow_schema(held_schema(contract))
     return schema.empty_table() if rows is None else rows.cast(schema)
 
 
@@ -59,7 +59,7 @@ def append_held(catalog: Catalog, contract: Contract, was: int | None, rows: pa.
     added = as_held(contract, rows)
     if not added.num_rows:
         return was
-    table = ensure_table(catalog, held_name(contract), held_shape(contract))
+    table = ensure_table(catalog, held_name(contract), held_schema(contract))
     if current_snapshot_id(table) == was:
         return _committed(append_rows(table, added))
     kept = read_held(catalog, contract, was)
@@ -92,7 +92,7 @@ def replace_held(
 
 
 def _replaced(catalog: Catalog, contract: Contract, rows: pa.Table) -> int:
-    table = ensure_table(catalog, held_name(contract), held_shape(contract))
+    table = ensure_table(catalog, held_name(contract), held_schema(contract))
     return _committed(replace_files(table, [task.file for task in all_files(table)], rows))
 
 

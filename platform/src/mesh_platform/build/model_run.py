@@ -16,7 +16,7 @@ from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.text import counted
 
 if TYPE_CHECKING:
-    from mesh_platform.contract.contract import Shape
+    from mesh_platform.contract.contract import TableSchema
     from mesh_platform.sql.model import Model
 
 _SHOWN = 5
@@ -29,8 +29,8 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
     and times outside the years 1 to 9999, which Python's readers of Iceberg cannot represent. If an input cannot be
     read, raises what `engine.duckdb.explain_duckdb` returns.
     """
-    shape = model.contract.table
-    columns = ", ".join(typed(field) for field in shape.fields)
+    table_schema = model.contract.table
+    columns = ", ".join(typed(field) for field in table_schema.fields)
     try:
         rows = connection.execute(
             f"SELECT {columns} FROM (\n{model.sql}\n) AS made WHERE {condition}"
@@ -38,8 +38,8 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
     except DuckDBError as error:
         unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
         raise unread or AttentionError(_why_it_stops(model, error)) from error
-    rows = rows.cast(optional_schema(shape))
-    if fault := _outside_calendar(connection, shape, rows):
+    rows = rows.cast(optional_schema(table_schema))
+    if fault := _outside_calendar(connection, table_schema, rows):
         raise AttentionError(
             f"{model.path}: {fault}. Nothing was committed. Give these rows another time, such as 9999-12-31, or "
             "null where the column may be missing; or mend the input."
@@ -47,9 +47,9 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
     return rows
 
 
-def optional_schema(shape: Shape) -> pa.Schema:
-    """Return the Arrow schema of `shape` with every column nullable."""
-    return pa.schema([field.with_nullable(True) for field in arrow_schema(shape)])
+def optional_schema(table_schema: TableSchema) -> pa.Schema:
+    """Return the Arrow schema of `table_schema` with every column nullable."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(table_schema)])
 
 
 def _why_it_stops(model: Model, error: DuckDBError) -> str:
@@ -72,15 +72,15 @@ def _why_it_stops(model: Model, error: DuckDBError) -> str:
     )
 
 
-def _outside_calendar(connection: Connection, shape: Shape, rows: pa.Table) -> str:
+def _outside_calendar(connection: Connection, table_schema: TableSchema, rows: pa.Table) -> str:
     """Describe the dates and times of `rows` that other readers cannot represent, with up to five rows; else ""."""
     messages = []
-    for field in shape.fields:
+    for field in table_schema.fields:
         values = rows.column(field.name)
         if not is_time(values.type) or not pc.any(odd := outside_calendar(values)).as_py():
             continue
         found = rows.filter(odd)
-        shown = ", ".join(quoted(name) for name in dict.fromkeys([*shape.key, field.name]))
+        shown = ", ".join(quoted(name) for name in dict.fromkeys([*table_schema.key, field.name]))
         with registered(connection, "mesh_odd", found):
             # As text: Python cannot represent such times.
             query = f"SELECT COLUMNS(*)::VARCHAR FROM (SELECT {shown} FROM mesh_odd) ORDER BY ALL LIMIT {_SHOWN}"

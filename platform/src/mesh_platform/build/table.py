@@ -48,7 +48,7 @@ from mesh_platform.sql.relations import (
     SITES,
     create_schemas,
     interface_unions,
-    table_shapes,
+    table_schemas,
     tables_behind,
     union_select,
 )
@@ -69,7 +69,7 @@ class Builder:
 
     def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
         self.mesh, self.catalog, self.models = mesh, catalog, models
-        self.shapes = table_shapes(mesh)
+        self.schemas = table_schemas(mesh)
 
     @cached_property
     def connection(self) -> Connection:
@@ -143,7 +143,7 @@ class Builder:
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
     def _ensured_table(self, name: str) -> Table:
-        return ensure_table(self.catalog, name, self.shapes[name])
+        return ensure_table(self.catalog, name, self.schemas[name])
 
     def _present_table(self, name: str) -> Table | None:
         return self._ensured_table(name) if find_table(self.catalog, name) is not None else None
@@ -213,7 +213,7 @@ class Builder:
         )
 
     def _show(self, relation: str, source: str) -> None:
-        columns = ", ".join(quoted(field.name) for field in self.shapes[relation].fields)
+        columns = ", ".join(quoted(field.name) for field in self.schemas[relation].fields)
         self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
 
     def _show_unions(self, model: Model) -> None:
@@ -281,11 +281,11 @@ class Builder:
         return self._redo(job, tables, touched_rows, files, recheck)
 
     def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
-        shape, model = job.contract.table, self.models[job.contract.identifier]
-        there, made = (days_between(shape, relation, first, last) for relation in ("kept", "made"))
+        schema, model = job.contract.table, self.models[job.contract.identifier]
+        there, made = (days_between(schema, relation, first, last) for relation in ("kept", "made"))
         rows = self.connection.execute(f"{_published(job)} WHERE {there}")
         # The rows present are included because a partition may have lost all its rows.
-        found = rows.to_arrow_table().cast(optional_schema(shape))
+        found = rows.to_arrow_table().cast(optional_schema(schema))
         touched_rows = pa.concat_tables([found, self._run(job, model, tables, condition=made)])
         if not touched_rows.num_rows:
             return job.built("noop")
@@ -303,13 +303,13 @@ class Builder:
         recheck: bool,
     ) -> Built:
         """Rebuild the partitions of `rows`; `files` are the current files in these partitions, and all others."""
-        shape, model = job.contract.table, self.models[job.contract.identifier]
+        schema, model = job.contract.table, self.models[job.contract.identifier]
         kept = _published(job)
         with registered(self.connection, "mesh_touched", rows):
-            redone_where = in_partitions(shape, "made", "mesh_touched")
+            redone_where = in_partitions(schema, "made", "mesh_touched")
             redone = self._run(job, model, tables, condition=redone_where)
-            kept += f" WHERE NOT {in_partitions(shape, 'kept', 'mesh_touched')}"
-            existing = keys_that_stay(self.connection, job.output, shape, redone, [], files[1])
+            kept += f" WHERE NOT {in_partitions(schema, 'kept', 'mesh_touched')}"
+            existing = keys_that_stay(self.connection, job.output, schema, redone, [], files[1])
             audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
             faults.point("build.computed")
             held = self._replace_held(job, audited, "mesh_touched")
@@ -323,7 +323,7 @@ class Builder:
         removed: dict[str, pa.Table] = {}
         added: dict[str, pa.Table] = {}
         for name, table in driving.items():
-            columns = [field.name for field in self.shapes[name].fields]
+            columns = [field.name for field in self.schemas[name].fields]
             removed_files, added_files = changed_files(table, job.recorded(name))
             removed[name] = read_files(table, removed_files, columns)
             added[name] = read_files(table, added_files, columns)

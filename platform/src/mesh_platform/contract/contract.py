@@ -1,4 +1,4 @@
-"""The contract of a data product: its shapes, its fields and its promises.
+"""The contract of a data product: its schemas, its fields and its promises.
 
 `reader.read_contract` creates one from an ODCS file.
 """
@@ -67,7 +67,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Shape:
+class TableSchema:
     """One schema of a contract: the event as sent, or the table as published.
 
     `partition` is a list of (transform, column). `time` names the event's column of the event time. `history` names
@@ -138,8 +138,8 @@ class Contract:
     name: str
     version: str
     description: str
-    table: Shape
-    event: Shape | None
+    table: TableSchema
+    event: TableSchema | None
     freshness: timedelta | None
     freshness_column: str | None
     retention: timedelta

@@ -1,8 +1,8 @@
 """Reading contracts: an ODCS v3.1 file as a `Contract`, or all of its faults together.
 
 Settings for which ODCS has no field are customProperties named `mesh.*`; docs/contracts.md lists them. This module
-reads the contract as a whole; `shape_reader`, `field_reader`, `link_reader`, `event_reader` and `sla_reader` read its
-parts.
+reads the contract as a whole; `schema_reader`, `field_reader`, `link_reader`, `event_reader` and `sla_reader` read
+its parts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.contract.contract import LEVELS, Contract, Shape
+from mesh_platform.contract.contract import LEVELS, Contract, TableSchema
 from mesh_platform.contract.event_reader import read_oldest_version
 from mesh_platform.contract.odcs import find_faults, plain
 from mesh_platform.contract.reading import Reading
-from mesh_platform.contract.shape_reader import read_shape
+from mesh_platform.contract.schema_reader import read_schema
 from mesh_platform.contract.sla_reader import (
     check_freshness_promised,
     read_duration,
@@ -63,7 +63,7 @@ def _read_text(text: str, label: str, expected_name: str, domain: str) -> tuple[
 
 def _read(reading: Reading, expected_name: str) -> Contract | None:
     """The contract; None where there are problems."""
-    table, event = _read_shapes(reading)
+    table, event = _read_schemas(reading)
     custom = reading.part(reading.custom, reading.data, (), _CUSTOM) or {}
     time_travel = read_time_travel(reading, custom.get("mesh.timeTravel"))
     _check_names(reading, expected_name)
@@ -103,18 +103,18 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
     )
 
 
-def _read_shapes(reading: Reading) -> tuple[Shape | None, Shape | None]:
+def _read_schemas(reading: Reading) -> tuple[TableSchema | None, TableSchema | None]:
     """The table and the event, as far as they could be read; reports other numbers of them."""
     schema = reading.data.get("schema") or []
     _check_kinds(reading, schema)
-    shapes = [reading.part(read_shape, reading, i, shape) for i, shape in enumerate(schema)]
-    found = [kind_and_shape for kind_and_shape in shapes if kind_and_shape]
-    table = next((shape for kind, shape in found if kind == "table"), None)
-    return table, next((shape for kind, shape in found if kind == "event"), None)
+    table_schemas = [reading.part(read_schema, reading, i, table_schema) for i, table_schema in enumerate(schema)]
+    found = [kind_and_schema for kind_and_schema in table_schemas if kind_and_schema]
+    table = next((table_schema for kind, table_schema in found if kind == "table"), None)
+    return table, next((table_schema for kind, table_schema in found if kind == "event"), None)
 
 
 def _check_kinds(reading: Reading, schema: Sequence[Any]) -> None:
-    kinds = [shape.get("physicalType") if isinstance(shape, dict) else None for shape in schema]
+    kinds = [table_schema.get("physicalType") if isinstance(table_schema, dict) else None for table_schema in schema]
     fits = kinds.count("table") == 1 and kinds.count("event") <= 1
     if set(kinds) <= {"table", "event"} and not fits:
         reading.add(

@@ -1,4 +1,4 @@
-"""Comparison of a table with its contract: the changes between the two shapes, and which of them break.
+"""Comparison of a table with its contract: the changes between the two schemas, and which of them break.
 
 A change breaks where it would make a promise false for existing rows or for their readers.
 """
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import FieldType
 
 # A column that a contract drops stays in its table; its description there begins with this.
@@ -53,7 +53,7 @@ class Change:
     purgeable: bool = False
 
 
-def compare(table: str, old: Shape, new: Shape) -> list[Change]:
+def compare(table: str, old: TableSchema, new: TableSchema) -> list[Change]:
     """The changes that turn `table` from `old` into `new`; `Field.renamed_from` tells renames.
 
     Widening is type promotion in the Iceberg spec (section "Schema Evolution"): int to long, and a decimal to more
@@ -106,25 +106,25 @@ def former_name_faults(fields: Collection[Field], is_event: bool) -> Iterator[tu
             yield field, f"'{field.name}' and '{first}' are both called '{field.name_in_ids}' in ids.", fix
 
 
-def identifying(shape: Shape) -> tuple[str, ...]:
+def identifying(schema: TableSchema) -> tuple[str, ...]:
     """The key as Iceberg can store it; none where it has a double (Iceberg spec, "Identifier Field IDs")."""
-    return () if any(shape.by_name[name].type.name == "double" for name in shape.key) else shape.key
+    return () if any(schema.by_name[name].type.name == "double" for name in schema.key) else schema.key
 
 
-def left_over(old: Shape, new: Shape) -> list[Field]:
+def left_over(old: TableSchema, new: TableSchema) -> list[Field]:
     """The optional columns of a table that its contract neither has nor reuses, by name and type."""
     claimed = {name: field for field in new.fields if (name := present_name(field, old.by_name))}
     return [field for field in old.fields if not field.required and _is_left(old, field, claimed.get(field.name))]
 
 
-def _is_left(old: Shape, column: Field, claim: Field | None) -> bool:
+def _is_left(old: TableSchema, column: Field, claim: Field | None) -> bool:
     if claim is None:
         return True
     fits = takes(claim.type, column.type)
     return _is_dropped(column) and (not fits or _is_taken(old, claim))
 
 
-def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> list[Change]:
+def _column_changes(table: str, old: Field | None, new: Field, schema: TableSchema) -> list[Change]:
     def change(kind: Kind, breaking: bool, reason: str) -> Change:
         return Change(table, kind, new.name, old.name if old else None, breaking, reason)
 
@@ -139,7 +139,7 @@ def _column_changes(table: str, old: Field | None, new: Field, shape: Shape) -> 
     if old.name != new.name:
         sent = (
             "; producers send the new name from now on, events that still have the old one are read under the new"
-            if shape.time
+            if schema.time
             else ""
         )
         reason = f"has {old.name}, which the contract renames to {new.name}; rows that are there read under it{sent}"
@@ -183,7 +183,7 @@ def _is_dropped(field: Field) -> bool:
     return not field.required and field.description.startswith(DROPPED)
 
 
-def _is_taken(old: Shape, new: Field) -> bool:
+def _is_taken(old: TableSchema, new: Field) -> bool:
     """Whether the new name of a renamed column belongs to a column that the contract dropped before."""
     own = old.by_name.get(new.name)
     live = (name for name in new.renamed_from if name in old.by_name and not _is_dropped(old.by_name[name]))
@@ -198,7 +198,7 @@ def _taken(table: str, old: Field, new: Field) -> Change:
     return Change(table, "rename", new.name, new.renamed_from[0], True, reason, purgeable=True)
 
 
-def _dropped(table: str, field: Field, new: Shape) -> Change:
+def _dropped(table: str, field: Field, new: TableSchema) -> Change:
     if field.required:
         reason = f"requires {field.name}, which the contract lacks; readers were promised a value in every row"
         return Change(table, "drop_required", field.name, field.name, True, reason)
@@ -219,7 +219,7 @@ def _key_change(table: str, old: tuple[str, ...], new: tuple[str, ...]) -> Chang
     return Change(table, "set_key", now, None, False, f"notes no key, the contract says {now}")
 
 
-def _partition_change(table: str, old: tuple[tuple[str, str], ...], new: Shape) -> Change:
+def _partition_change(table: str, old: tuple[tuple[str, str], ...], new: TableSchema) -> Change:
     was, now = (", ".join(f"{t}({c})" for t, c in parts) or "nothing" for parts in (old, new.partition))
     reason = f"is partitioned by {was}, the contract says {now}"
     if new.time:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from mesh_platform.contract.contract import TIME_TRAVEL, Shape
+from mesh_platform.contract.contract import TIME_TRAVEL, TableSchema
 from mesh_platform.contract.reading import Reading, custom_place
 
 # Hours of each unit.
@@ -45,7 +45,7 @@ def check_freshness_promised(reading: Reading) -> None:
         reading.add(("slaProperties",), "promises no freshness.", fix)
 
 
-def read_freshness_column(reading: Reading, table: Shape) -> str | None:
+def read_freshness_column(reading: Reading, table: TableSchema) -> str | None:
     """The column of `table` by which its freshness is measured; None where it is unknown or wrong."""
     for i, item in enumerate(reading.data["slaProperties"]):
         if item["property"] == "freshness":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.text import shown
 
@@ -40,9 +40,9 @@ def table_page(mesh: Mesh, contract: Contract) -> str:
     )
 
 
-def _body(mesh: Mesh, contract: Contract, shape: Shape) -> str:
+def _body(mesh: Mesh, contract: Contract, schema: TableSchema) -> str:
     promise = f"\n- Fresh within {words(contract.freshness)}" if contract.freshness else ""
-    columns = "".join(map(_column, shape.fields))
+    columns = "".join(map(_column, schema.fields))
     return (
         f"{contract.description}\n\n- Contract: `{contract.path}`, version {contract.version}{promise}\n\n"
         f"### Columns\n\n{columns}"

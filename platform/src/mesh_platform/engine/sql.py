@@ -1,4 +1,4 @@
-"""Write SQL text: quoted names, literals, columns, and conditions on promises and partitions, from shapes."""
+"""Write SQL text: quoted names, literals, columns, and conditions on promises and partitions, from schemas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import date
 
-    from mesh_platform.contract.contract import Field, Shape
+    from mesh_platform.contract.contract import Field, TableSchema
     from mesh_platform.contract.promise import Promise
     from mesh_platform.contract.types import FieldType
 
@@ -48,9 +48,9 @@ def scan(metadata_location: str, snapshot_id: int | None = None) -> str:
     return f"iceberg_scan({literal(metadata_location)}{at})"
 
 
-def empty_select(shape: Shape, condition: str = "false") -> str:
-    """Return the SQL of an empty relation with the columns of `shape`."""
-    return f"SELECT {', '.join(typed(field, 'NULL') for field in shape.fields)} WHERE {condition}"
+def empty_select(schema: TableSchema, condition: str = "false") -> str:
+    """Return the SQL of an empty relation with the columns of `schema`."""
+    return f"SELECT {', '.join(typed(field, 'NULL') for field in schema.fields)} WHERE {condition}"
 
 
 def typed(field: Field, expression: str | None = None) -> str:
@@ -63,32 +63,32 @@ def quoted(name: str) -> str:
     return ".".join(f'"{part}"' for part in name.split("."))
 
 
-def partition_values(shape: Shape, relation: str) -> list[str]:
-    """Return SQL expressions on `relation` that tell the partitions of `shape` apart, as its Iceberg transforms."""
+def partition_values(schema: TableSchema, relation: str) -> list[str]:
+    """Return SQL expressions on `relation` that tell the partitions of `schema` apart, as its Iceberg transforms."""
     return [
-        _PARTITION_VALUE[transform].format(f"{relation}.{quoted(column)}") for transform, column in shape.partition
+        _PARTITION_VALUE[transform].format(f"{relation}.{quoted(column)}") for transform, column in schema.partition
     ]
 
 
-def has_days(shape: Shape) -> bool:
-    """Whether a table of this shape is partitioned by time: by days, months or years."""
-    return any(transform in _SPANS for transform, _ in shape.partition)
+def has_days(schema: TableSchema) -> bool:
+    """Whether a table of this schema is partitioned by time: by days, months or years."""
+    return any(transform in _SPANS for transform, _ in schema.partition)
 
 
-def days_between(shape: Shape, relation: str, first: date, last: date) -> str:
+def days_between(schema: TableSchema, relation: str, first: date, last: date) -> str:
     """Return the SQL condition that a row of `relation` is in a partition by time that overlaps these days.
 
-    `has_days` must be true of the shape; the first of several partitions by time counts.
+    `has_days` must be true of the schema; the first of several partitions by time counts.
     """
-    partitions = zip(shape.partition, partition_values(shape, relation), strict=True)
+    partitions = zip(schema.partition, partition_values(schema, relation), strict=True)
     span, value = next((transform, value) for (transform, _), value in partitions if transform in _SPANS)
     begin, end = (f"date_trunc('{span}', DATE '{day.isoformat()}')" for day in (first, last))
     return f"{value} BETWEEN {begin} AND {end}"
 
 
-def in_partitions(shape: Shape, relation: str, touched: str) -> str:
+def in_partitions(schema: TableSchema, relation: str, touched: str) -> str:
     """Return the SQL condition that a row of `relation` is in a partition in which `touched` has a row."""
-    pairs = zip(partition_values(shape, touched), partition_values(shape, relation), strict=True)
+    pairs = zip(partition_values(schema, touched), partition_values(schema, relation), strict=True)
     columns, tests = ["true AS p"], ["true"]
     for number, (there, here) in enumerate(pairs):
         columns.append(f"{there} AS p{number}")
@@ -96,7 +96,7 @@ def in_partitions(shape: Shape, relation: str, touched: str) -> str:
     return f"EXISTS (SELECT 1 FROM (SELECT DISTINCT {', '.join(columns)} FROM {touched}) WHERE {' AND '.join(tests)})"
 
 
-def table_definition(relation: str, shape: Shape) -> str:
-    """Return the SQL that creates an empty table of `shape`."""
-    columns = ", ".join(f"{quoted(field.name)} {field.type.duckdb}" for field in shape.fields)
+def table_definition(relation: str, schema: TableSchema) -> str:
+    """Return the SQL that creates an empty table of `schema`."""
+    columns = ", ".join(f"{quoted(field.name)} {field.type.duckdb}" for field in schema.fields)
     return f"CREATE TABLE {quoted(relation)} ({columns})"

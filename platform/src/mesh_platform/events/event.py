@@ -68,8 +68,8 @@ class EventIds:
     the rest is a hash of source, content and occurrence number. Equal records differ in that number only, so a
     file has the same ids whenever it is replayed, whatever the order of its rows.
 
-    `names` has the names under which fields are hashed where they differ from their own, as `Shape.names_in_ids`
-    returns them, so that a record keeps its id when a field is renamed. Times, those in the fields `times` too, are
+    `names` has the names under which fields are hashed where they differ from their own (`TableSchema.names_in_ids`),
+    so that a record keeps its id when a field is renamed. Times, those in the fields `times` too, are
     hashed in whole milliseconds, as when nothing finer was stored: records that differ in microseconds only are
     numbered as equal ones are.
     """

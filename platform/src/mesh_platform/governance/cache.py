@@ -1,6 +1,6 @@
 """A cache of check results by content, so that a check only examines what changed since the last one.
 
-The content of a contract depends on its text alone, and whether SQL fits depends on its text and the shapes that it
+The content of a contract depends on its text alone, and whether SQL fits depends on its text and the schemas that it
 reads. These results are stored in the state folder.
 """
 

@@ -25,14 +25,14 @@ def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
     for contract in (*mesh.contracts.values(), *mesh.retired.values()):
         if contract.time_zone is None:
             continue
-        shapes = {contract.identifier: contract.table}
+        schemas = {contract.identifier: contract.table}
         if contract.event:
-            shapes[landing_name(contract)] = contract.event
-        for relation, shape in shapes.items():
-            local = [field for field in shape.fields if field.type.name == "timestamp"]
+            schemas[landing_name(contract)] = contract.event
+        for relation, schema in schemas.items():
+            local = [field for field in schema.fields if field.type.name == "timestamp"]
             for field in local:
                 name = field.name
-                if name == shape.time:
+                if name == schema.time:
                     found[relation, name] = f"timezone(zone, event_time) = {name} then event_time"
                 elif field.ambiguous_time == "earlier":
                     earlier = f"timezone(zone, {name}) - interval 1 hour"

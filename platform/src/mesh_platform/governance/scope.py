@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.reader import read_contract
 from mesh_platform.errors import Problem
 from mesh_platform.governance.cache import Cache
@@ -20,7 +20,7 @@ from mesh_platform.governance.parallel import parallel_map
 from mesh_platform.mesh.glossary import Term
 from mesh_platform.mesh.mesh import Domain, Mesh, ReadContract
 from mesh_platform.sql.model import Model, QueryText, find_models, read_query
-from mesh_platform.sql.relations import relation_shapes
+from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.type_check import check_contracts, find_cycles
 from mesh_platform.text import shown
 
@@ -79,8 +79,8 @@ class Scope:
     @cached_property
     def _columns(self) -> dict[str, str]:
         """The names and types of each relation's columns."""
-        shapes = relation_shapes(self.mesh)
-        return {name: str([(f.name, f.type.name) for f in shape.fields]) for name, shape in shapes.items()}
+        schemas = relation_schemas(self.mesh)
+        return {name: str([(f.name, f.type.name) for f in schema.fields]) for name, schema in schemas.items()}
 
     @cached_property
     def changes(self) -> Changes:
@@ -123,12 +123,12 @@ class Scope:
             for column in contract.table.fields:
                 yield contract, column
 
-    def fields(self) -> Iterator[tuple[Contract, Shape, Field]]:
+    def fields(self) -> Iterator[tuple[Contract, TableSchema, Field]]:
         """Every column of every event and table."""
         for contract in self.contracts():
-            for shape in (contract.event, contract.table):
-                for column in shape.fields if shape else ():
-                    yield contract, shape or contract.table, column
+            for schema in (contract.event, contract.table):
+                for column in schema.fields if schema else ():
+                    yield contract, schema or contract.table, column
 
     def path(self, domain: Domain, name: str) -> str:
         """The path of a file in a domain's folder, for messages."""

@@ -28,10 +28,10 @@ from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.tables import (
     landing_name,
-    landing_shape,
-    rejected_name,
-    rejected_shape,
-    removed_name,
+    landing_schema,
+    ledger_name,
+    quarantine_name,
+    quarantine_schema,
 )
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class _Writer:
         lane.consumer.ack(deliveries[half:])
         written = [landing_name(lane.contract)]
         if lane.result.quarantined > before:
-            written.append(rejected_name(lane.contract))
+            written.append(quarantine_name(lane.contract))
         for table in written:
             self._flushes_since[table] += 1
             if self._flushes_since[table] >= MAINTAIN_EVERY and self._maintain(table):
@@ -316,7 +316,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     for contract in contracts:
         ensure_tables(catalog, contract)
         result = Ingested(landing_name(contract))
-        table = ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
+        table = ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract))
         columns = ("raw", "message_id", "raw_bytes")
         for batch in table.scan(selected_fields=columns).to_arrow_batch_reader():
             rows = batch.to_pylist()
@@ -344,7 +344,7 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     if landed.reused:
         rejected = pa.concat_tables([rejected, reject_reused(contract, validated, landed.reused)])
     refused = append_new(
-        lambda: ensure_table(catalog, rejected_name(contract), rejected_shape(contract)),
+        lambda: ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract)),
         rejected,
         "rejection_key",
         None,
@@ -361,11 +361,11 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
 def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdIndex) -> Appended:
     assert contract.event is not None
     return append_new(
-        lambda: ensure_table(catalog, landing_name(contract), landing_shape(contract)),
+        lambda: ensure_table(catalog, landing_name(contract), landing_schema(contract)),
         validated.accepted,
         "event_id",
         "event_time",
-        removed_keys(catalog, removed_name(contract), known),
+        removed_keys(catalog, ledger_name(contract), known),
         known,
         ("event_time", *contract.event.by_name),
     )
@@ -373,5 +373,5 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdI
 
 def ensure_tables(catalog: Catalog, contract: Contract) -> None:
     """Create the landing and quarantine tables of a product where missing. Raises as `ensure_table` does."""
-    ensure_table(catalog, landing_name(contract), landing_shape(contract))
-    ensure_table(catalog, rejected_name(contract), rejected_shape(contract))
+    ensure_table(catalog, landing_name(contract), landing_schema(contract))
+    ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract))

@@ -21,7 +21,7 @@ from mesh_platform.iceberg.uuid_bits import parse_ids
 from mesh_platform.ingest.line_check import Fault, check_version, read_identity
 from mesh_platform.ingest.parse import ENVELOPE_STRINGS, read_bodies, split_body
 from mesh_platform.lake.catalog import arrow_schema
-from mesh_platform.lake.tables import landing_shape, rejected_shape
+from mesh_platform.lake.tables import landing_schema, quarantine_schema
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -250,7 +250,7 @@ def _hold_nul(strings: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
 
 
 def _landing_rows(contract: Contract, parsed: pa.Table, now: datetime) -> pa.Table:
-    schema = arrow_schema(landing_shape(contract))
+    schema = arrow_schema(landing_schema(contract))
     columns = {name.removeprefix("payload."): parsed[name] for name in parsed.column_names}
     columns["ingested_at"] = pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), parsed.num_rows)
     return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
@@ -279,7 +279,7 @@ def _rejected_rows(contract: Contract, rejected: Sequence[_Rejected], now: datet
                 "rejected_at": now,
             }
         )
-    return pa.Table.from_pylist(rows, schema=arrow_schema(rejected_shape(contract)))
+    return pa.Table.from_pylist(rows, schema=arrow_schema(quarantine_schema(contract)))
 
 
 def _visible(text: str, most: int) -> str:

@@ -21,7 +21,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.schema_change import HARMLESS, compare, identifying
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
 from mesh_platform.errors import AttentionError, UnavailableError, UsageError
@@ -154,27 +154,27 @@ def existing_table(catalog: Catalog, identifier: str) -> Table:
     return table
 
 
-def ensure_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
-    """Load the table of `shape`, and create it if it is missing.
+def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
+    """Load the table of this schema, and create it if it is missing.
 
     Raises AttentionError if the existing table has other columns or partitions, and UnavailableError.
     """
     table = find_table(catalog, identifier)
     if table is None:
-        table = _create_table(catalog, identifier, shape)
-    _check_table(identifier, table, shape)
+        table = _create_table(catalog, identifier, table_schema)
+    _check_table(identifier, table, table_schema)
     return table
 
 
-def _create_table(catalog: Catalog, identifier: str, shape: Shape) -> Table:
-    schema = iceberg_schema(shape)
-    properties = PROPERTIES | (_BY_FLUSH if shape.by_flush else {})
+def _create_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
+    schema = iceberg_schema(table_schema)
+    properties = PROPERTIES | (_BY_FLUSH if table_schema.by_flush else {})
     namespace = identifier.split(".")[0]
     with answering(identifier, "the lake takes no new table", _MEND):
         _create_namespace(catalog, namespace)
         try:
             return catalog.create_table(
-                identifier, schema, partition_spec=_partition_spec(shape, schema), properties=properties
+                identifier, schema, partition_spec=_partition_spec(table_schema, schema), properties=properties
             )
         except TableAlreadyExistsError as error:
             if (found := find_table(catalog, identifier)) is None:
@@ -196,20 +196,22 @@ def _create_namespace(catalog: Catalog, namespace: str) -> None:
                 raise
 
 
-def iceberg_schema(shape: Shape) -> Schema:
-    """Return the Iceberg schema of a shape: columns with descriptions, ids in order from 1, and identifier fields."""
-    key = identifying(shape)
+def iceberg_schema(table_schema: TableSchema) -> Schema:
+    """Return the Iceberg schema of a contract's: columns with descriptions, ids from 1, and identifier fields."""
+    key = identifying(table_schema)
     return Schema(
         *(
             NestedField(number, field.name, field.type.iceberg, required=field.required, doc=field.description)
-            for number, field in enumerate(shape.fields, start=1)
+            for number, field in enumerate(table_schema.fields, start=1)
         ),
-        identifier_field_ids=[number for number, field in enumerate(shape.fields, start=1) if field.name in key],
+        identifier_field_ids=[
+            number for number, field in enumerate(table_schema.fields, start=1) if field.name in key
+        ],
     )
 
 
-def present_shape(table: Table) -> Shape:
-    """Return the shape of a table by its current schema; a type that no contract has keeps Iceberg's name."""
+def present_schema(table: Table) -> TableSchema:
+    """Return the `TableSchema` of a table by its current schema; a type that no contract has keeps Iceberg's name."""
     schema, spec = table.schema(), table.spec()
     key = schema.identifier_field_ids
     names = {field.field_id: field.name for field in schema.fields}
@@ -225,7 +227,7 @@ def present_shape(table: Table) -> Shape:
         for field in schema.fields
     )
     partition = tuple((str(field.transform), names[field.source_id]) for field in spec.fields)
-    return Shape(table.name()[-1], "", tuple(fields), partition, None, 1)
+    return TableSchema(table.name()[-1], "", tuple(fields), partition, None, 1)
 
 
 def contract_type(found: IcebergType) -> FieldType:
@@ -238,13 +240,13 @@ def contract_type(found: IcebergType) -> FieldType:
         return FieldType(str(found), "", "", "")
 
 
-def arrow_schema(shape: Shape) -> pa.Schema:
-    """Return the Arrow schema of a shape's rows; columns are nullable unless the contract requires them."""
-    return pa.schema([pa.field(f.name, f.type.arrow, nullable=not f.required) for f in shape.fields])
+def arrow_schema(table_schema: TableSchema) -> pa.Schema:
+    """Return the Arrow schema of a schema's rows; columns are nullable unless the contract requires them."""
+    return pa.schema([pa.field(f.name, f.type.arrow, nullable=not f.required) for f in table_schema.fields])
 
 
-def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
-    if not shape.partition:
+def _partition_spec(table_schema: TableSchema, schema: Schema) -> PartitionSpec:
+    if not table_schema.partition:
         return UNPARTITIONED_PARTITION_SPEC
     return PartitionSpec(
         *(
@@ -254,7 +256,7 @@ def _partition_spec(shape: Shape, schema: Schema) -> PartitionSpec:
                 transform=parse_transform(transform),
                 name=partition_name(transform, column),
             )
-            for number, (transform, column) in enumerate(shape.partition)
+            for number, (transform, column) in enumerate(table_schema.partition)
         )
     )
 
@@ -264,9 +266,9 @@ def partition_name(transform: str, column: str) -> str:
     return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
-def _check_table(identifier: str, table: Table, shape: Shape) -> None:
+def _check_table(identifier: str, table: Table, table_schema: TableSchema) -> None:
     # Optional columns that the contract dropped may stay: their history is readable, and they are null in new rows.
-    changes = [c for c in compare(identifier, present_shape(table), shape) if c.change not in HARMLESS]
+    changes = [c for c in compare(identifier, present_schema(table), table_schema) if c.change not in HARMLESS]
     if not changes:
         return
     found = f"{identifier}: the table {'; '.join(change.reason for change in changes)}. Nothing was changed."

@@ -1,7 +1,7 @@
 """Evolve the tables of a product to its changed contract, without touching rows or snapshots.
 
 Iceberg identifies columns by field ids (spec, section "Schema Evolution"), so no data file is written: existing files
-are read in the new shape, and earlier snapshots keep the schema of their time.
+are read in the new table_schema, and earlier snapshots keep the schema of their time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mesh_platform.errors import ContractError, Problem
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import find_table, partition_name, present_shape
+from mesh_platform.lake.catalog import find_table, partition_name, present_schema
 from mesh_platform.lake.tables import tables_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.update.schema import UpdateSchema
 
-    from mesh_platform.contract.contract import Contract, Shape
+    from mesh_platform.contract.contract import Contract, TableSchema
 
 _ATTEMPTS = 5
 _MEND = "Mend the catalog or the storage, then evolve again; what is done stays done."
@@ -34,9 +34,9 @@ def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
     """Return what differs between the product's existing tables and its contract, landing table first."""
     return [
         change
-        for name, shape in shapes_of(contract).items()
+        for name, table_schema in schemas_of(contract).items()
         if (table := find_table(catalog, name)) is not None
-        for change in compare(name, present_shape(table), shape)
+        for change in compare(name, present_schema(table), table_schema)
     ]
 
 
@@ -49,15 +49,15 @@ def evolve(catalog: Catalog, contract: Contract, only: str | None = None) -> lis
     """
     refuse(contract, [change for change in plan_evolution(catalog, contract) if only in (None, change.change)])
     done: list[Change] = []
-    for name, shape in shapes_of(contract).items():
-        done += _evolve_table(catalog, contract, name, shape, only)
+    for name, table_schema in schemas_of(contract).items():
+        done += _evolve_table(catalog, contract, name, table_schema, only)
         faults.point("evolve.committed")
     return done
 
 
-def shapes_of(contract: Contract) -> dict[str, Shape]:
-    """Return the tables whose shape the contract defines. The platform defines that of quarantine and ledger."""
-    return {table.name: table.shape for table in tables_of(contract) if table.kind in ("landing", "product", "held")}
+def schemas_of(contract: Contract) -> dict[str, TableSchema]:
+    """Return the schemas that the contract defines, by table. The platform defines those of quarantine and ledger."""
+    return {table.name: table.schema for table in tables_of(contract) if table.kind in ("landing", "product", "held")}
 
 
 def refuse(contract: Contract, changes: list[Change]) -> None:
@@ -65,8 +65,10 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
     problems = []
     for change in changes:
         if change.breaking:
-            shape = shapes_of(contract)[change.table]
-            line = shape.by_name[change.field].line if change.field in shape.by_name else shape.line
+            table_schema = schemas_of(contract)[change.table]
+            line = (
+                table_schema.by_name[change.field].line if change.field in table_schema.by_name else table_schema.line
+            )
             optional = "Make it optional, or publish" if change.change == "add_required" else "Publish"
             fix = f"{optional} it as version 2 beside this one, as docs/evolution.md says."
             if change.purgeable:
@@ -78,26 +80,28 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
         raise ContractError(problems)
 
 
-def _evolve_table(catalog: Catalog, contract: Contract, name: str, shape: Shape, only: str | None) -> list[Change]:
+def _evolve_table(
+    catalog: Catalog, contract: Contract, name: str, table_schema: TableSchema, only: str | None
+) -> list[Change]:
     def attempt() -> list[Change]:
         table = find_table(catalog, name)
-        found = compare(name, present_shape(table), shape) if table is not None else []
+        found = compare(name, present_schema(table), table_schema) if table is not None else []
         changes = [change for change in found if only in (None, change.change)]
         if table is None or not changes:
             return []
         refuse(contract, changes)
         with answering(name, "the lake takes no new schema", _MEND), first_to_commit(table):
-            _apply(table, shape, changes)
+            _apply(table, table_schema, changes)
         return changes
 
     return on_conflict(_ATTEMPTS, attempt, f"{name}: others keep committing. Stop them, then evolve again.")
 
 
-def _apply(table: Table, shape: Shape, changes: list[Change]) -> None:
+def _apply(table: Table, table_schema: TableSchema, changes: list[Change]) -> None:
     with table.transaction() as transaction:
         with transaction.update_schema() as update:
             for change in changes:
-                _change_schema(update, table, shape, change)
+                _change_schema(update, table, table_schema, change)
         if any(change.change == "repartition" for change in changes):
             schema = transaction.table_metadata.schema()
             present = {
@@ -105,15 +109,15 @@ def _apply(table: Table, shape: Shape, changes: list[Change]) -> None:
             }
             with transaction.update_spec() as spec:
                 for key, part in present.items():
-                    if key not in shape.partition:
+                    if key not in table_schema.partition:
                         spec.remove_field(part.name)
-                for transform, column in shape.partition:
+                for transform, column in table_schema.partition:
                     if (transform, column) not in present:
                         spec.add_field(column, parse_transform(transform), partition_name(transform, column))
 
 
-def _change_schema(update: UpdateSchema, table: Table, shape: Shape, change: Change) -> None:
-    field = shape.by_name.get(change.field)
+def _change_schema(update: UpdateSchema, table: Table, table_schema: TableSchema, change: Change) -> None:
+    field = table_schema.by_name.get(change.field)
     present = change.was or ""
     match change.change:
         case "add" if field:
@@ -129,4 +133,4 @@ def _change_schema(update: UpdateSchema, table: Table, shape: Shape, change: Cha
         case "drop_optional":
             update.update_column(present, doc=DROPPED + (table.schema().find_field(present).doc or ""))
         case "set_key":
-            update.set_identifier_fields(*identifying(shape))
+            update.set_identifier_fields(*identifying(table_schema))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mesh_platform.iceberg.append import append_new, days_filter
 from mesh_platform.iceberg.keys import IdIndex, to_ids
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
-from mesh_platform.lake.tables import removed_name, removed_shape
+from mesh_platform.lake.tables import ledger_name, ledger_schema
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -47,7 +47,7 @@ def write_ledger(catalog: Catalog, table: Table, contract: Contract, snapshot_id
     present = table.scan(selected_fields=columns).to_arrow()
     kept = table.scan(selected_fields=columns, snapshot_id=snapshot_id).to_arrow()
     removed = present.join(kept.select(["event_id"]), keys="event_id", join_type="left anti")
-    shape = removed_shape(contract)
+    schema = ledger_schema(contract)
     rows = pa.table(
         [
             removed["event_id"],
@@ -55,7 +55,7 @@ def write_ledger(catalog: Catalog, table: Table, contract: Contract, snapshot_id
             pa.repeat(pa.scalar("rollback", pa.large_string()), removed.num_rows),
             pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")), removed.num_rows),
         ],
-        names=[field.name for field in shape.fields],
-    ).cast(arrow_schema(shape))
-    append_new(lambda: ensure_table(catalog, removed_name(contract), shape), rows, "event_id", "event_time")
+        names=[field.name for field in schema.fields],
+    ).cast(arrow_schema(schema))
+    append_new(lambda: ensure_table(catalog, ledger_name(contract), schema), rows, "event_id", "event_time")
     return int(removed.num_rows)

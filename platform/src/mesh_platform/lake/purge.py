@@ -22,15 +22,15 @@ from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.replace import replace_same_rows
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import find_table, present_shape
-from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, shapes_of
+from mesh_platform.lake.catalog import find_table, present_schema
+from mesh_platform.lake.evolution import evolve, plan_evolution, refuse, schemas_of
 from mesh_platform.lake.tables import held_name
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-    from mesh_platform.contract.contract import Contract, Shape
+    from mesh_platform.contract.contract import Contract, TableSchema
 
 _ATTEMPTS = 5
 _GIVEN_UP = "{}: others keep committing. Stop them, then purge again."
@@ -69,7 +69,7 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
         waits = " Until then leave the new column of that name out of the contract: no build runs with it." * breaks
         raise AttentionError("\n".join([*kept, f"What was dropped is noted. No column was purged.{waits}"]))
     # The held table goes first, because the product table's state decides which held rows are shown.
-    for name in reversed(shapes_of(contract)):
+    for name in reversed(schemas_of(contract)):
         columns = {change.field for change in purges if change.table == name}
         if columns:
             _delete(catalog, name, columns)
@@ -79,9 +79,9 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
 
 def _purges(catalog: Catalog, contract: Contract, despite_releases: bool) -> list[Change]:
     found = []
-    for name, shape in shapes_of(contract).items():
+    for name, table_schema in schemas_of(contract).items():
         table = find_table(catalog, name)
-        for field in left_over(present_shape(table), shape) if table is not None else ():
+        for field in left_over(present_schema(table), table_schema) if table is not None else ():
             # Held rows are only shown with a state of their product table.
             owner = find_table(catalog, contract.identifier) if name == held_name(contract) else table
             assert table is not None
@@ -97,13 +97,13 @@ def _purges(catalog: Catalog, contract: Contract, despite_releases: bool) -> lis
 def _changes_after(catalog: Catalog, contract: Contract) -> list[Change]:
     """Return what evolving would change once all dropped columns are purged."""
     changes = []
-    for name, shape in shapes_of(contract).items():
+    for name, table_schema in schemas_of(contract).items():
         table = find_table(catalog, name)
         if table is not None:
-            present = present_shape(table)
-            gone = {field.name for field in left_over(present, shape)}
+            present = present_schema(table)
+            gone = {field.name for field in left_over(present, table_schema)}
             fields = tuple(field for field in present.fields if field.name not in gone)
-            changes += compare(name, replace(present, fields=fields), shape)
+            changes += compare(name, replace(present, fields=fields), table_schema)
     return changes
 
 
@@ -156,14 +156,14 @@ def _showing(table: Table, field_id: int) -> list[int]:
 
 def _move_on(catalog: Catalog, contract: Contract) -> None:
     """Give each table a current state that shows no dropped column, so that the earlier one can expire."""
-    for name, shape in shapes_of(contract).items():
+    for name, table_schema in schemas_of(contract).items():
         if name != held_name(contract):
-            on_conflict(_ATTEMPTS, partial(_move_table_on, catalog, name, shape), _GIVEN_UP.format(name))
+            on_conflict(_ATTEMPTS, partial(_move_table_on, catalog, name, table_schema), _GIVEN_UP.format(name))
 
 
-def _move_table_on(catalog: Catalog, name: str, shape: Shape) -> None:
+def _move_table_on(catalog: Catalog, name: str, table_schema: TableSchema) -> None:
     table = find_table(catalog, name)
-    gone = left_over(present_shape(table), shape) if table is not None else ()
+    gone = left_over(present_schema(table), table_schema) if table is not None else ()
     if table is None or not any(
         current_snapshot_id(table) in _showing(table, table.schema().find_field(field.name).field_id)
         for field in gone

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform import faults
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg.commit import append_rows, first_to_commit
@@ -35,7 +35,7 @@ def _column(name: str, type_: str, description: str) -> Field:
     return Field(name=name, type=parse_type(type_), description=description, required=True, key=0, line=1)
 
 
-RELEASES_SHAPE = Shape(
+RELEASES_SCHEMA = TableSchema(
     "releases",
     "One row for each table of each release.",
     (
@@ -85,7 +85,7 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     making a release, if a table has a newer snapshot or another builder is making a release: the caller must look at
     the tables again. Raises UnavailableError.
     """
-    ledger = ensure_table(catalog, RELEASES, RELEASES_SHAPE)
+    ledger = ensure_table(catalog, RELEASES, RELEASES_SCHEMA)
     releases = _releases_in(ledger)
     if not tables or (releases and releases[0].tables == tables):
         return None
@@ -136,7 +136,7 @@ def _rows(release: Release) -> pa.Table:
         {"release": release.name, "released_at": release.released_at, "table": table, "snapshot_id": snapshot}
         for table, snapshot in release.tables.items()
     ]
-    return pa.Table.from_pylist(rows, schema=arrow_schema(RELEASES_SHAPE))
+    return pa.Table.from_pylist(rows, schema=arrow_schema(RELEASES_SCHEMA))
 
 
 def _number(name: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
 from mesh_platform.mesh.mesh import Mesh
 
@@ -26,9 +26,9 @@ class MeshTable:
         return f"{self.contract.identifier}{_SUFFIXES[self.kind]}"
 
     @property
-    def shape(self) -> Shape:
+    def schema(self) -> TableSchema:
         """Its columns and partitions."""
-        return _SHAPES[self.kind](self.contract)
+        return _SCHEMAS[self.kind](self.contract)
 
 
 def tables_of(contract: Contract) -> list[MeshTable]:
@@ -59,24 +59,24 @@ def landing_name(contract: Contract) -> str:
     return MeshTable(contract, "landing").name
 
 
-def rejected_name(contract: Contract) -> str:
+def quarantine_name(contract: Contract) -> str:
     """Return `<domain>.<product>__rejected`, the quarantine: what was sent and is not valid."""
     return MeshTable(contract, "quarantine").name
 
 
-def removed_name(contract: Contract) -> str:
+def ledger_name(contract: Contract) -> str:
     """Return `<domain>.<product>__removed`, the ledger: events removed on purpose, which ingest refuses."""
     return MeshTable(contract, "ledger").name
 
 
-def landing_shape(contract: Contract) -> Shape:
-    """Return the shape of a landing table: the event's own columns between those of its envelope.
+def landing_schema(contract: Contract) -> TableSchema:
+    """Return the schema of a landing table: the event's own columns between those of its envelope.
 
     By default it is partitioned by the day of `event_time`, which is the time in the event's id.
     """
     event = contract.event
     assert event is not None, f"{contract.identifier} has no event"
-    return Shape(
+    return TableSchema(
         name=f"{contract.table.name}{LANDING_SUFFIX}",
         description=f"{event.description} As sent, valid against the contract.",
         fields=(_EVENT_ID, _EVENT_TIME, *event.fields, _PRODUCER, _SCHEMA_VERSION, _INGESTED_AT),
@@ -88,9 +88,9 @@ def landing_shape(contract: Contract) -> Shape:
     )
 
 
-def rejected_shape(contract: Contract) -> Shape:
-    """Return the shape of a quarantine: one row for each event or message refused; a redelivery has the same key."""
-    return Shape(
+def quarantine_schema(contract: Contract) -> TableSchema:
+    """Return the schema of a quarantine: one row for each event or message refused; a redelivery has the same key."""
+    return TableSchema(
         f"{contract.table.name}__rejected",
         "What was sent and is not valid.",
         _REJECTED,
@@ -106,24 +106,26 @@ def held_name(contract: Contract) -> str:
     return MeshTable(contract, "held").name
 
 
-def held_shape(contract: Contract) -> Shape:
-    """Return the shape of a held table: the product's own columns, none required, and what is wrong with each row."""
+def held_schema(contract: Contract) -> TableSchema:
+    """Return the schema of a held table: the product's columns, none required, and what is wrong with each row."""
     own = tuple(replace(field, required=False, key=0, references=None) for field in contract.table.fields)
-    return Shape(
+    return TableSchema(
         f"{contract.table.name}__held", "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
     )
 
 
-def removed_shape(contract: Contract) -> Shape:
-    """Return the shape of a ledger: ids that the landing table once had and that must not come back."""
+def ledger_schema(contract: Contract) -> TableSchema:
+    """Return the schema of a ledger: ids that the landing table once had and that must not come back."""
     fields = (
         _EVENT_ID,
         _EVENT_TIME,
         _column("reason", "string", "Why: rollback, erasure or retention."),
         _column("removed_at", "timestamptz", "When the removal was decided, UTC."),
     )
-    partition = landing_shape(contract).partition
-    return Shape(f"{contract.table.name}__removed", "Events removed on purpose.", fields, partition, "event_time", 1)
+    partition = landing_schema(contract).partition
+    return TableSchema(
+        f"{contract.table.name}__removed", "Events removed on purpose.", fields, partition, "event_time", 1
+    )
 
 
 def _column(name: str, type_: str | FieldType, description: str, required: bool = True, key: int = 0) -> Field:
@@ -166,10 +168,10 @@ _SUFFIXES: dict[TableKind, str] = {
     "held": "__held",
     "product": "",
 }
-_SHAPES: dict[TableKind, Callable[[Contract], Shape]] = {
-    "landing": landing_shape,
-    "quarantine": rejected_shape,
-    "ledger": removed_shape,
-    "held": held_shape,
+_SCHEMAS: dict[TableKind, Callable[[Contract], TableSchema]] = {
+    "landing": landing_schema,
+    "quarantine": quarantine_schema,
+    "ledger": ledger_schema,
+    "held": held_schema,
     "product": lambda contract: contract.table,
 }

@@ -96,7 +96,7 @@ class _DomainFile(FileModel):
 
 @dataclass(frozen=True)
 class Domain:
-    """One folder under `domains/`. `interfaces` are the minimum shapes that it requires of other domains' products.
+    """One folder under `domains/`. `interfaces` are the least that it requires of other domains' products.
 
     `retired` are products that are no longer sent, built or shown; their landing tables can still be read. `terms`
     are those that its glossary defines.

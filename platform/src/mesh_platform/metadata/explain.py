@@ -6,7 +6,7 @@ from typing import Any
 
 from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import Contract
-from mesh_platform.lake.tables import landing_name, rejected_name
+from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.model import lineage, read_models
 from mesh_platform.sql.relations import tables_behind
@@ -40,7 +40,7 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
         "implements": contract.implements,
         "queue": queue_of(contract).name if contract.event else None,
         "landing": landing_name(contract) if contract.event else None,
-        "quarantine": rejected_name(contract) if contract.event else None,
+        "quarantine": quarantine_name(contract) if contract.event else None,
         "partitions": [f"{transform}({column})" for transform, column in contract.table.partition],
         "key": list(contract.table.key),
         "reads": reads,

@@ -25,8 +25,8 @@ from openlineage.client.facet_v2 import (
 from openlineage.client.uuid import generate_new_uuid
 
 from mesh_platform.broker import queue_of
-from mesh_platform.contract.contract import Contract, Shape
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.contract.contract import Contract, TableSchema
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 from mesh_platform.sql.model import Model, lineage, tables_read
@@ -45,7 +45,7 @@ def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: M
     for table, rows in written.items():
         if table in sent:
             queue = InputDataset(_namespace(settings.broker), queue_of(sent[table]).name)
-            made.append(_event(mesh, sent[table], landing_shape(sent[table]), table, rows, [queue], {}))
+            made.append(_event(mesh, sent[table], landing_schema(sent[table]), table, rows, [queue], {}))
         else:
             contract = mesh.contracts[table]
             inputs = [InputDataset(NAMESPACE, name) for name in sorted({*tables_read(mesh, models, table)})]
@@ -62,7 +62,7 @@ def tell(settings: Settings, mesh: Mesh, models: Mapping[str, Model], written: M
 def _event(
     mesh: Mesh,
     contract: Contract,
-    shape: Shape,
+    table_schema: TableSchema,
     table: str,
     rows: int,
     inputs: list[InputDataset],
@@ -71,9 +71,9 @@ def _event(
     owners = mesh.domains[contract.domain].owners
     facets = {
         "schema": schema_dataset.SchemaDatasetFacet(
-            [schema_dataset.SchemaDatasetFacetFields(f.name, f.type.name, f.description) for f in shape.fields]
+            [schema_dataset.SchemaDatasetFacetFields(f.name, f.type.name, f.description) for f in table_schema.fields]
         ),
-        "documentation": documentation_dataset.DocumentationDatasetFacet(shape.description),
+        "documentation": documentation_dataset.DocumentationDatasetFacet(table_schema.description),
         "ownership": ownership_dataset.OwnershipDatasetFacet(
             [ownership_dataset.Owner(owners.team, "team"), ownership_dataset.Owner(owners.steward, "steward")]
         ),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.schema_change import present_name
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
@@ -19,7 +19,7 @@ from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.relations import table_shapes
+from mesh_platform.sql.relations import table_schemas
 from mesh_platform.text import offer
 
 if TYPE_CHECKING:
@@ -47,22 +47,22 @@ class State:
         return self.mesh_table.contract
 
     @cached_property
-    def shape(self) -> Shape:
+    def schema(self) -> TableSchema:
         """The columns of the table by its contract."""
-        return self.mesh_table.shape
+        return self.mesh_table.schema
 
     @cached_property
     def columns(self) -> list[tuple[Field, NestedField | None]]:
         """The columns shown, each with its column in the Iceberg table; None if the table has none."""
         if self.table is None or self.snapshot is None:
-            return [(field, None) for field in self.shape.fields]
+            return [(field, None) for field in self.schema.fields]
         now = {column.name: column.field_id for column in self.table.schema().fields}
         schema = self.table.schema()
         found = self.table.metadata.snapshot_by_id(self.snapshot)
         if self.past and found is not None and found.schema_id is not None:
             schema = self.table.schemas()[found.schema_id]
         then = {column.field_id: column for column in schema.fields}
-        columns = [(field, then.get(now.get(present_name(field, now) or "", -1))) for field in self.shape.fields]
+        columns = [(field, then.get(now.get(present_name(field, now) or "", -1))) for field in self.schema.fields]
         return [
             (replace(field, type=contract_type(column.field_type)) if self.past and column else field, column)
             for field, column in columns
@@ -73,7 +73,7 @@ class State:
         """Return the SQL that selects its rows; `hidden` maps columns to the expressions shown instead of them."""
         if self.table is None or self.snapshot is None:
             # The error is raised when the view is read, so that other tables can still be queried.
-            return empty_select(self.shape, f"error({literal(self.lost)})" if self.lost else "false")
+            return empty_select(self.schema, f"error({literal(self.lost)})" if self.lost else "false")
         source = scan(self.table.metadata_location, self.snapshot if self.past else None)
         shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
         named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
@@ -88,7 +88,7 @@ def find_states(
     Raises UsageError for an unknown table, snapshot, release or time.
     """
     kept = {name: _tables_in(catalog, name) for name in mesh.domains}
-    readable = table_shapes(mesh)
+    readable = table_schemas(mesh)
     known = {
         each.name: each
         for each in all_tables(mesh)

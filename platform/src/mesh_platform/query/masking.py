@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from hashlib import blake2b
 
-from mesh_platform.contract.contract import Contract, Shape
+from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.engine.duckdb import Connection, add_text_function
 from mesh_platform.engine.sql import quoted
 from mesh_platform.errors import UsageError
@@ -33,14 +33,14 @@ def reads_all(role: str | None, contract: Contract) -> bool:
     return role is None or role in contract.roles
 
 
-def masks(shape: Shape, is_quarantine: bool = False) -> dict[str, str]:
-    """Map the columns of `shape` that a role may not read to the SQL that it reads instead.
+def masks(schema: TableSchema, is_quarantine: bool = False) -> dict[str, str]:
+    """Map the columns of `schema` that a role may not read to the SQL that it reads instead.
 
     A text becomes a pseudonym, the same one everywhere in the session, so that tables can still be joined; the member
     'unknown' of a dimension stays. All other types become NULL.
     """
     found = {}
-    for field in shape.fields:
+    for field in schema.fields:
         if is_quarantine and field.name in _AS_SENT:
             found[field.name] = "NULL"
         elif field.classification == "pii":

@@ -9,20 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.engine.duckdb import Connection, connect
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.releases import RELEASES, RELEASES_SHAPE
+from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
 from mesh_platform.lake.tables import table_named, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.masking import PSEUDONYM, UNKNOWN, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.query.references import find_dangling, lacks, references, tables_referred_to, target
-from mesh_platform.sql.relations import create_schemas, interface_unions, table_shapes, tables_behind, union_select
+from mesh_platform.sql.relations import create_schemas, interface_unions, table_schemas, tables_behind, union_select
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -107,7 +107,7 @@ def view_names(mesh: Mesh) -> list[str]:
     """
     own = [table.name for contract in mesh.contracts.values() for table in tables_of(contract)]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
-    return [*dict.fromkeys([*table_shapes(mesh), *own]), *interface_unions(mesh), *resolved, RELEASES]
+    return [*dict.fromkeys([*table_schemas(mesh), *own]), *interface_unions(mesh), *resolved, RELEASES]
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
@@ -156,20 +156,20 @@ def _create_views(
         if references(contract):
             dangling = _dangling(connection, contract, states, role, counts)
             _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown, dangling))
-    _create(connection, RELEASES, _plain_select(RELEASES_SHAPE, releases))
+    _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
 
 
 def _hidden(state: State, role: str | None) -> dict[str, str]:
     """Map the columns of a state that the role may not read to the SQL that it reads instead."""
     if reads_all(role, state.contract):
         return {}
-    return masks(state.shape, state.mesh_table.kind == "quarantine")
+    return masks(state.schema, state.mesh_table.kind == "quarantine")
 
 
-def _plain_select(shape: Shape, table: Table | None) -> str:
+def _plain_select(schema: TableSchema, table: Table | None) -> str:
     if table is None or current_snapshot_id(table) is None:
-        return empty_select(shape)
-    columns = ", ".join(typed(field) for field in shape.fields)
+        return empty_select(schema)
+    columns = ", ".join(typed(field) for field in schema.fields)
     return f"SELECT {columns} FROM {scan(table.metadata_location)}"
 
 
@@ -220,14 +220,14 @@ def _resolved_select(
         if not field.references or not contract.freshness_column:
             continue
         name, key = field.references
-        shape = mesh.contracts[name].table
-        versions = [column for column in shape.key if column != key]
-        if shape.history and len(versions) == 1:
-            alias = f"{shape.name.removeprefix('dim_')}_{versions[0]}"
+        schema = mesh.contracts[name].table
+        versions = [column for column in schema.key if column != key]
+        if schema.history and len(versions) == 1:
+            alias = f"{schema.name.removeprefix('dim_')}_{versions[0]}"
             time = f"fact.{quoted(contract.freshness_column)}"
             columns.append(f"coalesce({quoted(alias)}.{quoted(versions[0])}, 1) AS {quoted(alias)}")
             joins.append(
-                f"LEFT JOIN ({_versions_select(name, key, versions[0], shape.history[0])}) AS {quoted(alias)} "
+                f"LEFT JOIN ({_versions_select(name, key, versions[0], schema.history[0])}) AS {quoted(alias)} "
                 f"ON {value} = {quoted(alias)}.{quoted(key)} "
                 f"AND {time} >= {quoted(alias)}.began AND {time} < {quoted(alias)}.ended"
             )

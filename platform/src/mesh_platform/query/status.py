@@ -13,7 +13,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.tables import held_name, landing_name, rejected_name, removed_name, tables_of
+from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.references import dangling_query, tables_referred_to
@@ -133,7 +133,7 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
     """
     queries = {}
     for contract in mesh.contracts.values():
-        landing, rejected, removed = (name(contract) for name in (landing_name, rejected_name, removed_name))
+        landing, rejected, removed = (name(contract) for name in (landing_name, quarantine_name, ledger_name))
         if heads.get(rejected) is not None:
             settled = f"select event_id from {quoted(landing)}"
             gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null limit 0"

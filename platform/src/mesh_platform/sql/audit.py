@@ -63,7 +63,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Audited:
-    """The rows to publish, and those held back, with the columns of `held_shape`; None if no rule holds rows back.
+    """The rows to publish, and those held back, with the columns of `held_schema`; None if no rule holds rows back.
 
     `warnings` describe the broken rules that only warn.
     """
@@ -89,11 +89,11 @@ def table_checks(mesh: Mesh, contract: Contract) -> tuple[Check, ...]:
 def find_problems(contract: Contract, connection: Connection) -> list[Problem]:
     """Return why rules of `contract` cannot be run on its table; no data is needed."""
     problems = []
-    shape = contract.table
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {empty_select(shape)}")
-    for rule in shape.rules:
-        fault = _fault(rule, shape.key, connection)
-        if rule.on_failure == "hold" and not fault and {HELD_RULE, HELD_REASON} & shape.by_name.keys():
+    table_schema = contract.table
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS {empty_select(table_schema)}")
+    for rule in table_schema.rules:
+        fault = _fault(rule, table_schema.key, connection)
+        if rule.on_failure == "hold" and not fault and {HELD_RULE, HELD_REASON} & table_schema.by_name.keys():
             fault = (
                 f"holds rows back, and the table has a column {HELD_RULE} or {HELD_REASON}.",
                 "Give the column another name.",

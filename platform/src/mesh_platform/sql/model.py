@@ -17,7 +17,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.tables import LANDING_SUFFIX
 from mesh_platform.mesh.mesh import Mesh, interface_view
-from mesh_platform.sql.relations import relation_shapes, tables_behind
+from mesh_platform.sql.relations import relation_schemas, tables_behind
 from mesh_platform.sql.syntax import line_of, name_of, relations, unstable_calls, works_row_by_row
 from mesh_platform.text import offer, shown
 
@@ -153,10 +153,10 @@ def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
     Raises SqlglotError for a query that does not fit the relations that it reads.
     """
     schema: dict[str, dict[str, dict[str, str]]] = {}
-    shapes = relation_shapes(mesh)
-    for relation in shapes.keys() & {*model.inputs}:
+    table_schemas = relation_schemas(mesh)
+    for relation in table_schemas.keys() & {*model.inputs}:
         namespace, table = relation.split(".")
-        columns = {field.name: field.type.duckdb for field in shapes[relation].fields}
+        columns = {field.name: field.type.duckdb for field in table_schemas[relation].fields}
         schema.setdefault(namespace, {})[table] = columns
     roots = trace(None, model.tree, schema=schema, dialect="duckdb")
     fields = model.contract.table.fields
@@ -219,7 +219,7 @@ def find_models(
     """
     models: dict[str, Model] = {}
     texts, problems = _read_texts(mesh)
-    known = relation_shapes(mesh)
+    known = relation_schemas(mesh)
     for (contract, label, sql), found in zip(texts, read([sql for _, _, sql in texts]), strict=True):
         problems += [Problem(label, *fault, rule="sql") for fault in found.faults]
         if found.is_query:

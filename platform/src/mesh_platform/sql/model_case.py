@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.contract.contract import Shape
+from mesh_platform.contract.contract import TableSchema
 from mesh_platform.contract.types import shown_value
 from mesh_platform.contract.yaml_document import read_document
 from mesh_platform.engine.duckdb import Connection, DuckDBError, connect_in_memory
@@ -26,7 +26,7 @@ from mesh_platform.engine.sql import quoted, table_definition, typed
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.model import Model, read_models
-from mesh_platform.sql.relations import SITES, create_schemas, relation_shapes
+from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
 from mesh_platform.text import offer
 
 Row = Mapping[str, Any]
@@ -73,24 +73,24 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
     column, or if the model fails.
     """
     models = read_models(mesh)
-    shapes = relation_shapes(mesh)
+    schemas = relation_schemas(mesh)
     if case.model not in models:
         raise _fault(case, f"model '{case.model}' is not one of the mesh.", offer(case.model, models))
     for relation in case.given:
-        if relation not in shapes:
-            raise _fault(case, f"'{relation}' is no relation of the mesh.", offer(relation, shapes))
+        if relation not in schemas:
+            raise _fault(case, f"'{relation}' is no relation of the mesh.", offer(relation, schemas))
     wanted, model = mesh.contracts[case.model].table, models[case.model]
     needed = {case.model, *case.given, *model.inputs}
     with connect_in_memory() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         create_schemas(connection, mesh)
         connection.execute(f"DELETE FROM {quoted(SITES)}")
-        for relation, shape in shapes.items():
+        for relation, schema in schemas.items():
             if relation not in needed:
                 continue
             if relation != SITES:
-                connection.execute(table_definition(relation, shape))
-            _insert(connection, case, relation, shape, case.given.get(relation, ()))
+                connection.execute(table_definition(relation, schema))
+            _insert(connection, case, relation, schema, case.given.get(relation, ()))
         actual = _run(connection, case, model, wanted)
         # After the run, the output's table is used to cast the expected rows to the contract's types.
         connection.execute(f"DELETE FROM {quoted(case.model)}")
@@ -106,8 +106,8 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
     return _difference(case, expected, actual)
 
 
-def _run(connection: Connection, case: Case, model: Model, shape: Shape) -> list[dict[str, Any]]:
-    columns = ", ".join(typed(field) for field in shape.fields)
+def _run(connection: Connection, case: Case, model: Model, schema: TableSchema) -> list[dict[str, Any]]:
+    columns = ", ".join(typed(field) for field in schema.fields)
     query = f"SELECT {columns} FROM (\n{model.sql}\n) AS output WHERE {case.where or 'true'}"
     try:
         rows = connection.execute(query).fetchall()
@@ -115,16 +115,16 @@ def _run(connection: Connection, case: Case, model: Model, shape: Shape) -> list
         raise _fault(
             case, f"{model.path} fails: {' '.join(str(error).split())}.", "Mend the model or the case."
         ) from error
-    return [dict(zip((field.name for field in shape.fields), row, strict=True)) for row in rows]
+    return [dict(zip((field.name for field in schema.fields), row, strict=True)) for row in rows]
 
 
-def _insert(connection: Connection, case: Case, relation: str, shape: Shape, rows: Sequence[Row]) -> None:
+def _insert(connection: Connection, case: Case, relation: str, schema: TableSchema, rows: Sequence[Row]) -> None:
     for row in rows:
         for name in row:
-            if name not in shape.by_name:
-                raise _fault(case, f"'{relation}' has no column '{name}'.", offer(name, shape.by_name))
+            if name not in schema.by_name:
+                raise _fault(case, f"'{relation}' has no column '{name}'.", offer(name, schema.by_name))
         # DuckDB casts from text, so that no decimal becomes a float and no instant a local time on the way.
-        values = [None if row.get(field.name) is None else str(row[field.name]) for field in shape.fields]
+        values = [None if row.get(field.name) is None else str(row[field.name]) for field in schema.fields]
         try:
             connection.execute(f"INSERT INTO {quoted(relation)} VALUES ({', '.join('?' * len(values))})", values)
         except DuckDBError as error:

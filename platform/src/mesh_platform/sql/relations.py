@@ -1,14 +1,14 @@
-"""List the relations that SQL of a mesh can read by name, their shapes, and the SQL that creates them."""
+"""List the relations that SQL of a mesh can read by name, their schemas, and the SQL that creates them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.engine.sql import empty_select, quoted, table_definition, typed
-from mesh_platform.lake.tables import landing_name, landing_shape
+from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, Site, interface_view
 
 if TYPE_CHECKING:
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 SITES = "mesh.sites"
 
 
-def relation_shapes(mesh: Mesh) -> dict[str, Shape]:
+def relation_schemas(mesh: Mesh) -> dict[str, TableSchema]:
     """Return every relation that a model may read: products, landing tables, interface unions, `mesh.sites`."""
-    shapes = table_shapes(mesh)
-    shapes |= {name: interface.table for name, (interface, _) in interface_unions(mesh).items()}
-    return shapes | {SITES: SITES_SHAPE}
+    interfaces = {name: interface.table for name, (interface, _) in interface_unions(mesh).items()}
+    return {**table_schemas(mesh), **interfaces, SITES: SITES_SCHEMA}
 
 
-def table_shapes(mesh: Mesh) -> dict[str, Shape]:
+def table_schemas(mesh: Mesh) -> dict[str, TableSchema]:
     """Return the relations that are catalog tables: of products, and landing tables, also of retired products."""
-    shapes = {name: contract.table for name, contract in mesh.contracts.items()}
+    table_schemas = {name: contract.table for name, contract in mesh.contracts.items()}
     sent = [contract for contract in (*mesh.contracts.values(), *mesh.retired.values()) if contract.event]
-    return shapes | {landing_name(contract): landing_shape(contract) for contract in sent}
+    return table_schemas | {landing_name(contract): landing_schema(contract) for contract in sent}
 
 
 def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:
@@ -64,13 +63,13 @@ def create_schemas(connection: Connection, mesh: Mesh) -> None:
     """Create a schema for each domain, and `mesh.sites` with its rows."""
     for name in (*mesh.domains, SITES.split(".")[0]):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
-    connection.execute(table_definition(SITES, SITES_SHAPE))
+    connection.execute(table_definition(SITES, SITES_SCHEMA))
     for row in site_rows(mesh):
         connection.execute(f"INSERT INTO {quoted(SITES)} VALUES ({', '.join('?' * len(row))})", row)
 
 
 def site_rows(mesh: Mesh) -> list[list[str]]:
-    """Return the rows of `mesh.sites`: one for each domain with a site, as text, in the order of `SITES_SHAPE`."""
+    """Return the rows of `mesh.sites`: one for each domain with a site, as text, in the order of `SITES_SCHEMA`."""
     return [
         [domain.name, *(str(getattr(domain.site, name)) for name in Site.model_fields)]
         for domain in mesh.domains.values()
@@ -83,7 +82,7 @@ def _site_column(name: str) -> Field:
     return Field(name=name, type=field_type, description=f"{name} in domain.yaml.", required=True, key=0, line=1)
 
 
-SITES_SHAPE = Shape(
+SITES_SCHEMA = TableSchema(
     name="sites",
     description="One row for each domain that has a site.",
     fields=tuple(_site_column(name) for name in ("domain", *Site.model_fields)),

@@ -13,7 +13,7 @@ from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import find_problems
 from mesh_platform.sql.model import Model, build_order, find_models, of_tables
-from mesh_platform.sql.relations import SITES, create_schemas, relation_shapes
+from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
 from mesh_platform.sql.syntax import line_of
 
 
@@ -50,19 +50,19 @@ def check_contracts(
 
     Only the rules are checked if `models` has no model of the contract, or one that reads an unknown relation.
     """
-    shapes = relation_shapes(mesh)
+    schemas = relation_schemas(mesh)
     paths = {contract.path for contract in contracts}
     # An interface may have the name of a product, and has no model.
     chosen = [model for model in models.values() if model.contract.path in paths]
-    chosen = [model for model in chosen if shapes.keys() >= {*model.inputs}]
+    chosen = [model for model in chosen if schemas.keys() >= {*model.inputs}]
     read = {relation for model in chosen for relation in model.inputs}
     found: dict[str, list[Problem]] = {contract.path: [] for contract in contracts}
     with connect_in_memory() as connection:
         create_schemas(connection, mesh)
-        for relation, shape in shapes.items():
+        for relation, schema in schemas.items():
             if relation in read and relation != SITES:
                 # A view, as in a build, because a table would also have a rowid.
-                connection.execute(f"CREATE VIEW {quoted(relation)} AS {empty_select(shape)}")
+                connection.execute(f"CREATE VIEW {quoted(relation)} AS {empty_select(schema)}")
         connection.execute("SET enable_external_access = false")
         # There are no rows, so optimising a plan takes longer than it saves.
         connection.execute("PRAGMA disable_optimizer")

@@ -18,23 +18,23 @@ from mesh_platform.iceberg.key_search import find_candidates
 if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
-    from mesh_platform.contract.contract import Shape
+    from mesh_platform.contract.contract import TableSchema
 
 _PLACE = {"day": "strftime({}, '%Y-%m-%d')", "month": "strftime({}, '%Y-%m')", "year": "strftime({}, '%Y')"}
 # How many of the partitions that a key is in are shown.
 _PLACES = 3
 
 
-def determines_partition(shape: Shape) -> bool:
+def determines_partition(schema: TableSchema) -> bool:
     """Whether rows with the same key are always in one partition: all partition columns are in the key."""
     # Doubles do not count: two NaN are the same key in SQL, but different partition values.
-    return all(c in shape.key and shape.by_name[c].type.name != "double" for _, c in shape.partition)
+    return all(c in schema.key and schema.by_name[c].type.name != "double" for _, c in schema.partition)
 
 
 def keys_that_stay(
     connection: Connection,
     table: Table,
-    shape: Shape,
+    schema: TableSchema,
     rows: pa.Table,
     here: Sequence[FileScanTask],
     elsewhere: Sequence[FileScanTask],
@@ -43,12 +43,12 @@ def keys_that_stay(
 
     `here` are the files that stay in the partitions of `rows`, `elsewhere` those in other partitions.
     """
-    if not shape.key or not rows.num_rows:
+    if not schema.key or not rows.num_rows:
         return None
     folder = table.io.properties.get(KEY_INDEX)
     index = KeyIndex(Path(folder) if folder else None, partial(_hash, connection), f"duckdb {VERSION}")
-    files = [*here] if determines_partition(shape) else [*here, *elsewhere]
-    return find_candidates(table, files, rows.select(shape.key), index)
+    files = [*here] if determines_partition(schema) else [*here, *elsewhere]
+    return find_candidates(table, files, rows.select(schema.key), index)
 
 
 def any_repeats(key: Sequence[str], relation: str, existing: str = "") -> str:
@@ -62,14 +62,14 @@ def any_repeats(key: Sequence[str], relation: str, existing: str = "") -> str:
     return f"SELECT 1 FROM ({every}) GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
 
 
-def repeated_keys(shape: Shape, relation: str) -> str:
+def repeated_keys(schema: TableSchema, relation: str) -> str:
     """Return the SQL of the keys that repeat in `relation`, with how many times, and the partitions if several."""
-    columns = ", ".join(map(quoted, shape.key))
+    columns = ", ".join(map(quoted, schema.key))
     times = "count(*)::VARCHAR"
-    if not determines_partition(shape):
+    if not determines_partition(schema):
         parts = [
             f"'{_called(transform, column)}=' || coalesce({_place(transform, column)}, 'NULL')"
-            for transform, column in shape.partition
+            for transform, column in schema.partition
         ]
         places = f"list_sort(list(DISTINCT concat_ws(', ', {', '.join(parts)})))"
         shown = f"array_to_string({places}[:{_PLACES}], ' and ')"

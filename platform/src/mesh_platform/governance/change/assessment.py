@@ -17,7 +17,7 @@ from mesh_platform.governance.consents import Given
 from mesh_platform.lake.tables import landing_name
 from mesh_platform.mesh.mesh import Mesh, interface_view
 from mesh_platform.sql.model import Model
-from mesh_platform.sql.relations import relation_shapes
+from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.type_check import check_contracts
 
 
@@ -184,7 +184,7 @@ class _Broken:
     def _runs_with(self, changes: Iterable[ContractChange], model: Model) -> bool:
         mesh = mesh_with_old(self.mesh, changes)
         name = model.contract.identifier
-        readable = relation_shapes(mesh).keys() >= {*model.inputs}
+        readable = relation_schemas(mesh).keys() >= {*model.inputs}
         found = check_contracts(mesh, {name: model}, [model.contract])
         return readable and all(problem.path != model.path for problem in found[model.contract.path])
 

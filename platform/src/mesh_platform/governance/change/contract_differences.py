@@ -9,7 +9,7 @@ from typing import Any
 
 from mesh_platform.contract.contract import LEVELS, Contract
 from mesh_platform.governance.change.difference import Difference
-from mesh_platform.governance.change.shape_differences import event_differences, table_differences
+from mesh_platform.governance.change.schema_differences import event_differences, table_differences
 
 _DAY = timedelta(days=1)
 _RETIRED = "the product is no longer published"

@@ -68,8 +68,8 @@ def _starts(assessed: Assessed) -> Iterable[Column]:
         relation = change.relation if difference.side == "readers" else landing_name(change.contract)
         yield relation, difference.column
         if change.new:
-            shape = change.new.table if difference.side == "readers" else change.new.event
-            for field in shape.fields if shape else ():
+            schema = change.new.table if difference.side == "readers" else change.new.event
+            for field in schema.fields if schema else ():
                 if difference.column in field.renamed_from:
                     yield relation, field.name
 

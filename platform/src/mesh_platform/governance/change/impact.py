@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.model import Model, lineage
-from mesh_platform.sql.relations import relation_shapes
+from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.syntax import name_of
 
 Column = tuple[str, str]
@@ -32,7 +32,7 @@ class Impact:
     def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
         self.mesh = mesh
         self.consumers = Consumers(mesh, models)
-        self._shapes = relation_shapes(mesh)
+        self._schemas = relation_schemas(mesh)
         self._lineage: dict[str, Mapping[str, list[Column]] | None] = {}
 
     def affected(self, starts: Iterable[Column]) -> set[Affected]:
@@ -75,7 +75,7 @@ class Impact:
     def _mentions(self, model: Model, relation: str, column: str) -> bool:
         """Whether the SQL names the column anywhere, such as in a condition."""
         aliases = {table.alias_or_name.lower(): name_of(table) for table in model.tree.find_all(exp.Table)}
-        others = [self._shapes[name].by_name for name in model.inputs if name != relation and name in self._shapes]
+        others = [self._schemas[name].by_name for name in model.inputs if name != relation and name in self._schemas]
         for node in model.tree.find_all(exp.Column):
             if node.name.lower() != column:
                 continue

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.quality_rule import Rule
 from mesh_platform.governance.change.difference import Difference
 
 
-def kept_values(shape: Shape, field: Field) -> tuple[str, ...]:
+def kept_values(schema: TableSchema, field: Field) -> tuple[str, ...]:
     """The allowed values of this column, where rules keep all others out; else none."""
-    lists = [rule.values for rule in shape.rules if _lists_values(rule, field.name)]
+    lists = [rule.values for rule in schema.rules if _lists_values(rule, field.name)]
     return tuple(value for value in lists[0] if all(value in each for each in lists)) if lists else ()
 
 
-def rule_differences(old: Shape, new: Shape) -> Iterator[Difference]:
+def rule_differences(old: TableSchema, new: TableSchema) -> Iterator[Difference]:
     """The differences between the rules, except lists of values, which are differences of columns."""
     before, after = _by_content(old), _by_content(new)
     for content, rule in before.items():
@@ -38,11 +38,11 @@ def rule_differences(old: Shape, new: Shape) -> Iterator[Difference]:
             yield Difference("additive", "readers", f"{_called(rule)} is new ({rule.on_failure})", rule.line)
 
 
-def _by_content(shape: Shape) -> dict[Rule, Rule]:
+def _by_content(schema: TableSchema) -> dict[Rule, Rule]:
     """Of two that ask for the same, the one that does more counts."""
     order = ("warn", "hold", "block")
-    columns = {field.name for field in shape.fields}
-    rules = [rule for rule in shape.rules if not any(_lists_values(rule, name) for name in columns)]
+    columns = {field.name for field in schema.fields}
+    rules = [rule for rule in schema.rules if not any(_lists_values(rule, name) for name in columns)]
     return {_content(rule): rule for rule in sorted(rules, key=lambda rule: order.index(rule.on_failure))}
 
 

@@ -27,10 +27,10 @@ def described(scope: Scope) -> Iterable[Problem]:
     """
     for contract in scope.contracts():
         parts = [(contract.name, contract.description, 1)]
-        for shape in (contract.event, contract.table):
-            if shape:
-                parts.append((shape.name, shape.description, shape.line))
-                parts += [(field.name, field.description, field.line) for field in shape.fields]
+        for schema in (contract.event, contract.table):
+            if schema:
+                parts.append((schema.name, schema.description, schema.line))
+                parts += [(field.name, field.description, field.line) for field in schema.fields]
         for name, text, line in dict.fromkeys(parts):
             if not _says_more(name, text):
                 yield Problem(contract.path, line, f"'{name}' is described as '{text}'.", "Say what it means.")
@@ -47,9 +47,9 @@ def examples(scope: Scope) -> Iterable[Problem]:
 
     An example tells more than a description, and the catalog shows it.
     """
-    for contract, shape, field in scope.fields():
+    for contract, schema, field in scope.fields():
         if not field.examples:
-            yield Problem(contract.path, field.line, f"'{field.name}' of {shape.name} has no example.", "Add one.")
+            yield Problem(contract.path, field.line, f"'{field.name}' of {schema.name} has no example.", "Add one.")
         for example in field.examples:
             if fault := _example_fault(field, example):
                 message = f"the example {example!r} of '{field.name}' is no value of it."

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.reading import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
@@ -107,7 +107,7 @@ def name_column(scope: Scope) -> Iterable[Problem]:
                 yield Problem(contract.path, field.line, f"column '{field.name}' is {field.type.name}.", fault)
 
 
-def _column_fault(shape: Shape, field: Field) -> str | None:
+def _column_fault(table_schema: TableSchema, field: Field) -> str | None:
     kind = field.type.name
     ending = next((end for end in _ENDINGS if field.name.endswith(end)), None)
     if (
@@ -118,7 +118,7 @@ def _column_fault(shape: Shape, field: Field) -> str | None:
         return f"What ends in {ending} is {' or '.join(_ENDINGS[ending])}. Rename it, or correct physicalType."
     if kind == "timestamp":
         return "Publish instants, in UTC: physicalType timestamptz, and a name that ends in _ts."
-    if kind == "timestamptz" and ending != "_ts" and field.name not in (shape.history or ()):
+    if kind == "timestamptz" and ending != "_ts" and field.name not in (table_schema.history or ()):
         return f"An instant ends in _ts: {field.name.removesuffix('_at').removesuffix('_time')}_ts."
     if kind == "date" and ending is None and field.name not in _CALENDAR:
         return f"A day ends in _date or _on: {field.name}_date."

@@ -35,9 +35,9 @@ def pii_classified(scope: Scope) -> Iterable[Problem]:
     birth) and by examples that are an e-mail address, a phone number or an IP address. People without a role for it
     then read a pseudonym.
     """
-    for contract, shape, field in scope.fields():
+    for contract, schema, field in scope.fields():
         if field.classification != "pii" and (sign := _sign(field)):
-            message = f"'{field.name}' of {shape.name} looks like personal data: {sign}."
+            message = f"'{field.name}' of {schema.name} looks like personal data: {sign}."
             fix = "Add classification: pii, or a waiver with the reason."
             yield Problem(contract.path, field.line, message, fix)
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from mesh_platform.contract.contract import Contract, Field, Shape
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.schema_change import Change, compare, identifying, present_name, takes
 from mesh_platform.governance.change.difference import Difference, Kind, Side
 from mesh_platform.governance.change.rule_differences import kept_values, rule_differences
-from mesh_platform.lake.tables import landing_shape
+from mesh_platform.lake.tables import landing_schema
 
 _GONE = "'{was}' is no longer there; SQL that reads it breaks"
 _REFUSED = "'{was}' is no longer there; events that have it are refused"
-# The meaning of a change of a shape for readers of the table, and for producers of the event.
+# The meaning of a change of a schema for readers of the table, and for producers of the event.
 _READERS: dict[str, tuple[Kind, str]] = {
     "add": ("additive", "'{field}' ({type}) is new"),
     "widen": ("additive", "'{field}' is {type} instead of {old}; every value fits"),
@@ -52,10 +52,10 @@ _INTERFACE: dict[str, tuple[Kind, str]] = _READERS | {
 }
 
 
-def table_differences(old: Shape, new: Shape, is_interface: bool = False) -> Iterator[Difference]:
+def table_differences(old: TableSchema, new: TableSchema, is_interface: bool = False) -> Iterator[Difference]:
     """The differences for readers between two states of a published table or interface."""
     meanings = _INTERFACE if is_interface else _READERS
-    yield from _shape_differences(old, new, "readers", meanings, (old, new))
+    yield from _schema_differences(old, new, "readers", meanings, (old, new))
     for before, after in _pairs(old, new):
         yield from _column_differences(before, after, "readers", kept_values(old, before), kept_values(new, after))
         yield from _labels(before, after)
@@ -82,8 +82,8 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
             yield Difference("additive", "producers", f"producers may send '{new.name}'", new.line)
         return
     yield from _version_differences(before_it, after_it)
-    landing = (landing_shape(before_it), landing_shape(after_it))
-    yield from _shape_differences(old, new, "producers", _PRODUCERS, landing)
+    landing = (landing_schema(before_it), landing_schema(after_it))
+    yield from _schema_differences(old, new, "producers", _PRODUCERS, landing)
     for before, after in _pairs(old, new):
         yield from _column_differences(before, after, "producers", before.valid_values, after.valid_values)
         if before.classification != after.classification:
@@ -112,7 +112,7 @@ def _version_differences(old: Contract, new: Contract) -> Iterator[Difference]:
     yield Difference("breaking" if now > was else "additive", "producers", reason)
 
 
-def _dropped_column_differences(old: Shape, new: Shape) -> Iterator[Difference]:
+def _dropped_column_differences(old: TableSchema, new: TableSchema) -> Iterator[Difference]:
     """Differences in the dropped columns with which files are still accepted."""
     was, now = ({field.name: field for field in event.dropped} for event in (old, new))
     for name in sorted(now.keys() - was.keys()):
@@ -136,14 +136,18 @@ def _clock_differences(old: Field, new: Field) -> Iterator[Difference]:
             yield Difference("additive" if was == "reject" else "breaking", "producers", reason, new.line, old.name)
 
 
-def _pairs(old: Shape, new: Shape) -> list[tuple[Field, Field]]:
-    """The pairs of columns that both shapes have, with renames resolved."""
+def _pairs(old: TableSchema, new: TableSchema) -> list[tuple[Field, Field]]:
+    """The pairs of columns that both schemas have, with renames resolved."""
     named = ((present_name(field, old.by_name), field) for field in new.fields)
     return [(old.by_name[name], field) for name, field in named if name]
 
 
-def _shape_differences(
-    old: Shape, new: Shape, side: Side, meanings: dict[str, tuple[Kind, str]], tables: tuple[Shape, Shape]
+def _schema_differences(
+    old: TableSchema,
+    new: TableSchema,
+    side: Side,
+    meanings: dict[str, tuple[Kind, str]],
+    tables: tuple[TableSchema, TableSchema],
 ) -> Iterator[Difference]:
     """The differences that `compare` finds, between `tables`, with their `meanings`; and changed words."""
     for change in compare("", *(_as_a_table(table) for table in tables)):
@@ -164,15 +168,15 @@ def _shape_differences(
             yield Difference("cosmetic", side, f"'{after.name}' has other examples", after.line)
 
 
-def _as_a_table(shape: Shape) -> Shape:
-    """The shape as a table can store it, without descriptions and without a key that has a double."""
+def _as_a_table(schema: TableSchema) -> TableSchema:
+    """The schema as a table can store it, without descriptions and without a key that has a double."""
     # The description in a table can mark a column as dropped by the contract, which a contract's must not do here.
-    noted = bool(identifying(shape))
-    fields = tuple(replace(field, description="", key=field.key if noted else 0) for field in shape.fields)
-    return replace(shape, fields=fields)
+    noted = bool(identifying(schema))
+    fields = tuple(replace(field, description="", key=field.key if noted else 0) for field in schema.fields)
+    return replace(schema, fields=fields)
 
 
-def _column_of(change: Change, old: Shape, new: Shape) -> str | None:
+def _column_of(change: Change, old: TableSchema, new: TableSchema) -> str | None:
     was = change.was if change.was in old.by_name else None
     return was or (change.field if change.field in new.by_name else None)
 

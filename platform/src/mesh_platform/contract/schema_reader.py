@@ -1,4 +1,4 @@
-"""Reading one schema of a contract as a `Shape`: its fields, its partitions, its history and its quality rules."""
+"""Reading one schema of a contract as a `TableSchema`: its fields, partitions, history and quality rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mesh_platform.contract.contract import Field, Shape
+from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.event_reader import check_event_time
 from mesh_platform.contract.field_reader import read_field
 from mesh_platform.contract.quality_rule import Rule, read_rule
@@ -21,8 +21,8 @@ TRANSFORMS = ("day", "month", "year", "identity")
 _TIMES = ("date", "timestamp", "timestamptz")
 
 
-def read_shape(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[str, Shape]:
-    """The kind (physicalType) and the shape of the contract's schema number `index`."""
+def read_schema(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[str, TableSchema]:
+    """The kind (physicalType) and the `TableSchema` of the contract's schema number `index`."""
     place: Place = ("schema", index)
     kind, name = data.get("physicalType", ""), data["name"]
     if kind not in ("table", "event"):
@@ -44,7 +44,9 @@ def read_shape(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[s
     line = reading.document.line(place)
     rules = tuple(_read_rules(reading, place, data, kind, fields))
     description = data.get("description", "")
-    return kind, Shape(name, description, fields, partition, time or None, line, history, rules, dropped=dropped)
+    return kind, TableSchema(
+        name, description, fields, partition, time or None, line, history, rules, dropped=dropped
+    )
 
 
 def _known_custom(reading: Reading, kind: str) -> dict[str, type]:
