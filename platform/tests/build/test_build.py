@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mesh_platform.build.build import release_standing, stale_tables
+from mesh_platform.build.build import release_current, stale_tables
 from mesh_platform.errors import AttentionError, ContractError, UsageError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files
@@ -381,7 +381,7 @@ def test_sql_that_cannot_be_read_stops_only_what_is_built_of_it(place: Place, sq
     place.write("beta/models/sales_beta.sql", sql)
     assert place.build("alpha")["alpha.sales_alpha"].rows == 1
     assert stale_tables(place.mesh, place.catalog, ["alpha.sales_alpha"]) == []
-    assert release_standing(place.mesh, place.catalog) is None
+    assert release_current(place.mesh, place.catalog) is None
     for tables in (("beta",), ("core.fact_sales",), ("alpha", "core.dim_buyer")):
         with pytest.raises(ContractError, match=r"domains/beta/models/sales_beta\.sql:1: ") as error:
             place.build(*tables)

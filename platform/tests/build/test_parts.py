@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from mesh_platform.build.build import build, release_standing, stale_tables
+from mesh_platform.build.build import build, release_current, stale_tables
 from mesh_platform.build.job import Built
 from mesh_platform.cli import main
 from mesh_platform.errors import UsageError
@@ -218,17 +218,17 @@ def test_what_is_stale_is_what_a_build_would_change(place: Place) -> None:
 def test_what_stands_is_a_release_once_all_tables_are_up_to_date(place: Place) -> None:
     for tables in ([ALPHA, "beta.sales_beta", FACT], ["core.items", "core.dim_item"]):
         place.build(*tables)
-        assert release_standing(place.mesh, place.catalog) is None
+        assert release_current(place.mesh, place.catalog) is None
     place.build(BUYERS)
     assert read_releases(place.catalog) == []
-    release = release_standing(place.mesh, place.catalog)
+    release = release_current(place.mesh, place.catalog)
     assert release
     assert release.tables == {name: place.snapshots(name)[-1] for name in place.mesh.contracts}
-    assert release_standing(place.mesh, place.catalog) is None
+    assert release_current(place.mesh, place.catalog) is None
     assert read_releases(place.catalog) == [release]
     place.land("alpha", [Sale(1)])
-    assert release_standing(place.mesh, place.catalog) is None
+    assert release_current(place.mesh, place.catalog) is None
     place.build(BUYERS)
-    second = release_standing(place.mesh, place.catalog)
+    second = release_current(place.mesh, place.catalog)
     assert second
     assert (release.name, second.name) == ("r1", "r2")

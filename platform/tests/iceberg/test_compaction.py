@@ -47,7 +47,7 @@ def test_a_table_of_any_kind_has_the_same_rows_in_fewer_files(lake: Catalog, par
     places = {repr(task.file.partition) for task in all_files(load())}
     done = compact(load)
     table = load()
-    assert (done.files, done.left) == (3 * len(places), "")
+    assert (done.files, done.reason) == (3 * len(places), "")
     assert len(files_of(table)) == len(places)
     assert rows_of(table) == before
     assert operations(table)[-1] == "replace"
@@ -145,7 +145,7 @@ def test_it_gives_way_to_who_did_something_else_to_the_files(
     put(load(), 0)
     put(load(), 4)
     done = compact(Interrupted(load, 2, act))
-    assert (done.files, words in done.left) == (0, True)
+    assert (done.files, words in done.reason) == (0, True)
     assert sorted(row[0] for row in rows_of(load())) in (list(range(8)), list(range(4)))
 
 
@@ -161,7 +161,7 @@ def test_it_gives_way_to_those_who_always_commit_first(lake: Catalog, monkeypatc
 
     monkeypatch.setattr(compaction, "replace_same_rows", late)
     done = compact(load)
-    assert (done.files, "others committed first" in done.left) == (0, True)
+    assert (done.files, "others committed first" in done.reason) == (0, True)
     assert sorted(row[0] for row in rows_of(load())) == list(range(next(more)))
 
 

@@ -104,24 +104,24 @@ def test_another_content_is_no_duplicate_and_is_not_appended(
         assert figures(done) == (3, 1, [3])
     (reused,) = done.reused
     assert reused.columns == (column,)
-    assert reused.there != reused.came
-    assert {len(reused.there), len(reused.came)} == {64}
+    assert reused.known != reused.new
+    assert {len(reused.known), len(reused.new)} == {64}
     assert stored(catalog) == dict.fromkeys("abc", Decimal("5.00"))
 
 
 def test_each_content_has_its_hash_and_keeps_it(catalog: Catalog) -> None:
     put(catalog, row("a"))
     (five, seven) = put(catalog, row("a", price=Decimal(6)), row("a", price=Decimal(7)), row("a")).reused
-    assert five.there == seven.there
-    assert len({five.there, five.came, seven.came}) == 3
+    assert five.known == seven.known
+    assert len({five.known, five.new, seven.new}) == 3
     assert put(catalog, row("a", price=Decimal(7), sender="z")).reused == [Reused(0, *_hashes(seven), ("price",))]
     # If the other content comes first, the hashes are swapped.
     (turned,) = put(catalog, row("b", price=Decimal(7)), row("b")).reused
-    assert (turned.there, turned.came) == (seven.came, seven.there)
+    assert (turned.known, turned.new) == (seven.new, seven.known)
 
 
 def _hashes(reused: Reused) -> tuple[str, str]:
-    return reused.there, reused.came
+    return reused.known, reused.new
 
 
 def test_who_sent_it_and_when_it_came_are_no_content(catalog: Catalog) -> None:
@@ -162,7 +162,7 @@ def test_a_table_that_evolved_knows_its_old_rows(catalog: Catalog) -> None:
     done = put(catalog, same, row("b", colour=None), other, row("b", colour="red"), like=now, content=content)
     assert figures(done) == (0, 2, [2, 3])
     # The same second content has the same hash.
-    assert (done.reused[0].there, done.reused[0].came) == (before.there, before.came)
+    assert (done.reused[0].known, done.reused[0].new) == (before.known, before.new)
     # A column that the contract dropped is no longer compared.
     less = tuple(name for name in content if name != "remark")
     assert figures(put(catalog, same, other, like=now, content=less)) == (0, 2, [])

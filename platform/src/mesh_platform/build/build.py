@@ -58,7 +58,7 @@ def build(
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
-            release = make_release(catalog, _together(newest))
+            release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
             again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None)
             newest |= {built.table: built for built in again}
@@ -114,13 +114,16 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     builder = Builder(mesh, catalog, models)
     stale: list[str] = []
     for name in build_order(mesh, models, tables):
-        if any(other in stale for other in upstream(mesh, builder.models, name)) or _standing(builder, name) is None:
+        if (
+            any(other in stale for other in upstream(mesh, builder.models, name))
+            or _built_if_current(builder, name) is None
+        ):
             stale.append(name)
     return stale
 
 
 @answering("", "the lake fails", "Mend the catalog or the storage; the next build makes the release.")
-def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
+def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
     """Make a release of all tables in their current state, if each is up to date with its inputs.
 
     Returns None if a table is stale or its SQL cannot be parsed, if another builder is at work, or if the newest
@@ -130,21 +133,21 @@ def release_standing(mesh: Mesh, catalog: Catalog) -> Release | None:
     if problems:
         return None
     builder = Builder(mesh, catalog, models)
-    standing: dict[str, Built] = {}
+    current: dict[str, Built] = {}
     for name in mesh.contracts:
-        built = _standing(builder, name)
+        built = _built_if_current(builder, name)
         if built is None:
             return None
-        standing[name] = built
+        current[name] = built
     try:
-        return make_release(catalog, _together(standing))
+        return make_release(catalog, _consistent_snapshots(current))
     except ConflictError:
         return None
 
 
-def _standing(builder: Builder, name: str) -> Built | None:
+def _built_if_current(builder: Builder, name: str) -> Built | None:
     try:
-        return builder.standing(name)
+        return builder.built_if_current(name)
     except AttentionError:
         return None
 
@@ -180,7 +183,7 @@ def _build_each(
     return done
 
 
-def _together(built: Mapping[str, Built]) -> dict[str, int]:
+def _consistent_snapshots(built: Mapping[str, Built]) -> dict[str, int]:
     """Return the snapshot of each table. Raises ConflictError if one was built from another state of an input."""
     for each in built.values():
         for name, snapshot in each.inputs.items():

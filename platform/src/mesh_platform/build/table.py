@@ -108,7 +108,7 @@ class Builder:
         """Whether the table has a model and partitions by time."""
         return name in self.models and has_days(self.mesh.contracts[name].table)
 
-    def standing(self, name: str) -> Built | None:
+    def built_if_current(self, name: str) -> Built | None:
         """Return what the table is built from if a build would do nothing; None if there is something to do."""
         contract = self.mesh.contracts[name]
         if find_table(self.catalog, name) is None:
@@ -139,7 +139,7 @@ class Builder:
     def _build_reference(self, contract: Contract, full: bool) -> Built:
         job = self._reference_job(contract)
         if self._plan(job, None, full).mode == "noop":
-            return self._leave(job)
+            return self._keep_rows(job)
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
     def _ensured_table(self, name: str) -> Table:
@@ -180,7 +180,7 @@ class Builder:
         model, (job, reads) = self.models[contract.identifier], self._model_job(contract)
         match self._plan(job, reads, full).mode:
             case "noop":
-                return self._leave(job)
+                return self._keep_rows(job)
             case "incremental":
                 return self._apply_changes(job, model, reads)
         return self._replace_all(job, self._run(job, model, reads.tables), full)
@@ -376,7 +376,7 @@ class Builder:
         with registered(self.connection, "mesh_rows", rows):
             return count(self.connection, f"SELECT DISTINCT {values} FROM mesh_rows")
 
-    def _leave(self, job: Job) -> Built:
+    def _keep_rows(self, job: Job) -> Built:
         """Leave the rows of an up-to-date table as they are, and record what they are built from if that changed."""
         # A hash of version 1 includes the words of messages, and is recognised only while these stay the same.
         if job.notes_version_1 or not job.is_current():

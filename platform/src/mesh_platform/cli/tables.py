@@ -297,7 +297,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
             if known and known.kind == "landing"
             else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )
-        click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.left}). {follow}")
+        click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.previous_id}). {follow}")
 
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage.")

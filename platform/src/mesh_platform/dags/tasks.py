@@ -107,9 +107,9 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
         tell(Settings(root=mesh.root), mesh, models, written)
     release = None
     if builds:
-        from mesh_platform.build.build import release_standing
+        from mesh_platform.build.build import release_current
 
-        made = release_standing(mesh, _catalog(mesh))
+        made = release_current(mesh, _catalog(mesh))
         release = made.name if made else None
         log.info("Release: %s.", release or "none; a table waits to be built, or the newest one is of just this")
     return {"release": release, "datasets": [*written]}

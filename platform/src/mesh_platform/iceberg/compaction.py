@@ -43,11 +43,11 @@ Bin = list["FileScanTask"]
 
 @dataclass(frozen=True)
 class Compacted:
-    """`files` were replaced by fewer, `bytes` is their size. `left` says why some candidates were not merged."""
+    """`files` were replaced by fewer, `bytes` is their size. `reason` says why some candidates were not merged."""
 
     files: int = 0
     bytes: int = 0
-    left: str = ""
+    reason: str = ""
 
 
 def plan(table: Table) -> list[Bin]:
@@ -147,9 +147,9 @@ def _commit(
     reader = ManifestReader(planned.io)
     table = load()
     for _ in range(_ATTEMPTS):
-        left = _in_the_way(planned, table, replaced)
-        if left:
-            return f"not all compacted: {left}"
+        reason = _in_the_way(planned, table, replaced)
+        if reason:
+            return f"not all compacted: {reason}"
         try:
             replace_same_rows(table, [task.file for task in replaced], written, reader)
             return table

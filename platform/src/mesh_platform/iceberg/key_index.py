@@ -63,7 +63,7 @@ class KeyIndex:
                 if hashes is None:
                     hashes = np.sort(self._hash_keys(read_files(table, [task], columns)))
                     written |= _write(path, hashes)
-            if hashes is None or _meet(hashes, wanted):
+            if hashes is None or _intersect(hashes, wanted):
                 found.append(task)
         if written:
             self._forget(table, folder, columns, 2 * len(tasks) + _FILES)
@@ -109,7 +109,7 @@ def _write(path: Path, hashes: Hashes) -> bool:
     return False
 
 
-def _meet(some: Hashes, others: Hashes) -> bool:
+def _intersect(some: Hashes, others: Hashes) -> bool:
     """Whether two ascending lists have a number in common."""
     few, many = (some, others) if len(some) < len(others) else (others, some)
     if not len(few):

@@ -209,7 +209,7 @@ def _look_up(wanted: Ids, there: Ids, found: _Mask) -> bool:
     high, low = wanted.high[begin:end], wanted.low[begin:end]
     at = np.searchsorted(there.high, high)
     rows = np.flatnonzero(there.high[at] == high)
-    # Ids with one high half lie side by side: step on until it ends.
+    # Ids with the same high half are adjacent: advance until it ends.
     any_found = False
     while len(rows):
         equal = there.low[at[rows]] == low[rows]
@@ -222,7 +222,7 @@ def _look_up(wanted: Ids, there: Ids, found: _Mask) -> bool:
 
 
 def _by_partition_once(planner: ManifestGroupPlanner) -> Callable[[int, DataFile], bool]:
-    """Whether a file of a partition spec may have rows that are wanted; each partition is looked at once."""
+    """Return a test whether a file may have wanted rows, which evaluates each partition only once."""
     of_spec = cache(planner._build_partition_evaluator)
     of_values = planner._build_metrics_evaluator()
     of_partition: dict[tuple[int, Record], bool] = {}

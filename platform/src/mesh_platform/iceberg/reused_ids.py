@@ -27,13 +27,13 @@ _Mask = npt.NDArray[np.bool_]
 class Reused:
     """The row `row`, counted from 0, has the key of another row, but not its content.
 
-    `there` and `came` are the SHA-256 of the known and the new content in hexadecimal, `columns` those in which they
+    `known` and `new` are the SHA-256 of the known and the new content in hexadecimal, `columns` those in which they
     differ. The hash is of values by column id, so a rename, a wider type or a new optional column does not change it.
     """
 
     row: int
-    there: str
-    came: str
+    known: str
+    new: str
     columns: tuple[str, ...]
 
 
@@ -64,10 +64,14 @@ def find_reused(
     places = np.flatnonzero(any_differs)
     if not len(places):
         return []
-    had, came = (_hash(table.schema(), each.select(content).take(pa.array(places))) for each in (there, asked))
+    known_hashes, new_hashes = (
+        _hash(table.schema(), each.select(content).take(pa.array(places))) for each in (there, asked)
+    )
     return [
         Reused(row, old, new, tuple(name for name in content if differ[name][place]))
-        for row, place, old, new in zip(np.flatnonzero(copies)[places].tolist(), places, had, came, strict=True)
+        for row, place, old, new in zip(
+            np.flatnonzero(copies)[places].tolist(), places, known_hashes, new_hashes, strict=True
+        )
     ]
 
 

@@ -118,10 +118,10 @@ def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reu
         faults[number] = Fault(
             "id_reused",
             "event_id",
-            f"The id has another content already, of hash {each.there}; this one's is {each.came}. They differ in "
+            f"The id has another content already, of hash {each.known}; this one's is {each.new}. They differ in "
             f"{', '.join(each.columns)}. An id is of one event: give a correction an id of its own.",
         )
-        keys[number] = f"{validated.accepted['event_id'][each.row]}:{each.came}"
+        keys[number] = f"{validated.accepted['event_id'][each.row]}:{each.new}"
     found = zip(_look_up(validated.sources, faults), sorted(faults), strict=True)
     return _rejected_rows(contract, [replace(line, key=keys[number]) for line, number in found], validated.now)
 

@@ -75,7 +75,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
     with answering(subject, "the catalog does not answer", f"{fix}, then run again."):
         if external:
-            return _at_home(_external_catalog(own), copied)
+            return _checked(_external_catalog(own), copied)
         try:
             state.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -96,10 +96,10 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
         except DBAPIError:
             # If two processes start in an empty folder at once, one finds the other's tables half created.
             catalog = connect_catalog(CATALOG, **properties)
-        return _at_home(catalog, copied)
+        return _checked(catalog, copied)
 
 
-def _at_home(catalog: Catalog, copied: bool) -> Catalog:
+def _checked(catalog: Catalog, copied: bool) -> Catalog:
     if not copied:
         check_warehouse(catalog)
     return catalog

@@ -202,11 +202,11 @@ class _Job:
         removed: list[int] = []
         skipped: list[str] = []
         try:
-            compacted = Compacted(left=_HELD) if self.held_from else compact(self.load)
-            skipped.append(compacted.left)
+            compacted = Compacted(reason=_HELD) if self.held_from else compact(self.load)
+            skipped.append(compacted.reason)
             needed = partial(self.needs.of, self.name, self.held_from)
-            expired, left = expire(self.load, self.lifetime, needed, datetime.now(UTC))
-            skipped.append(left)
+            expired, reason = expire(self.load, self.lifetime, needed, datetime.now(UTC))
+            skipped.append(reason)
             faults.point("maintain.expired")
             skipped.append(self._sharing(self.load()))
             if not skipped[-1]:

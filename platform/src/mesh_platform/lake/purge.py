@@ -62,7 +62,7 @@ def purge(catalog: Catalog, contract: Contract, despite_releases: bool = False) 
     # If another change breaks, at least mark the columns as dropped: later snapshots then do not show them.
     breaks = any(change.breaking for change in plan_evolution(catalog, contract))
     done += evolve(catalog, contract, "drop_optional" if breaks else None)
-    _move_on(catalog, contract)
+    _renew_states(catalog, contract)
     purges = _purges(catalog, contract, despite_releases)
     kept = [f"{change.table}: {change.reason}." for change in purges if change.breaking]
     if kept:
@@ -154,14 +154,14 @@ def _showing(table: Table, field_id: int) -> list[int]:
     return [each.snapshot_id for each in table.metadata.snapshots if each.schema_id in schemas]
 
 
-def _move_on(catalog: Catalog, contract: Contract) -> None:
+def _renew_states(catalog: Catalog, contract: Contract) -> None:
     """Give each table a current state that shows no dropped column, so that the earlier one can expire."""
     for name, table_schema in schemas_of(contract).items():
         if name != held_name(contract):
-            on_conflict(_ATTEMPTS, partial(_move_table_on, catalog, name, table_schema), _GIVEN_UP.format(name))
+            on_conflict(_ATTEMPTS, partial(_renew_state, catalog, name, table_schema), _GIVEN_UP.format(name))
 
 
-def _move_table_on(catalog: Catalog, name: str, table_schema: TableSchema) -> None:
+def _renew_state(catalog: Catalog, name: str, table_schema: TableSchema) -> None:
     table = find_table(catalog, name)
     gone = left_over(present_schema(table), table_schema) if table is not None else ()
     if table is None or not any(

@@ -31,14 +31,14 @@ _MEND = "Mend the catalog or the storage, then roll back again."
 
 @dataclass(frozen=True)
 class RolledBack:
-    """What a rollback did: `left` is the snapshot that was the current one before.
+    """What a rollback did: `previous_id` is the snapshot that was the current one before.
 
     `removed` counts the events removed from a landing table and written to its ledger; it is 0 for other tables.
     """
 
     table: str
     snapshot_id: int
-    left: int | None
+    previous_id: int | None
     removed: int
 
 
@@ -66,14 +66,14 @@ def roll_back(mesh: Mesh, catalog: Catalog, identifier: str, snapshot_id: int) -
             expired = expired_before(table)
             gone = f", or no more: of before {expired.isoformat()} only some are kept" if expired else ""
             raise UsageError(f"{identifier}: no snapshot {snapshot_id}{gone}; the newest are {newest}.")
-        left = current_snapshot_id(table)
+        previous_id = current_snapshot_id(table)
         removed = 0
         with answering(identifier, "the lake does not answer", _MEND):
-            if known and known.kind == "landing" and left != snapshot_id:
+            if known and known.kind == "landing" and previous_id != snapshot_id:
                 removed = write_ledger(catalog, table, known.contract, snapshot_id)
             with first_to_commit(table), table.manage_snapshots() as manage:
                 manage.set_current_snapshot(snapshot_id=snapshot_id)
-        return RolledBack(identifier, snapshot_id, left, removed)
+        return RolledBack(identifier, snapshot_id, previous_id, removed)
 
     advice = f"{identifier}: others keep committing. Stop ingest for this table, then roll back again."
     return on_conflict(_ATTEMPTS, attempt, advice)
