@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from itertools import islice, pairwise
 from typing import Any
 from uuid import UUID
@@ -69,6 +70,7 @@ def fault_of(line: bytes, fields: set[str]) -> str | None:
     return None
 
 
+@cache
 def read_rates() -> dict[str, Decimal]:
     rows = (ROOT / "domains/north_warehouse/reference/exchange_rates.csv").read_text().split()[1:]
     return {month[:7]: Decimal(rate) for _, month, rate in (row.split(",") for row in rows)}
