@@ -6,8 +6,9 @@ ARGS ?=
 # The first of these that is Python 3.11 or 3.12.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
-# A quarter of their time, quick tests wait for disks and brokers. The long ones fill each core.
+# A quarter of their time, quick tests wait for disks and brokers; of the long ones some do little else.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+SLOW_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 export MESH_STATE := $(STATE)
@@ -18,7 +19,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-e2e chaos guarantees docs check hooks bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e chaos guarantees docs check hooks bench real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -37,7 +38,11 @@ test: .venv/test ## Install what the tests need, and run the tests that everybod
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not e2e" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents
-	@$(BIN)/pytest -n auto --dist worksteal -m slow $(ARGS)
+	@$(BIN)/pytest -n $(SLOW_WORKERS) --dist worksteal -m slow $(ARGS)
+
+test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 100 moved lakes
+	@THOROUGH=1 $(BIN)/pytest -n $(SLOW_WORKERS) -m slow tests/test_power_loss.py \
+		platform/tests/iceberg/test_relocate_random.py $(ARGS)
 
 test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
 	@$(BIN)/pytest -m e2e $(ARGS)

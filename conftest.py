@@ -113,6 +113,11 @@ class State:
         return Settings(root=self.root, state=self.folder, broker_url=url)
 
 
+def draws(usual: int, thorough: int) -> int:
+    """How many draws a random test makes that could go on for hours: more of them by `make test-thorough`."""
+    return thorough if "THOROUGH" in os.environ else usual
+
+
 def _clean_environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_"))}
     return {**kept, "COLUMNS": "200"}

@@ -13,7 +13,7 @@ from conftest import State
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> State:
     state = make_state(tmp_path_factory.mktemp("query") / "state")
-    state.json("run", "--days", 2, "--domain", "east_warehouse")
+    state.json("run", "--days", 1, "--domain", "east_warehouse")
     return state
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 SEED, START = 1, date(2025, 10, 1)
-DRAWN, BURST = 50, 200
+DRAWN, BURST = 50, 60
 
 
 # The class of each domain reads the same files when it is created.

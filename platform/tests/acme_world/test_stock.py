@@ -23,7 +23,7 @@ from ..company import ROOT, SITES, column, told
 START = date(2025, 10, 1)
 DAYS = 28
 SEEDS = (0, 1, 2)
-REGIONS = [(seed, domain) for seed in SEEDS for domain in SITES]
+REGIONS = [pytest.param(seed, domain, marks=[pytest.mark.slow] if seed else []) for seed in SEEDS for domain in SITES]
 
 
 @cache
@@ -125,10 +125,10 @@ def test_between_one_and_four_of_a_hundred_orders_meet_an_empty_shelf(seed: int,
 
 
 def test_all_happens_on_its_day_with_ids_that_are_never_twice() -> None:
-    world = open_world(ROOT, 1, START)
+    world = open_world(ROOT, 0, START)
     for line in lines.LINES.values():
         domains = list(SITES) if line in WAREHOUSE_LINES else ["logistics_core"]
-        days = [events for domain in domains for events in days_of(1, line, domain)]
+        days = [events for domain in domains for events in days_of(0, line, domain)]
         for number, events in enumerate(days):
             assert (events.at // DAY_MS == midnight(START) // DAY_MS + number % DAYS).all()
             assert (np.diff(events.at) >= 0).all()
@@ -142,12 +142,12 @@ def test_all_happens_on_its_day_with_ids_that_are_never_twice() -> None:
 
 
 def test_employees_are_of_the_warehouse_and_on_shift() -> None:
-    world = open_world(ROOT, 1, START)
+    world = open_world(ROOT, 0, START)
     staff = world.company.logistics.employees
     of = {who: at for at, who in enumerate(staff.employee_id.tolist())}
     for domain, site in SITES.items():
         for line, role in ((lines.INVENTORY, "picker"), (lines.RESTOCKS, "clerk")):
-            days = days_of(1, line, domain)
+            days = days_of(0, line, domain)
             who = np.array([of[each] for each in column(days, "employee_id").tolist()])
             begins = np.array([SHIFT_BEGINS[shift] for shift in staff.shift[who].tolist()])
             assert set(staff.warehouse_id[who]) == {site.warehouse_id}
@@ -156,7 +156,7 @@ def test_employees_are_of_the_warehouse_and_on_shift() -> None:
 
 
 def test_something_is_planted_in_every_ten_days_and_looks_like_it() -> None:
-    world = open_world(ROOT, 2, START)
+    world = open_world(ROOT, 0, START)
     kinds = set()
     for domain, site in SITES.items():
         planted = [each for day in range(40) for each in world.anomalies(domain, site, day)]

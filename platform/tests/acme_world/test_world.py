@@ -21,7 +21,8 @@ from mesh_platform.errors import UsageError
 from ..company import FEEDS, FIFTH, ROOT, SITES, Place, column, key_of, told
 
 START = date(2025, 10, 1)
-SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+# The other tests look at the days of the first, too.
+SEEDS = [7, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 FINGERPRINT = """
 import sys
 from datetime import date

@@ -71,6 +71,7 @@ def test_a_mesh_without_any_event_builds_empty_tables(place: Place):
     assert {built.mode for built in place.build().values()} == {"noop"}
 
 
+FACT = "core.fact_sales"
 SALES = st.lists(
     st.tuples(
         st.sampled_from(["alpha", "beta"]),
@@ -120,23 +121,23 @@ def test_a_union_of_selects_that_map_rows_is_appended_to_as_one_of_them_is(
         place = small_mesh(Path(folder))
         place.write("core/models/fact_sales.sql", UNION_SQL)
         snapshot = place.land("alpha", [Sale(100, amount=Decimal(600))])
-        place.build()
+        place.build(FACT)
         landed = [("alpha", Sale(100, amount=Decimal(600)))]
         for number, (shop, hours, buyer, amount, build_now) in enumerate(drawn):
             landed.append((shop, Sale(number, hours, buyer=buyer, amount=amount)))
             place.land(shop, [landed[-1][1]])
             if build_now:
-                assert place.build()["core.fact_sales"].mode == "incremental"
-                assert place.rows("core.fact_sales") == with_twice(landed)
-        place.build()
-        assert place.rows("core.fact_sales") == with_twice(landed)
+                assert place.build(FACT)[FACT].mode == "incremental"
+                assert place.rows(FACT) == with_twice(landed)
+        place.build(FACT)
+        assert place.rows(FACT) == with_twice(landed)
         table = place.catalog.load_table("alpha.sales_alpha__raw")
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
-        place.build()
+        place.build(FACT)
         left = [(shop, sale) for shop, sale in landed if shop == "beta" or sale.number == 100]
-        assert place.rows("core.fact_sales") == with_twice(left)
-        place.build(full=True)
-        assert place.rows("core.fact_sales") == with_twice(left)
+        assert place.rows(FACT) == with_twice(left)
+        place.build(FACT, full=True)
+        assert place.rows(FACT) == with_twice(left)
 
 
 def with_twice(landed: Iterable[tuple[str, Sale]]) -> list[tuple[object, ...]]:

@@ -38,8 +38,15 @@ def place(tmp_path: Path) -> Place:
 
 def ids(place: Place, table: str) -> list[object]:
     """Return the ids in a view of a session, sorted, with repeats."""
+    (found,) = all_ids(place, table)
+    return found
+
+
+def all_ids(place: Place, *tables: str) -> tuple[list[object], ...]:
+    """Return what `ids` does, for several tables in one session."""
     with open_session(place.mesh, place.catalog) as session:
-        return [row[0] for row in session.execute(f"SELECT event_id FROM {table} ORDER BY 1").fetchall()]
+        rows = [session.execute(f"SELECT event_id FROM {table} ORDER BY 1").fetchall() for table in tables]
+    return tuple([row[0] for row in found] for found in rows)
 
 
 def test_rows_held_back_are_beside_the_table_with_what_is_wrong(place: Place):
@@ -75,27 +82,27 @@ def test_what_is_required_may_be_missing_where_a_rule_holds_it_back(place: Place
     place.land("alpha", [sale(1, "1.00")])
     assert "sold_at is required and missing" in refused(place)
     rule(place, {"metric": "nullValues", "mustBe": 0, "customProperties": HOLD}, column="sold_at")
-    place.build()
-    assert (ids(place, FACT), ids(place, HELD)) == ([], ["alpha-0001"])
+    place.build(FACT)
+    assert all_ids(place, FACT, HELD) == ([], ["alpha-0001"])
     place.land("alpha", [sale(2, "1.00")])
-    assert place.build()[FACT].mode == "incremental"
-    assert (ids(place, FACT), ids(place, HELD)) == ([], ["alpha-0001", "alpha-0002"])
+    assert place.build(FACT)[FACT].mode == "incremental"
+    assert all_ids(place, FACT, HELD) == ([], ["alpha-0001", "alpha-0002"])
 
 
 def test_without_the_rule_the_rows_come_back(place: Place):
     rule(place, {**CHEAP, "customProperties": HOLD})
     place.land("alpha", [sale(1, "0.50")])
-    place.build()
-    assert (ids(place, FACT), ids(place, HELD)) == ([], ["alpha-0001"])
+    place.build(FACT)
+    assert all_ids(place, FACT, HELD) == ([], ["alpha-0001"])
     rule(place)
-    place.build()
-    assert (ids(place, FACT), ids(place, HELD)) == (["alpha-0001"], [])
+    place.build(FACT)
+    assert all_ids(place, FACT, HELD) == (["alpha-0001"], [])
 
 
 def check(place: Place, landed: Sequence[Sale]) -> None:
     kept = sorted(f"alpha-{each.number:04}" for each in landed if each.amount >= 1)
-    assert ids(place, FACT) == kept
-    assert ids(place, HELD) == sorted(f"alpha-{each.number:04}" for each in landed if each.amount < 1)
+    held = sorted(f"alpha-{each.number:04}" for each in landed if each.amount < 1)
+    assert all_ids(place, FACT, HELD) == (kept, held)
 
 
 SALES = st.lists(
@@ -129,7 +136,7 @@ def test_builds_after_any_split_and_rollback_hold_back_what_one_build_of_all_doe
                 check(place, landed)
         place.build(FACT)
         check(place, landed)
-        place.build(full=True)
+        place.build(FACT, full=True)
         check(place, landed)
 
 
@@ -139,21 +146,21 @@ def test_a_build_killed_before_it_publishes_holds_back_nothing_twice(place: Plac
     rule(place, {**CHEAP, "customProperties": HOLD})
     landed = [sale(1, "0.50"), sale(2, "1.00")]
     snapshot = place.land("alpha", landed)
-    place.build()
+    place.build(FACT)
     if back:
         place.land("alpha", [sale(3, "0.40"), sale(4, "1.00", 1000)])
-        place.build()
+        place.build(FACT)
         place.catalog.load_table("alpha.sales_alpha__raw").manage_snapshots().rollback_to_snapshot(snapshot).commit()
     else:
         landed.append(sale(5, "0.60"))
         place.land("alpha", landed[-1:])
-    before = ids(place, FACT), ids(place, HELD)
-    place.state.mesh("build", check=-9, MESH_FAULT=fault)
-    # Only the held rows that belong to the published state are shown, whatever else the held table has.
-    assert (ids(place, FACT), ids(place, HELD)) == before
+    before = all_ids(place, FACT, HELD)
+    place.state.mesh("build", FACT, check=-9, MESH_FAULT=fault)
+    # Only what belongs to the published state is seen, whatever is in the table of what is held back.
+    assert all_ids(place, FACT, HELD) == before
     landed.append(sale(6, "0.70"))
     place.land("alpha", landed[-1:])
-    place.build()
+    place.build(FACT)
     check(place, landed)
     assert len(place.rows(HELD)) == len(ids(place, HELD))
 

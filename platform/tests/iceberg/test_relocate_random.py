@@ -22,6 +22,8 @@ from mesh_platform.iceberg.relocate import relocate
 from pyiceberg.catalog import Catalog
 from pyiceberg.types import LongType, StringType
 
+from conftest import draws
+
 from ..moved_lake import PARTITIONS, add, describe, make_table, open_lake, tree
 
 NAME = "north.t"
@@ -126,7 +128,7 @@ def test_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kil
 
 
 @pytest.mark.slow
-@settings(max_examples=100, suppress_health_check=PATIENT)
+@settings(max_examples=draws(30, 100), suppress_health_check=PATIENT)
 @CASES
 def test_many_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kill: str | int | None) -> None:
     check(tables, folders, moved, kill)
