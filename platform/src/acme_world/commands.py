@@ -136,8 +136,8 @@ def run(
 @click.option("--rates", default="", help="Rates of faults.  [default: late=0.02,duplicate=0.01,malformed=0.005]")
 @format_option
 def answer_key(seed: int, start: datetime, days: int, rates: str, output_format: str) -> None:
-    """Compute what the tables must hold after a number of days: products, facts with their dangling, dimensions, the
-    KPI and the quarantine. It uses no code of the pipelines.
+    """Compute what the tables must hold after a number of days: products, facts with their dangling references,
+    dimensions, the KPI and the quarantine. It uses no code of the pipelines.
 
     In the JSON, `rows`, `sums` and `by_month` describe the table. `accepted` counts the well-formed events that
     arrived; `all` also counts those that were spoilt. `anomalies` lists what was planted to be found.

@@ -77,6 +77,7 @@ def test_any_pattern_that_is_taken_finds_what_re2_finds(pattern: str, text: str)
 
 
 @settings(deadline=None, max_examples=300)
+@example("0{00}", "")
 @given(st.from_regex(_PLAIN_PATTERN, fullmatch=True), st.text(st.characters(min_codepoint=32, max_codepoint=126)))
 def test_in_printable_ascii_a_plain_pattern_finds_what_re2_finds(pattern: str, text: str):
     with warnings.catch_warnings(action="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_platform.contract.promise import Promise
+from mesh_platform.contract.contract import Field
+from mesh_platform.contract.promise import Promise, promises_of
 from mesh_platform.contract.types import parse_type
 from mesh_platform.engine.duckdb import connect_in_memory, registered
 from mesh_platform.engine.sql import breaking_condition
@@ -42,9 +44,28 @@ def by_each(promise: Promise, kind: str, values: list[Any]) -> tuple[list[bool],
 @given(data=st.data(), bound=BOUNDS, which=st.sampled_from(["minimum", "maximum"]))
 def test_a_bound_means_the_same_everywhere(kind: str, data: st.DataObject, bound: Decimal, which: Any) -> None:
     bound = bound.to_integral_value() if kind == "int" else bound
-    values = data.draw(st.lists(st.none() | VALUES[kind], max_size=6))
+    own = {"int": int, "double": float}.get(kind, Decimal)(bound)
+    values = [own, *data.draw(st.lists(st.none() | VALUES[kind], max_size=6))]
     one, arrow, sql = by_each(Promise(which, bound), kind, values)
     assert one == arrow == sql
+    # A bound is within itself, and what lies beyond it is not.
+    assert not one[0]
+    beyond = Decimal(-1) if which == "minimum" else Decimal(1)
+    assert Promise(which, bound).breaks(bound + beyond)
+
+
+def test_a_bound_of_a_double_may_have_any_digits_and_size() -> None:
+    for text in ("0.3", "2.3", "19.99", "1e100"):
+        bound = Decimal(text)
+        one, arrow, sql = by_each(Promise("minimum", bound), "double", [float(text), float(text) * 0.999])
+        assert one == arrow == sql == [False, True]
+
+
+def test_a_column_has_the_promises_of_its_contract() -> None:
+    field = Field("v", parse_type("string"), "v", True, 0, 1, minimum=Decimal(1), maximum=Decimal(2), pattern="a")
+    kinds = [promise.kind for promise in promises_of(replace(field, valid_values=("a", "b")))]
+    assert kinds == ["minimum", "maximum", "pattern", "values"]
+    assert [*promises_of(replace(field, minimum=None, maximum=None, pattern=None))] == []
 
 
 @given(PATTERNS, st.lists(st.none() | WORDS, max_size=6))

@@ -1,4 +1,4 @@
-"""The rows that the dimensions and the KPI must have, and the dangling among the rows of facts.
+"""The rows that the dimensions and the KPI must have, and the dangling references in facts.
 
 They are computed from reference data and the events that arrived, without a model.
 """

@@ -15,7 +15,7 @@ from mesh_platform.engine.duckdb import registered
 from mesh_platform.engine.sql import in_partitions
 from mesh_platform.iceberg.commit import append_rows, replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files, current_snapshot_id, files_at, has_snapshot, read_files
-from mesh_platform.lake.catalog import arrow_schema, ensure_table
+from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table
 from mesh_platform.lake.tables import held_name, held_schema
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def is_kept(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> bo
     """Whether the held rows of a snapshot can still be read; None, which has none, always can."""
     if snapshot_id is None:
         return True
-    return has_snapshot(ensure_table(catalog, held_name(contract), held_schema(contract)), snapshot_id)
+    table = checked_table(catalog, held_name(contract), held_schema(contract))
+    return table is not None and has_snapshot(table, snapshot_id)
 
 
 def read_held(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> pa.Table | None:

@@ -60,7 +60,8 @@ def plan(
         return Plan(table, "rebuild", "its file, columns or rules have changed" if job.was_inputs else NOT_BUILT)
     changed = job.changed_inputs()
     if changed is None:
-        return Plan(table, "rebuild", _why_whole(job))
+        changed_itself = "its query, its columns or a rule that holds rows back has changed"
+        return Plan(table, "rebuild", NOT_BUILT if job.was_inputs is None else changed_itself)
     if not moving and job.was_rules == job.rules and job.has_same_rows(reads.tables, changed):
         return Plan(table, "noop", f"{_listed(changed)} moved on with the same rows")
     changed = changed | moving
@@ -74,14 +75,6 @@ def plan(
     if not held_is_kept():
         return Plan(table, "rebuild", "the rows that were held back from it are gone")
     return Plan(table, "incremental", what)
-
-
-def _why_whole(job: Job) -> str:
-    if job.was_inputs is None:
-        return NOT_BUILT
-    if job.was_model != job.model:
-        return "its query, its columns or a rule that holds rows back has changed"
-    return "it reads other tables than before"
 
 
 def _listed(names: Set[str]) -> str:

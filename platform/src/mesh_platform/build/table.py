@@ -40,7 +40,7 @@ from mesh_platform.iceberg.snapshot_diff import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Audited, audit_rows, table_checks
 from mesh_platform.sql.model import Model, driving_inputs
@@ -96,7 +96,7 @@ class Builder:
         contract = self.mesh.contracts[name]
 
         def attempt() -> Built:
-            self.build(name, False)
+            self._build_model(contract, False)
             job, reads = self._model_job(contract)
             if not job.is_current():
                 raise ConflictError(f"{name}: its inputs moved on.")
@@ -116,20 +116,21 @@ class Builder:
         job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
         return job.built("noop") if job.is_current() else None
 
-    def _reference_job(self, contract: Contract) -> Job:
+    def _reference_job(self, contract: Contract, output: Table | None = None) -> Job:
         path = self.mesh.domain(contract.domain).reference_path(contract)
-        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "")
+        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "", output)
 
     def plan(self, name: str, full: bool, moving: Set[str] = frozenset()) -> Plan:
         """Return what `build` would do if the inputs `moving` are built first. Nothing is written."""
         contract = self.mesh.contracts[name]
-        if find_table(self.catalog, name) is None:
-            return Plan(name, "rebuild", NOT_BUILT)
         try:
-            if name in self.models:
-                job, reads = self._model_job(contract, self._present_table)
-                return self._plan(job, reads, full, moving)
-            return self._plan(self._reference_job(contract), None, full)
+            output = self._present_table(name)
+            if output is None:
+                return Plan(name, "rebuild", NOT_BUILT)
+            if name not in self.models:
+                return self._plan(self._reference_job(contract, output), None, full)
+            job, reads = self._model_job(contract, output, self._present_table)
+            return self._plan(job, reads, full, moving)
         except AttentionError as error:
             return Plan(name, "blocked", str(error))
 
@@ -146,18 +147,21 @@ class Builder:
         return ensure_table(self.catalog, name, self.schemas[name])
 
     def _present_table(self, name: str) -> Table | None:
-        return self._ensured_table(name) if find_table(self.catalog, name) is not None else None
+        return checked_table(self.catalog, name, self.schemas[name])
 
     def _model_job(
-        self, contract: Contract, open_table: Callable[[str], Table | None] | None = None
+        self,
+        contract: Contract,
+        output: Table | None = None,
+        open_table: Callable[[str], Table | None] | None = None,
     ) -> tuple[Job, Reads]:
         """Return the job of a model and the tables that it reads, as they are now.
 
-        `open_table` opens an input; by default it creates a missing one.
+        `open_table` opens an input. By default, a missing input or output is created.
         """
         model, open_table = self.models[contract.identifier], open_table or self._ensured_table
         # The output is loaded before its inputs, so that somebody else's commit in between shows as a conflict.
-        output = ensure_table(self.catalog, contract.identifier, contract.table)
+        output = output or self._ensured_table(contract.identifier)
         behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
         found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
         tables = {name: table for name, table in found.items() if table is not None}

@@ -219,7 +219,8 @@ def ingest(
 
     Without `--until-empty` or `--max-seconds` it runs until Ctrl-C.
 
-    If a RabbitMQ queue exists with other arguments, ingest warns and consumes it; producers cannot publish to it.
+    If a RabbitMQ queue has other arguments than the platform declares, ingest warns and still consumes it; producers
+    cannot publish to it.
     """
     settings = read_settings()
     mesh = load_mesh(settings.root)

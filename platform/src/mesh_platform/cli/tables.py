@@ -39,8 +39,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
 @click.option("--full", is_flag=True, help="Rebuild everything, not only what changed.")
 @click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
-@click.option("--to", "last", type=_DAY, help="The last of these days.  [default: the day of --from]")
-@click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do to each table, and why.")
+@click.option("--to", "last", type=_DAY, help="Last UTC day to rebuild.  [default: the day of --from]")
+@click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do at most, and why.")
 @format_option
 def build(
     tables: tuple[str, ...],
@@ -72,9 +72,9 @@ def build(
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
     if first and full:
-        raise UsageError("--full builds everything anew, --from some days of the named tables. Give one of them.")
+        raise UsageError("--full rebuilds everything, --from rebuilds some days of the named tables. Give only one.")
     if first and only_plan:
-        raise UsageError("--from builds the days that it names anew; there is nothing to plan. Leave --plan out.")
+        raise UsageError("--from rebuilds the days that it names; there is nothing to plan. Leave --plan out.")
     between = (first.date(), (last or first).date()) if first else None
     _settings, mesh, catalog = _open()
     if only_plan:
@@ -143,7 +143,7 @@ def status(names: tuple[str, ...], output_format: str) -> None:
     the year 9999) does not count; status reports it on stderr and as `max_ahead_time`. A table that holds only such
     times is not fresh.
 
-    `orphans` counts the rows that point to a row which a dimension lacks. `<fact>__resolved` shows their key as
+    `dangling` counts the rows that refer to a row which a dimension lacks. `<fact>__resolved` shows their key as
     `unknown`.
     """
     settings, mesh, catalog = _open()
@@ -293,7 +293,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
         known = table_named(mesh, done.table)
         follow = (
             f"{counted(done.removed, 'event was', 'events were')} removed. "
-            "Run 'mesh build' so that the tables above follow."
+            "Run 'mesh build' to update the tables downstream."
             if known and known.kind == "landing"
             else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 # A pattern of these elements alone is valid in RE2 if it is in Python, and both match the same printable ASCII. This
-# avoids importing Arrow, which is slow. In RE2 `[:` may begin the name of a class, and a long pattern with many
+# avoids importing Arrow, which is slow. In RE2 `[:` may begin the name of a class, a count
+# with a leading zero is plain text, and a long pattern with many
 # repetitions may be too large.
+_COUNT = r"(0|[1-9]\d{0,2})"
 _PLAIN_PATTERN = re.compile(
-    r"(?!.{128})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{\d{1,3}(,\d{0,3})?\})(?!\+))*", re.ASCII
+    rf"(?!.{{128}})([-\w^$|.,:@#/ \]]|\[(?!:)|\\[dws.]|([*?+]|\{{{_COUNT}(,{_COUNT}?)?\}})(?!\+))*", re.ASCII
 )
 
 

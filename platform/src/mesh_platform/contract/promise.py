@@ -68,7 +68,9 @@ class Promise:
                 return pc.and_(pc.is_valid(values), other)
             case Decimal() as bound:
                 compare = pc.less if self.kind == "minimum" else pc.greater
-                return compare(values, pa.scalar(bound).cast(values.type))
+                # Arrow casts a decimal to another double than the nearest one: 0.3 would be below 0.3.
+                number = float(bound) if pa.types.is_floating(values.type) else bound
+                return compare(values, pa.scalar(number).cast(values.type))
             case pattern:
                 return pc.invert(pc.match_substring_regex(values, pattern))
 

@@ -107,14 +107,13 @@ def _read_schemas(reading: Reading) -> tuple[TableSchema | None, TableSchema | N
     """The table and the event, as far as they could be read; reports other numbers of them."""
     schema = reading.data.get("schema") or []
     _check_kinds(reading, schema)
-    table_schemas = [reading.part(read_schema, reading, i, table_schema) for i, table_schema in enumerate(schema)]
-    found = [kind_and_schema for kind_and_schema in table_schemas if kind_and_schema]
-    table = next((table_schema for kind, table_schema in found if kind == "table"), None)
-    return table, next((table_schema for kind, table_schema in found if kind == "event"), None)
+    parts = [reading.part(read_schema, reading, i, item) for i, item in enumerate(schema)]
+    found = dict(reversed([part for part in parts if part]))
+    return found.get("table"), found.get("event")
 
 
 def _check_kinds(reading: Reading, schema: Sequence[Any]) -> None:
-    kinds = [table_schema.get("physicalType") if isinstance(table_schema, dict) else None for table_schema in schema]
+    kinds = [item.get("physicalType") if isinstance(item, dict) else None for item in schema]
     fits = kinds.count("table") == 1 and kinds.count("event") <= 1
     if set(kinds) <= {"table", "event"} and not fits:
         reading.add(

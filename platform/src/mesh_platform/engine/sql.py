@@ -21,14 +21,14 @@ _PARTITION_VALUE = {
 }
 
 
-def breaking_condition(promise: Promise, column: str, kind: FieldType) -> str:
+def breaking_condition(promise: Promise, column: str, kind: FieldType | None = None) -> str:
     """Return the SQL condition that a value of `column`, a quoted name, breaks a promise; it is NULL for NULL."""
     match promise.limit:
         case tuple() as values:
             return f"{column} NOT IN ({', '.join(literal(value) for value in values)})"
         case Decimal() as bound:
             # DuckDB sorts NaN above all numbers, but it is in no range. Another check says whether NaN is allowed.
-            number = f" AND NOT isnan({column})" if kind.name == "double" else ""
+            number = f" AND NOT isnan({column})" if kind and kind.name == "double" else ""
             return f"{column} {'<' if promise.kind == 'minimum' else '>'} {bound:f}{number}"
         case pattern:
             return f"NOT regexp_matches({column}, {literal(pattern)})"

@@ -5,8 +5,8 @@ day and at each midnight, UTC. Snapshots that a branch or a tag names or that th
 commit copies the metadata of every snapshot several times, so its cost grows with their number.
 
 pyiceberg removes an expired snapshot from the middle of a table's history without a trace. So the table property
-`mesh.expired` records from which entry of the snapshot log on no state is missing, and which earlier states are kept,
-with the time when each was the current one. So `state_at` never mistakes a kept state for one that has expired.
+`mesh.expired` records the entry of the snapshot log from which no state is missing, and which earlier states are
+kept, with the time when each was the current one. So `state_at` never mistakes a kept state for one that has expired.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
     if past.first is None or at < past.first:
         return None, ""
     name = ".".join(table.name())
-    kept = [_instant(reign.since) for reign in past.reigns]
+    kept = [instant(reign.since) for reign in past.reigns]
     before, after = [each for each in kept if each <= time], [each for each in kept if each > time]
     nearest = f"the oldest state kept is of {kept[0].isoformat()}" if kept else "no state is kept"
     if before and after:
@@ -130,14 +130,14 @@ def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
 def reigns_ended(table: Table) -> dict[int, datetime | None]:
     """Return when each kept snapshot was last the current one; None for the one that still is."""
     reigns = _read_past(table).reigns
-    return {reign.snapshot_id: _instant(reign.until) if reign.until is not None else None for reign in reigns}
+    return {reign.snapshot_id: instant(reign.until) if reign.until is not None else None for reign in reigns}
 
 
 def expired_before(table: Table) -> datetime | None:
     """Return the time before which states of the table have expired; None if none has."""
     past = _read_past(table)
     is_cut = past.whole or (past.reigns and past.first != past.reigns[0].since)
-    return _instant(past.reigns[past.whole].since) if is_cut else None
+    return instant(past.reigns[past.whole].since) if is_cut else None
 
 
 def _read_past(table: Table) -> _Past:
@@ -186,5 +186,5 @@ def _milliseconds(time: datetime) -> int:
     return int(time.timestamp() * 1000)
 
 
-def _instant(milliseconds: int) -> datetime:
+def instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,7 +1,7 @@
 """Wrap the private parts of pyiceberg that this package uses.
 
-No other module uses such a part. `test_internals.py` tests what is relied on in each, so that an upgrade of pyiceberg
-that changes one fails there.
+Besides, only `replace` and `connection` use such parts: those of the classes that they extend. `test_internals.py`
+tests what is relied on in each, so that an upgrade of pyiceberg that changes one fails there.
 """
 
 from __future__ import annotations

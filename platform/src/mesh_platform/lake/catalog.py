@@ -154,15 +154,24 @@ def existing_table(catalog: Catalog, identifier: str) -> Table:
     return table
 
 
-def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
-    """Load the table of this schema, and create it if it is missing.
+def checked_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table | None:
+    """Load the table of this schema; None if it is missing.
 
-    Raises AttentionError if the existing table has other columns or partitions, and UnavailableError.
+    Raises AttentionError if it has other columns or partitions, and UnavailableError.
     """
     table = find_table(catalog, identifier)
+    if table is not None:
+        _check_table(identifier, table, table_schema)
+    return table
+
+
+def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
+    """Load the table of this schema, and create it if it is missing. Raises what `checked_table` raises."""
+    table = checked_table(catalog, identifier, table_schema)
     if table is None:
+        # Another process may have created it at the same time, by another contract.
         table = _create_table(catalog, identifier, table_schema)
-    _check_table(identifier, table, table_schema)
+        _check_table(identifier, table, table_schema)
     return table
 
 
@@ -197,7 +206,7 @@ def _create_namespace(catalog: Catalog, namespace: str) -> None:
 
 
 def iceberg_schema(table_schema: TableSchema) -> Schema:
-    """Return the Iceberg schema of a contract's: columns with descriptions, ids from 1, and identifier fields."""
+    """Return the Iceberg schema for that of a contract: columns, descriptions, ids from 1, and identifier fields."""
     key = identifying(table_schema)
     return Schema(
         *(

@@ -1,7 +1,7 @@
 """Evolve the tables of a product to its changed contract, without touching rows or snapshots.
 
 Iceberg identifies columns by field ids (spec, section "Schema Evolution"), so no data file is written: existing files
-are read in the new table_schema, and earlier snapshots keep the schema of their time.
+are read with the new schema, and earlier snapshots keep the schema of their time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Purge columns that a contract dropped from its tables for good, so that their names can be reused in another type.
+"""Purge columns that a contract dropped from its tables for good, so that other types can reuse their names.
 
 A dropped column stays in its table, so that the contract can restore it with its values. A purge deletes it from the
 table's schema (Iceberg spec, "Schema Evolution"): no data file is written, earlier snapshots keep the schema of their

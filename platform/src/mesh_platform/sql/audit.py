@@ -17,7 +17,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mesh_platform.contract.promise import promises_of
+from mesh_platform.contract.promise import Promise, promises_of
 from mesh_platform.contract.quality_rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.contract.types import shown_value
 from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, registered
@@ -197,14 +197,9 @@ def _check(rule: Rule, key: tuple[str, ...], path: str) -> Check:
         return _sql_check(rule, key, place)
     if rule.metric == "nullValues":
         failing, words = f"{columns} IS NULL", f"{listed} is missing"
-    elif rule.pattern is not None:
-        failing, words = (
-            f"NOT regexp_matches({columns}, {literal(rule.pattern)})",
-            f"{listed} does not match {rule.pattern}",
-        )
     else:
-        values = ", ".join(literal(value) for value in rule.values)
-        failing, words = f"{columns} NOT IN ({values})", f"{listed} is not one of {', '.join(rule.values)}"
+        promise = Promise("pattern", rule.pattern) if rule.pattern is not None else Promise("values", rule.values)
+        failing, words = breaking_condition(promise, columns), f"{listed} {promise.broken}"
     named = rule.name or words
     return _row_check(named, words, failing, rule.columns, key, rule.bound, rule.percent, rule.on_failure, place)
 

@@ -25,9 +25,9 @@ def relation_schemas(mesh: Mesh) -> dict[str, TableSchema]:
 
 def table_schemas(mesh: Mesh) -> dict[str, TableSchema]:
     """Return the relations that are catalog tables: of products, and landing tables, also of retired products."""
-    table_schemas = {name: contract.table for name, contract in mesh.contracts.items()}
+    found = {name: contract.table for name, contract in mesh.contracts.items()}
     sent = [contract for contract in (*mesh.contracts.values(), *mesh.retired.values()) if contract.event]
-    return table_schemas | {landing_name(contract): landing_schema(contract) for contract in sent}
+    return found | {landing_name(contract): landing_schema(contract) for contract in sent}
 
 
 def interface_unions(mesh: Mesh) -> dict[str, tuple[Contract, list[Contract]]]:
