@@ -6,11 +6,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 from mesh_platform.build.build import plan_build
 from mesh_platform.errors import ContractError
 from mesh_platform.iceberg.compaction import compact
 
-from ..small_mesh import BUYER_SQL, FACT_SQL, SALES_SQL, Place, Sale, small_mesh
+from ..small_mesh import BUYER_SQL, FACT_SQL, ITEM_SQL, SALES_SQL, Place, Sale, add_contract, small_mesh
 
 SALES, FACT, ITEM, BUYER = "alpha.sales_alpha", "core.fact_sales", "core.dim_item", "core.dim_buyer"
 
@@ -65,11 +66,43 @@ def test_new_events_are_carried_to_what_maps_rows_and_aggregates_are_built_whole
     place.build()
     place.land("alpha", [Sale(4)])
     whole = "and its query looks at more than one row at a time"
-    assert news(place) == {
+    planned = plans(place)
+    assert {table: plan for table, plan in planned.items() if plan[0] != "noop"} == {
         SALES: ("incremental", f"{SALES}__raw changed"),
         FACT: ("incremental", f"{SALES} changed"),
         BUYER: ("rebuild", f"{FACT} changed, {whole}"),
     }
+    assert {table: done.mode for table, done in place.build().items()} == {
+        table: mode for table, (mode, _reason) in planned.items()
+    }
+
+
+def test_an_input_that_is_not_there_yet_is_not_made_by_a_plan(place: Place) -> None:
+    place.build()
+    add_contract(place, "core", "tags", {"tags": {"item_id": "string key"}})
+    place.write("core/reference/tags.csv", "item_id\ni1\n")
+    place.write(
+        "core/models/dim_item.sql",
+        f"{ITEM_SQL.strip()}\nunion all\nselect item_id, 'tag' from core.tags where false\n",
+    )
+    planned = plans(place, ITEM)
+    assert planned["core.tags"] == ("rebuild", "it is not built yet")
+    assert planned[ITEM] == ("rebuild", "its query, its columns or a rule that holds rows back has changed")
+
+
+def test_a_state_that_is_gone_and_changed_rules_are_named(place: Place) -> None:
+    place.build()
+    path = place.root / "domains/core/contracts/fact_sales.odcs.yaml"
+    rule = {"metric": "rowCount", "mustBeGreaterThan": 0}
+    contract = yaml.safe_load(path.read_text())
+    contract["schema"][-1]["quality"] = [rule]
+    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    assert news(place)[FACT] == ("incremental", "its rules have changed")
+    place.land("alpha", [Sale(9)])
+    raw = place.catalog.load_table(f"{SALES}__raw")
+    with raw.maintenance.expire_snapshots() as expire:
+        expire.by_ids([snapshot.snapshot_id for snapshot in raw.snapshots()[:-1]])
+    assert news(place)[SALES] == ("rebuild", f"the state of {SALES}__raw that it was built from is gone")
 
 
 def test_a_changed_query_names_itself(place: Place) -> None:
@@ -96,7 +129,7 @@ def test_a_lookup_that_changed_is_named(place: Place) -> None:
     )
     place.build()
     place.write("core/reference/items.csv", "item_id,label\ni1,Lamp\ni2,Desk\n")
-    assert "core.items changed" in news(place)[FACT][1]
+    assert news(place)[FACT] == ("rebuild", "core.items changed, where its query looks rows up")
 
 
 def test_compacted_inputs_need_nothing(place: Place) -> None:
