@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -313,3 +315,9 @@ def test_every_rule_says_what_it_asks_for() -> None:
     for rule in all_rules().values():
         assert re.fullmatch(r"[A-Z`].*[.]", rule.title), rule.id
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.id)
+
+
+def test_a_check_does_without_what_is_slow_to_import() -> None:
+    loaded = "import sys, mesh_platform.governance.check; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not {"pyiceberg", "pyarrow", "numpy"} & {*done.stdout.split()}

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from mesh_platform.engine.duckdb import VERSION, Connection, registered
 from mesh_platform.engine.sql import quoted
-from mesh_platform.iceberg.key_index import KEY_INDEX, Hashes, KeyIndex
-from mesh_platform.iceberg.key_search import find_candidates
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.table import FileScanTask, Table
 
     from mesh_platform.contract.contract import TableSchema
+    from mesh_platform.iceberg.key_index import Hashes
 
 _PLACE = {"day": "strftime({}, '%Y-%m-%d')", "month": "strftime({}, '%Y-%m')", "year": "strftime({}, '%Y')"}
 # How many of the partitions that a key is in are shown.
@@ -45,6 +42,10 @@ def keys_that_stay(
     """
     if not schema.key or not rows.num_rows:
         return None
+    # Imported here because pyiceberg is slow to import, and a check of rules has no lake.
+    from mesh_platform.iceberg.key_index import KEY_INDEX, KeyIndex
+    from mesh_platform.iceberg.key_search import find_candidates
+
     folder = table.io.properties.get(KEY_INDEX)
     index = KeyIndex(Path(folder) if folder else None, partial(_hash, connection), f"duckdb {VERSION}")
     files = [*here] if determines_partition(schema) else [*here, *elsewhere]
@@ -91,4 +92,5 @@ def _hash(connection: Connection, keys: pa.Table) -> Hashes:
     columns = ", ".join(map(quoted, keys.column_names))
     with registered(connection, "mesh_keys", keys):
         hashes = connection.execute(f"SELECT hash({columns}) AS h FROM mesh_keys").to_arrow_table()["h"]
-    return cast(Hashes, hashes.to_numpy().astype(np.uint64, copy=False))
+    found: Hashes = hashes.to_numpy().astype("uint64", copy=False)
+    return found
