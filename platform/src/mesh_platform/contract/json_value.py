@@ -26,8 +26,9 @@ def fits(type_: FieldType, value: object) -> bool:
     if type_.name == "double":
         return isinstance(value, int | Decimal) and type_.holds(Decimal(value))
     if type_.precision:
-        number = isinstance(value, int | Decimal) or (isinstance(value, str) and _NUMBER.fullmatch(value))
-        return bool(number) and type_.holds(Decimal(value))  # type: ignore[arg-type]
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            return False
+        return isinstance(value, int | Decimal | str) and type_.holds(Decimal(value))
     if not is_text(value):
         return False
     if type_.name == "date":

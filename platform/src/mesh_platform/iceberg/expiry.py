@@ -187,4 +187,5 @@ def _milliseconds(time: datetime) -> int:
 
 
 def instant(milliseconds: int) -> datetime:
+    """Return the UTC time that a snapshot's `timestamp_ms` means."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
-from mesh_platform.iceberg.expiry import expired_before
+from mesh_platform.iceberg.expiry import expired_before, instant
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -31,7 +31,7 @@ def read_history(table: Table) -> list[HistoryEntry]:
     return [
         HistoryEntry(
             snapshot.snapshot_id,
-            _time(snapshot),
+            instant(snapshot.timestamp_ms),
             summary.operation.value,
             int(summary["added-records"] or 0),
             int(summary["total-records"] or 0),
@@ -62,11 +62,7 @@ def changed_since(table: Table, snapshot_id: int) -> datetime | None:
     for snapshot in snapshots_on_main(table):
         if snapshot.snapshot_id == snapshot_id:
             changes = [each for each in later if each.summary is None or each.summary.operation != Operation.REPLACE]
-            return _time(changes[-1]) if changes else None
+            return instant(changes[-1].timestamp_ms) if changes else None
         later.append(snapshot)
     # The snapshot was rolled back or has expired, so the current state is another one.
-    return _time(later[0]) if later else None
-
-
-def _time(snapshot: Snapshot) -> datetime:
-    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+    return instant(later[0].timestamp_ms) if later else None

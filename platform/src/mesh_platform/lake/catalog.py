@@ -29,6 +29,7 @@ from mesh_platform.iceberg.connection import connect_catalog
 from mesh_platform.iceberg.key_index import KEY_INDEX
 from mesh_platform.iceberg.outage import answering, is_outage
 from mesh_platform.iceberg.place import check_table, check_warehouse
+from mesh_platform.lake.tables import split_name
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -281,11 +282,11 @@ def _check_table(identifier: str, table: Table, table_schema: TableSchema) -> No
     if not changes:
         return
     found = f"{identifier}: the table {'; '.join(change.reason for change in changes)}. Nothing was changed."
-    product, _, kind = identifier.partition("__")
+    product, kind = split_name(identifier)
     breaking = [change for change in changes if change.breaking]
     if breaking and all(change.purgeable for change in breaking):
         raise AttentionError(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
-    if kind in ("rejected", "removed") or breaking:
+    if kind in ("quarantine", "ledger") or breaking:
         raise AttentionError(
             f"{found} Put the contract back as it was, or publish the change as version 2 beside this one, as "
             "docs/evolution.md says."

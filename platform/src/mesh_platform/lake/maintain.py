@@ -84,8 +84,8 @@ def maintain(
         contract = mesh_table.contract if mesh_table else None
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
-        holds = contract.identifier if contract and mesh_table and mesh_table.kind == "held" else None
-        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age, holds)
+        held_from = mesh_table.contract.identifier if mesh_table and mesh_table.kind == "held" else None
+        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age, held_from)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
             maintained = Maintained(name, 0, 0, 0, skipped, snapshot_id=current_snapshot_id(load()), excluded=True)

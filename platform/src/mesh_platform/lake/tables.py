@@ -45,13 +45,16 @@ def all_tables(mesh: Mesh) -> Iterator[MeshTable]:
 
 def table_named(mesh: Mesh, name: str) -> MeshTable | None:
     """Return the table of a product, retired or not, that has this name; None if there is none."""
-    for kind, suffix in _SUFFIXES.items():
-        identifier = name.removesuffix(suffix)
-        contract = mesh.contracts.get(identifier) or mesh.retired.get(identifier)
-        if contract is not None and name.endswith(suffix):
-            table = MeshTable(contract, kind)
-            return table if table in tables_of(contract) else None
-    return None
+    product, kind = split_name(name)
+    contract = mesh.contracts.get(product) or mesh.retired.get(product)
+    table = MeshTable(contract, kind) if contract else None
+    return table if table and table in tables_of(table.contract) else None
+
+
+def split_name(name: str) -> tuple[str, TableKind]:
+    """Return the product that a table belongs to by its name, and the kind of table that it is."""
+    kind = next(kind for kind, suffix in _SUFFIXES.items() if name.endswith(suffix))
+    return name.removesuffix(_SUFFIXES[kind]), kind
 
 
 def landing_name(contract: Contract) -> str:
@@ -77,7 +80,7 @@ def landing_schema(contract: Contract) -> TableSchema:
     event = contract.event
     assert event is not None, f"{contract.identifier} has no event"
     return TableSchema(
-        name=f"{contract.table.name}{LANDING_SUFFIX}",
+        name=_table_name(contract, "landing"),
         description=f"{event.description} As sent, valid against the contract.",
         fields=(_EVENT_ID, _EVENT_TIME, *event.fields, _PRODUCER, _SCHEMA_VERSION, _INGESTED_AT),
         partition=event.partition or (("day", "event_time"),),
@@ -91,7 +94,7 @@ def landing_schema(contract: Contract) -> TableSchema:
 def quarantine_schema(contract: Contract) -> TableSchema:
     """Return the schema of a quarantine: one row for each event or message refused; a redelivery has the same key."""
     return TableSchema(
-        f"{contract.table.name}__rejected",
+        _table_name(contract, "quarantine"),
         "What was sent and is not valid.",
         _REJECTED,
         partition=(),
@@ -110,7 +113,7 @@ def held_schema(contract: Contract) -> TableSchema:
     """Return the schema of a held table: the product's columns, none required, and what is wrong with each row."""
     own = tuple(replace(field, required=False, key=0, references=None) for field in contract.table.fields)
     return TableSchema(
-        f"{contract.table.name}__held", "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
+        _table_name(contract, "held"), "Rows that a rule keeps out.", (*own, *_HELD), (), None, contract.table.line
     )
 
 
@@ -124,8 +127,12 @@ def ledger_schema(contract: Contract) -> TableSchema:
     )
     partition = landing_schema(contract).partition
     return TableSchema(
-        f"{contract.table.name}__removed", "Events removed on purpose.", fields, partition, "event_time", 1
+        _table_name(contract, "ledger"), "Events removed on purpose.", fields, partition, "event_time", 1
     )
+
+
+def _table_name(contract: Contract, kind: TableKind) -> str:
+    return f"{contract.table.name}{_SUFFIXES[kind]}"
 
 
 def _column(name: str, type_: str | FieldType, description: str, required: bool = True, key: int = 0) -> Field:

@@ -12,14 +12,13 @@ from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.schema_change import present_name
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
-from mesh_platform.iceberg.expiry import expired_before, state_at
+from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import contract_type, find_table
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.relations import table_schemas
 from mesh_platform.text import offer
 
 if TYPE_CHECKING:
@@ -80,6 +79,11 @@ class State:
         return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM {source})"
 
 
+def tables_shown(mesh: Mesh) -> list[MeshTable]:
+    """Return the tables that a session can show: all but what a retired product has besides its landing table."""
+    return [each for each in all_tables(mesh) if each.kind == "landing" or each.contract.identifier in mesh.contracts]
+
+
 def find_states(
     mesh: Mesh, catalog: Catalog, as_of: datetime | str | None, wanted: Collection[str] | None
 ) -> dict[str, State]:
@@ -88,12 +92,10 @@ def find_states(
     Raises UsageError for an unknown table, snapshot, release or time.
     """
     kept = {name: _tables_in(catalog, name) for name in mesh.domains}
-    readable = table_schemas(mesh)
     known = {
         each.name: each
-        for each in all_tables(mesh)
-        if each.name in readable
-        or (each.contract.identifier in mesh.contracts and each.name in kept[each.contract.domain])
+        for each in tables_shown(mesh)
+        if each.kind in ("landing", "product") or each.name in kept[each.contract.domain]
     }
     there = [name for name in known if name in kept[name.split(".")[0]]]
     if isinstance(as_of, str) and "@" in as_of and wanted is not None:
@@ -144,7 +146,7 @@ def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterab
         raise UsageError(f"--as-of {text}: no table '{name}'. {offer(name, dict.fromkeys(there))}")
     known_ids = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     if not number.isdecimal() or int(number) not in known_ids:
-        listed = [f"{s.snapshot_id} of {_instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
+        listed = [f"{s.snapshot_id} of {instant(s.timestamp_ms).isoformat()}" for s in known_ids.values()]
         expired = expired_before(table)
         gone = f" (of before {expired.isoformat()} only some are kept)" if expired else ""
         raise UsageError(
@@ -162,7 +164,3 @@ def _parse_time(value: datetime | str) -> datetime:
             "<table>@<snapshot id> ('mesh history')."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _instant(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

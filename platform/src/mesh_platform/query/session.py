@@ -16,13 +16,13 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
-from mesh_platform.lake.tables import table_named, tables_of
+from mesh_platform.lake.tables import table_named
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.as_of import State, find_states
+from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.masking import PSEUDONYM, UNKNOWN, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.query.references import find_dangling, lacks, references, tables_referred_to, target
-from mesh_platform.sql.relations import create_schemas, interface_unions, table_schemas, tables_behind, union_select
+from mesh_platform.sql.relations import create_schemas, interface_unions, tables_behind, union_select
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -105,9 +105,9 @@ def view_names(mesh: Mesh) -> list[str]:
 
     A session has the views of a quarantine, a ledger or a table of held rows only once that table exists.
     """
-    own = [table.name for contract in mesh.contracts.values() for table in tables_of(contract)]
+    tables = [table.name for table in tables_shown(mesh)]
     resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
-    return [*dict.fromkeys([*table_schemas(mesh), *own]), *interface_unions(mesh), *resolved, RELEASES]
+    return [*tables, *interface_unions(mesh), *resolved, RELEASES]
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
