@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pika
@@ -24,6 +25,8 @@ from orders import PRODUCT, bad, in_batches, lines, send, waiting
 
 from conftest import State, require_amqp
 
+from .one_product import figures, ingest_product
+
 RAW = f"{PRODUCT}__raw"
 
 
@@ -36,18 +39,7 @@ def broker(state: State) -> Iterator[Broker]:
 @pytest.fixture
 def run(state: State, mesh: Mesh, broker: Broker) -> Callable[..., Ingested]:
     """Ingest the product in this process, by default until its queue is empty."""
-
-    def run(**options: Any) -> Ingested:
-        contracts = [mesh.contract(PRODUCT)]
-        options = {"until_empty": True} | options
-        (result,) = ingest(open_catalog(state.settings), broker, contracts, lambda: datetime.now(UTC), **options)
-        return result
-
-    return run
-
-
-def figures(result: Ingested) -> dict[str, int]:
-    return {name: number for name in ("deliveries", *PARTS) if (number := getattr(result, name))}
+    return partial(ingest_product, state, mesh, broker)
 
 
 def test_every_line_lands_once_or_is_quarantined_once(state: State, mesh: Mesh, run: Callable[..., Ingested]) -> None:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from invariants import PARTS, landed_ids, quarantine, violations
 from mesh_platform import faults
 from mesh_platform.broker import Broker, connect
-from mesh_platform.ingest.ingest import Ingested, Limits, ingest, replay_rejected
+from mesh_platform.ingest.ingest import Ingested, Limits, replay_rejected
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.rollback import roll_back
 from mesh_platform.mesh.mesh import Mesh
@@ -20,6 +21,8 @@ from mesh_platform.query.status import read_status
 from orders import PRODUCT, bad, envelope, in_batches, lines, send
 
 from conftest import State
+
+from .one_product import figures, ingest_product
 
 RAW = f"{PRODUCT}__raw"
 Run = Callable[..., Ingested]
@@ -34,18 +37,7 @@ def broker(state: State) -> Iterator[Broker]:
 @pytest.fixture
 def run(state: State, mesh: Mesh, broker: Broker) -> Run:
     """Ingest the product in this process until its queue is empty."""
-
-    def run(**options: Any) -> Ingested:
-        contracts = [mesh.contract(PRODUCT)]
-        options = {"until_empty": True} | options
-        (result,) = ingest(open_catalog(state.settings), broker, contracts, lambda: datetime.now(UTC), **options)
-        return result
-
-    return run
-
-
-def figures(result: Ingested) -> dict[str, int]:
-    return {name: number for name in ("deliveries", *PARTS) if (number := getattr(result, name))}
+    return partial(ingest_product, state, mesh, broker)
 
 
 def priced(number: int, price: str, **changes: Any) -> bytes:
