@@ -43,7 +43,15 @@ def reached(entry: Any) -> dict[str, set[str | None]]:
 def test_a_column_is_followed_through_unions_and_domains(repository: Repository):
     repository.edit(ALPHA, sets("amount", required=False))
     (entry,) = diff(repository)["contracts"]
-    assert reached(entry) == {"core.fact_sales": {"amount"}, "core.dim_buyer": {"total"}, "insight.report": {"twice"}}
+    assert reached(entry) == {
+        "core.sale_v1": {"amount"},
+        "core.fact_sales": {"amount"},
+        "core.fact_sales__resolved": {"amount"},
+        "core.dim_buyer": {"total"},
+        "insight.report": {"twice"},
+    }
+    assert [owner["domain"] for owner in entry["owners"]] == ["core", "insight"]
+    assert all(owner["team"] and owner["contact"] for owner in entry["owners"])
     assert (entry["kind"], entry["old_version"], entry["new_version"], entry["least_version"]) == (
         *("breaking", "1.0.0", "1.0.0", "2.0.0"),
     )
@@ -62,7 +70,11 @@ def test_a_column_that_is_gone_reaches_what_came_of_it(repository: Repository):
     )
     repository.edit("domains/insight/contracts/report.odcs.yaml", drops("twice"))
     entries = {entry["product"]: entry for entry in diff(repository)["contracts"]}
-    assert reached(entries["core.fact_sales"]) == {"core.dim_buyer": {"total"}, "insight.report": {"twice"}}
+    assert reached(entries["core.fact_sales"]) == {
+        "core.fact_sales__resolved": {"amount"},
+        "core.dim_buyer": {"total"},
+        "insight.report": {"twice"},
+    }
 
 
 def test_a_renamed_column_is_followed_under_both_names(repository: Repository):
@@ -70,7 +82,11 @@ def test_a_renamed_column_is_followed_under_both_names(repository: Repository):
     repository.edit(FACT, sets("amount", name="price", customProperties=earlier))
     repository.place.write("insight/models/report.sql", "select event_id, price * 2 as twice from core.fact_sales\n")
     (entry,) = diff(repository)["contracts"]
-    assert reached(entry) == {"core.dim_buyer": {"total"}, "insight.report": {"twice"}}
+    assert reached(entry) == {
+        "core.fact_sales__resolved": {"amount", "price"},
+        "core.dim_buyer": {"total"},
+        "insight.report": {"twice"},
+    }
 
 
 def test_what_stands_in_a_condition_reaches_the_rows(repository: Repository):
@@ -89,7 +105,9 @@ def test_a_column_of_the_event_is_followed_from_the_landing_table(repository: Re
     (entry,) = diff(repository)["contracts"]
     assert reached(entry) == {
         "alpha.sales_alpha": {"buyer"},
+        "core.sale_v1": {"buyer"},
         "core.fact_sales": {"buyer"},
+        "core.fact_sales__resolved": {"buyer"},
         "core.dim_buyer": {"buyer"},
         "insight.report": {"buyer"},
     }

@@ -16,8 +16,8 @@ from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import quarantine_name, quarantine_schema
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.query import run_query
-from mesh_platform.query.references import dangling_query
 from mesh_platform.query.session import open_session, write_views
+from mesh_platform.sql.references import dangling_query
 from pyiceberg.types import StringType
 
 from ..small_mesh import START, Place, Sale, small_mesh
@@ -76,7 +76,7 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resolve references both ways: of small facts in the query, of large ones when the session opens."""
     if request.param == "large":
-        monkeypatch.setattr("mesh_platform.query.references.LARGE", 1)
+        monkeypatch.setattr("mesh_platform.query.dangling.LARGE", 1)
 
 
 @pytest.mark.usefixtures("size")
@@ -168,7 +168,7 @@ def test_a_wrong_as_of_says_what_there_is(built: Place, as_of: str, message: str
 def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in_no_dimension(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr("mesh_platform.query.references.LARGE", 1)
+    monkeypatch.setattr("mesh_platform.query.dangling.LARGE", 1)
     build_sales(place)
     resolved = "select item_id from core.fact_sales__resolved order by all"
     view = "select sql from duckdb_views() where view_name = 'fact_sales__resolved'"
@@ -188,7 +188,7 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
         assert "i8" in str(session.execute(view).fetchone())
     # With many of them, each row is looked up.
-    monkeypatch.setattr("mesh_platform.query.references._MOST", 1)
+    monkeypatch.setattr("mesh_platform.query.dangling._MOST", 1)
     with open_session(place.mesh, place.catalog) as session:
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
         assert "dim_item" in str(session.execute(view).fetchone())

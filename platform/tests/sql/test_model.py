@@ -1,4 +1,4 @@
-"""SQL models analysed without data: inputs, types, build order, lineage, and whether new rows can be appended."""
+"""SQL models analysed without data: inputs, types, build order, and whether new rows can be appended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mesh_platform.errors import ContractError
 from mesh_platform.mesh.mesh import load_mesh
-from mesh_platform.sql.model import Model, build_order, driving_inputs, lineage, read_models, read_query
+from mesh_platform.sql.model import Model, build_order, driving_inputs, read_models, read_query
 from mesh_platform.sql.type_check import check_types
 
 from ..small_mesh import FACT_SQL, Place, small_mesh
@@ -187,17 +187,6 @@ def test_only_queries_that_work_row_by_row_are_driven_by_their_first_table(
 ):
     model = Model(place.mesh.contracts["core.dim_item"], "m.sql", sql, read_query(sql).mentions)
     assert driving_inputs(model) == driving
-
-
-def test_lineage_names_the_column_that_each_value_comes_of(place: Place):
-    models = read_models(place.mesh)
-    assert lineage(models["core.dim_buyer"], place.mesh) == {
-        "buyer": [("core.fact_sales", "buyer")],
-        "sales": [],
-        "total": [("core.fact_sales", "amount")],
-    }
-    assert lineage(models["alpha.sales_alpha"], place.mesh)["site_id"] == [("mesh.sites", "warehouse_id")]
-    assert lineage(models["core.fact_sales"], place.mesh)["amount"] == [("core.sale_v1", "amount")]
 
 
 READ = """

@@ -1,4 +1,4 @@
-"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`, `explain`: build, query and roll back tables."""
+"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`: build, query and roll back tables."""
 
 from __future__ import annotations
 
@@ -298,32 +298,6 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
             else "The next 'mesh build' brings it up to its inputs; to take events out, roll back a landing table."
         )
         click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.previous_id}). {follow}")
-
-
-@click.command(short_help="Show a product's owner, promises, columns and lineage.")
-@click.argument("product")
-@format_option
-def explain(product: str, output_format: str) -> None:
-    """Show the owner, the promises and the columns of a product, and where each column comes from.
-
-    \b
-    mesh explain logistics_core.fact_orders
-    """
-    from mesh_platform.metadata.explain import explain_product
-
-    settings = read_settings()
-    mesh = load_mesh(settings.root)
-    facts = explain_product(mesh, mesh.contract(product))
-    if output_format == "json":
-        write_json(facts)
-        return
-    columns = facts.pop("columns")
-    click.echo(f"{facts.pop('product')} {facts.pop('version')}: {facts.pop('description')}\n")
-    for name, value in facts.items():
-        if value not in (None, []):
-            click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
-    click.echo()
-    write_table([{**column, "from": ", ".join(column["from"]) or None} for column in columns])
 
 
 def _open() -> tuple[Settings, Mesh, Catalog]:

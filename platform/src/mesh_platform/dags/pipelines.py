@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -28,11 +28,11 @@ from mesh_platform.dags import docs, tasks
 from mesh_platform.dags.alert import look_at_ages, tell_of_failure, tell_of_stale_product
 from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
-from mesh_platform.engine.sql import has_days
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.tables import EVENT_TABLES, held_name, landing_name, tables_of
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON, WITHIN
+from mesh_platform.metadata.pipelines import dag_id, pipelines_of
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
 # No retry repairs a contract, its SQL, a table that does not match it, or a wrong name.
@@ -54,16 +54,8 @@ class Pipelines:
             fix = f"Choose another than {', '.join(_OWN_TASKS)}."
             message = "the table has the name of a task that every domain's DAGs have."
             raise ContractError([Problem(each.path, each.table.line, message, fix) for each in taken])
-        promising = [contract for contract in self.contracts if contract.freshness_column or contract.latency]
-        modelled = [contract for contract in self.contracts if contract.identifier in models]
         # The products with tasks, for each kind of DAG.
-        self.products: dict[str, Sequence[Contract]] = {
-            "ingest": [contract for contract in domain.contracts.values() if contract.event],
-            "build": self.contracts,
-            "maintain": [contract for contract in self.contracts if contract.maintained],
-            "freshness": promising,
-            "backfill": [contract for contract in modelled if has_days(contract.table)],
-        }
+        self.products = pipelines_of(self.contracts, models)
 
     def all(self) -> dict[str, DAG]:
         """Every DAG that the domain needs, by id."""
@@ -200,7 +192,7 @@ class Pipelines:
         )
 
     def _id(self, kind: str) -> str:
-        return f"{self.domain.name}__{kind}"
+        return dag_id(self.domain, kind)
 
     def _dag(self, kind: str, what: str, wakes: AssetAny | None = None, **more: Any) -> DAG:
         name, owners = self.domain.name, self.domain.owners

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 import duckdb
@@ -63,6 +64,22 @@ def connect_in_memory() -> Connection:
 def statement_kinds(sql: str) -> list[str]:
     """Return the kind of each statement in `sql`, such as `SELECT`. Raises DuckDBError if it cannot be parsed."""
     return [statement.type.name for statement in duckdb.extract_statements(sql)]
+
+
+def bound_plan(connection: Connection, sql: str) -> dict[str, Any]:
+    """Return the logical plan of a query, bound to the tables of the connection, in the form of DuckDB's JSON.
+
+    Raises DuckDBError if the query cannot be bound.
+    """
+    row = connection.execute("SELECT json_serialize_plan(?)", [sql]).fetchone()
+    assert row is not None
+    answer = json.loads(row[0])
+    if answer["error"]:
+        # The same call by another way, for the error as DuckDB words it everywhere else.
+        connection.execute(f"EXPLAIN {sql}")
+        raise DuckDBError(answer["error_message"])
+    plan: dict[str, Any] = answer["plans"][-1]
+    return plan
 
 
 def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:

@@ -8,7 +8,8 @@ from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import Contract
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.model import lineage, read_models
+from mesh_platform.sql.lineage import lineage
+from mesh_platform.sql.model import read_models
 from mesh_platform.sql.relations import tables_behind
 from mesh_platform.text import shown
 
@@ -18,7 +19,7 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
     domain = mesh.domains[contract.domain]
     models = read_models(mesh)
     model = models.get(contract.identifier)
-    origins = lineage(model, mesh) if model else {}
+    origins = lineage(mesh, model) if model else None
     reads = [
         f"{relation} ({', '.join(tables)})"
         if (tables := tables_behind(mesh, relation)) not in ((), (relation,))
@@ -56,7 +57,9 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
                 "required": field.required,
                 "classification": field.classification,
                 "description": field.description,
-                "from": [f"{relation}.{column}" for relation, column in origins.get(field.name, [])],
+                "from": [f"{relation}.{column}" for relation, column in origins.values(field.name)]
+                if origins
+                else [],
             }
             for field in contract.table.fields
         ],

@@ -29,7 +29,8 @@ from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
-from mesh_platform.sql.model import Model, lineage, tables_read
+from mesh_platform.sql.lineage import lineage
+from mesh_platform.sql.model import Model, tables_read
 from mesh_platform.sql.relations import SITES, tables_behind
 
 NAMESPACE = "mesh"
@@ -94,16 +95,17 @@ def _event(
 
 def _columns(mesh: Mesh, model: Model) -> dict[str, column_lineage_dataset.Fields]:
     """The source columns of each column; for an interface, those of every table behind it."""
+    found = lineage(mesh, model)
     return {
         column: column_lineage_dataset.Fields(
             [
                 column_lineage_dataset.InputField(NAMESPACE, table, source)
-                for relation, source in sources
+                for relation, source in found.values(column)
                 if relation != SITES
                 for table in tables_behind(mesh, relation)
             ]
         )
-        for column, sources in lineage(model, mesh).items()
+        for column in found.columns
     }
 
 

@@ -13,9 +13,9 @@ from mesh_platform.engine.duckdb import Connection, add_text_function
 from mesh_platform.engine.sql import quoted
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.references import UNKNOWN
 from mesh_platform.text import offer
 
-UNKNOWN = "unknown"
 PSEUDONYM = "mesh_pseudonym"
 # Refused messages can contain anything, so no role sees them.
 _AS_SENT = ("raw", "detail")

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field, TableSchema
+from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.engine.duckdb import Connection, connect
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
@@ -20,8 +20,9 @@ from mesh_platform.lake.tables import table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.counts import CountCache
-from mesh_platform.query.masking import PSEUDONYM, UNKNOWN, add_pseudonyms, check_role, masks, reads_all
-from mesh_platform.query.references import find_dangling, lacks, references, tables_referred_to, target
+from mesh_platform.query.dangling import find_dangling
+from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, check_role, masks, reads_all
+from mesh_platform.sql.references import references, resolved_select, tables_referred_to, target
 from mesh_platform.sql.relations import create_schemas, interface_unions, tables_behind, union_select
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def open_session(
 
     There is a view `<namespace>.<table>` for every product, landing table, quarantine, ledger, table of held rows
     (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites` and
-    `mesh.releases`; and `<namespace>.<table>__resolved` for each table with references: see `_resolved_select`.
+    `mesh.releases`; and `<namespace>.<table>__resolved` for each table with references: see `resolved_select`.
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
@@ -155,7 +156,7 @@ def _create_views(
     for name, contract in mesh.contracts.items():
         if references(contract):
             dangling = _dangling(connection, contract, states, role, counts)
-            _create(connection, f"{name}__resolved", _resolved_select(mesh, contract, shown, dangling))
+            _create(connection, f"{name}__resolved", resolved_select(mesh, contract, shown[name], dangling))
     _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
 
 
@@ -195,66 +196,6 @@ def _dangling(
             query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS dangling (value)"
             found[field.name] = [row[0] for row in connection.execute(query, [found[field.name]]).fetchall()]
     return found
-
-
-def _resolved_select(
-    mesh: Mesh, contract: Contract, shown: Mapping[str, Collection[str]], dangling: Mapping[str, Collection[str]]
-) -> str:
-    """Return the SQL of a `__resolved` view: references resolved to 'unknown' members and to versions of dimensions.
-
-    Each text that its dimension lacks becomes 'unknown'. The dimensions have that member, so an inner join keeps
-    every row. Dates have no such member and stay as they are. For each dimension that keeps history, a column such as
-    `vehicle_version` (for `dim_vehicle.version`) has the version that was valid at the row's own time (the column by
-    which freshness is measured), or the first version if the row is older than all of them. `shown` has the columns
-    of each table, because a past state may lack some. `dangling` are the values that dimensions lack, as far as they
-    are known.
-    """
-    columns, joins = [], []
-    for field in contract.table.fields:
-        if field.name not in shown[contract.identifier]:
-            continue
-        value = f"fact.{quoted(field.name)}"
-        if field.references and field.type.name == "string":
-            value = _known(field, value, dangling.get(field.name))
-        columns.append(f"{value} AS {quoted(field.name)}")
-        if not field.references or not contract.freshness_column:
-            continue
-        name, key = field.references
-        schema = mesh.contracts[name].table
-        versions = [column for column in schema.key if column != key]
-        if schema.history and len(versions) == 1:
-            alias = f"{schema.name.removeprefix('dim_')}_{versions[0]}"
-            time = f"fact.{quoted(contract.freshness_column)}"
-            columns.append(f"coalesce({quoted(alias)}.{quoted(versions[0])}, 1) AS {quoted(alias)}")
-            joins.append(
-                f"LEFT JOIN ({_versions_select(name, key, versions[0], schema.history[0])}) AS {quoted(alias)} "
-                f"ON {value} = {quoted(alias)}.{quoted(key)} "
-                f"AND {time} >= {quoted(alias)}.began AND {time} < {quoted(alias)}.ended"
-            )
-    return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
-
-
-def _versions_select(name: str, key: str, version: str, began: str) -> str:
-    """Return the SQL of when each version of a dimension's rows began, and when it ended.
-
-    An ASOF join would not need the end, but sorts the whole fact.
-    """
-    order = f"PARTITION BY {quoted(key)} ORDER BY {quoted(began)}, {quoted(version)}"
-    return (
-        f"SELECT {quoted(key)}, {quoted(version)}, {quoted(began)} AS began, "
-        f"lead({quoted(began)}, 1, 'infinity') OVER ({order}) AS ended "
-        f"FROM {quoted(name)} WHERE {quoted(began)} IS NOT NULL"
-    )
-
-
-def _known(field: Field, value: str, dangling: Collection[str] | None) -> str:
-    """Return the SQL of `value`, or of 'unknown' if it is missing or its dimension lacks it."""
-    tests = [f"{value} IS NULL", lacks(field, value)]
-    if dangling is not None:
-        # DuckDB turns IN with so many values into a join, which runs even for queries that do not read the column.
-        among = f"list_contains([{', '.join(map(literal, dangling))}], {value})"
-        tests = [*([] if field.required else tests[:1]), *([among] if dangling else [])]
-    return f"CASE WHEN {' OR '.join(tests)} THEN '{UNKNOWN}' ELSE {value} END" if tests else value
 
 
 def _create(connection: Connection, name: str, select: str) -> None:

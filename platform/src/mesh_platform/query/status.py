@@ -16,8 +16,8 @@ from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
 from mesh_platform.query.counts import CountCache
 from mesh_platform.query.freshness import age_of
-from mesh_platform.query.references import dangling_query, tables_referred_to
 from mesh_platform.query.session import open_session
+from mesh_platform.sql.references import dangling_query, tables_referred_to
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

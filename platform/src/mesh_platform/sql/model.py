@@ -1,4 +1,4 @@
-"""Parse SQL models: their inputs, lineage, build order and faults."""
+"""Parse SQL models: their inputs, build order and faults."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from graphlib import CycleError, TopologicalSorter
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.lineage import Node
-from sqlglot.lineage import lineage as trace
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import ContractError, Problem
@@ -131,36 +129,6 @@ def _driving_table(tree: exp.Expr) -> str | None:
     if any(join.side in ("RIGHT", "FULL") or join.method == "POSITIONAL" for join in tree.find_all(exp.Join)):
         return None
     return name_of(start.this) if isinstance(start.this, exp.Table) else None
-
-
-def lineage(model: Model, mesh: Mesh) -> dict[str, list[tuple[str, str]]]:
-    """Return, for each output column, the (input relation, column) pairs that its value is derived from, sorted."""
-    return {
-        name: sorted(
-            {
-                (relation, leaf.name.split(".")[-1].strip('"'))
-                for leaf in nodes
-                if isinstance(leaf.expression, exp.Table) and (relation := name_of(leaf.expression)) in model.inputs
-            }
-        )
-        for name, nodes in derivations(model, mesh).items()
-    }
-
-
-def derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
-    """Return, for each output column, the steps that derive its value, from the select to the inputs.
-
-    Raises SqlglotError for a query that does not fit the relations that it reads.
-    """
-    schema: dict[str, dict[str, dict[str, str]]] = {}
-    table_schemas = relation_schemas(mesh)
-    for relation in table_schemas.keys() & {*model.inputs}:
-        namespace, table = relation.split(".")
-        columns = {field.name: field.type.duckdb for field in table_schemas[relation].fields}
-        schema.setdefault(namespace, {})[table] = columns
-    roots = trace(None, model.tree, schema=schema, dialect="duckdb")
-    fields = model.contract.table.fields
-    return {field.name: [*roots[field.name].walk()] if field.name in roots else [] for field in fields}
 
 
 def read_query(sql: str) -> QueryText:

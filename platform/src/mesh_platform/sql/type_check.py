@@ -74,14 +74,19 @@ def check_contracts(
     return found
 
 
+def binding_problem(model: Model, error: DuckDBError) -> Problem:
+    """Return the problem of a model that DuckDB cannot bind to its inputs, with the line that DuckDB names."""
+    text, _, where = str(error).partition("\n\nLINE ")
+    line = re.match(r"\d+", where)
+    message = f"DuckDB says: {' '.join(text.split())}."
+    return Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")
+
+
 def _type_problems(model: Model, connection: Connection) -> list[Problem]:
     try:
         described = connection.execute(f"DESCRIBE {model.sql}").fetchall()
     except DuckDBError as error:
-        text, _, where = str(error).partition("\n\nLINE ")
-        line = re.match(r"\d+", where)
-        message = f"DuckDB says: {' '.join(text.split())}."
-        return [Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")]
+        return [binding_problem(model, error)]
     actual = [(row[0], row[1]) for row in described]
     problems = []
     lines = {column.alias_or_name: line_of(column) for column in model.tree.selects}

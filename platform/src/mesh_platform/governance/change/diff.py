@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mesh_platform.governance.change.assessment import Assessed
-from mesh_platform.governance.change.impact import Affected, Column, Impact
+from mesh_platform.governance.change.impact import Affected, Impact
 from mesh_platform.governance.change.model_changes import ModelChange, model_changes, read_before
 from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.tables import landing_name
+from mesh_platform.mesh.mesh import Owners
+from mesh_platform.metadata.columns import Column
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of one change: the columns of products and the files of dashboards that it reaches."""
+    """The effect of one change: the columns and the files of dashboards that it reaches, and whose they are."""
 
     reached: tuple[Affected, ...]
     dashboards: tuple[str, ...]
+    owners: Mapping[str, Owners]
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,17 @@ def diff(scope: Scope) -> Diff:
     changes = scope.changes
     before = read_before(changes, scope.mesh, scope.models)
     # Both states, as a removed column reaches nothing now, and a new one reached nothing before.
-    impacts = (Impact(before.mesh, before.models), Impact(scope.mesh, scope.models))
+    was = Impact(before.mesh, before.models)
+    impacts = (was, Impact(scope.mesh, scope.models, was))
 
     def effect(starts: Iterable[Column]) -> Effect:
         columns = sorted(set(starts))
         reached = {each for impact in impacts for each in impact.affected(columns)}
         shown = [*columns, *((each.table, each.column) for each in sorted(reached, key=_order) if each.column)]
-        files = {path for relation, column in shown for _, path in impacts[1].consumers.dashboards(relation, column)}
-        return Effect(tuple(sorted(reached, key=_order)), tuple(sorted(files)))
+        found = {each for relation, column in shown for each in impacts[1].consumers.dashboards(relation, column)}
+        names = {each.table.partition(".")[0] for each in reached} | {domain for domain, _ in found}
+        owners = {name: domain.owners for name, domain in scope.mesh.domains.items() if name in names}
+        return Effect(tuple(sorted(reached, key=_order)), tuple(sorted(path for _, path in found)), owners)
 
     shown = [each for each in scope.assessed if each.is_other]
     contracts = tuple((each, effect(_starts(each))) for each in shown)

@@ -103,7 +103,10 @@ def _consent_words(needed: Needed, assessed: Assessed) -> str:
 
 def _effect_facts(effect: Effect) -> list[tuple[str, str]]:
     facts = [("reaches", f"{table} ({', '.join(columns)})") for table, columns in _by_table(effect.reached).items()]
-    return [*facts, *(("shown in", path) for path in effect.dashboards)]
+    facts += [("shown in", path) for path in effect.dashboards]
+    return facts + [
+        ("owner", f"{name}: {owner.team}, {owner.contact}") for name, owner in sorted(effect.owners.items())
+    ]
 
 
 def _by_table(reached: Iterable[Affected]) -> dict[str, list[str]]:
@@ -202,7 +205,11 @@ def _model_value(change: ModelChange) -> dict[str, Any]:
 
 def _effect_value(effect: Effect) -> dict[str, Any]:
     reached = [{"table": each.table, "column": each.column} for each in effect.reached]
-    return {"reaches": reached, "dashboards": list(effect.dashboards)}
+    owners = [
+        {"domain": name, "team": owner.team, "contact": owner.contact}
+        for name, owner in sorted(effect.owners.items())
+    ]
+    return {"reaches": reached, "dashboards": list(effect.dashboards), "owners": owners}
 
 
 FORMATS: Mapping[str, Callable[[Diff], str]] = {"text": as_text, "json": as_json, "markdown": as_markdown}

@@ -1,76 +1,69 @@
-"""The columns downstream that depend on some columns, by the models of a mesh."""
+"""The columns downstream that depend on some columns, by the models and views of a mesh."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from mesh_platform.governance.change.consumers import Consumers
+from mesh_platform.lake.tables import split_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.model import Model, lineage
+from mesh_platform.metadata.columns import Column, Columns
+from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.syntax import name_of
-
-Column = tuple[str, str]
 
 
 @dataclass(frozen=True, order=True)
 class Affected:
-    """A column of a product that depends on others; if `column` is None, only the set of the table's rows does."""
+    """A column of a table or view that depends on others; if `column` is None, only the set of its rows does."""
 
     table: str
     column: str | None
 
 
 class Impact:
-    """The dependencies between the columns of `mesh` by its `models`."""
+    """The dependencies between the columns of `mesh` by its `models`; `before` are those before a change."""
 
-    def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
-        self.mesh = mesh
+    def __init__(self, mesh: Mesh, models: Mapping[str, Model], before: Impact | None = None) -> None:
+        self.mesh, self._before = mesh, before
         self.consumers = Consumers(mesh, models)
+        self._columns = Columns(mesh, models)
         self._schemas = relation_schemas(mesh)
-        self._lineage: dict[str, Mapping[str, list[Column]] | None] = {}
 
     def affected(self, starts: Iterable[Column]) -> set[Affected]:
-        """Everything that depends on these (relation, column) through any number of models, by values or rows."""
-        seen = {*starts}
-        found: set[Affected] = set()
-        waiting = deque(sorted(seen))
-        while waiting:
-            start = waiting.popleft()
-            for relation, column in self._seen_as(start):
-                for model in self.consumers.readers.get(relation, ()):
-                    table = model.contract.identifier
-                    outputs = self._outputs(model, relation, column)
-                    found |= {Affected(table, name) for name in outputs}
-                    if not outputs and self._mentions(model, relation, column):
-                        found.add(Affected(table, None))
-                    new = {(table, name) for name in outputs} - seen
-                    seen |= new
-                    waiting += sorted(new)
-        return found
+        """Everything published that depends on these (relation, column) through any number of models and views."""
+        waiting = sorted({*starts})
+        seen, found = {*waiting}, set()
+        for start in waiting:
+            for each in self._reached(start):
+                if split_name(each.table)[1] != "product":
+                    # Held rows are private to the domain, and are computed as the product's are.
+                    continue
+                found.add(each)
+                if each.column is not None and (end := (each.table, each.column)) not in seen:
+                    seen.add(end)
+                    waiting.append(end)
+        values = {each.table for each in found if each.column is not None}
+        return {each for each in found if each.column is not None or each.table not in values}
 
-    def _seen_as(self, start: Column) -> list[Column]:
-        relation, column = start
-        unions = self.consumers.unions.get(relation, ())
-        return [start, *((view, column) for view, interface in unions if column in interface.table.by_name)]
+    def has(self, table: str, other: Impact) -> bool:
+        """Whether the table has a lineage here, by the same SQL as in `other`."""
+        model = self._columns.models.get(table)
+        same = model is not None and model.sql == other._columns.models[table].sql
+        return same and bool(self._columns.lineage(table).columns)
 
-    def _outputs(self, model: Model, relation: str, column: str) -> list[str]:
-        table = model.contract.identifier
-        if table not in self._lineage:
-            try:
-                self._lineage[table] = lineage(model, self.mesh)
-            except (SqlglotError, KeyError, ValueError):
-                self._lineage[table] = None
-        found = self._lineage[table]
-        if found is None:
-            # SQL that no longer fits its inputs has no lineage: any of its columns may depend on one that it names.
-            return [*model.contract.table.by_name] if self._mentions(model, relation, column) else []
-        return [name for name, sources in found.items() if (relation, column) in sources]
+    def _reached(self, start: Column) -> Iterable[Affected]:
+        for edge in self._columns.edges_from(start):
+            yield Affected(edge.target, edge.target_column)
+        for relation in self._columns.readers.get(start[0], ()):
+            # SQL that does not fit its inputs has no lineage. Unless the same SQL fitted before the change, each of
+            # its columns may depend on a column that it names.
+            broken = relation in self._columns.problems and not (self._before and self._before.has(relation, self))
+            if broken and self._mentions(self._columns.models[relation], *start):
+                yield from (Affected(relation, name) for name in self.mesh.contracts[relation].table.by_name)
 
     def _mentions(self, model: Model, relation: str, column: str) -> bool:
         """Whether the SQL names the column anywhere, such as in a condition."""

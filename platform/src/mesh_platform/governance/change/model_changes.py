@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.lineage import Node
+from sqlglot.lineage import lineage as trace
 
 from mesh_platform.governance.change.assessment import mesh_with_old
 from mesh_platform.governance.change.changes import Changes
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.model import Model, derivations, read_query
+from mesh_platform.sql.model import Model, read_query
+from mesh_platform.sql.relations import relation_schemas
 
 _MODEL = re.compile(r"domains/([^/]+)/models/([^/]+)\.sql", re.DOTALL)
 
@@ -98,7 +101,25 @@ def _compared(path: str, old: Model, before: Mesh, new: Model, now: Mesh) -> lis
 
 
 def _ways(model: Model, mesh: Mesh) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(_text(node.expression) for node in nodes) for name, nodes in derivations(model, mesh).items()}
+    return {
+        name: tuple(_text(node.expression) for node in nodes) for name, nodes in _derivations(model, mesh).items()
+    }
+
+
+def _derivations(model: Model, mesh: Mesh) -> dict[str, list[Node]]:
+    """Return, for each output column, the steps that derive its value, from the select to the inputs.
+
+    Raises SqlglotError for a query that does not fit the relations that it reads.
+    """
+    schema: dict[str, dict[str, dict[str, str]]] = {}
+    table_schemas = relation_schemas(mesh)
+    for relation in table_schemas.keys() & {*model.inputs}:
+        namespace, table = relation.split(".")
+        columns = {field.name: field.type.duckdb for field in table_schemas[relation].fields}
+        schema.setdefault(namespace, {})[table] = columns
+    roots = trace(None, model.tree, schema=schema, dialect="duckdb")
+    fields = model.contract.table.fields
+    return {field.name: [*roots[field.name].walk()] if field.name in roots else [] for field in fields}
 
 
 def _rows(tree: exp.Expr) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.sql import quoted
 from mesh_platform.query.as_of import State
 from mesh_platform.query.counts import CountCache
+from mesh_platform.sql.references import references, target
 
 if TYPE_CHECKING:
     from mesh_platform.engine.duckdb import Connection
@@ -21,38 +22,6 @@ if TYPE_CHECKING:
 LARGE = 500_000
 # Comparing a value with more than these takes longer than looking it up.
 _MOST = 20
-
-
-def references(contract: Contract) -> list[Field]:
-    """Return the columns of a table that point to a dimension."""
-    return [field for field in contract.table.fields if field.references]
-
-
-def target(field: Field) -> tuple[str, str]:
-    """Return the table and the column that a reference points to."""
-    assert field.references is not None
-    return field.references
-
-
-def tables_referred_to(contract: Contract) -> list[str]:
-    """Return the tables that the columns of a table point to, sorted."""
-    return sorted({target(field)[0] for field in references(contract)})
-
-
-def lacks(field: Field, value: str) -> str:
-    """Return the SQL condition that the dimension of `field` has no row for `value`, which must not be NULL."""
-    dimension, column = map(quoted, target(field))
-    return f"{value} NOT IN (SELECT {column} FROM {dimension} WHERE {column} IS NOT NULL)"
-
-
-def dangling_query(contract: Contract) -> str:
-    """Return the SQL that counts the rows of a table with a reference to a row that a dimension lacks.
-
-    A missing value is not a reference.
-    """
-    fields = [(field, quoted(field.name)) for field in references(contract)]
-    tests = [f"{column} IS NOT NULL AND {lacks(field, column)}" for field, column in fields]
-    return f"SELECT count(*) FROM {quoted(contract.identifier)} WHERE ({') OR ('.join(tests)})"
 
 
 def find_dangling(

@@ -1,0 +1,280 @@
+"""The graph of a mesh: what there is, from domains to terms, and how it belongs together. Catalogs print it.
+
+Everything in it is derived: from contracts, domain files, glossaries, SQL and the DAGs that they lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from mesh_platform.broker import queue_of
+from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, landing_schema, tables_of
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.mesh.schedule import CRON
+from mesh_platform.metadata.columns import Columns, queue_relation, sent_columns
+from mesh_platform.metadata.pipelines import dag_id, pipelines_of
+from mesh_platform.sql.model import Model
+from mesh_platform.sql.references import references, target, version_columns
+from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
+
+Kind = Literal[
+    "domain", "team", "person", "product", "interface", "queue", "file", "table", "view", "column", "term", "policy",
+    "tag", "dag",
+]  # fmt: skip
+LinkKind = Literal[
+    "owned by",  # a domain, by its team
+    "steward",  # of a domain, a person
+    "part of",  # a product of a domain, a table of a product, a column of a table
+    "input",  # a product's input port: a queue, a file or a table of another
+    "output",  # a product's output port: its table, and the unions that contain it
+    "implements",
+    "computed from",  # a relation, from another
+    "refers to",  # a column, to the column of a dimension
+    "means",  # a column, a term
+    "tagged",
+    "governed by",  # a column or a product, by a policy
+    "written by",  # a table, by a DAG
+]
+
+
+class Node(NamedTuple):
+    """One thing in the mesh. `name` is unique among those of its kind; `facts` are values that JSON can hold."""
+
+    kind: Kind
+    name: str
+    description: str = ""
+    facts: Mapping[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """`<kind>:<name>`, unique in the graph."""
+        return f"{self.kind}:{self.name}"
+
+
+class Link(NamedTuple):
+    """A relation between two nodes, given by their ids; read as `source` is `kind` `target`."""
+
+    source: str
+    kind: LinkKind
+    target: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Everything in a mesh. The lineage of columns is in `columns`, which traces it when it is asked for."""
+
+    columns: Columns
+    nodes: Mapping[str, Node]
+    links: tuple[Link, ...]
+
+    def of(self, node_id: str, kind: LinkKind) -> list[Node]:
+        """Return the nodes that a node is linked to by `kind`."""
+        return [self.nodes[link.target] for link in self._from.get(node_id, ()) if link.kind == kind]
+
+    def with_link(self, kind: LinkKind, node_id: str) -> list[Node]:
+        """Return the nodes that are linked to a node by `kind`, such as all that are `part of` it."""
+        return [self.nodes[link.source] for link in self._to.get(node_id, ()) if link.kind == kind]
+
+    def relation(self, name: str) -> Node | None:
+        """Return the table, view, queue or file that lineage calls `name`."""
+        ids = (f"table:{name}", f"view:{name}", name)
+        return next((self.nodes[node_id] for node_id in ids if node_id in self.nodes), None)
+
+    @cached_property
+    def _from(self) -> Mapping[str, list[Link]]:
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(link.source, []).append(link)
+        return found
+
+    @cached_property
+    def _to(self) -> Mapping[str, list[Link]]:
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(link.target, []).append(link)
+        return found
+
+
+def mesh_graph(mesh: Mesh, models: Mapping[str, Model]) -> Graph:
+    """Return the graph of `mesh` with its `models`."""
+    return _Builder(mesh, models).graph()
+
+
+class _Builder:
+    def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
+        self.mesh, self.models = mesh, models
+        self.columns = Columns(mesh, models)
+        self.nodes: dict[str, Node] = {}
+        self.links: dict[Link, None] = {}
+
+    def graph(self) -> Graph:
+        for domain in self.mesh.domains.values():
+            self._domain(domain)
+        self._sites()
+        for name, relation in self.columns.relations.items():
+            for source in relation.inputs:
+                self._link(self._relation(name), "computed from", self._relation(source))
+        links = tuple(link for link in self.links if link.source in self.nodes and link.target in self.nodes)
+        return Graph(self.columns, self.nodes, links)
+
+    def _add(self, kind: Kind, name: str, description: str = "", /, **facts: Any) -> str:
+        node = Node(kind, name, description, {key: value for key, value in facts.items() if value not in (None, [])})
+        self.nodes.setdefault(node.id, node)
+        return node.id
+
+    def _link(self, source: str, kind: LinkKind, target: str) -> None:
+        self.links[Link(source, kind, target)] = None
+
+    def _domain(self, domain: Domain) -> None:
+        owners = domain.owners
+        reached = {"contact": owners.contact, "on_call": owners.on_call}
+        site = domain.site.model_dump(mode="json") if domain.site else None
+        me = self._add("domain", domain.name, domain.description, kind=domain.kind, site=site, **reached)
+        self._link(me, "owned by", self._add("team", owners.team, **reached))
+        self._link(me, "steward", self._add("person", owners.steward))
+        self._tag(me, domain.kind)
+        for name, term in domain.terms.items():
+            facts = {"unit": term.unit, "kpi": term.kpi or None, "instead_of": [*term.instead_of]}
+            self._link(self._add("term", f"{domain.name}.{name}", term.definition, **facts), "part of", me)
+        for name, interface in domain.interfaces.items():
+            self._link(self._add("interface", name, interface.description, version=interface.version), "part of", me)
+        for contract in domain.contracts.values():
+            self._product(contract, me)
+        for kind, products in pipelines_of(domain.contracts.values(), self.models).items():
+            if products:
+                dag = self._add("dag", dag_id(domain, kind), kind=kind, schedule=CRON.get(kind))
+                self._link(dag, "part of", me)
+                for table in [table for contract in products for table in tables_of(contract)]:
+                    if table.kind in _WRITES.get(kind, ()):
+                        self._link(f"table:{table.name}", "written by", dag)
+
+    def _product(self, contract: Contract, domain: str) -> None:
+        name = contract.identifier
+        promised = {
+            "freshness_s": _seconds(contract.freshness),
+            "latency_s": _seconds(contract.latency),
+            "retention_days": contract.retention.days,
+            "time_travel_days": contract.time_travel.days,
+        }
+        facts = {"version": contract.version, "level": contract.level, "contract": contract.path, **promised}
+        me = self._add("product", name, contract.description, **facts)
+        self._link(me, "part of", domain)
+        self._tag(me, contract.level)
+        if contract.implements:
+            self._link(me, "implements", f"interface:{contract.implements}")
+        keeps = self._add("policy", f"retention of {name}", f"Rows are kept for {contract.retention.days} days.")
+        self._link(me, "governed by", keeps)
+        if contract.event:
+            queue = queue_of(contract)
+            facts = {"exchange": queue.exchange, "routing_key": queue.routing_key, "dead_letter": queue.dead_letter}
+            events = self._add("queue", queue.name, contract.event.description, **facts)
+            self._link(events, "part of", me)
+            self._link(me, "input", events)
+            sent = [field for field in landing_schema(contract).fields if field.name in sent_columns(contract)]
+            self._columns(queue_relation(contract), sent, events, contract)
+        for table in tables_of(contract):
+            self._table(table, me)
+        for source in self.columns.relations[name].inputs if name in self.columns.relations else ():
+            if source.startswith("file:"):
+                file = self._add("file", source.removeprefix("file:"), "Reference data.")
+                self._columns(source, contract.table.fields, file, contract)
+            if not source.startswith(f"{name}__"):
+                self._link(me, "input", self._relation(source))
+        self._link(me, "output", f"table:{name}")
+        if references(contract):
+            view = self._add("view", f"{name}__resolved", f"{name} with its references resolved.")
+            self._link(view, "part of", me)
+            self._link(me, "output", view)
+            self._columns(f"{name}__resolved", contract.table.fields, view, contract)
+            for column, added in version_columns(self.mesh, contract).items():
+                dimension, _ = target(contract.table.by_name[column])
+                fields = self.mesh.contracts[dimension].table.by_name
+                shown = [replace(fields[version], name=alias) for alias, version in added.items()]
+                self._columns(f"{name}__resolved", shown, view, contract)
+
+    def _table(self, table: MeshTable, product: str) -> None:
+        schema = table.schema
+        partition = [f"{transform}({column})" for transform, column in schema.partition]
+        facts = {"kind": table.kind, "key": [*schema.key], "partition": partition}
+        me = self._add("table", table.name, schema.description, **facts)
+        self._link(me, "part of", product)
+        self._columns(table.name, schema.fields, me, table.contract)
+
+    def _columns(self, relation: str, fields: Iterable[Field], owner: str, contract: Contract | None) -> None:
+        for field in fields:
+            me = self._add("column", f"{relation}.{field.name}", field.description, **_column_facts(field))
+            self._link(me, "part of", owner)
+            self._tag(me, field.classification)
+            if field.term:
+                self._link(me, "means", f"term:{field.term}")
+            if field.references:
+                self._link(me, "refers to", f"column:{'.'.join(field.references)}")
+            if field.classification == "pii" and contract:
+                allowed = ", ".join(contract.roles) or "none"
+                what = f"Personal data are masked for all roles but: {allowed}."
+                mask = self._add("policy", f"masking of {contract.identifier}", what, roles=[*contract.roles])
+                self._link(me, "governed by", mask)
+
+    def _sites(self) -> None:
+        me = self._add("view", SITES, SITES_SCHEMA.description)
+        self._columns(SITES, SITES_SCHEMA.fields, me, None)
+        names = {interface.path: name for name, interface in self.mesh.interfaces.items()}
+        for name, (interface, members) in interface_unions(self.mesh).items():
+            implemented = names[interface.path]
+            union = self._add("view", name, f"All rows of the products that implement {implemented}.")
+            self._link(union, "part of", f"interface:{implemented}")
+            self._columns(name, interface.table.fields, union, interface)
+            for member in members:
+                self._link(f"product:{member.identifier}", "output", union)
+
+    def _relation(self, name: str) -> str:
+        """Return the id of the node of a relation."""
+        if name.startswith(("queue:", "file:")):
+            return name
+        return f"view:{name}" if f"view:{name}" in self.nodes else f"table:{name}"
+
+    def _tag(self, node_id: str, name: str) -> None:
+        self._link(node_id, "tagged", self._add("tag", name, _TAGS.get(name, "")))
+
+
+# The kinds of tables that each kind of DAG writes.
+_WRITES: Mapping[str, tuple[TableKind, ...]] = {
+    "ingest": EVENT_TABLES,
+    "build": ("product", "held"),
+    "backfill": ("product", "held"),
+}
+_TAGS = {
+    "public": "Anybody may see it.",
+    "internal": "Everybody in the company may see it.",
+    "confidential": "For those who need it.",
+    "pii": "Personal data; masked for roles that the contract does not list.",
+    "bronze": "The lowest of three levels of quality.",
+    "silver": "The middle one of three levels of quality.",
+    "gold": "The highest of three levels of quality.",
+    "source-aligned": "Publishes what its own systems know.",
+    "aggregate": "Joins products of other domains into common ones.",
+    "consumer-aligned": "Serves one use.",
+}
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else int(span.total_seconds())
+
+
+def _column_facts(field: Field) -> dict[str, Any]:
+    return {
+        "type": field.type.name,
+        "required": field.required or None,
+        "key": field.key or None,
+        "classification": field.classification,
+        "examples": [str(value) for value in field.examples],
+        "valid_values": [*field.valid_values],
+        "minimum": None if field.minimum is None else str(field.minimum),
+        "maximum": None if field.maximum is None else str(field.maximum),
+        "pattern": field.pattern,
+    }
