@@ -15,6 +15,7 @@ from benchmarks import (
     governance,
     incremental_build,
     latency,
+    lineage,
     memory,
     scattered_keys,
     stages,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "star_queries": star_queries.measure,
     "dag_parsing": dag_parsing.measure,
     "governance": governance.measure,
+    "lineage": lineage.measure,
 }
 
 # Rewritten where all is measured at its whole size.

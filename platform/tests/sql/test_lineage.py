@@ -12,11 +12,11 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mesh_platform.engine.duckdb import Connection, bound_plan, connect_in_memory
+from mesh_platform.engine.duckdb import Connection, bound_plans, connect_in_memory
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.sql.bound_plan import Source, Traced, UnknownOperatorError, trace
-from mesh_platform.sql.lineage import Lineage, Tracer, lineage
+from mesh_platform.sql.lineage import Lineage, Query, Tracer, lineage
 from mesh_platform.sql.model import read_models
 
 from ..small_mesh import Place, small_mesh
@@ -66,6 +66,13 @@ def tables() -> Iterator[Connection]:
                 f"CREATE TABLE n.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
             )
         yield connection
+
+
+def bound_plan(connection: Connection, sql: str) -> dict[str, Any]:
+    """The plan of one query, which is valid."""
+    (plan,) = bound_plans(connection, [sql])
+    assert not plan.get("error"), plan
+    return plan
 
 
 def _sources(traced: Traced, names: Collection[str]) -> dict[str, set[str]]:
@@ -232,8 +239,8 @@ def _check_random(sql: str, seed: int, tables: Connection) -> None:
 
 def test_every_model_of_this_repository_is_traced():
     mesh = load_mesh(REPOSITORY)
-    tracer = Tracer(mesh)
-    assert [found for model in read_models(mesh).values() if isinstance(found := tracer.model(model), Problem)] == []
+    traced = Tracer(mesh).models([*read_models(mesh).values()])
+    assert [found for found in traced if isinstance(found, Problem)] == []
 
 
 @pytest.fixture
@@ -257,10 +264,9 @@ def test_lineage_of_a_model_is_by_the_columns_of_its_contract(place: Place):
 def test_a_model_that_does_not_fit_its_inputs_is_a_problem_with_its_line(place: Place):
     place.write("core/models/dim_item.sql", "select\n    item_id,\n    lable as label\nfrom core.items")
     models = read_models(place.mesh)
-    tracer = Tracer(place.mesh)
-    problem = tracer.model(models["core.dim_item"])
+    problem, other = Tracer(place.mesh).models([models["core.dim_item"], models["core.dim_buyer"]])
     assert str(problem).startswith("domains/core/models/dim_item.sql:3: DuckDB says: ")
-    assert isinstance(tracer.model(models["core.dim_buyer"]), Lineage)
+    assert isinstance(other, Lineage)
     with pytest.raises(ContractError, match="lable"):
         lineage(place.mesh, models["core.dim_item"])
 
@@ -271,6 +277,12 @@ def test_an_operator_that_is_not_known_is_an_error():
         trace(plan)
 
 
-def test_a_query_that_duckdb_refuses_raises_its_own_error(tables: Connection):
+def test_a_query_that_duckdb_refuses_does_not_spoil_the_plans_of_others(tables: Connection):
+    plans = bound_plans(tables, ["SELECT id FROM n.t", "SELECT nothing FROM n.t", "SELECT", "SELECT y FROM n.u"])
+    assert [bool(plan.get("error")) for plan in plans] == [False, True, True, False]
+    assert trace(plans[3]).columns[0].sources == {Source("n.u", "y", "copied")}
+
+
+def test_a_view_that_does_not_fit_raises_the_error_of_duckdb(place: Place):
     with pytest.raises(duckdb.BinderException, match="nothing"):
-        bound_plan(tables, "SELECT nothing FROM n.t")
+        Tracer(place.mesh).trace([Query("SELECT nothing FROM core.items", ("core.items",), ("nothing",))])

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 import duckdb
+from pydantic_core import from_json
 
 from mesh_platform.engine.sql import literal
 from mesh_platform.errors import MeshError, UnavailableError
@@ -22,6 +22,9 @@ from mesh_platform.iceberg.outage import explain
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
+# How many plans one query makes.
+_PLANS = 200
 
 Connection = duckdb.DuckDBPyConnection
 VERSION = duckdb.__version__
@@ -66,20 +69,22 @@ def statement_kinds(sql: str) -> list[str]:
     return [statement.type.name for statement in duckdb.extract_statements(sql)]
 
 
-def bound_plan(connection: Connection, sql: str) -> dict[str, Any]:
-    """Return the logical plan of a query, bound to the tables of the connection, in the form of DuckDB's JSON.
+def bound_plans(connection: Connection, queries: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the logical plan of each query, bound to the tables of the connection, as DuckDB writes it in JSON.
 
-    Raises DuckDBError if the query cannot be bound.
+    A query that cannot be bound has the plan `{"error": True, ...}`; `EXPLAIN` raises its error.
     """
-    row = connection.execute("SELECT json_serialize_plan(?)", [sql]).fetchone()
-    assert row is not None
-    answer = json.loads(row[0])
-    if answer["error"]:
-        # The same call by another way, for the error as DuckDB words it everywhere else.
-        connection.execute(f"EXPLAIN {sql}")
-        raise DuckDBError(answer["error_message"])
-    plan: dict[str, Any] = answer["plans"][-1]
-    return plan
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(queries), _PLANS):
+        # Literals, because for each parameter DuckDB's client looks for pandas on the disk.
+        texts = ", ".join(f"({number}, {literal(sql)})" for number, sql in enumerate(queries[start : start + _PLANS]))
+        plans = "json_serialize_plan(sql, skip_null := true, skip_empty := true)"
+        rows = connection.execute(
+            f"SELECT {plans} FROM (VALUES {texts}) AS q (number, sql) ORDER BY number"
+        ).fetchall()
+        answers = (from_json(row[0]) for row in rows)
+        found += [answer if answer.get("error") else answer["plans"][-1] for answer in answers]
+    return found
 
 
 def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:

@@ -6,18 +6,20 @@ event as columns; and `file:<path>`, a file of reference data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
-from mesh_platform.lake.tables import MeshTable, all_tables, held_name, landing_schema
+from mesh_platform.lake.tables import held_name, landing_name, landing_schema, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.bound_plan import How, Source
-from mesh_platform.sql.lineage import Lineage, Tracer
+from mesh_platform.sql.lineage import Lineage, Query, Tracer
 from mesh_platform.sql.model import Model
-from mesh_platform.sql.references import references, resolved_select, tables_referred_to
+from mesh_platform.sql.references import references, resolved_select, tables_referred_to, version_columns
 from mesh_platform.sql.relations import interface_unions, union_select
 from mesh_platform.text import shown
 
@@ -35,11 +37,12 @@ class Edge(NamedTuple):
     how: How
 
 
-class Relation(NamedTuple):
-    """One relation of the mesh: the relations that it is computed from, and how its lineage is found."""
+@dataclass(frozen=True)
+class Relation:
+    """One relation of the mesh that is computed from others, its `inputs`: by a model, by a query, or as `given`."""
 
     inputs: tuple[str, ...]
-    trace: Callable[[], Lineage]
+    by: Model | Query | Lineage
 
 
 class Columns:
@@ -58,15 +61,18 @@ class Columns:
     def relations(self) -> Mapping[str, Relation]:
         """Every relation that is computed from others, by name."""
         found: dict[str, Relation] = {}
-        for table in all_tables(self.mesh):
-            found |= self._of_table(table)
+        for contract in (*self.mesh.contracts.values(), *self.mesh.retired.values()):
+            found |= self._of_product(contract)
         for name, (interface, members) in interface_unions(self.mesh).items():
             names = tuple(member.identifier for member in members)
-            found[name] = self._of_query(names, union_select(interface, {member: {} for member in names}))
+            sql = union_select(interface, {member: {} for member in names})
+            found[name] = Relation(names, Query(sql, names, tuple(interface.table.by_name)))
         for name, contract in self.mesh.contracts.items():
             if references(contract):
                 sql = resolved_select(self.mesh, contract, contract.table.by_name, {})
-                found[f"{name}__resolved"] = self._of_query((name, *tables_referred_to(contract)), sql)
+                added = chain(*version_columns(self.mesh, contract).values())
+                inputs = (name, *tables_referred_to(contract))
+                found[f"{name}__resolved"] = Relation(inputs, Query(sql, inputs, (*contract.table.by_name, *added)))
         return found
 
     @cached_property
@@ -80,10 +86,24 @@ class Columns:
 
     def lineage(self, relation: str) -> Lineage:
         """Return the lineage of a relation; empty for a source, and for a model that does not fit what it reads."""
-        if relation not in self._traced:
-            known = self.relations.get(relation)
-            self._traced[relation] = known.trace() if known else _NO_LINEAGE
+        self.trace([relation])
         return self._traced[relation]
+
+    def trace(self, relations: Iterable[str]) -> None:
+        """Trace these relations, as far as they are not traced: many at once take half as long as one by one."""
+        new = {name: self.relations.get(name) for name in relations if name not in self._traced}
+        queries = {name: known.by for name, known in new.items() if known and isinstance(known.by, Query)}
+        self._traced |= zip(queries, self._tracer.trace([*queries.values()]) if queries else (), strict=True)
+        # A product's table and that of its held rows have one model.
+        models = {name: known.by for name, known in new.items() if known and isinstance(known.by, Model)}
+        distinct = {model.contract.identifier: model for model in models.values()}
+        traced = dict(zip(distinct, self._tracer.models([*distinct.values()]) if distinct else (), strict=True))
+        self.problems |= {name: found for name, found in traced.items() if isinstance(found, Problem)}
+        for name, known in new.items():
+            by = known.by if known else _NO_LINEAGE
+            found = traced[by.contract.identifier] if isinstance(by, Model) else by
+            if not isinstance(by, Query):
+                self._traced[name] = found if isinstance(found, Lineage) else _NO_LINEAGE
 
     def edges(self, relation: str) -> Iterator[Edge]:
         """Yield the edges that end in `relation`: those of its columns, then those of its rows."""
@@ -118,44 +138,31 @@ class Columns:
 
         Where a column only decides on the rows of a relation, the edge to that relation is the last one.
         """
-        waiting = [*starts]
-        seen, found = set(waiting), []
-        for start in waiting:
-            for edge in self.edges_from(start):
-                found.append(edge)
-                if edge.target_column is not None and (end := (edge.target, edge.target_column)) not in seen:
-                    seen.add(end)
-                    waiting.append(end)
+        wave = [*starts]
+        seen, found = set(wave), []
+        while wave:
+            self.trace({reader for relation, _ in wave for reader in self.readers.get(relation, ())})
+            leaving = [edge for start in wave for edge in self.edges_from(start)]
+            found += leaving
+            ends = ((edge.target, edge.target_column) for edge in leaving if edge.target_column is not None)
+            wave = [*dict.fromkeys(end for end in ends if end not in seen)]
+            seen.update(wave)
         return found
 
-    def _of_table(self, table: MeshTable) -> Mapping[str, Relation]:
-        name, contract = table.name, table.contract
-        match table.kind:
-            case "landing":
-                return {name: self._copy(queue_relation(contract), sent_columns(contract))}
-            case "quarantine":
-                return {name: Relation((queue_relation(contract),), lambda: _NO_LINEAGE)}
-            case "product" if contract.identifier in self.models:
-                model = self.models[contract.identifier]
-                # The same query computes the rows that a rule holds back.
-                held = Relation(model.inputs, lambda: self.lineage(name))
-                return {name: Relation(model.inputs, lambda: self._of_model(model)), held_name(contract): held}
-            case "product" if (path := self._file(contract)) is not None:
-                return {name: self._copy(path, contract.table.by_name)}
-        return {}
-
-    def _copy(self, source: str, columns: Iterable[str]) -> Relation:
-        copied = {column: frozenset({Source(source, column, "copied")}) for column in columns}
-        return Relation((source,), lambda: Lineage(copied))
-
-    def _of_query(self, inputs: tuple[str, ...], sql: str) -> Relation:
-        return Relation(inputs, lambda: self._tracer.trace(sql, inputs))
-
-    def _of_model(self, model: Model) -> Lineage:
-        found = self._tracer.model(model)
-        if isinstance(found, Problem):
-            self.problems[model.contract.identifier] = found
-            return _NO_LINEAGE
+    def _of_product(self, contract: Contract) -> dict[str, Relation]:
+        name, found = contract.identifier, {}
+        if contract.event:
+            # Ingest adds the time of ingest; all other columns are in the message.
+            queue = queue_relation(contract)
+            found[landing_name(contract)] = _copy(queue, sent_columns(contract))
+            found[quarantine_name(contract)] = Relation((queue,), _NO_LINEAGE)
+        if name in self.models:
+            model = self.models[name]
+            found[name] = Relation(model.inputs, model)
+            # The same query computes the rows that a rule holds back.
+            found[held_name(contract)] = Relation(model.inputs, model)
+        elif not contract.retired and (path := self._file(contract)) is not None:
+            found[name] = _copy(path, contract.table.by_name)
         return found
 
     @cached_property
@@ -165,6 +172,10 @@ class Columns:
     def _file(self, contract: Contract) -> str | None:
         path = self.mesh.domains[contract.domain].reference_path(contract)
         return f"file:{shown(path, self.mesh.root)}" if path.exists() else None
+
+
+def _copy(source: str, columns: Iterable[str]) -> Relation:
+    return Relation((source,), Lineage({column: frozenset({Source(source, column, "copied")}) for column in columns}))
 
 
 def queue_relation(contract: Contract) -> str:

@@ -2,7 +2,7 @@
 
 DuckDB itself resolves names, stars, USING, lateral aliases and correlated subqueries when it binds a query. In the
 plan that `json_serialize_plan` returns, each operator numbers the columns of its children. So what remains is to
-follow numbers through some twenty kinds of operators.
+follow numbers through some twenty kinds of operators. The plan lacks what is null or empty.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class _Tracer:
 
     def _get(self, node: Node) -> Traced:
         table = node.get("function_data", {}).get("table")
-        names, indexes = node["names"], [item["index"] for item in node["column_indexes"]]
+        names, indexes = node.get("names", ()), [item["index"] for item in node.get("column_indexes", ())]
         if table is not None:
             relation = f"{node['function_data']['schema']}.{table}"
             # The index of a row's number is beyond those of the columns.
@@ -144,13 +144,13 @@ class _Tracer:
                 for index in indexes
             )
             return Traced([Value(found) for found in sources])
-        if not node["children"]:
+        if "children" not in node:
             return Traced([_EMPTY] * len(indexes))
         # A table function with arguments from other tables: each row of them is joined with the rows made of it.
         inputs = self.trace(node["children"][0])
         arguments = _sources(inputs.columns)
         made = [Value(computed(arguments))] * len(indexes)
-        kept = [inputs.columns[index] for index in node.get("projected_input") or ()]
+        kept = [inputs.columns[index] for index in node.get("projected_input", ())]
         return Traced([*made, *kept], inputs.rows | used(arguments, "joined"))
 
     def _constant(self, node: Node) -> Traced:
@@ -161,32 +161,32 @@ class _Tracer:
         return Traced(
             [
                 self._merged(self._value(part, child.columns) for part in parts)
-                for parts in zip(*node["expressions"], strict=True)
+                for parts in zip(*node.get("expressions", ()), strict=True)
             ]
         )
 
     def _project(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        columns = [self._value(expression, child.columns) for expression in node["expressions"]]
+        columns = [self._value(expression, child.columns) for expression in node.get("expressions", ())]
         return Traced(columns, child.rows, child.order, child.groups)
 
     def _filter(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        rows = child.rows | used(self._read(node["expressions"], child.columns), "filtered")
-        kept = [child.columns[index] for index in node["projection_map"]] or child.columns
+        rows = child.rows | used(self._read(node.get("expressions", ()), child.columns), "filtered")
+        kept = [child.columns[index] for index in node.get("projection_map", ())] or child.columns
         return Traced(kept, rows, child.order)
 
     def _aggregate(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        groups = [self._value(group, child.columns) for group in node["groups"]]
-        results = [self._aggregated(expression, child) for expression in node["expressions"]]
+        groups = [self._value(group, child.columns) for group in node.get("groups", ())]
+        results = [self._aggregated(expression, child) for expression in node.get("expressions", ())]
         if not groups:
             # There is one row whatever the input is; which rows it is computed from shows in its values.
             return Traced([Value(sources | child.rows) for sources in results])
         own = [group for group in groups if not any(group is column for column in chain(*self._correlated))]
         grouped = used(_sources(own), "grouped")
         made = [Value(sources | (child.groups - grouped)) for sources in results]
-        sets = [_EMPTY] * len(node.get("grouping_functions") or ())
+        sets = [_EMPTY] * len(node.get("grouping_functions", ()))
         return Traced([*groups, *made, *sets], child.rows - child.groups | grouped, groups=grouped)
 
     def _aggregated(self, expression: Node, child: Traced) -> Sources:
@@ -196,20 +196,20 @@ class _Tracer:
     def _window(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
         columns = [*child.columns]
-        for expression in node["expressions"]:
+        for expression in node.get("expressions", ()):
             order = _NONE if expression.get("orders") else used(child.order, "computed")
             columns.append(Value(computed(self._read(expression, child.columns) | order)))
         return Traced(columns, child.rows, child.order)
 
     def _unnest(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        made = [Value(computed(self._read(expression, child.columns))) for expression in node["expressions"]]
+        made = [Value(computed(self._read(expression, child.columns))) for expression in node.get("expressions", ())]
         lists = _sources(made)
         return Traced([*child.columns, *made], child.rows | used(lists, "joined"), child.order)
 
     def _sort(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        columns = [child.columns[index] for index in node.get("projection_map") or ()] or child.columns
+        columns = [child.columns[index] for index in node.get("projection_map", ())] or child.columns
         return Traced(columns, child.rows, self._read(node["orders"], child.columns))
 
     def _limit(self, node: Node) -> Traced:
@@ -219,10 +219,10 @@ class _Tracer:
 
     def _distinct(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
-        rows = child.rows | used(self._read(node["distinct_targets"], child.columns), "grouped")
+        rows = child.rows | used(self._read(node.get("distinct_targets", ()), child.columns), "grouped")
         # DISTINCT ON keeps the first row of each group.
         if node["distinct_type"] == "DISTINCT_ON":
-            rows |= used(self._read(node.get("order_by") or (), child.columns), "filtered")
+            rows |= used(self._read(node.get("order_by", ()), child.columns), "filtered")
         return Traced(child.columns, rows, child.order)
 
     def _union(self, node: Node) -> Traced:
@@ -269,7 +269,7 @@ class _Tracer:
             return self._read(node["condition"], [*left.columns, *right.columns])
         sides = [child["type"] for child in node["children"]]
         found = _NONE
-        for condition in node["conditions"]:
+        for condition in node.get("conditions", ()):
             rejoins = condition["comparison"] == "COMPARE_NOT_DISTINCT_FROM" and (
                 node["type"] == "LOGICAL_DELIM_JOIN" or "LOGICAL_DELIM_GET" in sides
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from mesh_platform.engine.duckdb import DuckDBError, bound_plan, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, bound_plans, connect_in_memory
 from mesh_platform.engine.sql import quoted, table_definition
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
@@ -27,60 +28,87 @@ class Lineage:
         return sorted({(s.relation, s.column) for s in self.columns[column] if s.how in ("copied", "computed")})
 
 
+class Query(NamedTuple):
+    """A query over `inputs`, relations of the mesh, and those of its `columns` whose lineage is wanted."""
+
+    sql: str
+    inputs: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
 class Tracer:
     """Traces queries over the relations of `mesh`, of which none needs a row."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._schemas = relation_schemas(mesh)
         self._connection = connect_in_memory()
+        # Without rows there is nothing to share among threads and nothing to optimize.
+        self._connection.execute("SET threads = 1")
+        self._connection.execute("PRAGMA disable_optimizer")
         self._namespaces: set[str] = set()
         self._tables: set[str] = set()
 
-    def trace(self, sql: str, inputs: Iterable[str], columns: Collection[str] = ()) -> Lineage:
-        """Return the lineage of `columns`, by default all, of a query over `inputs`, relations of the mesh.
+    def trace(self, queries: Sequence[Query]) -> list[Lineage]:
+        """Return the lineage of each query.
 
-        Raises DuckDBError for a query that does not fit them, and UnknownOperatorError.
+        Raises DuckDBError for a query that does not fit its inputs, and UnknownOperatorError.
         """
-        for name in inputs:
-            self._create(name)
-        columns = columns or [row[0] for row in self._connection.execute(f"DESCRIBE {sql}").fetchall()]
-        # A build selects by name; so does this, and the plan has these columns in this order.
-        selected = ", ".join(quoted(name) for name in columns)
-        found = trace(bound_plan(self._connection, f"SELECT {selected} FROM ({sql}\n)"))
-        return Lineage(dict(zip(columns, (value.sources for value in found.columns), strict=True)), found.rows)
+        return [self._lineage(query, plan) for query, plan in zip(queries, self._plans(queries), strict=True)]
 
-    def model(self, model: Model) -> Lineage | Problem:
-        """Return the lineage of a model, or the problem that it does not fit what it reads.
+    def models(self, models: Sequence[Model]) -> list[Lineage | Problem]:
+        """Return the lineage of each model, or the problem that it does not fit what it reads.
 
         Columns of its contract that it does not select have no sources.
         """
-        wanted = model.contract.table.by_name
+        queries = [Query(model.sql, model.inputs, tuple(model.contract.table.by_name)) for model in models]
+        plans = self._plans(queries)
+        return [self._of_model(*each) for each in zip(models, queries, plans, strict=True)]
+
+    def _of_model(self, model: Model, query: Query, plan: Mapping[str, object]) -> Lineage | Problem:
         try:
-            try:
-                return self.trace(model.sql, model.inputs, [*wanted])
-            except DuckDBError:
-                found = self.trace(model.sql, model.inputs)
-                return Lineage({name: found.columns.get(name, frozenset()) for name in wanted}, found.rows)
+            if plan.get("error"):
+                described = self._connection.execute(f"DESCRIBE {query.sql}").fetchall()
+                there = {row[0] for row in described}
+                (found,) = self.trace(
+                    [query._replace(columns=tuple(name for name in query.columns if name in there))]
+                )
+                return Lineage({name: found.columns.get(name, frozenset()) for name in query.columns}, found.rows)
+            return self._lineage(query, plan)
         except DuckDBError as error:
             return binding_problem(model, error)
         except UnknownOperatorError as error:
             what = f"cannot be traced: its plan in DuckDB has {error}, which lineage does not know."
             return Problem(model.path, 1, what, "Write it with other clauses.", rule="sql")
 
-    def _create(self, name: str) -> None:
-        if name in self._tables or name not in self._schemas:
-            return
-        namespace = name.partition(".")[0]
-        if namespace not in self._namespaces:
-            self._connection.execute(f"CREATE SCHEMA {quoted(namespace)}")
-            self._namespaces.add(namespace)
-        self._connection.execute(table_definition(name, self._schemas[name]))
-        self._tables.add(name)
+    def _plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
+        self._create({name for query in queries for name in query.inputs})
+        return bound_plans(self._connection, [_selected(query) for query in queries])
+
+    def _lineage(self, query: Query, plan: Mapping[str, object]) -> Lineage:
+        if plan.get("error"):
+            self._connection.execute(f"EXPLAIN {_selected(query)}")
+        found = trace(plan)
+        return Lineage(dict(zip(query.columns, (value.sources for value in found.columns), strict=True)), found.rows)
+
+    def _create(self, names: Collection[str]) -> None:
+        new = [name for name in names if name in self._schemas and name not in self._tables]
+        namespaces = {name.partition(".")[0] for name in new} - self._namespaces
+        statements = [f"CREATE SCHEMA {quoted(namespace)}" for namespace in sorted(namespaces)]
+        statements += [table_definition(name, self._schemas[name]) for name in new]
+        if statements:
+            self._connection.execute(";\n".join(statements))
+        self._namespaces |= namespaces
+        self._tables |= {*new}
 
 
 def lineage(mesh: Mesh, model: Model) -> Lineage:
     """Return the lineage of one model. Raises ContractError if its SQL does not fit what it reads."""
-    found = Tracer(mesh).model(model)
+    (found,) = Tracer(mesh).models([model])
     if isinstance(found, Problem):
         raise ContractError([found])
     return found
+
+
+def _selected(query: Query) -> str:
+    # A build selects by name; so does this, and the plan has these columns in this order.
+    return f"SELECT {', '.join(map(quoted, query.columns))} FROM ({query.sql}\n)"

@@ -35,17 +35,17 @@ class Impact:
 
     def affected(self, starts: Iterable[Column]) -> set[Affected]:
         """Everything published that depends on these (relation, column) through any number of models and views."""
-        waiting = sorted({*starts})
-        seen, found = {*waiting}, set()
-        for start in waiting:
-            for each in self._reached(start):
-                if split_name(each.table)[1] != "product":
-                    # Held rows are private to the domain, and are computed as the product's are.
-                    continue
-                found.add(each)
-                if each.column is not None and (end := (each.table, each.column)) not in seen:
-                    seen.add(end)
-                    waiting.append(end)
+        wave = sorted({*starts})
+        seen, found = {*wave}, set[Affected]()
+        while wave:
+            readers = self._columns.readers
+            self._columns.trace({reader for relation, _ in wave for reader in readers.get(relation, ())})
+            # Held rows are private to the domain, and are computed as the product's are.
+            reached = {a for start in wave for a in self._reached(start) if split_name(a.table)[1] == "product"}
+            found |= reached
+            ends = {(each.table, each.column) for each in reached if each.column is not None}
+            wave = sorted(ends - seen)
+            seen |= ends
         values = {each.table for each in found if each.column is not None}
         return {each for each in found if each.column is not None or each.table not in values}
 
