@@ -17,15 +17,9 @@ import click
 
 from mesh_platform import faults as fault_points
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.cli.output import (
-    format_option,
-    progress_bar,
-    read_settings,
-    stop_on_signal,
-    tell,
-    write_json,
-    write_table,
-)
+from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem, UsageError
 from mesh_platform.events.event import Event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,14 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import (
-    format_option,
-    progress_bar,
-    read_settings,
-    tell,
-    write_json,
-    write_table,
-)
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
@@ -311,6 +307,8 @@ def explain(product: str, output_format: str) -> None:
     """
     from mesh_platform.metadata.explain import explain_product
 
+    # Everything read is needed until the process ends, which is soon.
+    gc.disable()
     settings = read_settings()
     mesh = load_mesh(settings.root)
     facts = explain_product(mesh, mesh.contract(product))
