@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 
 import duckdb
 
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import literal
 from mesh_platform.errors import MeshError, UnavailableError
 from mesh_platform.iceberg.outage import explain
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-Connection = duckdb.DuckDBPyConnection
 VERSION = duckdb.__version__
 DuckDBError = duckdb.Error
 # What DuckDB raises if a row stops a query, and if the query itself is wrong.

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.engine.duckdb import Connection, DuckDBError, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, quoted
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
