@@ -113,9 +113,12 @@ def follow(document: str, shell: Shell) -> None:
         done = shell(variables + re.sub(r"^make run$", "mesh run", command))
         if re.match(r"\w+=\$\(", command):
             variables += f"{command}\n"
-        assert not expected or re.fullmatch(_pattern(expected), _squeezed(done)), (
-            f"{document}: $ {command}\nshows:\n" + "\n".join(expected) + f"\nprinted:\n{done}"
-        )
+        # Only answers.md may leave lines out without a line `...`: its commands print more than a reader wants.
+        if document == "docs/answers.md":
+            shown = all(re.search(rf"(?m)^{_pattern([line])}", _squeezed(done)) for line in expected)
+        else:
+            shown = not expected or re.fullmatch(_pattern(expected), _squeezed(done)) is not None
+        assert shown, f"{document}: $ {command}\nshows:\n" + "\n".join(expected) + f"\nprinted:\n{done}"
 
 
 def _pattern(lines: list[str]) -> str:
