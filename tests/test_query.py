@@ -55,6 +55,16 @@ def test_what_cannot_be_answered_is_wrong_use_and_says_why(
     assert said in filled.mesh("query", sql, *options, check=2).err
 
 
+def test_an_empty_lake_says_so(state: State, filled: State) -> None:
+    sql = "select count(*) as lines from logistics_core.fact_orders"
+    empty = state.mesh("query", sql)
+    assert empty.out.split() == ["lines", "0"]
+    assert (
+        f"The lake in {state.folder} has no tables yet, so all views are empty. 'make run' makes them." in empty.err
+    )
+    assert "no tables yet" not in filled.mesh("query", sql).err
+
+
 def test_pseudonyms_join_within_a_query_and_tell_nothing_across(filled: State) -> None:
     sql = (
         "select o.customer_id as customer, count(*)::int as orders from east_warehouse.orders_east o "

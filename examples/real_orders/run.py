@@ -20,7 +20,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import yaml
-from mesh_platform.cli.output import write_json, write_table
+from mesh_platform.cli.output import write_json
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.settings import Settings
 
 HERE = Path(__file__).resolve().parent

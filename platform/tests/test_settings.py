@@ -57,6 +57,13 @@ def test_environment_is_read(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert Settings().state_dir == tmp_path / "absolute"
 
 
+def test_a_state_folder_that_is_not_utf_8_is_wrong_use(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_ROOT", str(root))
+    monkeypatch.setenv("MESH_STATE", "caf\udce9")
+    with pytest.raises(UsageError, match=r"caf\\xe9': the path of the state folder is not UTF-8\. .* MESH_STATE"):
+        Settings().state_dir  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("clock", "now"),
     [

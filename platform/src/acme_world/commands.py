@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted

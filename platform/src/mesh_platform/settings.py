@@ -5,6 +5,7 @@ The catalog and its storage are configured as pyiceberg does it (`PYICEBERG_CATA
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,8 +54,13 @@ class Settings(BaseSettings):
 
     @property
     def state_dir(self) -> Path:
-        """The absolute path of the state folder."""
-        return (self.root / self.state).resolve()
+        """The absolute path of the state folder. Raises UsageError if it is not UTF-8: URLs and metadata are."""
+        path = (self.root / self.state).resolve()
+        if not _is_utf8(path):
+            raise UsageError(
+                f"{os.fsencode(path)!r}: the path of the state folder is not UTF-8. Name another with MESH_STATE."
+            )
+        return path
 
     @property
     def broker(self) -> str:
@@ -79,6 +85,14 @@ class Settings(BaseSettings):
             fix = "Write an ISO time into it, or remove it to go by the machine's clock."
             raise AttentionError(f"{self.clock_file}: holds no time. {fix}") from error
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def find_root(start: Path) -> Path:

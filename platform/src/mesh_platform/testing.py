@@ -22,8 +22,9 @@ import pytest
 from mesh_platform.broker import Delivery, connect
 from mesh_platform.build.build import build
 from mesh_platform.contract.contract import LANDING_COLUMNS, Contract, TableSchema
-from mesh_platform.engine.duckdb import Connection, DuckDBError
+from mesh_platform.engine.duckdb import DuckDBError
 from mesh_platform.engine.duckdb import connect as connect_duckdb
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import literal, quoted
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.events.event import Event, Record

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mesh_platform.cli import output
+from mesh_platform.cli import progress as bars
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import counted
 from rich.console import Console
@@ -58,7 +58,7 @@ def test_no_message_has_a_plural_of_its_own() -> None:
 
 
 def test_a_bar_counts_in_good_grammar() -> None:
-    amount = output._Amount("event")
+    amount = bars._Amount("event")
     with Progress(disable=True) as progress:
         shown = []
         for done, total in ((0, None), (1, None), (2, None), (0, 1), (1, 20)):
@@ -69,9 +69,9 @@ def test_a_bar_counts_in_good_grammar() -> None:
 
 def test_a_message_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(stderr=True, highlight=False, width=80, force_terminal=True)
-    monkeypatch.setattr(output, "errors", console)
+    monkeypatch.setattr(bars, "errors", console)
     with console.capture() as captured:
-        output.tell(LONG)
+        bars.tell(LONG)
     assert captured.get() == f"{LONG}\n"
 
 

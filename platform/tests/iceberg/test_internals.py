@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from mesh_platform.errors import ConflictError
+from mesh_platform.iceberg import replace
 from mesh_platform.iceberg.commit import append_rows, commit_files, first_to_commit
 from mesh_platform.iceberg.internals import (
     OverwriteFiles,
@@ -17,6 +18,8 @@ from mesh_platform.iceberg.internals import (
     split_by_partition,
     stage,
 )
+from mesh_platform.iceberg.replace import replace_same_rows
+from mesh_platform.iceberg.snapshot_diff import read_files
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import FileFormat
 from pyiceberg.table import Table, Transaction
@@ -43,11 +46,33 @@ def test_snapshots_are_shared_by_copies_of_the_metadata(table: Table) -> None:
     assert copy.deepcopy(entry) is entry
 
 
-@pytest.mark.parametrize(
-    "name", ["_existing_manifests", "_deleted_entries", "_process_manifests", "_summary", "fetch_manifest_entry"]
-)
-def test_the_commit_of_files_asks_what_replace_overrides(name: str) -> None:
-    assert inspect.isfunction(getattr(OverwriteFiles, name))
+CALLED = ["_existing_manifests", "_deleted_entries", "_process_manifests", "_summary", "fetch_manifest_entry"]
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_commit_calls_what_replace_overrides(table: Table, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    called: list[str] = []
+    own = getattr(replace._Replace, name)
+
+    def noted(self: OverwriteFiles, *args: Any, **options: Any) -> Any:
+        called.append(name)
+        return own(self, *args, **options)
+
+    # More manifests than this are merged, for which pyiceberg reads their entries.
+    monkeypatch.setattr(replace, "MANIFESTS", 1)
+    monkeypatch.setattr(replace._Replace, name, noted)
+    first, *_ = table.scan().plan_files()
+    rows = read_files(table, [first], table.schema().column_names)
+    replace_same_rows(table, [first.file], make_data_files(table.metadata, rows, table.io))
+    assert called
+    assert table.catalog.load_table("shop.sales").scan().to_arrow().num_rows == 4
+
+
+def test_the_test_above_names_all_that_replace_overrides() -> None:
+    overridden = {
+        name for name in vars(replace._Replace) if callable(getattr(OverwriteFiles, name, None)) and name[:2] != "__"
+    }
+    assert overridden == {*CALLED}
 
 
 def test_the_commit_of_files_checks_that_what_it_deletes_is_there(table: Table) -> None:

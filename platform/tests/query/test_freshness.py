@@ -14,8 +14,8 @@ from mesh_platform.cli.tables import show_status
 from mesh_platform.contract.contract import AHEAD
 from mesh_platform.iceberg.bounds import newest
 from mesh_platform.query import freshness
-from mesh_platform.query.counts import CountCache
 from mesh_platform.query.freshness import age_of
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
 from mesh_platform.settings import Settings
 
@@ -30,8 +30,8 @@ def place(tmp_path: Path) -> Place:
     return small_mesh(tmp_path)
 
 
-def look(place: Place, now: datetime, counts: CountCache | None = None) -> TableStatus:
-    return next(each for each in read_status(place.mesh, place.catalog, now, counts) if each.table == SALES)
+def look(place: Place, now: datetime, cache: StateCache | None = None) -> TableStatus:
+    return next(each for each in read_status(place.mesh, place.catalog, now, cache) if each.table == SALES)
 
 
 def test_one_row_of_the_far_future_makes_no_dead_source_fresh(place: Place) -> None:
@@ -43,12 +43,12 @@ def test_one_row_of_the_far_future_makes_no_dead_source_fresh(place: Place) -> N
     assert (found.lag_s, found.promise_s, found.fresh) == (400 * 86400 - 3600, 86400, False)
     assert found.max_ahead_time == START + timedelta(hours=IN_2999)
     # Also in one file with current rows, and with a cache filled at another time.
-    counts = CountCache()
-    assert look(place, now, counts).fresh is False
+    cache = StateCache()
+    assert look(place, now, cache).fresh is False
     place.land("alpha", [Sale(3, 400 * 24 - 2), Sale(4, IN_2999 + 1)])
     place.build()
-    assert (look(place, now, counts).lag_s, look(place, now, counts).fresh) == (7200, True)
-    assert look(place, START + timedelta(hours=IN_2999), counts).lag_s == 0
+    assert (look(place, now, cache).lag_s, look(place, now, cache).fresh) == (7200, True)
+    assert look(place, START + timedelta(hours=IN_2999), cache).lag_s == 0
 
 
 def test_a_table_of_future_rows_alone_does_not_keep_its_promise(place: Place) -> None:

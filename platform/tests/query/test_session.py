@@ -14,9 +14,9 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import quarantine_name, quarantine_schema
-from mesh_platform.query.counts import CountCache
 from mesh_platform.query.query import run_query
 from mesh_platform.query.session import open_session, write_views
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import dangling_query
 from pyiceberg.types import StringType
 
@@ -172,9 +172,9 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
     build_sales(place)
     resolved = "select item_id from core.fact_sales__resolved order by all"
     view = "select sql from duckdb_views() where view_name = 'fact_sales__resolved'"
-    counts = CountCache(tmp_path / "counted.json")
+    cache = StateCache(tmp_path / "counted.json")
     for role in (None, "alpha"):
-        with open_session(place.mesh, place.catalog, role=role, counts=counts) as session:
+        with open_session(place.mesh, place.catalog, role=role, cache=cache) as session:
             text = session.execute(view).fetchone()
             rows = session.execute(resolved).fetchall()
         assert "dim_item" not in str(text)
@@ -184,7 +184,7 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
     # The result is cached for this state, and computed again for another.
     place.land("alpha", [Sale(4, item="i8")])
     place.build()
-    with open_session(place.mesh, place.catalog, counts=CountCache(tmp_path / "counted.json")) as session:
+    with open_session(place.mesh, place.catalog, cache=StateCache(tmp_path / "counted.json")) as session:
         assert session.execute(resolved).fetchall() == [("i1",), ("i1",), ("unknown",), ("unknown",)]
         assert "i8" in str(session.execute(view).fetchone())
     # With many of them, each row is looked up.

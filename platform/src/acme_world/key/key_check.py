@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mesh_platform.lake.tables import landing_name, quarantine_name
 
 if TYPE_CHECKING:
-    import duckdb
     from mesh_platform.contract.contract import Contract
+    from mesh_platform.engine.protocol import Connection
     from mesh_platform.mesh.mesh import Mesh
 
 PRODUCER = "acme_world"
@@ -29,9 +29,7 @@ class Difference:
     found: str
 
 
-def compare(
-    mesh: Mesh, session: duckdb.DuckDBPyConnection, key: Mapping[str, Mapping[str, Any]]
-) -> tuple[int, list[Difference]]:
+def compare(mesh: Mesh, session: Connection, key: Mapping[str, Mapping[str, Any]]) -> tuple[int, list[Difference]]:
     """Compare the tables with the key; return the number of figures compared, and the differences.
 
     A table without event ids, such as a dimension, is left out if other producers sent events that it is built from.
@@ -86,9 +84,7 @@ def _expected(key: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield table, f"{measure}{suffix}", str(total)
 
 
-def _found(
-    mesh: Mesh, session: duckdb.DuckDBPyConnection, table: str, key: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def _found(mesh: Mesh, session: Connection, table: str, key: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     contract, figures = mesh.contract(table), key[table]
     measures = list(figures.get("sums", {}))
     totals = ", ".join(["count(*)", *(f"coalesce(sum({measure}), 0)" for measure in measures)])

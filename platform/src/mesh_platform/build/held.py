@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.contract.contract import Contract
-    from mesh_platform.engine.duckdb import Connection
+    from mesh_platform.engine.protocol import Connection
 
 
 def is_kept(catalog: Catalog, contract: Contract, snapshot_id: int | None) -> bool:

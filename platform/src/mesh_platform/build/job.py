@@ -11,6 +11,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.iceberg.provenance import Inputs, Provenance
 from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, has_snapshot
 from mesh_platform.sql.audit import Audited, Check
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -33,6 +34,13 @@ class Built:
     inputs: Mapping[str, int | str | None]
     held: int = 0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know, a sentence each: the rows held back, and the rules that only warn."""
+        rows = counted(self.held, "row")
+        held = [f"{self.table}: {rows} held back in {self.table}__held; held_reason says why."] if self.held else []
+        return held + [f"{self.table}: warning: {words}" for words in self.warnings]
 
 
 @dataclass(frozen=True)

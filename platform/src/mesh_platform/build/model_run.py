@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mesh_platform.engine.duckdb import QUERY_ERRORS, ROW_ERRORS, Connection, DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.duckdb import QUERY_ERRORS, ROW_ERRORS, DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import is_time, outside_calendar
 from mesh_platform.engine.sql import quoted, typed
 from mesh_platform.errors import AttentionError

@@ -24,7 +24,8 @@ from mesh_platform.build.model_run import optional_schema, run_model
 from mesh_platform.build.plan import NOT_BUILT, Plan, Reads, plan
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
-from mesh_platform.engine.duckdb import Connection, DuckDBError, connect, explain_duckdb, registered
+from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, in_partitions, partition_values, quoted, scan
 from mesh_platform.errors import AttentionError, ConflictError

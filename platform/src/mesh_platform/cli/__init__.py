@@ -12,16 +12,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 import click
 
 from mesh_platform import faults
 from mesh_platform.errors import MeshError
-from mesh_platform.events.producer import Producer
+
+if TYPE_CHECKING:
+    from mesh_platform.events.producer import Producer
 
 # Arrow reads this at its first import. Its default allocator keeps memory that one thread allocated and another
 # freed, so that ingest needs a quarter more.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+# Pydantic would read the entry points of every installed package to find plugins of its own; nothing here has any.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 COMMANDS = {
     "produce": "mesh_platform.cli.events:produce",

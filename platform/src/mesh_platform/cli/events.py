@@ -17,15 +17,9 @@ import click
 
 from mesh_platform import faults as fault_points
 from mesh_platform.broker import connect, queue_of
-from mesh_platform.cli.output import (
-    format_option,
-    progress_bar,
-    read_settings,
-    stop_on_signal,
-    tell,
-    write_json,
-    write_table,
-)
+from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem, UsageError
 from mesh_platform.events.event import Event
@@ -218,6 +212,14 @@ def ingest(
     """Consume the queues of all products, or of those named, and commit each event exactly once.
 
     Without `--until-empty` or `--max-seconds` it runs until Ctrl-C.
+
+    The result counts the records of each product: `deliveries` are all that came, and each of them is counted in one
+    of the other columns. `appended` is new, `quarantined` is refused with a reason (docs/quarantine.md), `duplicates`
+    were there already. `dead_lettered` counts messages that the broker moved to the dead-letter queue during the run,
+    because they were delivered 20 times and never acknowledged. `returned` counts messages that went back to the
+    queue; it is 0 if the run ended normally.
+
+    `--dead-letters` consumes the dead-letter queues, once the reason for their failures is mended.
 
     If a RabbitMQ queue has other arguments than the platform declares, ingest warns and still consumes it; producers
     cannot publish to it.

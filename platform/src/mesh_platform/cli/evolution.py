@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.schema_change import Change
 from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.mesh.mesh import load_mesh

@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import click
 
-from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, tell, write_json, write_table
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted
 
@@ -20,8 +23,9 @@ def explain(product: str, output_format: str) -> None:
     """
     from mesh_platform.metadata.explain import explain_product
 
-    settings = read_settings()
-    mesh = load_mesh(settings.root)
+    # Everything read is needed until the process ends, which is soon.
+    gc.disable()
+    mesh = load_mesh(read_settings().root)
     facts = explain_product(mesh, mesh.contract(product))
     if output_format == "json":
         write_json(facts)
@@ -56,6 +60,7 @@ def lineage(name: str, direction: str, output_format: str) -> None:
     Values are copied or computed from columns. Columns that a table is filtered, joined or grouped by decide which
     rows it has. `queue:<product>` are the events as sent, `file:<path>` is reference data. It needs no lake.
     """
+    from mesh_platform.cli.progress import tell
     from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.metadata.lineage_report import as_mermaid, as_text, as_value, lineage_report
     from mesh_platform.sql.model import read_models
@@ -84,6 +89,7 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
 
     A word also finds longer ones that begin with it. It needs no lake.
     """
+    from mesh_platform.cli.progress import tell
     from mesh_platform.metadata.find import find as run
     from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.sql.model import read_models

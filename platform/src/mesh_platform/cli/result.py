@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mesh_platform.cli.output import to_plain, write_json, write_table
+from mesh_platform.cli.output import to_plain, write_json
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.types import number_words
 from mesh_platform.engine.rows import is_time, outside_calendar
 from mesh_platform.errors import UsageError

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json, write_table
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.text import shown
 

@@ -11,14 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import (
-    format_option,
-    progress_bar,
-    read_settings,
-    tell,
-    write_json,
-    write_table,
-)
+from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
@@ -57,7 +52,11 @@ def build(
     `--from` rebuilds days (UTC) of the named tables even if nothing changed. It replaces as a whole each partition
     (day, month or year) that overlaps these days.
 
-    `--plan` only reports, and builds nothing: `noop`, `incremental`, `rebuild` or `blocked` for each table, and why.
+    `mode` says what happened to a table. `noop`: nothing that it is built from has changed. `incremental`: the
+    changed rows of its inputs were applied. `rebuild`: its whole query ran. `partitions` and `rows` count what was
+    written.
+
+    `--plan` only reports, and builds nothing: the mode of each table, or `blocked` if it cannot be built, and why.
 
     A broken rule of a contract blocks a table, holds rows back (`held`, see `<table>__held`) or warns (`warnings`).
 
@@ -101,11 +100,8 @@ def show_release(release: Release) -> None:
 def show_warnings(built: Sequence[Built]) -> None:
     """Report on stderr which rules that only warn were broken, and which tables have rows held back."""
     for each in built:
-        if each.held:
-            rows = counted(each.held, "row")
-            click.echo(f"{each.table}: {rows} held back in {each.table}__held; held_reason says why.", err=True)
-        for words in each.warnings:
-            click.echo(f"{each.table}: warning: {words}", err=True)
+        for words in each.remarks:
+            click.echo(words, err=True)
 
 
 @click.command(short_help="List the releases: tables that were built together.")
@@ -137,6 +133,10 @@ def status(names: tuple[str, ...], output_format: str) -> None:
 
     \b
     mesh status 'logistics_core.*' '*.orders_*'
+
+    `kind` is `landing` (events as sent), `quarantine` (what ingest refused), `ledger` (the ids of removed events,
+    which ingest refuses), `product` (built by SQL), `reference` (read from a CSV file) or `held` (rows that a rule
+    holds back). `quarantined` counts the refused events that have not been accepted since.
 
     `lag` is the age of the newest event; `fresh` compares it with the contract's promise. If the contract promises
     latency, `lag` is how long the oldest change of the inputs has waited. A time more than a day after now (such as
@@ -190,10 +190,10 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
 
 
 def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:
-    from mesh_platform.query.counts import CountCache
+    from mesh_platform.query.state_cache import StateCache
     from mesh_platform.query.status import read_status
 
-    found = read_status(mesh, catalog, settings.now(), CountCache(settings.state_dir / "counted.json"))
+    found = read_status(mesh, catalog, settings.now(), StateCache(settings.state_dir / "counted.json"))
     return [each for each in found if not names or any(fnmatchcase(each.table, name) for name in names)]
 
 
@@ -228,14 +228,16 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     user who has no role.
     """
     from mesh_platform.cli.result import write_result
-    from mesh_platform.query.counts import CountCache
     from mesh_platform.query.query import run_query, views_named
     from mesh_platform.query.session import open_session
+    from mesh_platform.query.state_cache import StateCache
 
     settings, mesh, catalog = _open()
-    counts, views = CountCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
-    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, counts=counts) as session:
+    cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
+    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, cache=cache) as session:
         result = run_query(session, sql)
+    if not any(map(catalog.namespace_exists, mesh.domains)):
+        tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")
     write_result(result, output_format)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from mesh_platform.contract.contract import Contract, Field, TableSchema
+from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.text import shown
 
@@ -26,8 +27,8 @@ def dag_page(domain: Domain, what: str, contracts: Iterable[Contract], related: 
 def event_page(mesh: Mesh, contract: Contract) -> str:
     """The page of the task that lands a product's events."""
     assert contract.event is not None, f"{contract.identifier} has no event"
-    head = f"Ingests the events of `{contract.identifier}`: valid ones go to `{contract.identifier}__raw`, the others"
-    return f"{head} to `{contract.identifier}__rejected`.\n\n{_body(mesh, contract, contract.event)}"
+    head = f"Ingests the events of `{contract.identifier}`: valid ones go to `{landing_name(contract)}`, the others"
+    return f"{head} to `{quarantine_name(contract)}`.\n\n{_body(mesh, contract, contract.event)}"
 
 
 def table_page(mesh: Mesh, contract: Contract) -> str:

@@ -83,16 +83,18 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
     Skips the task if nothing is new. Raises as `mesh_platform.build.build.build` does.
     """
     from mesh_platform.build.build import build
+    from mesh_platform.lake.catalog import existing_table
+    from mesh_platform.query.freshness import newest_event
 
     catalog = _catalog(mesh)
     (built,) = build(mesh, catalog, [name], between=between, alone=True)
-    for words in built.warnings:
-        log.warning("%s: %s", name, words)
-    if built.held:
-        log.warning("%s: %s rows held back in %s__held; held_reason says why.", name, built.held, name)
+    for words in built.remarks:
+        log.warning("%s", words)
     if built.mode == "noop":
         raise AirflowSkipException(f"{name}: up to date already.")
-    newest = _age(catalog, mesh.contracts[name], Settings(root=mesh.root).now()).newest_event
+    column = mesh.contracts[name].freshness_column
+    now = Settings(root=mesh.root).now()
+    newest = newest_event(existing_table(catalog, name), column, now)[0] if column else None
     return {**asdict(built), "newest_event": newest.isoformat() if newest else None}
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 import duckdb
 from pydantic_core import from_json
 
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import literal
 from mesh_platform.errors import MeshError, UnavailableError
 from mesh_platform.iceberg.outage import explain
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 # How many plans one query makes.
 _PLANS = 200
 
-Connection = duckdb.DuckDBPyConnection
 VERSION = duckdb.__version__
 DuckDBError = duckdb.Error
 # What DuckDB raises if a row stops a query, and if the query itself is wrong.

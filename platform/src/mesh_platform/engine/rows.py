@@ -10,7 +10,7 @@ from mesh_platform.engine.duckdb import registered
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mesh_platform.engine.duckdb import Connection
+    from mesh_platform.engine.protocol import Connection
 
 _DAY_US = 86_400_000_000
 # The first and the last day that Python's dates, and so Iceberg's readers, can represent, in days since 1970.

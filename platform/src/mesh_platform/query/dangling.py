@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.sql import quoted
 from mesh_platform.query.as_of import State
-from mesh_platform.query.counts import CountCache
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import references, target
 
 if TYPE_CHECKING:
-    from mesh_platform.engine.duckdb import Connection
+    from mesh_platform.engine.protocol import Connection
 
 # Fewer rows are looked up faster than dangling references are found.
 LARGE = 500_000
@@ -25,7 +25,7 @@ _MOST = 20
 
 
 def find_dangling(
-    connection: Connection, contract: Contract, states: Mapping[str, State], counts: CountCache
+    connection: Connection, contract: Contract, states: Mapping[str, State], cache: StateCache
 ) -> dict[str, list[str]]:
     """Return the values that dimensions lack, by the name of the text column of a large table that has them.
 
@@ -48,7 +48,7 @@ def find_dangling(
         def read(query: str = query) -> list[str]:
             return sorted(row[0] for row in connection.execute(query).fetchall())
 
-        dangling = counts.get(f"dangling {contract.identifier}.{field.name}", [query], read)
+        dangling = cache.get(f"dangling {contract.identifier}.{field.name}", [query], read)
         if len(dangling) <= _MOST:
             found[field.name] = dangling
     return found

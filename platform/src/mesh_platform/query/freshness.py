@@ -12,7 +12,7 @@ from mesh_platform.iceberg.bounds import newest
 from mesh_platform.iceberg.history import changed_since
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.query.counts import CountCache
+from mesh_platform.query.state_cache import StateCache
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -44,7 +44,7 @@ def age_of(
     column: str | None,
     now: datetime,
     find: FindTable,
-    counts: CountCache | None = None,
+    cache: StateCache | None = None,
 ) -> Age:
     """Return the age of a product's table, or of its landing table, and whether the contract's promise is kept.
 
@@ -53,28 +53,40 @@ def age_of(
     table only, is measured from the first input change that is not built yet, by the machine's clock, which also
     stamps commits. If a product promises both, the broken one is returned, and latency if both are kept.
     """
-    counts = counts or CountCache()
-    by_event = _by_newest_event(contract, table, column, now, counts) if column else Age()
+    cache = cache or StateCache()
+    by_event = _by_newest_event(contract, table, column, now, cache) if column else Age()
     if not contract.latency or ".".join(table.name()) != contract.identifier or by_event.fresh is False:
         return by_event
     by_change = _by_waiting_change(contract.latency, table, find)
     return replace(by_change, newest_event=by_event.newest_event, ahead=by_event.ahead)
 
 
-def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, counts: CountCache) -> Age:
+def newest_event(
+    table: Table, column: str, now: datetime, cache: StateCache | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """Return the newest time in `column` that counts as an event, and the newest of all if it is after `now` + AHEAD.
+
+    Each is None if there is none.
+    """
+
     def read() -> str | None:
         found = newest(table, column)
         return found.isoformat() if found else None
 
-    name = ".".join(table.name())
-    text = counts.get(f"newest {name}", [current_snapshot_id(table), table.schema().schema_id, column], read)
+    state = [current_snapshot_id(table), table.schema().schema_id, column]
+    text = (cache or StateCache()).get(f"newest {'.'.join(table.name())}", state, read)
     last = datetime.fromisoformat(text) if text else None
-    is_ahead = last is not None and last > now + AHEAD
-    at = newest(table, column, now + AHEAD) if is_ahead else last
+    if last is not None and last > now + AHEAD:
+        return newest(table, column, now + AHEAD), last
+    return last, None
+
+
+def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, cache: StateCache) -> Age:
+    at, ahead = newest_event(table, column, now, cache)
     lag = max(0, int((now - at).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness else None
-    fresh = None if promise is None or last is None else lag is not None and lag <= promise
-    return Age(at, last if is_ahead else None, at, lag, promise, fresh)
+    fresh = None if promise is None or (at is None and ahead is None) else lag is not None and lag <= promise
+    return Age(at, ahead, at, lag, promise, fresh)
 
 
 def _by_waiting_change(latency: timedelta, table: Table, find: FindTable) -> Age:

@@ -9,7 +9,8 @@ import secrets
 from hashlib import blake2b
 
 from mesh_platform.contract.contract import Contract, TableSchema
-from mesh_platform.engine.duckdb import Connection, add_text_function
+from mesh_platform.engine.duckdb import add_text_function
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import quoted
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, statement_kinds
+from mesh_platform.engine.duckdb import DuckDBError, explain_duckdb, statement_kinds
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.masking import PSEUDONYM

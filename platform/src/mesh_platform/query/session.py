@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, TableSchema
-from mesh_platform.engine.duckdb import Connection, connect
+from mesh_platform.engine.duckdb import connect
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
@@ -19,9 +20,9 @@ from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
 from mesh_platform.lake.tables import table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
-from mesh_platform.query.counts import CountCache
 from mesh_platform.query.dangling import find_dangling
 from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, check_role, masks, reads_all
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import references, resolved_select, tables_referred_to, target
 from mesh_platform.sql.relations import create_schemas, interface_unions, tables_behind, union_select
 
@@ -38,7 +39,7 @@ def open_session(
     as_of: datetime | str | None = None,
     only: Collection[str] | None = None,
     locked: bool = True,
-    counts: CountCache | None = None,
+    cache: StateCache | None = None,
 ) -> Connection:
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
@@ -50,7 +51,7 @@ def open_session(
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
     others now). `role` hides what is classified `pii` in contracts that do not list the role; without a role nothing
     is hidden. `only` names the views that will be read: only their tables are opened, all other views exist but have
-    no rows. `locked` denies the session all files but those of the tables. `counts` caches what has to be read of
+    no rows. `locked` denies the session all files but those of the tables. `cache` keeps what has to be read of
     large tables to open a session.
 
     Raises UsageError for an unknown role, table, snapshot, release or time.
@@ -59,9 +60,9 @@ def open_session(
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
-    counts = counts or CountCache()
-    _create_views(connection, mesh, states, releases, role, counts)
-    counts.save()
+    cache = cache or StateCache()
+    _create_views(connection, mesh, states, releases, role, cache)
+    cache.save()
     if locked:
         _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
     return connection
@@ -89,7 +90,7 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
         beside = Path(folder) / "new-views.duckdb"
         with connect(catalog.properties, str(beside)) as connection:
             states = find_states(mesh, catalog, None, None)
-            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, CountCache())
+            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, StateCache())
         os.replace(beside, path)
 
 
@@ -132,7 +133,7 @@ def _create_views(
     states: Mapping[str, State],
     releases: Table | None,
     role: str | None,
-    counts: CountCache,
+    cache: StateCache,
 ) -> None:
     create_schemas(connection, mesh)
     if role is not None:
@@ -155,7 +156,7 @@ def _create_views(
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
         if references(contract):
-            dangling = _dangling(connection, contract, states, role, counts)
+            dangling = _dangling(connection, contract, states, role, cache)
             _create(connection, f"{name}__resolved", resolved_select(mesh, contract, shown[name], dangling))
     _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
 
@@ -179,14 +180,14 @@ def _dangling(
     contract: Contract,
     states: Mapping[str, State],
     role: str | None,
-    counts: CountCache,
+    cache: StateCache,
 ) -> dict[str, list[str]]:
     """Return what `find_dangling` does, as the role sees it: it can read the SQL of views, so masks apply here."""
 
     def is_hidden(name: str, column: str) -> bool:
         return column in _hidden(states[name], role)
 
-    found = find_dangling(connection, contract, states, counts)
+    found = find_dangling(connection, contract, states, cache)
     for field in references(contract):
         hidden = is_hidden(contract.identifier, field.name)
         if field.name in found and hidden != is_hidden(*target(field)):

@@ -14,9 +14,9 @@ from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
-from mesh_platform.query.counts import CountCache
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.session import open_session
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import dangling_query, tables_referred_to
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ class TableStatus:
     max_ahead_time: datetime | None = None
 
 
-def read_status(mesh: Mesh, catalog: Catalog, now: datetime, counts: CountCache | None = None) -> list[TableStatus]:
+def read_status(mesh: Mesh, catalog: Catalog, now: datetime, cache: StateCache | None = None) -> list[TableStatus]:
     """Return the status of all tables that exist, landing tables first in each product; ages are relative to `now`.
 
-    Most of it comes from the tables' metadata. What must be counted in rows is cached in `counts`, by the state of
+    Most of it comes from the tables' metadata. What must be counted in rows is kept in `cache`, by the state of
     the tables that it is counted from.
     """
-    counts = counts or CountCache()
+    cache = cache or StateCache()
     tables = {
         name: (contract, kind, column, table)
         for contract in mesh.contracts.values()
@@ -68,13 +68,13 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, counts: CountCache 
         if (table := find_table(catalog, name)) is not None
     }
     heads = {name: current_snapshot_id(table) for name, (_, _, _, table) in tables.items()}
-    counted = _count(mesh, catalog, heads, counts)
+    counted = _count(mesh, catalog, heads, cache)
 
     def find(name: str) -> Table | None:
         return tables[name][3] if name in tables else None
 
     ages = {
-        name: age_of(contract, table, column, now, find, counts)
+        name: age_of(contract, table, column, now, find, cache)
         for name, (contract, _, column, table) in tables.items()
     }
     found = [
@@ -97,19 +97,19 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, counts: CountCache 
         )
         for name, (contract, kind, column, table) in tables.items()
     ]
-    counts.save()
+    cache.save()
     return found
 
 
 def _count(
-    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], counts: CountCache
+    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], cache: StateCache
 ) -> dict[tuple[str, str], int]:
     """Count what only rows can tell; the keys are (what is counted, the table whose status shows it)."""
     wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
     states = {
         key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
     }
-    unknown = [key for key, state in states.items() if not counts.knows(" ".join(key), state)]
+    unknown = [key for key, state in states.items() if not cache.knows(" ".join(key), state)]
     with ExitStack() as stack:
         if unknown:
             views = [name for key in unknown for name in wanted[key][0]]
@@ -120,9 +120,7 @@ def _count(
             assert found is not None
             return int(found[0])
 
-        return {
-            key: counts.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()
-        }
+        return {key: cache.get(" ".join(key), states[key], partial(run, query)) for key, (_, query) in wanted.items()}
 
 
 def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str], tuple[list[str], str]]:

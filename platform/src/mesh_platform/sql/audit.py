@@ -20,7 +20,8 @@ from sqlglot.errors import SqlglotError
 from mesh_platform.contract.promise import Promise, promises_of
 from mesh_platform.contract.quality_rule import NONE, Bound, OnFailure, Rule
 from mesh_platform.contract.types import shown_value
-from mesh_platform.engine.duckdb import Connection, DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.duckdb import DuckDBError, explain_duckdb, registered
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import breaking_condition, empty_select, literal, quoted
 from mesh_platform.errors import AttentionError, Problem
 from mesh_platform.lake.tables import HELD_REASON, HELD_RULE

@@ -11,9 +11,8 @@ from mesh_platform.engine.sql import quoted, table_definition
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.bound_plan import Sources, UnknownOperatorError, trace
-from mesh_platform.sql.model import Model
+from mesh_platform.sql.model import Model, binding_problem
 from mesh_platform.sql.relations import relation_schemas
-from mesh_platform.sql.type_check import binding_problem
 
 
 @dataclass(frozen=True)

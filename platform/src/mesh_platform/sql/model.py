@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -147,6 +148,14 @@ def read_query(sql: str) -> QueryText:
         for call in unstable_calls(trees[0])
     )
     return QueryText(tuple(relations(trees[0])), tuple(faults))
+
+
+def binding_problem(model: Model, error: Exception) -> Problem:
+    """Return the problem of a model that DuckDB cannot bind to its inputs: its `error`, with the line it names."""
+    text, _, where = str(error).partition("\n\nLINE ")
+    line = re.match(r"\d+", where)
+    message = f"DuckDB says: {' '.join(text.split())}."
+    return Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")
 
 
 def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:

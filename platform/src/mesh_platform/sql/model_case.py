@@ -21,7 +21,8 @@ from typing import Any
 from mesh_platform.contract.contract import TableSchema
 from mesh_platform.contract.types import shown_value
 from mesh_platform.contract.yaml_document import read_document
-from mesh_platform.engine.duckdb import Connection, DuckDBError, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import quoted, table_definition, typed
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh

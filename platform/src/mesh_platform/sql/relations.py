@@ -12,7 +12,7 @@ from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, Site, interface_view
 
 if TYPE_CHECKING:
-    from mesh_platform.engine.duckdb import Connection
+    from mesh_platform.engine.protocol import Connection
 
 SITES = "mesh.sites"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from itertools import chain
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.engine.duckdb import Connection, DuckDBError, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, quoted
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import find_problems
-from mesh_platform.sql.model import Model, build_order, find_models, of_tables
+from mesh_platform.sql.model import Model, binding_problem, build_order, find_models, of_tables
 from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
 from mesh_platform.sql.syntax import line_of
 
@@ -72,14 +72,6 @@ def check_contracts(
             if contract.table.rules:
                 found[contract.path] += find_problems(contract, connection)
     return found
-
-
-def binding_problem(model: Model, error: DuckDBError) -> Problem:
-    """Return the problem of a model that DuckDB cannot bind to its inputs, with the line that DuckDB names."""
-    text, _, where = str(error).partition("\n\nLINE ")
-    line = re.match(r"\d+", where)
-    message = f"DuckDB says: {' '.join(text.split())}."
-    return Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")
 
 
 def _type_problems(model: Model, connection: Connection) -> list[Problem]:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh_platform.engine.duckdb import VERSION, Connection, registered
+from mesh_platform.engine.duckdb import VERSION, registered
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import quoted
 
 if TYPE_CHECKING:

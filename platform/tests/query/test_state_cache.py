@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mesh_platform.query.counts import CountCache
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import read_status
 
 from ..small_mesh import START, Place, Sale, small_mesh
@@ -18,14 +18,14 @@ def test_a_state_is_counted_once_over_processes(tmp_path: Path) -> None:
         counted.append(1)
         return len(counted)
 
-    first = CountCache(tmp_path / "state" / "counts.json")
+    first = StateCache(tmp_path / "state" / "counts.json")
     assert [first.get("a", [1, None], count), first.get("a", [1, None], count)] == [1, 1]
     first.save()
-    second = CountCache(tmp_path / "state" / "counts.json")
+    second = StateCache(tmp_path / "state" / "counts.json")
     assert second.get("a", [1, None], count) == 1
     assert [second.get("a", [2, None], count), second.get("b", [1, None], count)] == [2, 3]
     second.save()
-    assert CountCache(tmp_path / "state" / "counts.json").get("a", [2, None], count) == 2
+    assert StateCache(tmp_path / "state" / "counts.json").get("a", [2, None], count) == 2
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["counts.json"]
 
 
@@ -33,17 +33,17 @@ def test_a_state_is_counted_once_over_processes(tmp_path: Path) -> None:
 def test_a_damaged_file_costs_counting_again(tmp_path: Path, text: str) -> None:
     path = tmp_path / "counts.json"
     path.write_bytes(text.encode(errors="surrogatepass"))
-    counts = CountCache(path)
-    assert counts.get("a", [1], lambda: 5) == 5
-    counts.save()
-    assert CountCache(path).get("a", [1], lambda: 6) == 5
+    cache = StateCache(path)
+    assert cache.get("a", [1], lambda: 5) == 5
+    cache.save()
+    assert StateCache(path).get("a", [1], lambda: 6) == 5
 
 
 def test_a_folder_that_takes_no_file_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    counts = CountCache(tmp_path / "file" / "counts.json")
-    assert counts.get("a", [1], lambda: 5) == 5
-    counts.save()
+    cache = StateCache(tmp_path / "file" / "counts.json")
+    assert cache.get("a", [1], lambda: 5) == 5
+    cache.save()
 
 
 def test_status_follows_each_new_state(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_status_follows_each_new_state(tmp_path: Path) -> None:
     counts = tmp_path / "counts.json"
 
     def status(place: Place) -> dict[str, tuple[int, object, int | None]]:
-        found = read_status(place.mesh, place.catalog, START, CountCache(counts))
+        found = read_status(place.mesh, place.catalog, START, StateCache(counts))
         assert found == read_status(place.mesh, place.catalog, START)
         return {each.table: (each.rows, each.max_event_time, each.dangling) for each in found}
 
