@@ -104,6 +104,25 @@ def test_every_column_of_a_relation_is_a_node_and_every_edge_has_two_ends(acme: 
     assert ends <= acme.nodes.keys()
 
 
+def test_every_link_has_two_ends(acme: Graph):
+    assert {end for link in acme.links for end in (link.source, link.target)} <= acme.nodes.keys()
+
+
+def test_a_product_has_an_input_for_each_relation_that_its_model_reads(acme: Graph):
+    for name, model in acme.columns.models.items():
+        ports = {port.name for port in acme.of(f"product:{name}", "input") if port.kind in ("table", "view")}
+        assert ports == {relation for relation in model.inputs if not relation.startswith(f"{name}__")}
+
+
+def test_a_retired_product_keeps_its_landing_table_in_the_graph(place: Place):
+    path = place.root / "domains/alpha/contracts/sales_alpha.odcs.yaml"
+    path.write_text(path.read_text().replace("status: active", "status: retired"))
+    graph = mesh_graph(place.mesh, read_models(place.mesh))
+    assert graph.nodes["product:alpha.sales_alpha"].facts["retired"] is True
+    assert [node.name for node in graph.of("table:alpha.sales_alpha__raw", "computed from")] == ["alpha.sales_alpha"]
+    assert {end for link in graph.links for end in (link.source, link.target)} <= graph.nodes.keys()
+
+
 def test_every_view_of_a_session_is_a_node(acme: Graph):
     known = {
         name for kind, _, name in (node_id.partition(":") for node_id in acme.nodes) if kind in ("table", "view")

@@ -115,11 +115,14 @@ class _Builder:
     def graph(self) -> Graph:
         for domain in self.mesh.domains.values():
             self._domain(domain)
-        self._sites()
+        self._views()
         for name, relation in self.columns.relations.items():
             for source in relation.inputs:
                 self._link(self._relation(name), "computed from", self._relation(source))
-        links = tuple(link for link in self.links if link.source in self.nodes and link.target in self.nodes)
+                if f"product:{name}" in self.nodes and not source.startswith(f"{name}__"):
+                    self._link(f"product:{name}", "input", self._relation(source))
+        # A term may be missing; a rule reports that.
+        links = tuple(link for link in self.links if link.kind != "means" or link.target in self.nodes)
         return Graph(self.columns, self.nodes, links)
 
     def _add(self, kind: Kind, name: str, description: str = "", /, **facts: Any) -> str:
@@ -143,7 +146,7 @@ class _Builder:
             self._link(self._add("term", f"{domain.name}.{name}", term.definition, **facts), "part of", me)
         for name, interface in domain.interfaces.items():
             self._link(self._add("interface", name, interface.description, version=interface.version), "part of", me)
-        for contract in domain.contracts.values():
+        for contract in (*domain.contracts.values(), *(each for each in domain.retired.values() if each.event)):
             self._product(contract, me)
         for kind, products in pipelines_of(domain.contracts.values(), self.models).items():
             if products:
@@ -162,6 +165,7 @@ class _Builder:
             "time_travel_days": contract.time_travel.days,
         }
         facts = {"version": contract.version, "level": contract.level, "contract": contract.path, **promised}
+        facts["retired"] = contract.retired or None
         me = self._add("product", name, contract.description, **facts)
         self._link(me, "part of", domain)
         self._tag(me, contract.level)
@@ -183,10 +187,9 @@ class _Builder:
             if source.startswith("file:"):
                 file = self._add("file", source.removeprefix("file:"), "Reference data.")
                 self._columns(source, contract.table.fields, file, contract)
-            if not source.startswith(f"{name}__"):
-                self._link(me, "input", self._relation(source))
-        self._link(me, "output", f"table:{name}")
-        if references(contract):
+        if not contract.retired:
+            self._link(me, "output", f"table:{name}")
+        if references(contract) and not contract.retired:
             view = self._add("view", f"{name}__resolved", f"{name} with its references resolved.")
             self._link(view, "part of", me)
             self._link(me, "output", view)
@@ -220,7 +223,7 @@ class _Builder:
                 mask = self._add("policy", f"masking of {contract.identifier}", what, roles=[*contract.roles])
                 self._link(me, "governed by", mask)
 
-    def _sites(self) -> None:
+    def _views(self) -> None:
         me = self._add("view", SITES, SITES_SCHEMA.description)
         self._columns(SITES, SITES_SCHEMA.fields, me, None)
         names = {interface.path: name for name, interface in self.mesh.interfaces.items()}
