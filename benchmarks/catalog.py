@@ -80,7 +80,7 @@ def _write_dbt_project(mesh_root: Path, project: Path) -> None:
     mesh = load_mesh(mesh_root)
     models = read_models(mesh)
     (project / "models").mkdir(parents=True)
-    (project / "dbt_project.yml").write_text("name: big\nversion: '1'\nprofile: big\nmodel-paths: [models]\n")
+    (project / "dbt_project.yml").write_text("name: big\nversion: 1.0.0\nprofile: big\nmodel-paths: [models]\n")
     profile = "big:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: ':memory:'}\n"
     (project / "profiles.yml").write_text(profile)
     for name, contract in mesh.contracts.items():
