@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,7 @@ def _chosen(rows: list[tuple[str, ...]], places: list[int]) -> list[tuple[str, .
     return sorted(tuple(row[place] for place in places) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
 def test_changed_values_show_every_edge_and_no_other(case: Case, tables: Connection):
     """Where a column changes what the query returns, there is an edge; and each edge can be seen in that way."""
@@ -281,6 +282,17 @@ def test_a_query_that_duckdb_refuses_does_not_spoil_the_plans_of_others(tables: 
     plans = bound_plans(tables, ["SELECT id FROM n.t", "SELECT nothing FROM n.t", "SELECT", "SELECT y FROM n.u"])
     assert [bool(plan.get("error")) for plan in plans] == [False, True, True, False]
     assert trace(plans[3]).columns[0].sources == {Source("n.u", "y", "copied")}
+
+
+@pytest.mark.parametrize(("depth", "traced"), [(80, True), (200, True), (600, False)])
+def test_a_query_that_is_nested_deeply_is_traced_or_is_a_problem(place: Place, depth: int, traced: bool):
+    sql = "select item_id, label from core.items"
+    for _ in range(depth):
+        sql = f"select item_id, label from ({sql})"
+    model = replace(read_models(place.mesh)["core.dim_item"], sql=sql)
+    found, other = Tracer(place.mesh).models([model, read_models(place.mesh)["core.dim_buyer"]])
+    assert isinstance(found, Lineage) == traced, found
+    assert isinstance(other, Lineage)
 
 
 def test_a_view_that_does_not_fit_raises_the_error_of_duckdb(place: Place):

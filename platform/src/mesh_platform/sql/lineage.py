@@ -76,8 +76,8 @@ class Tracer:
         except DuckDBError as error:
             return binding_problem(model, error)
         except UnknownOperatorError as error:
-            what = f"cannot be traced: its plan in DuckDB has {error}, which lineage does not know."
-            return Problem(model.path, 1, what, "Write it with other clauses.", rule="sql")
+            what = f"has no lineage: its plan in DuckDB has {error}, which lineage cannot follow."
+            return Problem(model.path, 1, what, "Write it with other clauses, or in fewer levels.", rule="sql")
 
     def _plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
         self._create({name for query in queries for name in query.inputs})
@@ -85,8 +85,13 @@ class Tracer:
 
     def _lineage(self, query: Query, plan: Mapping[str, object]) -> Lineage:
         if plan.get("error"):
+            # Raises the error of a query that cannot be bound.
             self._connection.execute(f"EXPLAIN {_selected(query)}")
-        found = trace(plan)
+            raise UnknownOperatorError("more levels than can be read")
+        try:
+            found = trace(plan)
+        except RecursionError:
+            raise UnknownOperatorError("more levels than can be read") from None
         return Lineage(dict(zip(query.columns, (value.sources for value in found.columns), strict=True)), found.rows)
 
     def _create(self, names: Collection[str]) -> None:
