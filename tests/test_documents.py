@@ -63,9 +63,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., St
     return run
 
 
-# The first two leave everything as it was; the tour does not, and comes last.
+# The first three leave everything as it was; the tour does not, and comes last.
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "docs/answers.md", "docs/tutorials/tour.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/answers.md", "docs/lineage.md", "docs/tutorials/tour.md"])
 def test_the_commands_of_a_document_print_what_stands_below_them(shell: Shell, document: str) -> None:
     follow(document, shell)
 
