@@ -88,7 +88,7 @@ class Place:
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog of the lake, opened once by each process that asks for it."""
+        """The catalog of the lake, opened once by each process that asks for it, and again after `close`."""
         key = (os.getpid(), self.root)
         if key not in _OPEN:
             _OPEN.clear()
@@ -97,6 +97,10 @@ class Place:
             io = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
             _OPEN[key] = load_catalog("mesh", **embedded_properties(settings), **io)
         return _OPEN[key]
+
+    def close(self) -> None:
+        """Let go of the catalog, as before another lake comes into its place, or to see it opened."""
+        _OPEN.clear()
 
     def land(self, domain: str, sales: Iterable[Sale]) -> int:
         """Append sales to the landing table of `domain`; the snapshot's id."""
