@@ -16,7 +16,7 @@ from orders import PRODUCT, bad, ids, in_batches, lines, send, waiting
 
 from conftest import ROOT, State, draws
 
-COMMITS = draws(300, 2000)
+COMMITS = draws(200, 2000)
 INGEST = """
 import json, random, sys, time
 from dataclasses import asdict
@@ -31,7 +31,7 @@ ingest._RECEIVE = 1
 validate = ingest.validate
 def validate_slowly(*arguments):
     # Four that never rest would spend most of their time on commits that come too late.
-    time.sleep(random.uniform(0, 1))
+    time.sleep(random.uniform(0, 2))
     return validate(*arguments)
 ingest.validate = validate_slowly
 with connect(settings.broker) as broker:
