@@ -42,9 +42,9 @@ test: .venv/test ## Install what the tests need, and run the tests that everybod
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
 	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal -m "(slow or hypothesis) and not e2e" $(ARGS)
 
-test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 100 moved lakes, 2,000 commits
+test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
-		tests/test_power_loss.py tests/test_maintenance_under_fire.py $(ARGS)
+		tests/test_power_loss.py tests/test_maintenance_under_fire.py tests/test_operations_fail.py $(ARGS)
 
 test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
 	@$(BIN)/pytest -m e2e $(ARGS)

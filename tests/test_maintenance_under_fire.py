@@ -1,4 +1,4 @@
-"""Four ingest processes, a compactor and an expirer at once: the promises hold at every one of hundreds of commits."""
+"""Four ingest processes, a compactor and an expirer at once: the promises hold at each of hundreds of commits."""
 
 from __future__ import annotations
 
