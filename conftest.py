@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,27 @@ from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_server import MeshServer
 
+
+def draws(usual: int, thorough: int | None = None) -> int:
+    """How many examples a random test draws: a third of them in `make test`, more of some in `make test-thorough`."""
+    if thorough and "THOROUGH" in os.environ:
+        return thorough
+    return ceil(usual / 3) if "QUICK" in os.environ else usual
+
+
 # A machine that is busy is no failure; and the gate must not depend on the draw of the day.
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("local", deadline=None, max_examples=draws(100))
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=draws(100), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 ROOT = Path(__file__).resolve().parent
 _SERVER = MeshServer()
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
+
+
+def pytest_unconfigure() -> None:
+    """End the server of `mesh`, and wait for it, so that its time counts as that of the tests."""
+    _SERVER.close()
 
 
 @pytest.fixture(autouse=True)
@@ -111,11 +125,6 @@ class State:
         """The settings that calls of this state have."""
         url = self.environment.get("MESH_BROKER_URL", "")
         return Settings(root=self.root, state=self.folder, broker_url=url)
-
-
-def draws(usual: int, thorough: int) -> int:
-    """How many draws a random test makes that could go on for hours: more of them by `make test-thorough`."""
-    return thorough if "THOROUGH" in os.environ else usual
 
 
 def _clean_environment() -> dict[str, str]:

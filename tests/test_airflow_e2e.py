@@ -15,7 +15,6 @@ from acme_world.companion import compute_keys
 from acme_world.key.key_check import compare
 from acme_world.progress_file import read_progress
 from airflow_server import Server, airflow_server, wait_until
-from airflow_ui import DRIVER, look
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.ingest.ingest import ensure_tables
 from mesh_platform.lake.catalog import open_catalog
@@ -64,6 +63,9 @@ def test_a_poisoned_queue_is_green_and_counted(server: Server) -> None:
 
 
 def test_its_pages_show_dags_a_graph_and_the_way_from_a_queue_to_a_fact(server: Server) -> None:
+    # Late, because every run of any tests imports this file, and selenium takes long.
+    from airflow_ui import DRIVER, look
+
     if not Path(DRIVER).exists():
         message = f"no browser at {DRIVER}: install Debian's chromium and chromium-driver."
         pytest.fail(message) if server.state.settings.require_services else pytest.skip(message)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mesh_platform.mesh.mesh import load_mesh
 from model_rows import ModelRows
 
-from conftest import ROOT
+from conftest import ROOT, draws
 
 FIRST = date(2025, 10, 1)
 # The calendar goes on before and after.
@@ -72,7 +72,7 @@ def by_sql(movements: list[Movement]) -> list[dict[str, Any]]:
     return kpi().run({"logistics_core.fact_inventory_movements": facts, "logistics_core.dim_date": CALENDAR})
 
 
-@settings(max_examples=50)
+@settings(max_examples=draws(50))
 @given(movements=st.lists(movement, max_size=40))
 @example(movements=[("P-1", "WH-NORTH", 3, "pick", -5), ("P-1", "WH-NORTH", 9, "restock", 2)]).via("below nothing")
 @example(movements=[("P-1", "WH-NORTH", 0, "restock", 5), ("P-2", "WH-SOUTH", 30, "pick", -1)]).via("a long silence")
@@ -81,7 +81,7 @@ def test_each_day_has_the_sum_of_all_movements_until_it_ends(movements: list[Mov
     assert by_sql(movements) == by_definition(movements)
 
 
-@settings(max_examples=50)
+@settings(max_examples=draws(50))
 @given(movements=st.lists(movement, max_size=20), late=movement)
 def test_a_late_movement_changes_its_day_and_those_after_it_alone(movements: list[Movement], late: Movement) -> None:
     product, warehouse, day, _, change = late

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mesh_platform.mesh.mesh import load_mesh
 from model_rows import ModelRows
 
-from conftest import ROOT
+from conftest import ROOT, draws
 
 Row = Mapping[str, Any]
 START = datetime(2025, 10, 1, tzinfo=UTC)
@@ -122,7 +122,7 @@ def as_events(history: History, chosen: list[Drawn]) -> list[Row]:
 
 
 @both
-@settings(max_examples=50)
+@settings(max_examples=draws(50))
 @given(chosen=drawn, seed=st.integers(0, 2**32))
 def test_any_shuffle_of_the_same_events_gives_equal_tables(history: History, chosen: list[Drawn], seed: int) -> None:
     events = as_events(history, chosen)
@@ -132,7 +132,7 @@ def test_any_shuffle_of_the_same_events_gives_equal_tables(history: History, cho
 
 
 @both
-@settings(max_examples=50)
+@settings(max_examples=draws(50))
 @given(chosen=drawn)
 def test_intervals_neither_overlap_nor_gap_and_the_last_has_no_end(history: History, chosen: list[Drawn]) -> None:
     events = as_events(history, chosen)
@@ -149,7 +149,7 @@ def test_intervals_neither_overlap_nor_gap_and_the_last_has_no_end(history: Hist
 
 
 @both
-@settings(max_examples=50)
+@settings(max_examples=draws(50))
 @given(chosen=drawn)
 @example(chosen=[("A", 1, (1, 0, 0, 0)), ("A", 1, (0, 0, 0, 0))]).via("a change taken back at the same instant")
 @example(chosen=[("A", 2, (1, 0, 0, 0)), ("A", 1, (1, 0, 0, 0))]).via("the earlier of two equal ones comes late")

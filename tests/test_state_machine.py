@@ -35,7 +35,7 @@ from mesh_platform.mesh.mesh import load_mesh
 from orders import PRODUCT, bad, ids, lines, send
 from pyiceberg.table import Table
 
-from conftest import ROOT, State, new_state
+from conftest import ROOT, State, draws, new_state
 
 RAW = f"{PRODUCT}__raw"
 MESH = load_mesh(ROOT)
@@ -224,7 +224,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_a_few_histories() -> None:
-    run(examples=8, steps=12)
+    run(examples=draws(8), steps=12)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,7 @@ class Sale:
         return START + timedelta(hours=self.hours)
 
 
+_OPEN: dict[tuple[int, Path], Catalog] = {}
 _READ: dict[Path, tuple[list[tuple[str, int, int]], Mesh]] = {}
 
 
@@ -86,10 +88,19 @@ class Place:
 
     @property
     def catalog(self) -> Catalog:
-        settings = Settings(root=self.root)
-        settings.state_dir.mkdir(exist_ok=True)
-        io = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
-        return load_catalog("mesh", **embedded_properties(settings), **io)
+        """The catalog of the lake, opened once by each process that asks for it, and again after `close`."""
+        key = (os.getpid(), self.root)
+        if key not in _OPEN:
+            _OPEN.clear()
+            settings = Settings(root=self.root)
+            settings.state_dir.mkdir(exist_ok=True)
+            io = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
+            _OPEN[key] = load_catalog("mesh", **embedded_properties(settings), **io)
+        return _OPEN[key]
+
+    def close(self) -> None:
+        """Let go of the catalog, as before another lake comes into its place, or to see it opened."""
+        _OPEN.clear()
 
     def land(self, domain: str, sales: Iterable[Sale]) -> int:
         """Append sales to the landing table of `domain`; the snapshot's id."""

@@ -124,36 +124,53 @@ class DomainSuite:
         problems = [*map(str, malformed), *_refused(sent, events)]
         assert not problems, "\n".join(problems)
 
-    def test_sql_fits_its_contract(self, table: Contract) -> None:
+    def test_sql_fits_its_contract(self, table: Contract, sql_problems: list[Problem]) -> None:
         """A model parses, reads only tables that exist, and returns the columns that its contract promises."""
         path = str(self.domain.model_path(table).relative_to(self.mesh.root))
-        problems = [str(problem) for problem in check_types(self.mesh, [table.identifier]) if problem.path == path]
+        problems = [str(problem) for problem in sql_problems if problem.path == path]
         assert not problems, "\n".join(problems)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sql_problems(cls) -> list[Problem]:
+        """Everything wrong with the SQL of the domain."""
+        return check_types(cls.mesh, [contract.identifier for contract in cls.domain.contracts.values()])
 
     def test_case(self, case: Case) -> None:
         """A case of tests/cases/*.yaml passes."""
         difference = run_case(self.mesh, case)
         assert difference is None, difference
 
-    def test_end_to_end(self, domain: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_end_to_end(self, domain: Domain, lake: _Lake) -> None:
         """The events of all producers that feed the domain reach its tables exactly once, even if sent twice."""
-        events = {c: [*self._sample(c), *islice(self._draw(c), BURST)] for c in _feeding(self.mesh, domain)}
-        ids = {contract: {event.event_id for event in sent} for contract, sent in events.items()}
-        lake = _Lake(self.mesh, _own_settings(self.mesh, tmp_path, monkeypatch), _newest(events.values()))
-        first = lake.take_in(events, domain)
+        ids = {contract: {event.event_id for event in sent} for contract, sent in lake.events.items()}
+        first = lake.counts()
         for contract, wanted in ids.items():
             assert lake.ids(landing_name(contract)) == sorted(wanted), landing_name(contract)
             assert lake.rows(quarantine_name(contract)) == 0, quarantine_name(contract)
             if contract.identifier in first and contract.table.key == ("event_id",):
                 assert lake.ids(contract.identifier) == sorted(wanted), contract.identifier
-        assert lake.take_in(events, domain) == first
+        lake.take_in()
+        assert lake.counts() == first
         assert {contract: lake.rows(landing_name(contract)) for contract in ids} == {c: len(ids[c]) for c in ids}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def lake(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Lake]:
+        """A lake that has taken in, once, the samples and some more events of the producers that feed the domain."""
+        feeding = _feeding(cls.mesh, cls.domain)
+        events = {contract: [*cls._sample(contract), *islice(cls._draw(contract), BURST)] for contract in feeding}
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            settings = _own_settings(cls.mesh, tmp_path_factory.mktemp("lake"), monkeypatch)
+            lake = _Lake(cls.mesh, cls.domain, settings, events)
+            lake.take_in()
+            yield lake
 
     def test_view_has_rows(self, product: Contract, views: Connection) -> None:
         """The table of the product exists, and its view has rows.
 
-        The views come from the file that DUCKDB_PATH names (see `mesh views`), else from a lake loaded with the
-        sample files of the producers.
+        The views come from the file that DUCKDB_PATH names (see `mesh views`), else from a lake with the sample
+        files and more events of the producers.
         """
         try:
             found = views.execute(f"SELECT 1 FROM {quoted(product.identifier)} LIMIT 1").fetchone()
@@ -163,7 +180,7 @@ class DomainSuite:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def views(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    def views(cls, request: pytest.FixtureRequest) -> Iterator[Connection]:
         """A DuckDB session with the domain's views."""
         path = os.environ.get("DUCKDB_PATH")
         if path:
@@ -173,17 +190,14 @@ class DomainSuite:
                 session.execute("USE views")
                 yield session
             return
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            events = {contract: list(cls._sample(contract)) for contract in _feeding(cls.mesh, cls.domain)}
-            settings = _own_settings(cls.mesh, tmp_path_factory.mktemp("views"), monkeypatch)
-            lake = _Lake(cls.mesh, settings, _newest(events.values()))
-            lake.take_in(events, cls.domain)
-            with open_session(cls.mesh, lake.catalog) as session:
-                yield session
+        lake: _Lake = request.getfixturevalue("lake")
+        with open_session(cls.mesh, lake.catalog) as session:
+            yield session
 
-    def _draw(self, contract: Contract) -> Iterator[Event]:
-        source = find_producer(self.mesh, contract).source
-        records = source.records(contract.domain, sites_of(self.mesh), root=self.mesh.root, seed=SEED, start=START)
+    @classmethod
+    def _draw(cls, contract: Contract) -> Iterator[Event]:
+        source = find_producer(cls.mesh, contract).source
+        records = source.records(contract.domain, sites_of(cls.mesh), root=cls.mesh.root, seed=SEED, start=START)
         return wrap(contract, records, name_sender(source, contract))
 
     @classmethod
@@ -195,25 +209,29 @@ class DomainSuite:
 
 @dataclass(frozen=True)
 class _Lake:
-    """A broker and a catalog for one test."""
+    """A broker and a catalog for the tests of one domain, and the events that they take."""
 
     mesh: Mesh
+    domain: Domain
     settings: Settings
-    now: datetime
+    events: Mapping[Contract, Sequence[Event]]
 
     @cached_property
     def catalog(self) -> Catalog:
         return open_catalog(self.settings)
 
-    def take_in(self, events: Mapping[Contract, Sequence[Event]], domain: Domain) -> dict[str, int]:
-        """Publish, ingest and build; return the number of rows of each table of the domain."""
+    def take_in(self) -> None:
+        """Publish all events, ingest them, and build the domain."""
+        now = _newest(self.events.values())
         with connect(self.settings.broker) as broker:
-            for contract, sent in events.items():
+            for contract, sent in self.events.items():
                 publish(broker, contract, batch((event.to_json() for event in sent), size=50))
-            ingest(self.catalog, broker, list(events), lambda: self.now, until_empty=True)
-        names = [contract.identifier for contract in domain.contracts.values()]
-        build(self.mesh, self.catalog, names)
-        return {name: self.rows(name) for name in names}
+            ingest(self.catalog, broker, list(self.events), lambda: now, until_empty=True)
+        build(self.mesh, self.catalog, [contract.identifier for contract in self.domain.contracts.values()])
+
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each table of the domain."""
+        return {c.identifier: self.rows(c.identifier) for c in self.domain.contracts.values()}
 
     def ids(self, table: str) -> list[str]:
         found = find_table(self.catalog, table)
@@ -227,7 +245,7 @@ class _Lake:
 
 
 def _own_settings(mesh: Mesh, state: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings with a state folder for one test, independent of the catalog and broker in the environment."""
+    """Settings with a state folder of their own, independent of the catalog and broker in the environment."""
     for name in [*os.environ]:
         if name.startswith(("PYICEBERG_CATALOG__MESH__", "MESH_")):
             monkeypatch.delenv(name)

@@ -17,6 +17,8 @@ from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files
 from pyiceberg.expressions import EqualTo
 
+from conftest import draws
+
 from ..small_mesh import FACT_SQL, SALES_SQL, Place, Sale, add_shop, small_mesh
 
 PRODUCTS = ("alpha.sales_alpha", "beta.sales_beta")
@@ -85,7 +87,7 @@ SALES = st.lists(
 )
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=draws(4), deadline=None, derandomize=True)
 @given(SALES)
 def test_builds_after_any_split_of_the_rows_equal_one_build_of_all(drawn: list[tuple[str, int, str, Decimal, bool]]):
     with TemporaryDirectory() as folder:
@@ -112,7 +114,7 @@ where s.amount > 500
 """
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=draws(4), deadline=None, derandomize=True)
 @given(SALES)
 def test_a_union_of_selects_that_map_rows_is_appended_to_as_one_of_them_is(
     drawn: list[tuple[str, int, str, Decimal, bool]],

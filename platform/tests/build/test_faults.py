@@ -40,6 +40,7 @@ def attempt(built: Place, fault: Operations) -> None:
     # The catalog has the tables' paths, so each attempt runs in the same place as the first.
     shutil.rmtree(state)
     shutil.copytree(kept, state)
+    built.close()
     done = False
     with watched(fault), suppress(MeshError):
         built.build()

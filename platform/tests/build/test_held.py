@@ -18,6 +18,8 @@ from mesh_platform.lake.evolution import evolve
 from mesh_platform.query.session import open_session
 from mesh_platform.query.status import read_status
 
+from conftest import draws
+
 from ..small_mesh import BUYER_SQL, START, Place, Sale, small_mesh
 from ..sql.test_audit import CHEAP, FACT, FACT_WITHOUT, HOLD, refused, rule, sale
 
@@ -112,7 +114,7 @@ SALES = st.lists(
 )
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=draws(4), deadline=None, derandomize=True)
 @given(SALES)
 def test_builds_after_any_split_and_rollback_hold_back_what_one_build_of_all_does(
     drawn: list[tuple[int, Decimal, bool, bool]],

@@ -15,6 +15,8 @@ from mesh_platform.errors import ContractError
 from mesh_platform.events.producer import _cell
 from mesh_platform.mesh.mesh import load_mesh
 
+from conftest import draws
+
 from ..small_mesh import Place, add_contract, small_mesh
 
 NUMBERS = ("int", "long", "double", "decimal(38,10)", "decimal(4,2)", "decimal(38,0)", "decimal(38,38)")
@@ -81,7 +83,7 @@ _CELLS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=draws(300))
 @given(st.sampled_from(NUMBERS), _CELLS)
 def test_a_number_is_read_as_a_replay_reads_it(kind: str, cell: str):
     field = Field("amount", parse_type(kind), "A.", required=False, key=0, line=1)

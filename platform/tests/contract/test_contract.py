@@ -25,6 +25,7 @@ from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import load_mesh
 from open_data_contract_standard.model import OpenDataContractStandard
 
+from conftest import draws
 from tests.every_type import every_type
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -401,7 +402,7 @@ def test_keys_and_values_that_json_does_not_have_are_told_of(tmp_path: Path, ext
 _PLAIN_PARTS = [*"-a0Z_^$|.,:@#/ []?*+", r"\d", r"\w", r"\s", r"\.", "[^", "[:", ":]", "{0}", "{2,}", "{07}", "{999}"]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=draws(300))
 @given(st.lists(st.sampled_from(_PLAIN_PARTS), max_size=12).map("".join))
 @example("[[:x:]]")
 @example(".{999}" * 60)

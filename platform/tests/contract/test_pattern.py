@@ -23,6 +23,8 @@ from mesh_platform.governance.check import check as check_rules
 from mesh_platform.governance.check import open_scope
 from mesh_platform.mesh.mesh import load_mesh
 
+from conftest import draws
+
 from ..every_type import check, every_type, line
 from ..small_mesh import Place, add_contract, small_mesh
 
@@ -61,7 +63,7 @@ _LETTERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=draws(400))
 @given(st.lists(st.sampled_from(_PARTS), max_size=10).map("".join), st.lists(_LETTERS, max_size=8).map("".join))
 @example(r"^\d+$", "1\n")
 @example(r"^\s$", "\v")
@@ -76,7 +78,7 @@ def test_any_pattern_that_is_taken_finds_what_re2_finds(pattern: str, text: str)
     assert [pattern_matches(pattern, text)] == wanted
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=draws(300))
 @example("0{00}", "")
 @given(st.from_regex(_PLAIN_PATTERN, fullmatch=True), st.text(st.characters(min_codepoint=32, max_codepoint=126)))
 def test_in_printable_ascii_a_plain_pattern_finds_what_re2_finds(pattern: str, text: str):

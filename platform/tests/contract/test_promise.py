@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mesh_platform.contract.contract import Field
 from mesh_platform.contract.promise import Promise, promises_of
 from mesh_platform.contract.types import parse_type
-from mesh_platform.engine.duckdb import connect_in_memory, registered
+from mesh_platform.engine.duckdb import Connection, connect_in_memory, registered
 from mesh_platform.engine.sql import breaking_condition
 
 BOUNDS = st.decimals(-10, 10, places=1)
@@ -26,12 +27,18 @@ WORDS = st.text(st.sampled_from("ab1é \n'٣"), max_size=4)
 PATTERNS = st.sampled_from([r"^[ab]+$", r"^\d+$", r"'", r"^\w*$", "a.b", "^.{2}$"])
 
 
+@cache
+def duckdb_session() -> Connection:
+    return connect_in_memory()
+
+
 def by_each(promise: Promise, kind: str, values: list[Any]) -> tuple[list[bool], list[bool], list[bool]]:
     """Which of the values break the promise, by Python, by Arrow and by DuckDB."""
     type_ = parse_type(kind)
     array = pa.chunked_array([pa.array(values, type_.arrow)])
     condition = breaking_condition(promise, '"v"', type_)
-    with connect_in_memory() as connection, registered(connection, "given", pa.table({"v": array})):
+    connection = duckdb_session()
+    with registered(connection, "given", pa.table({"v": array})):
         found = connection.execute(f"SELECT coalesce({condition}, false) FROM given").fetchall()
     return (
         [promise.breaks(value) for value in values],

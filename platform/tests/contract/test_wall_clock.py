@@ -23,6 +23,7 @@ from mesh_platform.events.event import Event, EventIds, Record, format_local
 from mesh_platform.events.producer import read_csv, stamp, wrap
 from mesh_platform.governance.local_times import find_unsure
 
+from conftest import draws
 from tests.every_type import PAYLOAD, check, every_type, shop
 
 ZONES = [
@@ -214,7 +215,7 @@ def in_sql(session: duckdb.DuckDBPyConnection, expression: str, **values: object
     return found
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_a_change())
 def test_what_a_clock_showed_is_the_same_instant_for_all(
     session: duckdb.DuckDBPyConnection, local: Contract, tmp_path: Path, drawn: tuple[str, datetime]
@@ -234,7 +235,7 @@ def test_what_a_clock_showed_is_the_same_instant_for_all(
     assert in_sql(session, sql, zone=zone, wall=wall, instant=instant) == instant
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_a_change())
 def test_timezone_in_sql_reads_as_later_and_shift_do(
     session: duckdb.DuckDBPyConnection, drawn: tuple[str, datetime]
@@ -268,7 +269,7 @@ def _micros(local: datetime) -> np.ndarray:  # type: ignore[type-arg]
     return np.array([(local - datetime(1970, 1, 1)) // timedelta(microseconds=1)], np.int64)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(near_a_change(), st.sampled_from(["earlier", "later"]))
 def test_a_file_of_local_times_lands_as_the_instants_that_sql_reads(
     session: duckdb.DuckDBPyConnection, local: Contract, tmp_path: Path, drawn: tuple[str, datetime], word: str

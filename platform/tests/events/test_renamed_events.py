@@ -27,6 +27,8 @@ from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.query.query import run_query
 from mesh_platform.query.session import open_session
 
+from conftest import draws
+
 from ..every_type import check, envelope, every_type, lines_of, shop
 from ..small_mesh import EVENT, FACT_SQL, SALE, SALES_SQL, START, Place, add_contract, small_mesh
 
@@ -109,7 +111,7 @@ def test_a_name_that_comes_back_for_another_column_makes_no_equal_ids(tmp_path: 
 NAMES = st.permutations(["a", "b", "c", "d"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=draws(100))
 @given(st.lists(NAMES, min_size=1, max_size=5), st.lists(st.integers(), min_size=4, max_size=4))
 def test_ids_survive_any_row_of_renames(history: list[list[str]], values: list[int]) -> None:
     first, now = history[0], history[-1]

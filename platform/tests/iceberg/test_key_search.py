@@ -36,6 +36,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from conftest import draws
+
 from ..small_mesh import Place, Sale, small_mesh
 
 NAME = "alpha.sales_alpha__raw"
@@ -128,7 +130,7 @@ TYPES: dict[str, tuple[Any, pa.DataType, st.SearchStrategy[Any]]] = {
 
 
 @pytest.mark.parametrize("indexed", [False, True])
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=draws(25), deadline=None, derandomize=True)
 @given(st.data())
 def test_no_row_with_a_key_that_is_wanted_is_left_out(indexed: bool, data: st.DataObject):
     names = data.draw(st.lists(st.sampled_from(sorted(TYPES)), min_size=1, max_size=2, unique=True))

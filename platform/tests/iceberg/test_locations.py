@@ -22,6 +22,8 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import NestedField, StringType
 
+from conftest import draws
+
 from ..maintained import on_disk
 from ..small_mesh import Place, Sale, add_contract, small_mesh
 
@@ -107,7 +109,7 @@ def test_a_table_that_says_where_its_files_go_keeps_its_way() -> None:
     }
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=draws(8), deadline=None)
 @given(values=st.lists(st.text(st.characters(blacklist_characters="\0", codec="utf-8"), max_size=400), min_size=1))
 def test_random_texts_as_partitions(tmp_path_factory: pytest.TempPathFactory, values: list[str]) -> None:
     folder = tmp_path_factory.mktemp("lake")

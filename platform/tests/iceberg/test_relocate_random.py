@@ -120,7 +120,7 @@ CASES = given(st.lists(TABLE, min_size=1, max_size=2), st.tuples(FOLDERS, FOLDER
 PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=4, suppress_health_check=PATIENT)
+@settings(max_examples=draws(4), suppress_health_check=PATIENT)
 @example(tables=[(0, 1, [])], folders=("s0", "s\\"), moved=False, kill=None)
 @CASES
 def test_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kill: str | int | None) -> None:

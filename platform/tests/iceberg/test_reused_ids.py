@@ -26,6 +26,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, LongType
 
+from conftest import draws
+
 NAME = "shop.sales"
 DAY = datetime(2025, 10, 1, tzinfo=UTC)
 TYPES = {
@@ -234,7 +236,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flushes=st.lists(_ROWS, min_size=1, max_size=4), warm=st.booleans())
 def test_every_row_is_new_or_a_copy_or_reused(
     tmp_path_factory: pytest.TempPathFactory, flushes: list[Any], warm: bool

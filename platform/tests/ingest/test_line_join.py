@@ -15,6 +15,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.ingest.line_join import find_values
 from mesh_platform.ingest.validator import validate
 
+from conftest import draws
 from tests.every_type import GOOD, NOW, check, envelope, every_type
 
 
@@ -123,7 +124,7 @@ _VALUES = st.recursive(
 _PARTS = st.lists(st.tuples(_VALUES, st.sampled_from([None, 1, "\t"])), max_size=5)
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=_PARTS, end=st.sampled_from([b"\n", b"\r\n", b"\n\n"]))
 def test_each_value_that_is_printed_over_lines_is_found(
     contract: Contract, parts: list[tuple[object, int | str | None]], end: bytes

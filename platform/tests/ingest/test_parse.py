@@ -22,6 +22,8 @@ from mesh_platform.ingest.line_check import Fault, read_line
 from mesh_platform.ingest.line_pattern import write_pattern
 from mesh_platform.ingest.parse import read_bodies, split_body
 
+from conftest import draws
+
 from ..every_type import GOOD, PAYLOAD, check, every_type, line, written
 from .test_validator import BAD
 
@@ -49,7 +51,7 @@ _BODIES = st.lists(st.lists(_LINES, max_size=6).map(b"\n".join), max_size=8)
 
 
 @pytest.mark.parametrize("size", [1, 1500, 4 * 1024 * 1024])
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=draws(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bodies=_BODIES)
 @example(bodies=[b"", b"", GOOD[0], b"\n\n", b"\n"])
 @example(bodies=[GOOD[0] + b"\n", b"\n" + GOOD[1]])

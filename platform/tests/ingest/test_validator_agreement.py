@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mesh_platform.contract.contract import Contract
 
+from conftest import draws
 from tests.every_type import GOOD, PAYLOAD, check, every_type, line, written
 
 
@@ -96,7 +97,7 @@ def is_json(raw: bytes) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=draws(150), suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(_mutated(), min_size=1, max_size=8))
 def test_lines_together_give_what_each_gives_alone(contract: Contract, lines: list[bytes]) -> None:
     pieces = [piece for raw in lines for piece in raw.split(b"\n") if piece.strip()]
@@ -113,7 +114,7 @@ def test_lines_together_give_what_each_gives_alone(contract: Contract, lines: li
         assert together.lines == together.accepted.num_rows + together.rejected.num_rows == len(pieces) + len(extra)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=draws(300))
 @given(bodies=st.lists(st.binary(max_size=80) | st.text(max_size=40).map(str.encode), max_size=4))
 @example(bodies=[b"\xff\xfe{\x00}\x00"])
 @example(bodies=[b'{"event_id": "\\ud800"}'])
@@ -123,7 +124,7 @@ def test_no_bytes_raise(contract: Contract, bodies: list[bytes]) -> None:
     assert (found.accepted.num_rows, found.rejected.num_rows) == (0, found.lines)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=draws(200))
 @given(
     time=st.from_regex(
         r"\A(000[01]|1970|2025|9999)-(01|02|12)-(01|29|31)"
@@ -139,7 +140,7 @@ def test_both_ways_of_reading_take_the_same_times(contract: Contract, time: str,
     assert "not_readable" not in fast.rejected.column("reason").to_pylist()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=draws(200))
 @given(
     number=st.from_regex(r"\A-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,3})?\Z"),
     field=st.sampled_from(["price", "huge", "tiny", "ratio", "small", "big"]),

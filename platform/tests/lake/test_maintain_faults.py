@@ -38,7 +38,9 @@ def attempt(untidy: Place, fault: Operations) -> None:
     """Maintain with the fault and then without it, in the same place, because the catalog has the table's paths."""
     shutil.rmtree(untidy.root / ".mesh")
     shutil.copytree(untidy.root / "kept", untidy.root / ".mesh")
+    untidy.close()
     rows = untidy.rows(TABLE)
+    untidy.close()
     with watched(fault), suppress(MeshError):
         maintain(untidy.mesh, untidy.catalog, [TABLE], orphan_age=timedelta(0))
     tried = (fault.at, fault.failed, fault.error())

@@ -27,6 +27,8 @@ from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.sql.model_case import Case, run_case
 
+from conftest import draws
+
 from ..small_mesh import Place, Sale, add_contract, small_mesh
 
 ALLOW = {"customProperties": [{"property": "mesh.allowNonFinite", "value": True}]}
@@ -265,7 +267,7 @@ _FILTERS = st.sampled_from(
 )
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=draws(10), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(files=st.lists(_RATES, min_size=1, max_size=3), conditions=st.lists(_FILTERS, min_size=5, max_size=8))
 @example(files=[[-math.inf, 0.0, None]], conditions=["rate <= 'nan'::double"])
 def test_pruning_by_bounds_and_a_filter_agree(

@@ -19,6 +19,8 @@ from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
 from mesh_platform.settings import Settings
 
+from conftest import draws
+
 from ..small_mesh import START, Place, Sale, small_mesh
 
 SALES = "alpha.sales_alpha"
@@ -138,7 +140,7 @@ def test_owners_are_told_of_a_product_that_waits_longer_than_its_latency_once(
     assert "its contract promises 2 hours. Look at core__build." in message
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=draws(15), deadline=None)
 @given(
     files=st.lists(st.lists(st.integers(-50, 50), min_size=1, max_size=3), min_size=1, max_size=3),
     limit=st.integers(-60, 60),

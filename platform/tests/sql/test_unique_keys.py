@@ -23,6 +23,8 @@ from mesh_platform.sql.unique_keys import determines_partition
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import EqualTo
 
+from conftest import draws
+
 from ..small_mesh import SALES_SQL, START, Place, Sale, small_mesh
 
 ALPHA, FACT = "alpha.sales_alpha", "core.fact_sales"
@@ -300,7 +302,7 @@ STEPS = st.lists(
 
 # Shrinking a failing example would take minutes of builds.
 @pytest.mark.parametrize("indexed", [False, True])
-@settings(max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=draws(4), deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(STEPS)
 @example([("land", [(1, MONTH[0])], "incremental"), ("land", [(1, MONTH[1])], "incremental")])
 def test_any_order_of_builds_accepts_what_one_full_build_accepts(

@@ -61,11 +61,13 @@ def union_select(interface: Contract, sources: Mapping[str, Mapping[str, str]]) 
 
 def create_schemas(connection: Connection, mesh: Mesh) -> None:
     """Create a schema for each domain, and `mesh.sites` with its rows."""
-    for name in (*mesh.domains, SITES.split(".")[0]):
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
-    connection.execute(table_definition(SITES, SITES_SCHEMA))
-    for row in site_rows(mesh):
-        connection.execute(f"INSERT INTO {quoted(SITES)} VALUES ({', '.join('?' * len(row))})", row)
+    schemas = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}" for name in (*mesh.domains, SITES.split(".")[0])]
+    # Few statements: each takes a millisecond.
+    connection.execute("; ".join([*schemas, table_definition(SITES, SITES_SCHEMA)]))
+    if rows := site_rows(mesh):
+        one = f"({', '.join('?' * len(SITES_SCHEMA.fields))})"
+        values = [value for row in rows for value in row]
+        connection.execute(f"INSERT INTO {quoted(SITES)} VALUES {', '.join([one] * len(rows))}", values)
 
 
 def site_rows(mesh: Mesh) -> list[list[str]]:
