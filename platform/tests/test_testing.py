@@ -56,8 +56,7 @@ def test_each_broken_promise_fails_its_own_test(root: Path) -> None:
     edit(root, "west_warehouse/models/orders_west.sql", "r.quantity", "r.quantity + 0.5 as quantity")
     edit(root, "west_warehouse/producers/orders_west.csv", "USD", "EUR")
     (root / "domains/east_warehouse/producers/produce_orders_east.py").unlink()
-    warehouses = [f"domains/{name}_warehouse" for name in ("north", "south", "east", "west")]
-    assert failures(root, "-k", "not end_to_end and not has_rows", *warehouses) == {
+    assert failures(root, "-k", "not end_to_end and not has_rows") == {
         "north_warehouse: examples_fit_their_columns[exchange_rates]",
         "north_warehouse: case[Canadian dollars become US dollars at the rate of the order's month, in UTC]",
         "south_warehouse: producer_sends_valid_events[orders_south]",

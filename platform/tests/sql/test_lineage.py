@@ -19,6 +19,8 @@ from mesh_platform.sql.bound_plan import Source, Traced, UnknownOperatorError, t
 from mesh_platform.sql.lineage import Lineage, Query, Tracer, lineage
 from mesh_platform.sql.model import read_models
 
+from conftest import draws
+
 from ..small_mesh import Place, small_mesh
 
 REPOSITORY = Path(__file__).parents[3]
@@ -218,7 +220,7 @@ def queries(draw: st.DrawFn, depth: int = 3) -> str:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=draws(60), deadline=None)
 @given(sql=queries(), seed=st.integers(0, 2**32))
 def test_of_a_random_query_no_change_shows_an_edge_that_is_missing(sql: str, seed: int, tables: Connection):
     _check_random(sql, seed, tables)
