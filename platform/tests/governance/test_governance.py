@@ -13,10 +13,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from mesh_platform.cache.cache import Cache
+from mesh_platform.cache.parallel import parallel_map
 from mesh_platform.errors import Problem, UsageError
-from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.check import check, open_scope
-from mesh_platform.governance.parallel import parallel_map
 from mesh_platform.governance.registry import all_rules
 from mesh_platform.governance.report import FORMATS
 

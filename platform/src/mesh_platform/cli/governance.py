@@ -30,7 +30,7 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
 
     Exit code 1: there are problems. Exit code 2: the check could not run.
     """
-    from mesh_platform.governance.cache import Cache
+    from mesh_platform.cache.cache import Cache
     from mesh_platform.governance.check import check as run
     from mesh_platform.governance.check import mend, open_scope
     from mesh_platform.governance.registry import all_rules
@@ -72,7 +72,7 @@ def diff(base: str | None, output_format: str) -> None:
 
     The exit code is 0 whatever changed, and 2 if the command could not run. `mesh check` is the command that refuses.
     """
-    from mesh_platform.governance.cache import Cache
+    from mesh_platform.cache.cache import Cache
     from mesh_platform.governance.change.diff import diff as run
     from mesh_platform.governance.change.diff_report import FORMATS
     from mesh_platform.governance.check import open_scope

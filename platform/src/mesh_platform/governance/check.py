@@ -6,16 +6,14 @@ import traceback
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 
-from mesh_platform.contract.reader import SUFFIX, read_contract
+from mesh_platform.cache.cache import Cache
 from mesh_platform.errors import MeshError, Problem, UsageError
-from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.registry import GlobalRule, all_rules
-from mesh_platform.governance.scope import Scope, contract_source, remembering
+from mesh_platform.governance.scope import Scope
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
-from mesh_platform.mesh.mesh import domain_folders, read_mesh
+from mesh_platform.mesh.remembered import read_remembered
 from mesh_platform.text import offer, shown
 
 # Rules for unreadable files, to which no other rule was applied.
@@ -25,12 +23,7 @@ _UNREAD = ("contract", "domain-files")
 def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | None = None) -> Scope:
     """Read the valid parts of the mesh at `root`. Raises UsageError where there is none."""
     cache = cache or Cache()
-    paths = [path for folder in domain_folders(root) for path in folder.glob(f"*/*{SUFFIX}")]
-    look = [(contract_source(p, root), partial(read_contract, p, root, p.parts[-3])) for p in paths]
-    found = dict(zip(paths, cache.get_all("contract", look), strict=True))
-    one = remembering(cache)
-    # A contract file created since then is read individually.
-    mesh, faults = read_mesh(root, lambda path, top, domain: found.get(path) or one(path, top, domain))
+    mesh, faults = read_remembered(root, cache)
     return Scope(mesh, tuple(faults), today, base, cache)
 
 

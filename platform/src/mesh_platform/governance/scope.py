@@ -8,17 +8,17 @@ from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 
+from mesh_platform.cache.cache import Cache
+from mesh_platform.cache.parallel import parallel_map
 from mesh_platform.contract.contract import Contract, Field, TableSchema
-from mesh_platform.contract.reader import read_contract
 from mesh_platform.errors import Problem
-from mesh_platform.governance.cache import Cache
 from mesh_platform.governance.change.assessment import Assessed, assess
 from mesh_platform.governance.change.changes import Changes, read_changes
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.governance.consents import Given, read_consents
-from mesh_platform.governance.parallel import parallel_map
 from mesh_platform.mesh.glossary import Term
-from mesh_platform.mesh.mesh import Domain, Mesh, ReadContract
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.mesh.remembered import remembering
 from mesh_platform.sql.model import Model, QueryText, find_models, read_query
 from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.type_check import check_contracts, find_cycles
@@ -137,20 +137,3 @@ class Scope:
     def files(self, domain: Domain, pattern: str) -> Sequence[Path]:
         """The files of a domain's folder that match `pattern`, sorted."""
         return sorted(path for path in domain.folder.glob(pattern) if path.is_file())
-
-
-def remembering(cache: Cache) -> ReadContract:
-    """`read_contract` with a cache."""
-
-    def read(path: Path, root: Path, domain: str) -> tuple[Contract | None, list[Problem]]:
-        return cache.get("contract", contract_source(path, root), partial(read_contract, path, root, domain))
-
-    return read
-
-
-def contract_source(path: Path, root: Path) -> bytes:
-    """Everything that reading a contract depends on: its text, and its path, which names the domain."""
-    try:
-        return f"{shown(path, root)} ".encode() + path.read_bytes()
-    except OSError as error:
-        return f"{shown(path, root)} {error}".encode()

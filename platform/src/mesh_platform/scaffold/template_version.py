@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from mesh_platform.contract.yaml_document import read_document
 from mesh_platform.errors import AttentionError, MeshError, Problem, UsageError
-from mesh_platform.scaffold.git import git
+from mesh_platform.mesh.git import git
 from mesh_platform.text import shown
 
 RECORD = "template.yaml"

@@ -1,7 +1,7 @@
-"""A cache of check results by content, so that a check only examines what changed since the last one.
+"""A cache of results by content, so that a check or a catalog only examines what changed since the last one.
 
-The content of a contract depends on its text alone, and whether SQL fits depends on its text and the schemas that it
-reads. These results are stored in the state folder.
+The content of a contract depends on its text alone; whether SQL fits, and its lineage, depend on its text and the
+schemas that it reads. These results are stored in the state folder.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mesh_platform.cache.parallel import parallel_map
 from mesh_platform.files import write_whole
-from mesh_platform.governance.parallel import parallel_map
 
 _Found = TypeVar("_Found")
 _SUM = 32
