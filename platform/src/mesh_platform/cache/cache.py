@@ -20,6 +20,7 @@ from mesh_platform.cache.parallel import parallel_map
 from mesh_platform.files import write_whole
 
 _Found = TypeVar("_Found")
+_Thing = TypeVar("_Thing")
 _SUM = 32
 _READERS = ("duckdb", "sqlglot", "pyyaml", "jsonschema-rs", "open-data-contract-standard", "pyarrow")
 
@@ -56,6 +57,20 @@ class Cache:
         new = {_key(what, source): look for source, look in looks if not self.knows(what, source)}
         self._used.update(zip(new, parallel_map([*new.values()]), strict=True))
         return [self.get(what, source, look) for source, look in looks]
+
+    def get_together(
+        self,
+        what: str,
+        sources: Sequence[bytes],
+        things: Sequence[_Thing],
+        look: Callable[[list[_Thing]], list[_Found]],
+    ) -> list[_Found]:
+        """The result for each of `things`, by its source; `look` computes those that are new in one call."""
+        new = {_key(what, source): thing for source, thing in zip(sources, things, strict=True)
+               if not self.knows(what, source)}  # fmt: skip
+        if new:
+            self._used.update(zip(new, look([*new.values()]), strict=True))
+        return [self.get(what, source, dict) for source in sources]
 
     def save(self) -> None:
         """Store the results that were used. An unwritable folder is no error, as the cache only saves time."""

@@ -1,15 +1,24 @@
-"""`mesh explain`, `lineage` and `find`: what the mesh knows of itself."""
+"""`mesh explain`, `lineage`, `find` and `catalog`: what the mesh knows of itself."""
 
 from __future__ import annotations
 
 import gc
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json
 from mesh_platform.cli.text_table import write_table
+from mesh_platform.errors import ContractError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    from mesh_platform.cache.cache import Cache
+    from mesh_platform.mesh.mesh import Mesh
+    from mesh_platform.metadata.site.lake_facts import LakeFacts
 
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage.")
@@ -111,3 +120,70 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
 def _short(text: str | None) -> str:
     first = " ".join((text or "").split())
     return first if len(first) <= 70 else f"{first[:69].rstrip()}…"
+
+
+@click.group(short_help="Make the catalog of the mesh.")
+def catalog() -> None:
+    """Make the catalog of the mesh: a site that opens from a file."""
+
+
+@catalog.command(short_help="Write the catalog as pages that open from a file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Its folder; by default catalog/ in the state folder.")
+@click.option("--no-lake", is_flag=True, help="Read the contracts alone, even if there is a lake.")
+@format_option
+def build(out: Path | None, no_lake: bool, output_format: str) -> None:
+    """Write a page for each product, domain, term, person and release, with search, plots and lineage.
+
+    \b
+    mesh catalog build
+    mesh catalog build --out site
+
+    Open index.html in a browser: it needs no server and no network. A second build writes only the pages that
+    changed. Without a lake the pages say what they lack. No value of a column that is personal or confidential, or
+    copied from or to one, is in any page.
+    """
+    from mesh_platform.cache.cache import Cache
+    from mesh_platform.mesh.remembered import read_remembered
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.site.build import build_site
+    from mesh_platform.metadata.site.changes import contract_changes
+    from mesh_platform.metadata.site.facts import Facts
+    from mesh_platform.sql.model import read_models_remembered
+
+    settings = read_settings()
+    cache = Cache(settings.state_dir / "catalog-cache")
+    mesh, problems = read_remembered(settings.root, cache)
+    if problems:
+        raise ContractError(problems)
+    graph = mesh_graph(mesh, read_models_remembered(mesh, cache), cache)
+    graph.columns.trace(graph.columns.relations)
+    folder = out or settings.state_dir / "catalog"
+    lake = None if no_lake else _read_lake(mesh, cache)
+    facts = Facts(graph, lake, contract_changes(settings.root))
+    with progress_bar("Write the catalog", None, "page") as advance:
+        written = build_site(facts, folder, advance)
+    cache.save()
+    for problem in graph.columns.problems.values():
+        tell(f"Without lineage: {problem}")
+    index = (folder / "index.html").resolve()
+    if output_format == "json":
+        write_json({"index": index, "lake": lake is not None, **asdict(written)})
+        return
+    if lake is None:
+        tell("No lake was read: the pages say what they lack.")
+    done = f"{counted(written.written, 'file')} written, {written.unchanged} unchanged, {written.removed} removed"
+    click.echo(f"{done}; {written.size / 1e6:.1f} MB.\nOpen {index.as_uri()}")
+
+
+def _read_lake(mesh: Mesh, cache: Cache) -> LakeFacts | None:
+    """Return what the lake says; None if no lake was made yet."""
+    from mesh_platform.lake.catalog import has_lake, open_catalog
+    from mesh_platform.metadata.site.lake_facts import LakeFacts
+    from mesh_platform.query.counts import CountCache
+
+    settings = read_settings()
+    if not has_lake(settings):
+        return None
+    counts = CountCache(settings.state_dir / "counted.json")
+    lake = LakeFacts(mesh, open_catalog(settings), settings.now(), counts, cache)
+    return lake if lake.status else None

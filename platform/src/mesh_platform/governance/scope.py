@@ -19,7 +19,7 @@ from mesh_platform.governance.consents import Given, read_consents
 from mesh_platform.mesh.glossary import Term
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.remembered import remembering
-from mesh_platform.sql.model import Model, QueryText, find_models, read_query
+from mesh_platform.sql.model import Model, find_models, remembered_queries
 from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.type_check import check_contracts, find_cycles
 from mesh_platform.text import shown
@@ -45,10 +45,7 @@ class Scope:
 
     @cached_property
     def _found(self) -> tuple[dict[str, Model], list[Problem]]:
-        def read(texts: Sequence[str]) -> list[QueryText]:
-            return self.cache.get_all("query", [(text.encode(), partial(read_query, text)) for text in texts])
-
-        return find_models(self.mesh, read)
+        return find_models(self.mesh, remembered_queries(self.cache))
 
     @cached_property
     def sql_faults(self) -> tuple[Problem, ...]:

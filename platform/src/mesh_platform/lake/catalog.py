@@ -60,6 +60,12 @@ _NOT_IN_PATHS = {
 }
 
 
+def has_lake(settings: Settings) -> bool:
+    """Whether `open_catalog` would open a lake that is there, rather than make an empty one."""
+    external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+    return external or any((settings.state_dir / name).exists() for name in ("catalog.db", "warehouse"))
+
+
 def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     """Open the catalog `mesh`: the one of `PYICEBERG_CATALOG__MESH__*`, else SQLite and files in the state folder.
 

@@ -6,12 +6,13 @@ event as columns; and `file:<path>`, a file of reference data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
+from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
 from mesh_platform.lake.tables import held_name, landing_name, landing_schema, quarantine_name
@@ -20,7 +21,7 @@ from mesh_platform.sql.bound_plan import How, Source
 from mesh_platform.sql.lineage import Lineage, Query, Tracer
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.references import references, resolved_select, tables_referred_to, version_columns
-from mesh_platform.sql.relations import interface_unions, union_select
+from mesh_platform.sql.relations import interface_unions, relation_schemas, union_select
 from mesh_platform.text import shown
 
 Column = tuple[str, str]
@@ -48,11 +49,13 @@ class Relation:
 class Columns:
     """The lineage of the columns of a mesh; each relation is traced when it is first asked for.
 
-    `problems` has, by product, why a model that does not fit what it reads could not be traced.
+    What was traced is kept in `cache`, by the SQL and the columns that it reads. `problems` has, by product, why a
+    model that does not fit what it reads could not be traced.
     """
 
-    def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
+    def __init__(self, mesh: Mesh, models: Mapping[str, Model], cache: Cache | None = None) -> None:
         self.mesh, self.models = mesh, models
+        self.cache = cache or Cache()
         self.problems: dict[str, Problem] = {}
         self._traced: dict[str, Lineage] = {}
         self._leaving: dict[str, dict[Column, list[Edge]]] = {}
@@ -93,17 +96,35 @@ class Columns:
         """Trace these relations, as far as they are not traced: many at once take half as long as one by one."""
         new = {name: self.relations.get(name) for name in relations if name not in self._traced}
         queries = {name: known.by for name, known in new.items() if known and isinstance(known.by, Query)}
-        self._traced |= zip(queries, self._tracer.trace([*queries.values()]) if queries else (), strict=True)
+        self._traced |= zip(queries, self._trace_queries([*queries.values()]), strict=True)
         # A product's table and that of its held rows have one model.
         models = {name: known.by for name, known in new.items() if known and isinstance(known.by, Model)}
         distinct = {model.contract.identifier: model for model in models.values()}
-        traced = dict(zip(distinct, self._tracer.models([*distinct.values()]) if distinct else (), strict=True))
+        traced = dict(zip(distinct, self._trace_models([*distinct.values()]), strict=True))
         self.problems |= {name: found for name, found in traced.items() if isinstance(found, Problem)}
         for name, known in new.items():
             by = known.by if known else _NO_LINEAGE
             found = traced[by.contract.identifier] if isinstance(by, Model) else by
             if not isinstance(by, Query):
                 self._traced[name] = found if isinstance(found, Lineage) else _NO_LINEAGE
+
+    def _trace_queries(self, queries: Sequence[Query]) -> list[Lineage]:
+        sources = [self._source(query, query.inputs) for query in queries]
+        return self.cache.get_together("query lineage", sources, queries, lambda new: self._tracer.trace(new))
+
+    def _trace_models(self, models: Sequence[Model]) -> list[Lineage | Problem]:
+        own = [(each.path, each.sql, [*each.contract.table.by_name], each.mentions) for each in models]
+        sources = [self._source(text, model.inputs) for text, model in zip(own, models, strict=True)]
+        return self.cache.get_together("model lineage", sources, models, lambda new: self._tracer.models(new))
+
+    def _source(self, text: object, inputs: Iterable[str]) -> bytes:
+        """Everything that the lineage of a query depends on."""
+        return repr((text, [(name, self._schemas.get(name)) for name in inputs])).encode()
+
+    @cached_property
+    def _schemas(self) -> Mapping[str, list[tuple[str, str]]]:
+        schemas = relation_schemas(self.mesh)
+        return {name: [(f.name, f.type.name) for f in schema.fields] for name, schema in schemas.items()}
 
     def edges(self, relation: str) -> Iterator[Edge]:
         """Yield the edges that end in `relation`: those of its columns, then those of its rows."""

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from mesh_platform.broker import queue_of
+from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, landing_schema, tables_of
 from mesh_platform.mesh.mesh import Domain, Mesh
@@ -100,15 +101,15 @@ class Graph:
         return found
 
 
-def mesh_graph(mesh: Mesh, models: Mapping[str, Model]) -> Graph:
-    """Return the graph of `mesh` with its `models`."""
-    return _Builder(mesh, models).graph()
+def mesh_graph(mesh: Mesh, models: Mapping[str, Model], cache: Cache | None = None) -> Graph:
+    """Return the graph of `mesh` with its `models`; `cache` keeps the lineage of columns."""
+    return _Builder(mesh, models, cache).graph()
 
 
 class _Builder:
-    def __init__(self, mesh: Mesh, models: Mapping[str, Model]) -> None:
+    def __init__(self, mesh: Mesh, models: Mapping[str, Model], cache: Cache | None) -> None:
         self.mesh, self.models = mesh, models
-        self.columns = Columns(mesh, models)
+        self.columns = Columns(mesh, models, cache)
         self.nodes: dict[str, Node] = {}
         self.links: dict[Link, None] = {}
 

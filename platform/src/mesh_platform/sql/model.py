@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache as cached
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.tables import LANDING_SUFFIX
@@ -64,6 +66,19 @@ def read_models(mesh: Mesh) -> dict[str, Model]:
     if problems:
         raise ContractError(problems)
     return models
+
+
+def read_models_remembered(mesh: Mesh, cache: Cache) -> dict[str, Model]:
+    """`read_models` with a cache: only texts that are new are parsed. Raises ContractError."""
+    models, problems = find_models(mesh, remembered_queries(cache))
+    if problems:
+        raise ContractError(problems)
+    return models
+
+
+def remembered_queries(cache: Cache) -> Callable[[Sequence[str]], Sequence[QueryText]]:
+    """`read_queries` with a cache."""
+    return lambda texts: cache.get_all("query", [(text.encode(), partial(read_query, text)) for text in texts])
 
 
 def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | None = None) -> list[str]:
@@ -222,7 +237,7 @@ def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Probl
     return texts, problems
 
 
-@cache
+@cached
 def _parsed(sql: str) -> list[exp.Expr]:
     """Return the statements of a model; cached, because a build needs each several times."""
     return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]

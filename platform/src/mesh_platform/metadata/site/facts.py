@@ -1,0 +1,293 @@
+"""What the mesh says of each thing that has a page, as plain values: the page is made from them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from mesh_platform.contract.contract import TIME_TRAVEL, Contract, Field
+from mesh_platform.contract.promise import promises_of
+from mesh_platform.lake.tables import tables_of
+from mesh_platform.mesh.mesh import Domain
+from mesh_platform.metadata.columns import Edge
+from mesh_platform.metadata.graph import Graph, Node
+from mesh_platform.metadata.site.drawing import neighbours, tree
+from mesh_platform.metadata.site.hidden import hidden_columns
+from mesh_platform.metadata.site.lake_facts import LakeFacts, span
+from mesh_platform.metadata.site.paths import address, page, slug
+from mesh_platform.text import shown
+
+# Sources and uses of a column that its row names; a page of its own has all.
+SOURCES = 4
+CHANGES = 10
+# A drawing has so many relations on each side; of a large mesh fewer, so that the site stays small.
+_DRAWN, _DRAWN_OF_MANY, _MANY = 30, 2, 500
+_PRIVATE = ("quarantine", "ledger", "held")
+_WORDS = {"copied": "copied from", "computed": "computed from", "filtered": "filtered by", "joined": "joined by",
+          "grouped": "grouped by"}  # fmt: skip
+
+
+class Facts:
+    """The facts of a graph, of the lake if there is one, and of the contracts' `changes` by path, if git has any."""
+
+    def __init__(
+        self, graph: Graph, lake: LakeFacts | None, changes: Mapping[str, Sequence[Mapping[str, Any]]] | None
+    ) -> None:
+        self.graph, self.lake, self.changes = graph, lake, changes
+        self.mesh = graph.columns.mesh
+        self.is_large = len(self.mesh.contracts) > _MANY
+        self.drawn = _DRAWN_OF_MANY if self.is_large else _DRAWN
+
+    @cached_property
+    def places(self) -> Mapping[str, str]:
+        """The page that describes each relation."""
+        found: dict[str, str] = {}
+        for name, contract in self.mesh.contracts.items():
+            own = page("product", name)
+            found |= {table.name: own for table in tables_of(contract)}
+            found |= {f"queue:{name}": own, f"{name}__resolved": own}
+        for name, node in self.graph.nodes.items():
+            if node.kind == "view":
+                for interface in self.graph.of(name, "part of"):
+                    if interface.kind == "interface":
+                        found[node.name] = page("interface", interface.name)
+        return found
+
+    @cached_property
+    def hidden(self) -> Mapping[str, frozenset[str]]:
+        """The columns of each relation whose values are not shown; read only where there are values."""
+        found: dict[str, set[str]] = {}
+        for relation, column in hidden_columns(self.graph):
+            found.setdefault(relation, set()).add(column)
+        return {relation: frozenset(columns) for relation, columns in found.items()}
+
+    def product(self, contract: Contract) -> dict[str, Any]:
+        """Return the facts of a product."""
+        name, graph = contract.identifier, self.graph
+        domain = self.mesh.domains[contract.domain]
+        node = graph.nodes[f"product:{name}"]
+        model = graph.columns.models.get(name)
+        problem = graph.columns.problems
+        edges = [*graph.columns.edges(name)]
+        hidden = self.hidden.get(name, frozenset()) if self.lake else frozenset()
+        changes = self.changes.get(contract.path, ()) if self.changes is not None else None
+        return {
+            "name": name,
+            "title": contract.table.name,
+            "domain": domain.name,
+            "domain_page": page("domain", domain.name),
+            "version": contract.version,
+            "level": contract.level,
+            "description": contract.description,
+            "grain": contract.table.description if contract.table.description != contract.description else None,
+            "owners": self.owners(domain),
+            "is_large": self.is_large,
+            "contract": contract.path,
+            "source": model.path if model else shown(domain.reference_path(contract), self.mesh.root),
+            "implements": self._interface(contract.implements),
+            "queue": next((each.name for each in graph.of(node.id, "input") if each.kind == "queue"), None),
+            "key": [*contract.table.key],
+            "partition": [f"{transform}({column})" for transform, column in contract.table.partition],
+            "roles": [*contract.roles],
+            "promised": _promised(contract),
+            "rules": [_rule(rule) for rule in contract.table.rules],
+            "columns": [self.column(name, field, edges) for field in contract.table.fields],
+            "rows_by": [[_WORDS[edge.how], *self._end(edge)] for edge in edges if edge.target_column is None],
+            "lineage": self.lineage(name),
+            "untraced": str(problem[name]) if name in problem else None,
+            "query": _query(contract),
+            "lake": self.lake.of(contract, hidden) if self.lake else None,
+            "changes": None if changes is None else [dict(each) for each in changes[:CHANGES]],
+            "changes_in_all": len(changes or ()),
+        }
+
+    def column(self, relation: str, field: Field, edges: Sequence[Edge]) -> dict[str, Any]:
+        """Return the facts of a column; `edges` are those that end in its relation."""
+        sources = [edge for edge in edges if edge.target_column == field.name]
+        only = len({edge.source for edge in edges}) == 1
+        near = (
+            self.graph.columns.edges_from((relation, field.name))
+            if relation in self._read and not self.is_large
+            else ()
+        )
+        uses = {f"{edge.target}.{edge.target_column}": edge for edge in near if edge.target_column is not None}
+        # Held rows come from the same query; who asks where a column goes does not mean them.
+        uses = {target: edge for target, edge in uses.items() if not edge.target.endswith("__held")}
+        return {
+            "name": field.name,
+            "id": slug(field.name),
+            "type": field.type.name,
+            "key": bool(field.key),
+            "required": field.required,
+            "class": field.classification,
+            "description": field.description,
+            "term": [field.term, page("term", field.term)] if field.term else None,
+            "refers": [".".join(field.references), self._place(field.references[0])] if field.references else None,
+            "limits": [each.allowed for each in promises_of(field)],
+            "from": [self._source(edge, only) for edge in sources[:SOURCES]],
+            "from_in_all": len(sources),
+            "to": None
+            if self.is_large
+            else [[target, self._place(edge.target)] for target, edge in [*uses.items()][:SOURCES]],
+            "to_in_all": len(uses),
+        }
+
+    def all_edges(self, relation: str) -> list[list[Any]]:
+        """Return each edge of a relation's columns: [column, what it does, the other end, its page]."""
+        columns = self.graph.columns
+        found = [
+            [edge.target_column or "all rows", _WORDS[edge.how], *self._end(edge)] for edge in columns.edges(relation)
+        ]
+        for reader in columns.readers.get(relation, ()):
+            if not reader.endswith("__held"):
+                found += [
+                    [
+                        edge.source_column,
+                        f"{_WORDS[edge.how].partition(' ')[0]} into",
+                        target,
+                        self._place(reader),
+                    ]
+                    for edge in columns.edges(reader)
+                    if edge.source == relation
+                    for target in [f"{reader}.{edge.target_column}" if edge.target_column else f"rows of {reader}"]
+                ]
+        return found
+
+    def lineage(self, relation: str) -> dict[str, Any]:
+        """Return the relations near one: edges, labels and pages, and both sides as trees."""
+        up, up_cut = neighbours(relation, self._inputs, self.drawn)
+        down, down_cut = neighbours(relation, self._readers, self.drawn)
+        names = {relation, *(name for edge in (*up, *down) for name in edge)}
+        labels = {name: [self._label(name), self._place(name)] for name in sorted(names)}
+        return {
+            "start": relation,
+            "up": up,
+            "down": down,
+            "cut": [up_cut, down_cut],
+            "labels": labels,
+            "up_tree": tree(relation, up, labels),
+            "down_tree": tree(relation, down, labels),
+            "is_large": self.is_large,
+        }
+
+    def owners(self, domain: Domain) -> dict[str, Any]:
+        """Return who is responsible for a domain, with their pages and addresses."""
+        own = domain.owners
+        return {
+            "team": [own.team, page("team", own.team)],
+            "steward": [own.steward, page("person", own.steward)],
+            "contact": [own.contact, address(own.contact)],
+            "on_call": [own.on_call, address(own.on_call)],
+        }
+
+    def summary(self, contract: Contract) -> dict[str, Any]:
+        """Return what a list of products says of one."""
+        status = self.lake.status.get(contract.identifier) if self.lake else None
+        return {
+            "name": contract.identifier,
+            "href": page("product", contract.identifier),
+            "description": contract.description,
+            "level": contract.level,
+            "columns": len(contract.table.fields),
+            "rows": f"{status.rows:,}" if status else None,
+            "fresh": self._fresh(contract),
+        }
+
+    def _fresh(self, contract: Contract) -> bool | None:
+        if self.lake is None:
+            return None
+        found = [self.lake.status[t.name].fresh for t in tables_of(contract) if t.name in self.lake.status]
+        return False if False in found else True if True in found else None
+
+    def attention(self) -> list[dict[str, Any]]:
+        """Return what is late, failing or held: one item for each fact, the worst kinds first."""
+        found = [
+            {"kind": "failing", "name": name, "href": page("product", name), "words": str(problem)}
+            for name, problem in self.graph.columns.problems.items()
+        ]
+        for contract in self.mesh.contracts.values() if self.lake else ():
+            name = contract.identifier
+            own = {"name": name, "href": page("product", name)}
+            for table in tables_of(contract):
+                status = self.lake.status.get(table.name) if self.lake else None
+                if status is None:
+                    if table.kind == "product":
+                        found.append({"kind": "missing", **own, "words": "has no table in the lake yet"})
+                    continue
+                if status.fresh is False:
+                    words = f"{span(status.lag_s) or 'of unknown age'}, promised {span(status.promise_s)}"
+                    found.append({"kind": "late", **own, "words": f"{table.name}: {words}"})
+                if status.kind == "held" and status.rows:
+                    found.append({"kind": "held", **own, "words": f"{status.rows:,} rows held back by rules"})
+                if status.quarantined:
+                    found.append({"kind": "refused", **own, "words": f"{status.quarantined:,} events in quarantine"})
+                if status.dangling:
+                    words = f"{status.dangling:,} rows refer to a row that a dimension lacks"
+                    found.append({"kind": "dangling", **own, "words": words})
+        order = ("failing", "late", "missing", "held", "refused", "dangling")
+        return sorted(found, key=lambda item: (order.index(item["kind"]), item["name"]))
+
+    @cached_property
+    def _read(self) -> frozenset[str]:
+        return frozenset(self.graph.columns.readers)
+
+    def _inputs(self, name: str) -> Sequence[str]:
+        known = self.graph.columns.relations.get(name)
+        return known.inputs if known else ()
+
+    def _readers(self, name: str) -> Sequence[str]:
+        near = self.graph.columns.readers.get(name, ())
+        return [other for other in near if not other.endswith(("__rejected", "__removed", "__held"))]
+
+    def _end(self, edge: Edge) -> list[str | None]:
+        return [f"{edge.source}.{edge.source_column}", self._place(edge.source)]
+
+    def _source(self, edge: Edge, only: bool) -> list[str | None]:
+        """Return how a column depends on another, its name and page: of a large mesh less, to keep the site small."""
+        how = _WORDS[edge.how]
+        if not self.is_large:
+            return [how, *self._end(edge)]
+        name = edge.source_column if only else f"{edge.source.partition('.')[2]}.{edge.source_column}"
+        return ["" if edge.how == "copied" else how, name, None]
+
+    def _place(self, relation: str) -> str | None:
+        return self.places.get(relation)
+
+    def _interface(self, name: str | None) -> list[str] | None:
+        return [name, page("interface", name)] if name else None
+
+    def _label(self, relation: str) -> str:
+        if relation.startswith("file:"):
+            return relation.rpartition("/")[2]
+        kind, _, name = relation.rpartition(":")
+        own = name.partition(".")[2]
+        return f"{own} queue" if kind == "queue" else own
+
+
+def node_products(graph: Graph, node: Node) -> list[Node]:
+    """Return the products of a domain."""
+    return [each for each in graph.with_link("part of", node.id) if each.kind == "product"]
+
+
+def _promised(contract: Contract) -> dict[str, str]:
+    spans = {
+        "freshness": contract.freshness,
+        "latency": contract.latency,
+        "retention": contract.retention,
+        "time travel": contract.time_travel if contract.time_travel != TIME_TRAVEL else None,
+    }
+    return {name: span(int(each.total_seconds())) or "" for name, each in spans.items() if each is not None}
+
+
+def _rule(rule: Any) -> dict[str, Any]:
+    what = rule.description or rule.query or rule.metric
+    return {"name": rule.name or rule.metric, "what": what, "columns": [*rule.columns], "bound": str(rule.bound),
+            "on_failure": rule.on_failure}  # fmt: skip
+
+
+def _query(contract: Contract) -> str:
+    table = contract.table
+    newest = contract.freshness_column
+    order = f"\norder by {newest} desc" if newest and newest in table.by_name else ""
+    return f"from {contract.identifier}{order}\nlimit 20"
