@@ -29,7 +29,7 @@ def slug(name: str) -> str:
     safe = _UNSAFE.sub("-", name.lower())[:_LONGEST].strip(".-")
     while "--" in safe:
         safe = safe.replace("--", "-")
-    return safe if safe == name else f"{safe or 'x'}-{blake2b(name.encode(), digest_size=5).hexdigest()}"
+    return safe if safe and safe == name else f"{safe or 'x'}-{blake2b(name.encode(), digest_size=5).hexdigest()}"
 
 
 def page(kind: str, name: str, number: int = 1, part: str = "") -> str:
