@@ -150,6 +150,8 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     from mesh_platform.metadata.site.facts import Facts
     from mesh_platform.sql.model import read_models_remembered
 
+    # It looks through all facts of the mesh again and again, and finds nothing: half of the time of a second build.
+    gc.disable()
     settings = read_settings()
     cache = Cache(settings.state_dir / "catalog-cache")
     mesh, problems = read_remembered(settings.root, cache)
