@@ -66,11 +66,15 @@ class Cache:
         look: Callable[[list[_Thing]], list[_Found]],
     ) -> list[_Found]:
         """The result for each of `things`, by its source; `look` computes those that are new in one call."""
-        new = {_key(what, source): thing for source, thing in zip(sources, things, strict=True)
-               if not self.knows(what, source)}  # fmt: skip
-        if new:
-            self._used.update(zip(new, look([*new.values()]), strict=True))
-        return [self.get(what, source, dict) for source in sources]
+        keys = [_key(what, source) for source in sources]
+        new = {
+            key: thing
+            for key, thing in zip(keys, things, strict=True)
+            if key not in self._used and key not in self._known
+        }
+        found = dict(zip(new, look([*new.values()]), strict=True)) if new else {}
+        self._used |= {key: self._known[key] for key in keys if key in self._known} | found
+        return [self._used[key] for key in keys]
 
     def save(self) -> None:
         """Store the results that were used. An unwritable folder is no error, as the cache only saves time."""

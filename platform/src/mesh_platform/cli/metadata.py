@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json
+from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import ContractError
 from mesh_platform.mesh.mesh import load_mesh
@@ -143,6 +143,7 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     copied from or to one, is in any page.
     """
     from mesh_platform.cache.cache import Cache
+    from mesh_platform.cli.progress import progress_bar, tell
     from mesh_platform.mesh.remembered import read_remembered
     from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.metadata.site.build import build_site
@@ -164,6 +165,8 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     facts = Facts(graph, lake, contract_changes(settings.root))
     with progress_bar("Write the catalog", None, "page") as advance:
         written = build_site(facts, folder, advance)
+    if lake is not None:
+        lake.close()
     cache.save()
     for problem in graph.columns.problems.values():
         tell(f"Without lineage: {problem}")
@@ -181,11 +184,11 @@ def _read_lake(mesh: Mesh, cache: Cache) -> LakeFacts | None:
     """Return what the lake says; None if no lake was made yet."""
     from mesh_platform.lake.catalog import has_lake, open_catalog
     from mesh_platform.metadata.site.lake_facts import LakeFacts
-    from mesh_platform.query.counts import CountCache
+    from mesh_platform.query.state_cache import StateCache
 
     settings = read_settings()
     if not has_lake(settings):
         return None
-    counts = CountCache(settings.state_dir / "counted.json")
+    counts = StateCache(settings.state_dir / "counted.json")
     lake = LakeFacts(mesh, open_catalog(settings), settings.now(), counts, cache)
     return lake if lake.status else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
@@ -18,14 +19,14 @@ from mesh_platform.lake.releases import read_releases
 from mesh_platform.lake.tables import MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.site.plots import Series, thinned
-from mesh_platform.query.counts import CountCache
 from mesh_platform.query.session import open_session
+from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-    from mesh_platform.engine.duckdb import Connection
+    from mesh_platform.engine.protocol import Connection
 
 SNAPSHOTS = 12
 _SAMPLE = 5
@@ -36,11 +37,12 @@ _LONGEST = 120
 class LakeFacts:
     """What the lake says. Ages are relative to `now`; samples are kept in `cache` by snapshot."""
 
-    def __init__(self, mesh: Mesh, catalog: Catalog, now: datetime, counts: CountCache, cache: Cache) -> None:
+    def __init__(self, mesh: Mesh, catalog: Catalog, now: datetime, counts: StateCache, cache: Cache) -> None:
         self._mesh, self._catalog, self._cache = mesh, catalog, cache
         self.now = now
         self.status = {each.table: each for each in read_status(mesh, catalog, now, counts)}
         self.releases = read_releases(catalog)
+        self._stack = ExitStack()
         self._session: Connection | None = None
 
     def of(self, contract: Contract, hidden: Collection[str]) -> dict[str, Any] | None:
@@ -100,7 +102,8 @@ class LakeFacts:
 
     def _read_sample(self, contract: Contract, shown: Sequence[str]) -> list[list[str | None]]:
         if self._session is None:
-            self._session = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts])
+            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts])
+            self._session = self._stack.enter_context(opened)
         columns = ", ".join(quoted(name) for name in shown)
         found = self._session.execute(
             f"SELECT {columns} FROM {quoted(contract.identifier)} LIMIT {_SAMPLE}"
@@ -109,8 +112,7 @@ class LakeFacts:
 
     def close(self) -> None:
         """Close the session that samples were read with."""
-        if self._session is not None:
-            self._session.close()
+        self._stack.close()
 
 
 def _series(contract: Contract, histories: Mapping[TableKind, list[HistoryEntry]]) -> list[Series]:
