@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import click
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import format_option, progress_bar, read_settings, tell, write_json, write_table
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.metadata.run_reports import reported_ingest, run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
@@ -84,7 +86,7 @@ def run(
             return
         results: list[Ingested] = []
         published = 0
-        with Companion(settings, only, world, target) as company:
+        with Companion(settings, only, world, target) as company, run_reports(settings, mesh, tell) as report:
             with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
                     for contract in products.values():
@@ -99,13 +101,14 @@ def run(
                     seconds.add("produce (beside)", sum(each.seconds for each in new))
                     contracts = [products[each.product] for each in new]
                     with seconds.spent("ingest"):
-                        results += ingest(
-                            catalog, broker, contracts, settings.now, until_empty=True, progress=advance
+                        consume = partial(
+                            ingest, catalog, broker, contracts, settings.now, until_empty=True, progress=advance
                         )
+                        results += reported_ingest(report, contracts, consume)
             world = note_done(settings, world, domains, target)
             dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
             with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "table") as advance:
-                built = build(mesh, catalog, on_progress=lambda _built: advance(1))
+                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=partial(report, "build"))
             show_warnings(built)
             with seconds.spent("wait for the answer key"):
                 keys = company.keys()
