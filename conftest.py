@@ -128,7 +128,7 @@ class State:
 
 
 def _clean_environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_", "OPENLINEAGE"))}
     return {**kept, "COLUMNS": "200"}
 
 

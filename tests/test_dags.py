@@ -96,7 +96,7 @@ def test_ingest_lands_each_queue_and_counts_what_is_malformed(home: AirflowHome,
 def test_an_empty_queue_skips_and_wakes_nobody(runs: dict[str, Any]) -> None:
     run = runs["ingest again"]
     assert run["state"] == "success"
-    assert {state for task, state in run["tasks"].items() if task != "register"} == {"skipped"}
+    assert {*run["tasks"].values()} == {"skipped"}
     assert run["events"] == {}
 
 
@@ -110,9 +110,7 @@ def test_build_makes_what_the_command_line_would_make_and_nothing_twice(
     assert run["events"]["north_warehouse.orders_north"]["rows"] == status_of(home, "orders_north")["rows"] > 0
     # Nobody told of new events: what there is to do, the lake says.
     again = runs["build again"]
-    assert {state for task, state in again["tasks"].items() if task not in ("what_changed", "register")} == {
-        "skipped"
-    }
+    assert {state for task, state in again["tasks"].items() if task not in ("what_changed", "release")} == {"skipped"}
     assert again["events"] == {}
     modes = {row["table"]: row["mode"] for row in home.state.json("build", "north_warehouse.orders_north")}
     assert modes["north_warehouse.orders_north"] == "noop"
@@ -177,19 +175,29 @@ def test_an_owner_is_told_of_a_stale_product_once_and_not_of_one_that_is_fresh(
 
 
 @pytest.mark.slow
-def test_what_was_written_is_told_by_openlineage(home: AirflowHome, runs: dict[str, Any]) -> None:
-    assert "north_warehouse.orders_north__raw" in runs["ingest"]["returned"]["register"]["datasets"]
+def test_each_run_is_told_by_openlineage_as_a_part_of_its_task(home: AirflowHome, runs: dict[str, Any]) -> None:
+    assert runs["build"]["state"] == "success"
     events = [json.loads(line) for line in (home.state.folder / "lineage.jsonl").read_text().splitlines()]
-    of_table = {event["outputs"][0]["name"]: event for event in events}
-    landing, product = (of_table[f"north_warehouse.orders_north{part}"] for part in ("__raw", ""))
-    assert [(found["name"], found["namespace"][:6]) for found in landing["inputs"]] == [
+    of_job: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        of_job.setdefault(event["job"]["name"], []).append(event)
+    landing, product = (of_job[f"north_warehouse.orders_north{run}"] for run in ("__raw.ingest", ".build"))
+    # The build that had nothing to do was skipped before its task began; the backfill is another run.
+    for run in (landing[:2], product[:2]):
+        assert [event["eventType"] for event in run] == ["START", "COMPLETE"]
+        assert run[0]["run"] == run[1]["run"]
+    parents = [event["run"]["facets"]["parent"]["job"]["name"] for event in (landing[0], product[0], product[-1])]
+    tasks = [f"north_warehouse__{kind}.orders_north" for kind in ("ingest", "build", "backfill")]
+    assert parents == tasks
+    assert "north_warehouse.orders_north.maintain" in of_job
+    assert [(found["name"], found["namespace"][:6]) for found in landing[1]["inputs"]] == [
         ("north_warehouse.orders_north", "sqlite")
     ]
-    assert [found["name"] for found in product["inputs"]] == [
+    assert {found["name"] for found in product[1]["inputs"]} >= {
         "north_warehouse.exchange_rates",
         "north_warehouse.orders_north__raw",
-    ]
-    facets = product["outputs"][0]["facets"]
+    }
+    facets = product[1]["outputs"][0]["facets"]
     assert [owner["name"] for owner in facets["ownership"]["owners"]] == ["North Ops", "Ada Okafor"]
     sources = {
         (found["name"], found["field"]) for found in facets["columnLineage"]["fields"]["amount_usd"]["inputFields"]

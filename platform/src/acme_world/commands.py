@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.metadata.run_reports import reported_ingest, run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
@@ -86,7 +88,7 @@ def run(
             return
         results: list[Ingested] = []
         published = 0
-        with Companion(settings, only, world, target) as company:
+        with Companion(settings, only, world, target) as company, run_reports(settings, mesh, tell) as report:
             with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
                     for contract in products.values():
@@ -101,13 +103,14 @@ def run(
                     seconds.add("produce (beside)", sum(each.seconds for each in new))
                     contracts = [products[each.product] for each in new]
                     with seconds.spent("ingest"):
-                        results += ingest(
-                            catalog, broker, contracts, settings.now, until_empty=True, progress=advance
+                        consume = partial(
+                            ingest, catalog, broker, contracts, settings.now, until_empty=True, progress=advance
                         )
+                        results += reported_ingest(report, contracts, consume)
             world = note_done(settings, world, domains, target)
             dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
             with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "table") as advance:
-                built = build(mesh, catalog, on_progress=lambda _built: advance(1))
+                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=partial(report, "build"))
             show_warnings(built)
             with seconds.spent("wait for the answer key"):
                 keys = company.keys()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 _ATTEMPTS = 5
+OnRun = Callable[[str, Built | Exception | None], object]
 
 
 @answering("", "the lake fails", "Mend the catalog or the storage, then build again; what was built stays.")
@@ -34,13 +35,15 @@ def build(
     alone: bool = False,
     on_progress: Callable[[Built], None] | None = None,
     on_release: Callable[[Release], None] | None = None,
+    on_run: OnRun = lambda table, outcome: None,
 ) -> list[Built]:
     """Bring `tables` (by default all) and their upstream tables up to date with their inputs; `full` rebuilds them.
 
     With `between`, the partitions of `tables` that overlap these days (first and last, inclusive, UTC) are then
     rebuilt. With `alone`, upstream tables are left as they are. A build of all tables makes a release, unless the
     newest release already has the same snapshots. A table that another builder changes meanwhile is brought up to
-    date again, and then appears twice in the result.
+    date again, and then appears twice in the result. `on_run` receives each table when its build starts (None), and
+    when it ends, with what was done or with the error.
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
     for faulty SQL, both before anything is built. Raises AttentionError at the end, with all failures: a table that
@@ -54,13 +57,13 @@ def build(
     def build_one(name: str) -> Built:
         return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
 
-    done = _build_each(builder, chosen, build_one, on_progress)
+    done = _build_each(builder, chosen, build_one, on_progress, on_run)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
-            again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None)
+            again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
             continue
@@ -157,6 +160,7 @@ def _build_each(
     names: Iterable[str],
     build_one: Callable[[str], Built],
     on_progress: Callable[[Built], None] | None,
+    on_run: OnRun,
 ) -> list[Built]:
     done: list[Built] = []
     failed: dict[str, str] = {}
@@ -166,13 +170,16 @@ def _build_each(
         if blocked:
             failed[name] = f"{name}: not built, because {', '.join(blocked)} failed."
             continue
+        on_run(name, None)
         try:
             built = build_one(name)
         except (AttentionError, ContractError, ConflictError) as error:
+            on_run(name, error)
             failed[name] = str(error)
             conflicts += [name] if isinstance(error, ConflictError) else []
             continue
         faults.point("build.committed")
+        on_run(name, built)
         done.append(built)
         if on_progress:
             on_progress(built)

@@ -45,6 +45,7 @@ COMMANDS = {
     "lineage": "mesh_platform.cli.metadata:lineage",
     "find": "mesh_platform.cli.metadata:find",
     "catalog": "mesh_platform.cli.metadata:catalog",
+    "export": "mesh_platform.cli.metadata:export",
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",
     "evolve": "mesh_platform.cli.evolution:evolve",

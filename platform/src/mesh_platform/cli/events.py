@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from mesh_platform.events.producer import (
     write,
 )
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.metadata.run_reports import reported_ingest, run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
@@ -253,7 +255,9 @@ def ingest(
         return True
 
     if replay_rejected:
-        results = ingesting.replay_rejected(catalog, contracts, settings.now)
+        with run_reports(settings, mesh, tell) as report:
+            replay = partial(ingesting.replay_rejected, catalog, contracts, settings.now)
+            results = reported_ingest(report, contracts, replay)
     else:
         if not until_empty and max_seconds is None:
             tell("Waiting for events; Ctrl-C ends.")
@@ -261,8 +265,10 @@ def ingest(
             connect(settings.broker) as broker,
             stop_on_signal() as stopped,
             progress_bar("ingest", None, "event") as advance,
+            run_reports(settings, mesh, tell) as report,
         ):
-            results = ingesting.ingest(
+            consume = partial(
+                ingesting.ingest,
                 catalog,
                 broker,
                 contracts,
@@ -275,6 +281,7 @@ def ingest(
                 limits=ingesting.Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
                 maintain=maintain,
             )
+            results = reported_ingest(report, contracts, consume)
             for process in maintenance:
                 # The next maintenance continues its work.
                 process.terminate()

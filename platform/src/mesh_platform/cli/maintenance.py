@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,11 @@ from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    from mesh_platform.lake.maintain import Maintained
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove unused files.")
@@ -34,10 +39,19 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
 
     settings = read_settings()
     mesh, catalog = load_mesh(settings.root), open_catalog(settings)
-    with progress_bar("maintain", None, "table") as advance:
-        done = maintain_tables(
-            mesh, catalog, tables, dry_run, timedelta(seconds=settings.orphan_age_s), lambda _table: advance(1)
-        )
+    with progress_bar("maintain", None, "table") as advance, run_reports(settings, mesh, tell) as report:
+
+        def on_start(table: str) -> None:
+            if not dry_run:
+                report("maintain", table, None)
+
+        def on_progress(maintained: Maintained) -> None:
+            advance(1)
+            if not dry_run:
+                report("maintain", maintained.table, maintained)
+
+        orphan_age = timedelta(seconds=settings.orphan_age_s)
+        done = maintain_tables(mesh, catalog, tables, dry_run, orphan_age, on_progress, on_start)
     rows = [asdict(each) for each in done]
     if output_format == "json":
         write_json(rows)

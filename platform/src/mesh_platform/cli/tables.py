@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
@@ -75,14 +77,21 @@ def build(
     if first and only_plan:
         raise UsageError("--from rebuilds the days that it names; there is nothing to plan. Leave --plan out.")
     between = (first.date(), (last or first).date()) if first else None
-    _settings, mesh, catalog = _open()
+    settings, mesh, catalog = _open()
     if only_plan:
         plans = [asdict(each) for each in plan_build(mesh, catalog, tables, full)]
         write_json(plans) if output_format == "json" else write_table(plans)
         return
-    with progress_bar("build", None, "table") as advance:
+    with progress_bar("build", None, "table") as advance, run_reports(settings, mesh, tell) as report:
         built = build_tables(
-            mesh, catalog, tables, full, between, on_progress=lambda _built: advance(1), on_release=show_release
+            mesh,
+            catalog,
+            tables,
+            full,
+            between,
+            on_progress=lambda _built: advance(1),
+            on_release=show_release,
+            on_run=partial(report, "build"),
         )
     rows = [asdict(each) for each in built]
     if output_format == "json":

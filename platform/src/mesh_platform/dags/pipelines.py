@@ -39,7 +39,7 @@ from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 _NO_USE = [f"mesh_platform.errors.{name}" for name in ("ContractError", "AttentionError", "UsageError")]
 
 
-_OWN_TASKS = ("what_changed", "which_table", "register", "read_ages")
+_OWN_TASKS = ("what_changed", "which_table", "release", "read_ages")
 _WHAT_CHANGED = "Asks the lake which tables a build would change; the others are skipped."
 
 
@@ -75,7 +75,8 @@ class Pipelines:
         )
         sent = self.products["ingest"]
         with self._dag("ingest", what, AssetAny(*(queue_asset(self.mesh, contract) for contract in sent))) as dag:
-            self._register([self._ingest_task(contract) for contract in sent])
+            for contract in sent:
+                self._ingest_task(contract)
         return dag
 
     def build(self) -> DAG:
@@ -90,7 +91,7 @@ class Pipelines:
             for name, operator in made.items():
                 before = [made[other] for other in upstream(self.mesh, self.models, name) if other in own]
                 [choose, *before] >> operator
-            self._register([*made.values()], builds=True)
+            self._release([*made.values()])
         return dag
 
     def maintain(self) -> DAG:
@@ -157,21 +158,16 @@ class Pipelines:
             doc_md=docs.event_page(self.mesh, contract),
         )
 
-    def _register(self, operators: list[Any], builds: bool = False) -> None:
-        """A task after all of them, even failed ones, that reports what they wrote.
+    def _release(self, operators: list[Any]) -> None:
+        """A task after all of them, even failed ones, that makes a release.
 
         As a teardown it does not affect the state of the run, which is that of the other tasks.
         """
-
-        def run() -> dict[str, Any]:
-            pull = get_current_context()["ti"].xcom_pull
-            results = [(operator.operator, pull(task_ids=operator.operator.task_id)) for operator in operators]
-            facts = {made.outlets[0].name: tasks.asset_facts(result) for made, result in results if result}
-            written = {table: fact["rows"] for table, fact in facts.items()}
-            return tasks.register(self.mesh, self.models, written, builds)
-
-        what = "Reports the tables that were written, and their lineage."
-        operators >> self._task("register", run, None, doc_md=what, retries=1).as_teardown()
+        what = "Makes a release, if all tables of the mesh are up to date."
+        (
+            operators
+            >> self._task("release", partial(tasks.release, self.mesh), None, doc_md=what, retries=1).as_teardown()
+        )
 
     def _build_task(self, contract: Contract, days: bool = False) -> Any:
         name = contract.identifier

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -24,8 +25,8 @@ from mesh_platform.settings import Settings
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.metadata.run_reports import Report
     from mesh_platform.query.freshness import Age
-    from mesh_platform.sql.model import Model
 
 log = logging.getLogger(__name__)
 # It logs each file that it opens.
@@ -45,8 +46,10 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
             raise AirflowSkipException(f"{queue.name}: nothing waits.")
         from mesh_platform.ingest.ingest import Limits, ingest
         from mesh_platform.lake.catalog import open_catalog
+        from mesh_platform.metadata.run_reports import reported_ingest
 
-        (result,) = ingest(
+        consume = partial(
+            ingest,
             open_catalog(settings),
             broker,
             [contract],
@@ -56,6 +59,8 @@ def ingest_queue(mesh: Mesh, contract: Contract, max_seconds: float) -> dict[str
             progress=lambda written: log.info("%s: %s records written.", queue.name, written),
             limits=Limits(lines=settings.flush_lines, seconds=settings.flush_seconds),
         )
+        with _reports(mesh) as report:
+            (result,) = reported_ingest(report, [contract], consume)
     if not result.deliveries:
         raise AirflowSkipException(f"{queue.name}: others took what waited.")
     if result.dead_lettered:
@@ -87,7 +92,8 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
     from mesh_platform.query.freshness import newest_event
 
     catalog = _catalog(mesh)
-    (built,) = build(mesh, catalog, [name], between=between, alone=True)
+    with _reports(mesh) as report:
+        (built,) = build(mesh, catalog, [name], between=between, alone=True, on_run=partial(report, "build"))
     for words in built.remarks:
         log.warning("%s", words)
     if built.mode == "noop":
@@ -98,23 +104,14 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
     return {**asdict(built), "newest_event": newest.isoformat() if newest else None}
 
 
-def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
-    """Report the datasets written (rows by table) and their lineage, by OpenLineage.
+def release(mesh: Mesh) -> str | None:
+    """Create a release of all tables, if all are up to date; return its name."""
+    from mesh_platform.build.build import release_current
 
-    After `builds` it also creates a release of all tables, if all are up to date.
-    """
-    if written:
-        from mesh_platform.metadata.openlineage import tell
-
-        tell(Settings(root=mesh.root), mesh, models, written)
-    release = None
-    if builds:
-        from mesh_platform.build.build import release_current
-
-        made = release_current(mesh, _catalog(mesh))
-        release = made.name if made else None
-        log.info("Release: %s.", release or "none; a table waits to be built, or the newest one is of just this")
-    return {"release": release, "datasets": [*written]}
+    made = release_current(mesh, _catalog(mesh))
+    name = made.name if made else None
+    log.info("Release: %s.", name or "none; a table waits to be built, or the newest one is of just this")
+    return name
 
 
 def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -130,7 +127,15 @@ def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
     there = [name for name in names if find_table(catalog, name) is not None]
     if not there:
         raise AirflowSkipException(f"{', '.join(names)}: not there yet.")
-    done = maintain(mesh, catalog, there, orphan_age=timedelta(seconds=settings.orphan_age_s))
+    with _reports(mesh) as report:
+        done = maintain(
+            mesh,
+            catalog,
+            there,
+            orphan_age=timedelta(seconds=settings.orphan_age_s),
+            on_progress=lambda maintained: report("maintain", maintained.table, maintained),
+            on_start=lambda table: report("maintain", table, None),
+        )
     failed = [f"{each.table}: {each.skipped}" for each in done if each.failed]
     if failed:
         raise UnavailableError("\n".join(failed))
@@ -179,6 +184,26 @@ def _age(catalog: Catalog, contract: Contract, now: datetime) -> Age:
         promise = contract.freshness or contract.latency
         return Age(promise_s=int(promise.total_seconds()) if promise else None)
     return age_of(contract, table, contract.freshness_column, now, partial(find_table, catalog))
+
+
+def _reports(mesh: Mesh) -> AbstractContextManager[Report]:
+    """Report runs to OpenLineage, as parts of the task that this process runs."""
+    from airflow.sdk import get_current_context
+
+    from mesh_platform.metadata.openlineage import AirflowTask
+    from mesh_platform.metadata.run_reports import run_reports
+
+    context = get_current_context()
+    task, run = context["ti"], context["dag_run"]
+    parent = AirflowTask(
+        task.dag_id,
+        task.task_id,
+        run.logical_date or run.run_after,
+        task.try_number,
+        -1 if task.map_index is None else task.map_index,
+        getattr(run, "clear_number", 0),
+    )
+    return run_reports(Settings(root=mesh.root), mesh, log.warning, parent, into_file=True)
 
 
 def _catalog(mesh: Mesh) -> Catalog:

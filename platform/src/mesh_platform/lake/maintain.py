@@ -65,12 +65,13 @@ def maintain(
     dry_run: bool = False,
     orphan_age: timedelta = ORPHAN_AGE,
     on_progress: Callable[[Maintained], object] = lambda _maintained: None,
+    on_start: Callable[[str], object] = lambda _table: None,
 ) -> list[Maintained]:
     """Maintain `tables` (the name of a domain means all of its tables), by default all tables of the mesh.
 
     `dry_run` changes nothing and returns what would be done. If one table fails, the others are still maintained. A
     table whose contract says `mesh.maintain: false` is left as it is even if it is named, because the Airflow DAG and
-    ingest name the tables that they want maintained. `on_progress` is called after each table.
+    ingest name the tables that they want maintained. `on_start` is called before each table, `on_progress` after it.
 
     Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
@@ -81,6 +82,7 @@ def maintain(
     for name, mesh_table in chosen.items():
         if name not in folders:
             continue
+        on_start(name)
         contract = mesh_table.contract if mesh_table else None
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL

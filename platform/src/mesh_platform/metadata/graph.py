@@ -146,7 +146,8 @@ class _Builder:
             facts = {"unit": term.unit, "kpi": term.kpi or None, "instead_of": [*term.instead_of]}
             self._link(self._add("term", f"{domain.name}.{name}", term.definition, **facts), "part of", me)
         for name, interface in domain.interfaces.items():
-            self._link(self._add("interface", name, interface.description, version=interface.version), "part of", me)
+            facts = {"version": interface.version, "id": interface.id}
+            self._link(self._add("interface", name, interface.description, **facts), "part of", me)
         for contract in (*domain.contracts.values(), *(each for each in domain.retired.values() if each.event)):
             self._product(contract, me)
         for kind, products in pipelines_of(domain.contracts.values(), self.models).items():
@@ -167,7 +168,8 @@ class _Builder:
         }
         facts = {"version": contract.version, "level": contract.level, "contract": contract.path, **promised}
         facts["retired"] = contract.retired or None
-        me = self._add("product", name, contract.description, **facts)
+        life = {"id": contract.id, "status": contract.status, "deprecated": contract.deprecated or None}
+        me = self._add("product", name, contract.description, **facts, **life, synonyms=[*contract.table.synonyms])
         self._link(me, "part of", domain)
         self._tag(me, contract.level)
         if contract.implements:
@@ -274,6 +276,8 @@ def _column_facts(field: Field) -> dict[str, Any]:
     return {
         "type": field.type.name,
         "required": field.required or None,
+        "deprecated": field.deprecated or None,
+        "synonyms": [*field.synonyms],
         "key": field.key or None,
         "classification": field.classification,
         "examples": [str(value) for value in field.examples],
