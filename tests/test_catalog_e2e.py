@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         message = f"no browser at {DRIVER}: install Debian's chromium and chromium-driver."
         pytest.fail(message) if Settings().require_services else pytest.skip(message)
     state = new_state(tmp_path_factory.mktemp("acme"))
-    state.json("run", "--days", 3)
+    state.mesh("run", "--days", 3, timeout=600)
     found = state.json("catalog", "build", "--out", str(tmp_path_factory.mktemp("site") / "catalog"))
     folder = Path(found["index"]).parent
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 12_000_000
