@@ -126,7 +126,7 @@ def test_search_finds_terms_columns_and_people(site: Path, chrome: Chrome, words
 
 def test_each_node_of_a_drawing_of_lineage_is_reached_by_the_keyboard(site: Path, chrome: Chrome) -> None:
     chrome.get((site / "products" / "logistics_core.fact_orders.html").as_uri())
-    links = {link.get_attribute("href") for link in chrome.find_elements(By.CSS_SELECTOR, "svg.graph a")}
+    links = {link.get_dom_attribute("href") for link in chrome.find_elements(By.CSS_SELECTOR, "svg.graph a")}
     assert len(links) > 5
     reached = set()
     for _ in range(400):
