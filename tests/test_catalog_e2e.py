@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         message = f"no browser at {DRIVER}: install Debian's chromium and chromium-driver."
         pytest.fail(message) if Settings().require_services else pytest.skip(message)
     state = new_state(tmp_path_factory.mktemp("acme"))
-    state.json("run", "--days", 3)
+    state.mesh("run", "--days", 3, timeout=600)
     found = state.json("catalog", "build", "--out", str(tmp_path_factory.mktemp("site") / "catalog"))
     folder = Path(found["index"]).parent
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 12_000_000
@@ -126,7 +126,7 @@ def test_search_finds_terms_columns_and_people(site: Path, chrome: Chrome, words
 
 def test_each_node_of_a_drawing_of_lineage_is_reached_by_the_keyboard(site: Path, chrome: Chrome) -> None:
     chrome.get((site / "products" / "logistics_core.fact_orders.html").as_uri())
-    links = {link.get_attribute("href") for link in chrome.find_elements(By.CSS_SELECTOR, "svg.graph a")}
+    links = {link.get_dom_attribute("href") for link in chrome.find_elements(By.CSS_SELECTOR, "svg.graph a")}
     assert len(links) > 5
     reached = set()
     for _ in range(400):
