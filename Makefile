@@ -103,8 +103,9 @@ lock: .venv/test ## Pin the newest requirements
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/airflow.txt
 	@touch $@
 
-.venv/test: .venv/airflow requirements/test.txt
+.venv/test: .venv/airflow requirements/test.txt requirements/schemas.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/schemas.txt
 	@touch $@
 
 .venv/bench: .venv/airflow requirements/bench.txt

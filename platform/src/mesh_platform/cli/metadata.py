@@ -1,10 +1,13 @@
-"""`mesh explain`, `lineage` and `find`: what the mesh knows of itself."""
+"""`mesh explain`, `lineage`, `find` and `export`: what the mesh knows of itself."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, tell, write_json, write_table
+from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted
 
@@ -29,10 +32,21 @@ def explain(product: str, output_format: str) -> None:
     columns = facts.pop("columns")
     click.echo(f"{facts.pop('product')} {facts.pop('version')}: {facts.pop('description')}\n")
     for name, value in facts.items():
-        if value not in (None, []):
+        if value not in (None, [], False):
             click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
     click.echo()
-    write_table([{**column, "from": ", ".join(column["from"]) or None} for column in columns])
+    # Most products have neither, and the table is wide.
+    unused = [name for name in ("deprecated", "synonyms") if not any(column[name] for column in columns)]
+    write_table(
+        [
+            {
+                name: ", ".join(value) or None if isinstance(value, list) else value
+                for name, value in column.items()
+                if name not in unused
+            }
+            for column in columns
+        ]
+    )
 
 
 @click.command(short_help="Show what a table or column is computed from, or what is computed from it.")
@@ -100,6 +114,44 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
     write_table([{**row, "description": _short(row["description"])} for row in shown])
     if len(found) > limit:
         tell(f"{counted(len(found) - limit, 'more match', 'more matches')}. Add words, or --limit {len(found)}.")
+
+
+@click.group(short_help="Write products in the form of a standard.")
+def export() -> None:
+    """Write products in the form of a standard, for other tools."""
+
+
+@export.command(short_help="Products as Open Data Product Standard documents.")
+@click.argument("product", metavar="<domain>.<product>|all")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.  [default: stdout]"
+)
+def odps(product: str, out: Path | None) -> None:
+    """Write a product, or all, as documents of the Open Data Product Standard (ODPS) v1.0.0.
+
+    \b
+    mesh export odps logistics_core.fact_orders
+    mesh export odps all --out build/odps
+
+    A document has the input and output ports of a product with their contracts, its owners, status, tags and
+    promises. `--out` writes `<domain>.<product>.odps.yaml` for each; stdout has YAML documents. It needs no lake.
+    """
+    import yaml
+
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.odps import odps_document
+    from mesh_platform.sql.model import read_models
+
+    mesh = load_mesh(read_settings().root)
+    names = [*mesh.contracts] if product == "all" else [mesh.contract(product).identifier]
+    graph = mesh_graph(mesh, read_models(mesh))
+    texts = {name: yaml.safe_dump(odps_document(graph, name), sort_keys=False, allow_unicode=True) for name in names}
+    if out is None:
+        click.echo("---\n".join(texts.values()), nl=False)
+        return
+    for name, text in texts.items():
+        write_whole(out / f"{name}.odps.yaml", text.encode())
+    tell(f"{counted(len(texts), 'document')} written to {out}.")
 
 
 def _short(text: str | None) -> str:

@@ -25,6 +25,8 @@ TIME_TRAVEL = timedelta(days=7)
 AHEAD = timedelta(days=1)
 # The quality levels of products, lowest first; `governance.rules.level` says what each requires.
 LEVELS = ("bronze", "silver", "gold")
+# The states of a contract in its life, as ODCS names them.
+STATUSES = ("proposed", "draft", "active", "deprecated", "retired")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Field:
     former names of the column, newest first. `term` is its term in a glossary, `<domain>.<term>`. `id_name` is the
     name of the column in the hash of an event's id, where the contract sets it. `ambiguous_time` and
     `nonexistent_time` say how to read a local time that the clock shows twice or never; see
-    `wall_clock.find_instant`. A `dropped` field is a former column of the event.
+    `wall_clock.find_instant`. A `dropped` field is a former column of the event. A `deprecated` one should
+    not be used by new work. `synonyms` are other words that people look for it with.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Field:
     ambiguous_time: str = "reject"
     nonexistent_time: str = "reject"
     dropped: bool = False
+    deprecated: bool = False
+    synonyms: tuple[str, ...] = ()
 
     @property
     def name_in_ids(self) -> str:
@@ -74,6 +79,7 @@ class TableSchema:
     the columns of the start (inclusive) and end (exclusive) of a row's validity, where a table keeps history.
     `rules` are the quality rules of a table beyond the promises of its fields. `by_flush` marks a table that is
     written in small commits. `dropped` are former columns of an event: files that still have them keep their ids.
+    `deprecated` and `synonyms` are as those of a field.
     """
 
     name: str
@@ -86,6 +92,8 @@ class TableSchema:
     rules: tuple[Rule, ...] = ()
     by_flush: bool = False
     dropped: tuple[Field, ...] = ()
+    deprecated: bool = False
+    synonyms: tuple[str, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -130,7 +138,8 @@ class Contract:
     `maintained`, no file of its tables, private ones too, is merged or removed, and no snapshot expires. A `retired`
     product keeps its landing table, for other models of its domain to read. `time_zone` is that of the domain's site,
     from domain.yaml: local times follow its clock; without one they are UTC. `oldest_version` is the oldest contract
-    version whose events ingest accepts; None leaves it to the major version.
+    version whose events ingest accepts; None leaves it to the major version. `status` is one of STATUSES. `id` names
+    the contract for other tools.
     """
 
     path: str
@@ -153,6 +162,13 @@ class Contract:
     time_zone: str | None = None
     oldest_version: str | None = None
     maintained: bool = True
+    status: str = "active"
+    id: str = ""
+
+    @property
+    def deprecated(self) -> bool:
+        """Whether new work should not use the product: by its status, or by a mark at its table."""
+        return self.status == "deprecated" or self.table.deprecated
 
     @property
     def identifier(self) -> str:

@@ -11,8 +11,8 @@ from mesh_platform.contract.contract import Field
 from mesh_platform.contract.event_reader import check_event_column
 from mesh_platform.contract.link_reader import read_reference, read_term
 from mesh_platform.contract.pattern import check_pattern
-from mesh_platform.contract.quality_rule import valid_values
-from mesh_platform.contract.reading import Reading, custom_place
+from mesh_platform.contract.quality_rule import quality_items, valid_values
+from mesh_platform.contract.reading import Reading, custom_place, read_synonyms
 from mesh_platform.contract.types import FieldType, parse_type
 from mesh_platform.contract.wall_clock import AMBIGUOUS, NONEXISTENT
 from mesh_platform.contract.yaml_document import Place
@@ -41,6 +41,8 @@ def read_field(reading: Reading, place: Place, data: Mapping[str, Any], kind: st
     _check_non_finite(reading, place, data, kind, field_type, custom)
     ambiguous_time, nonexistent_time = _read_odd_times(reading, place, data, field_type, custom)
     _check_id_name(reading, place, data, kind, custom)
+    listed = reading.part(quality_items, data) or []
+    _check_enum(reading, place, data)
     options = data.get("logicalTypeOptions") or {}
     _check_options(reading, place, name, options)
     return Field(
@@ -55,7 +57,7 @@ def read_field(reading: Reading, place: Place, data: Mapping[str, Any], kind: st
         minimum=_read_bound(reading, (*place, "logicalTypeOptions", "minimum"), field_type, options.get("minimum")),
         maximum=_read_bound(reading, (*place, "logicalTypeOptions", "maximum"), field_type, options.get("maximum")),
         pattern=_read_pattern(reading, (*place, "logicalTypeOptions", "pattern"), options.get("pattern")),
-        valid_values=reading.part(valid_values, data.get("quality") or [], kind) or (),
+        valid_values=reading.part(valid_values, listed, kind) or (),
         references=read_reference(reading, place, data),
         renamed_from=tuple(str(old) for old in custom.get("mesh.renamedFrom") or ()),
         term=reading.part(read_term, reading, place, data.get("authoritativeDefinitions") or []),
@@ -64,7 +66,18 @@ def read_field(reading: Reading, place: Place, data: Mapping[str, Any], kind: st
         ambiguous_time=ambiguous_time or "reject",
         nonexistent_time=nonexistent_time or "reject",
         dropped=bool(custom.get("mesh.dropped")),
+        deprecated=bool(data.get("deprecated")),
+        synonyms=read_synonyms(data),
     )
+
+
+def _check_enum(reading: Reading, place: Place, data: Mapping[str, Any]) -> None:
+    """Report an enum beside a rule that lists the valid values, too: which of them holds?"""
+    rules = [item for item in data.get("quality") or [] if item.get("metric") == "invalidValues"]
+    if "enum" in data and any("validValues" in (item.get("arguments") or {}) for item in rules):
+        reading.add(
+            (*place, "enum"), f"'{data['name']}' has an enum and a rule with validValues.", "Keep one of them."
+        )
 
 
 def _check_description(reading: Reading, place: Place, data: Mapping[str, Any]) -> None:

@@ -135,6 +135,15 @@ def read_rule(
     )
 
 
+def quality_items(owner: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rules of a schema or property; an `enum` is the rule that blocks all other values."""
+    rules = [*(owner.get("quality") or [])]
+    if "enum" in owner:
+        values = [item["value"] for item in owner["enum"]]
+        rules.append({"metric": "invalidValues", "arguments": {"validValues": values}, "mustBe": 0})
+    return rules
+
+
 def valid_values(items: Iterable[Mapping[str, Any]], kind: str) -> tuple[str, ...]:
     """The allowed values of a property, where a rule among `items` keeps all others out.
 

@@ -1,4 +1,4 @@
-"""Reading contracts: an ODCS v3.1 file as a `Contract`, or all of its faults together.
+"""Reading contracts: an ODCS file, of v3.1 or v3.2, as a `Contract`, or all of its faults together.
 
 Settings for which ODCS has no field are customProperties named `mesh.*`; docs/contracts.md lists them. This module
 reads the contract as a whole; `schema_reader`, `field_reader`, `link_reader`, `event_reader` and `sla_reader` read
@@ -13,13 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.contract.contract import LEVELS, Contract, TableSchema
+from mesh_platform.contract.contract import LEVELS, STATUSES, Contract, TableSchema
 from mesh_platform.contract.event_reader import read_oldest_version
-from mesh_platform.contract.odcs import find_faults, plain
+from mesh_platform.contract.odcs import find_faults, plain, version_faults
 from mesh_platform.contract.reading import Reading
 from mesh_platform.contract.schema_reader import read_schema
 from mesh_platform.contract.sla_reader import (
     check_freshness_promised,
+    check_sla_names,
     read_duration,
     read_freshness_column,
     read_time_travel,
@@ -51,9 +52,16 @@ def _read_text(text: str, label: str, expected_name: str, domain: str) -> tuple[
     document = parse(text, label)
     if isinstance(document, Problem):
         return None, (document,)
-    document = Document(label, plain(document.data), document.lines)
+    return read_document_as_contract(Document(label, plain(document.data), document.lines), expected_name, domain)
+
+
+def read_document_as_contract(
+    document: Document, expected_name: str, domain: str
+) -> tuple[Contract | None, tuple[Problem, ...]]:
+    """Read a document of JSON values as the contract `expected_name` of `domain`, or all problems in it."""
     problems = find_faults(document)
     reading = Reading(document, domain, is_odcs=not problems)
+    problems += version_faults(document) if reading.is_odcs else ()
     contract = reading.part(_read, reading, expected_name)
     # One fault in a place is enough, and that of ODCS comes first. An anchored part is read more than once.
     faults = {problem.line for problem in problems}
@@ -67,6 +75,8 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
     custom = reading.part(reading.custom, reading.data, (), _CUSTOM) or {}
     time_travel = read_time_travel(reading, custom.get("mesh.timeTravel"))
     _check_names(reading, expected_name)
+    _check_status(reading)
+    check_sla_names(reading)
     freshness, retention, latency = (
         reading.part(read_duration, reading, name) for name in ("freshness", "retention", "latency")
     )
@@ -100,6 +110,8 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
         demands=demands,
         oldest_version=oldest,
         maintained=custom.get("mesh.maintain") is not False,
+        status=reading.data["status"],
+        id=reading.data["id"],
     )
 
 
@@ -130,6 +142,12 @@ def _check_names(reading: Reading, expected_name: str) -> None:
         if reading.data.get(key) != expected:
             message = f"{key} is '{reading.data.get(key)}', the file's place says '{expected}'."
             reading.add((key,), message, "Make them equal.")
+
+
+def _check_status(reading: Reading) -> None:
+    status = reading.data.get("status")
+    if status not in STATUSES:
+        reading.add(("status",), f"status is '{status}'.", f"It is one of {', '.join(STATUSES)}.")
 
 
 def _read_purpose(reading: Reading) -> str:

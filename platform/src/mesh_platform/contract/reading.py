@@ -81,6 +81,11 @@ class Reading:
         return value
 
 
+def read_synonyms(owner: Mapping[str, Any]) -> tuple[str, ...]:
+    """The other words for a schema or a property."""
+    return tuple(item["synonym"] for item in owner.get("synonyms") or [])
+
+
 def custom_place(owner: Mapping[str, Any], place: Place, name: str) -> Place:
     """The place of a custom property of `owner`, which is at `place`; `place` itself where it has none."""
     names = [item["property"] for item in owner.get("customProperties") or []]

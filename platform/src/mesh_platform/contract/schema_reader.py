@@ -11,8 +11,8 @@ from typing import Any
 from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.event_reader import check_event_time
 from mesh_platform.contract.field_reader import read_field
-from mesh_platform.contract.quality_rule import Rule, read_rule
-from mesh_platform.contract.reading import Reading, custom_place
+from mesh_platform.contract.quality_rule import Rule, quality_items, read_rule
+from mesh_platform.contract.reading import Reading, custom_place, read_synonyms
 from mesh_platform.contract.schema_change import former_name_faults
 from mesh_platform.contract.types import FieldType
 from mesh_platform.contract.yaml_document import Place
@@ -45,7 +45,17 @@ def read_schema(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[
     rules = tuple(_read_rules(reading, place, data, kind, fields))
     description = data.get("description", "")
     return kind, TableSchema(
-        name, description, fields, partition, time or None, line, history, rules, dropped=dropped
+        name,
+        description,
+        fields,
+        partition,
+        time or None,
+        line,
+        history,
+        rules,
+        dropped=dropped,
+        deprecated=bool(data.get("deprecated")),
+        synonyms=read_synonyms(data),
     )
 
 
@@ -133,8 +143,9 @@ def _read_rules(
         if isinstance(item, dict) and item.get("name") in types:
             owners.append(((*place, "properties", i), item, types[item["name"]]))
     for owner_place, owner, column in owners:
-        for j, item in enumerate(owner.get("quality") or []):
-            here: Place = (*owner_place, "quality", j)
+        written = len(owner.get("quality") or [])
+        for j, item in enumerate(quality_items(owner)):
+            here: Place = (*owner_place, "quality", j) if j < written else (*owner_place, "enum")
             reading.part(reading.custom, item, here, {"mesh.onFailure": str})
             line = reading.document.line(here)
             rule = reading.part(read_rule, item, kind, column, columns, line, partial(reading.add, here))

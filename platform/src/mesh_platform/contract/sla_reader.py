@@ -8,8 +8,22 @@ from datetime import timedelta
 from mesh_platform.contract.contract import TIME_TRAVEL, TableSchema
 from mesh_platform.contract.reading import Reading, custom_place
 
+_KEPT = ("freshness", "latency", "retention")
 # Hours of each unit.
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
+
+
+def check_sla_names(reading: Reading) -> None:
+    """Report SLA properties that nothing keeps, and repeated ones."""
+    names = []
+    for i, item in enumerate(reading.data.get("slaProperties") or []):
+        name = item["property"]
+        if name not in _KEPT:
+            fix = f"What may be promised is {', '.join(_KEPT)}."
+            reading.add(("slaProperties", i, "property"), f"nothing keeps the promise '{name}'.", fix)
+        elif name in names:
+            reading.add(("slaProperties", i), f"'{name}' is promised twice.", "Keep one of them.")
+        names.append(name)
 
 
 def read_duration(reading: Reading, name: str) -> timedelta | None:

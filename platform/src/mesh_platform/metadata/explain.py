@@ -29,6 +29,9 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
     return {
         "product": contract.identifier,
         "version": contract.version,
+        "status": contract.status,
+        "deprecated": contract.deprecated,
+        "synonyms": list(contract.table.synonyms),
         "description": contract.description,
         "contract": contract.path,
         "source": model.path if model else shown(domain.reference_path(contract), mesh.root),
@@ -56,6 +59,8 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
                 "type": field.type.name,
                 "required": field.required,
                 "classification": field.classification,
+                "deprecated": field.deprecated,
+                "synonyms": list(field.synonyms),
                 "description": field.description,
                 "from": [f"{relation}.{column}" for relation, column in origins.values(field.name)]
                 if origins

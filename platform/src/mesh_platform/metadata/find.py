@@ -62,7 +62,8 @@ def _entries(graph: Graph) -> Iterator[tuple[str, float, str, str, str, str]]:
     places = _places(graph)
     for node_id, node in graph.nodes.items():
         linked = [*graph.of(node_id, "tagged"), *graph.of(node_id, "means"), *graph.of(node_id, "implements")]
-        aliases = node.facts.get("instead_of", [])
+        aliases = [*node.facts.get("instead_of", ()), *node.facts.get("synonyms", ())]
+        aliases += ["deprecated"] if node.facts.get("deprecated") else []
         tags = " ".join([*(each.name for each in linked), *aliases])
         own = node.name.rpartition(".")[2] if node.kind == "column" else node.name
         whose = " ".join(filter(None, places.get(node_id, ())))

@@ -111,11 +111,15 @@ class _Builder:
         self.columns = Columns(mesh, models)
         self.nodes: dict[str, Node] = {}
         self.links: dict[Link, None] = {}
+        # The inputs of products, which are linked when all views are known.
+        self._read: list[tuple[str, str]] = []
 
     def graph(self) -> Graph:
         for domain in self.mesh.domains.values():
             self._domain(domain)
         self._sites()
+        for product, source in self._read:
+            self._link(product, "input", self._relation(source))
         for name, relation in self.columns.relations.items():
             for source in relation.inputs:
                 self._link(self._relation(name), "computed from", self._relation(source))
@@ -142,7 +146,8 @@ class _Builder:
             facts = {"unit": term.unit, "kpi": term.kpi or None, "instead_of": [*term.instead_of]}
             self._link(self._add("term", f"{domain.name}.{name}", term.definition, **facts), "part of", me)
         for name, interface in domain.interfaces.items():
-            self._link(self._add("interface", name, interface.description, version=interface.version), "part of", me)
+            facts = {"version": interface.version, "id": interface.id}
+            self._link(self._add("interface", name, interface.description, **facts), "part of", me)
         for contract in domain.contracts.values():
             self._product(contract, me)
         for kind, products in pipelines_of(domain.contracts.values(), self.models).items():
@@ -162,7 +167,8 @@ class _Builder:
             "time_travel_days": contract.time_travel.days,
         }
         facts = {"version": contract.version, "level": contract.level, "contract": contract.path, **promised}
-        me = self._add("product", name, contract.description, **facts)
+        life = {"id": contract.id, "status": contract.status, "deprecated": contract.deprecated or None}
+        me = self._add("product", name, contract.description, **facts, **life, synonyms=[*contract.table.synonyms])
         self._link(me, "part of", domain)
         self._tag(me, contract.level)
         if contract.implements:
@@ -184,7 +190,7 @@ class _Builder:
                 file = self._add("file", source.removeprefix("file:"), "Reference data.")
                 self._columns(source, contract.table.fields, file, contract)
             if not source.startswith(f"{name}__"):
-                self._link(me, "input", self._relation(source))
+                self._read.append((me, source))
         self._link(me, "output", f"table:{name}")
         if references(contract):
             view = self._add("view", f"{name}__resolved", f"{name} with its references resolved.")
@@ -270,6 +276,8 @@ def _column_facts(field: Field) -> dict[str, Any]:
     return {
         "type": field.type.name,
         "required": field.required or None,
+        "deprecated": field.deprecated or None,
+        "synonyms": [*field.synonyms],
         "key": field.key or None,
         "classification": field.classification,
         "examples": [str(value) for value in field.examples],

@@ -39,12 +39,15 @@ def contract_differences(old: Contract, new: Contract, setting: Setting) -> list
 
 
 def wording_differs(old: Any, new: Any) -> bool:
-    """Whether two files differ in more than the version, comments and the order of keys."""
-    return bool(_without_version(old) != _without_version(new))
+    """Whether two files differ in more than their versions, comments and the order of keys.
+
+    `apiVersion` says in which version of ODCS the file is written, which is no promise.
+    """
+    return bool(_without_versions(old) != _without_versions(new))
 
 
-def _without_version(data: Any) -> Any:
-    return {k: v for k, v in data.items() if k != "version"} if isinstance(data, dict) else data
+def _without_versions(data: Any) -> Any:
+    return {k: v for k, v in data.items() if k not in ("version", "apiVersion")} if isinstance(data, dict) else data
 
 
 def _promises(old: Contract, new: Contract) -> Iterator[Difference]:

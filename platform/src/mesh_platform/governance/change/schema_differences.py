@@ -241,6 +241,9 @@ def _labels(old: Field, new: Field) -> Iterator[Difference]:
         was, now = (".".join(each) if each else "nothing" for each in (old.references, new.references))
         reason = f"'{new.name}' points to {now} instead of {was}"
         yield Difference("breaking" if old.references else "additive", "readers", reason, new.line, old.name)
+    if old.deprecated != new.deprecated:
+        reason = f"'{new.name}' is {'deprecated' if new.deprecated else 'no longer deprecated'}"
+        yield Difference("cosmetic", "readers", reason, new.line, old.name)
     if old.term != new.term:
         reason = f"'{new.name}' is linked to {new.term or 'no term'} instead of {old.term or 'none'}"
         yield Difference("cosmetic", "readers", reason, new.line, old.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.sql.lineage import Tracer
 from mesh_platform.sql.relations import SITES, interface_unions
 
 _RANK = {"source-aligned": 0, "aggregate": 1, "consumer-aligned": 2}
@@ -56,6 +57,34 @@ def direction(scope: Scope) -> Iterable[Problem]:
                 message = f"{own.name} is {own.kind} and reads '{name}' of {owner.name}, which is {owner.kind}."
                 fix = "Publish this table in a domain further down: source-aligned, then aggregate, then consumer."
                 yield Problem(model.path, line, message, fix)
+
+
+@rule(severity="warning")
+def deprecated_read(scope: Scope) -> Iterable[Problem]:
+    """A model reads no deprecated column, and no deprecated product, of another domain: they will go.
+
+    `deprecated: true` at a column or a table of a contract, or `status: deprecated`, says that new work should not
+    use it. What a model reads through an interface is deprecated if the interface says so.
+    """
+    unions = {name: interface for name, (interface, _) in interface_unions(scope.mesh).items()}
+    known = {**scope.mesh.contracts, **unions}
+    old = {
+        name: {field.name for field in contract.table.fields if field.deprecated or contract.deprecated}
+        for name, contract in known.items()
+    }
+    for model in scope.models.values():
+        own = model.contract.domain
+        mentions = {name: line for name, line in model.mentions if old.get(name) and known[name].domain != own}
+        # Of a model that does not fit what it reads, which the rule `sql` reports, nobody knows its columns.
+        if not mentions or isinstance(found := Tracer(scope.mesh).model(model), Problem):
+            continue
+        read = {source for sources in (found.rows, *found.columns.values()) for source in sources}
+        for name, line in mentions.items():
+            columns = sorted(old[name] & {source.column for source in read if source.relation == name})
+            what = "" if known[name].deprecated else f"{', '.join(columns)} of "
+            if columns:
+                fix = f"{known[name].path} says what to use instead, or its owner does."
+                yield Problem(model.path, line, f"reads {what}'{name}', which is deprecated.", fix)
 
 
 @rule()
