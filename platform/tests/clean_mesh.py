@@ -139,7 +139,7 @@ def add_contract(
         element = {"element": f"{table}.sold_ts"} if promise == "freshness" else {}
         sla.append({"property": promise, "value": hours, "unit": "h", **element})
     contract = {
-        "apiVersion": "v3.1.0",
+        "apiVersion": "v3.2.0",
         "kind": "DataContract",
         "id": f"urn:{domain}:{name}",
         "name": name,

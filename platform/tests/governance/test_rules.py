@@ -201,6 +201,8 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("no-cycle", "core/models/kpi_sales.sql", write("core/models/kpi_sales.sql", "select * from core.kpi_sales")),
     ("published-only", SQL, write(SQL, "select product_id, 1::bigint as expected_count from shop.sales__raw\n")),
     ("direction", "shop/models/shelf.sql", add_product("shelf", {"shelf": ITEM}, OF_CORE, latency=9)),
+    ("deprecated-read", SQL, column(KPI, "sale_count", deprecated=True)),
+    ("deprecated-read", SQL, edit(KPI, lambda data: data.update(status="deprecated"))),
     ("own-python", "lab/helpers.py", write("lab/helpers.py", "from shop.producers import produce_sales\n")),
     ("own-python", "lab/helpers.py", write("lab/helpers.py", "from domains import shop\n")),
     ("interface", SALES, wider_amount),

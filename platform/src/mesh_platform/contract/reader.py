@@ -30,6 +30,7 @@ from mesh_platform.errors import Problem
 from mesh_platform.text import counted, shown
 
 SUFFIX = ".odcs.yaml"
+_DESCRIPTION = ("purpose", "limitations", "usage", "authoritativeDefinitions", "customProperties")
 _CUSTOM: Mapping[str, type] = {
     **dict.fromkeys(("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion"), str),
     "mesh.maintain": bool,
@@ -61,7 +62,7 @@ def read_document_as_contract(
     """Read a document of JSON values as the contract `expected_name` of `domain`, or all problems in it."""
     problems = find_faults(document)
     reading = Reading(document, domain, is_odcs=not problems)
-    problems += version_faults(document) if reading.is_odcs else ()
+    problems += reading.part(lambda: [*version_faults(document)]) or []
     contract = reading.part(_read, reading, expected_name)
     # One fault in a place is enough, and that of ODCS comes first. An anchored part is read more than once.
     faults = {problem.line for problem in problems}
@@ -151,7 +152,12 @@ def _check_status(reading: Reading) -> None:
 
 
 def _read_purpose(reading: Reading) -> str:
-    purpose: str = (reading.data.get("description") or {}).get("purpose") or ""
+    description = reading.data.get("description") or {}
+    for key in sorted(set(description) - set(_DESCRIPTION)):
+        # ODCS leaves this part open.
+        fix = f"What may stand here is {', '.join(_DESCRIPTION)}."
+        reading.add(("description", key), f"description.{key} is not known.", fix)
+    purpose: str = description.get("purpose") or ""
     if not purpose:
         reading.add(("description",), "has no description.purpose.", "Say in a sentence what the product is for.")
     return purpose
