@@ -103,6 +103,7 @@ lock: .venv/test ## Pin the newest requirements
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/airflow.txt
 	@touch $@
 
+# Of the packages in schemas.txt the tests read only JSON schemas. What they need does not fit run.txt.
 .venv/test: .venv/airflow requirements/test.txt requirements/schemas.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/schemas.txt

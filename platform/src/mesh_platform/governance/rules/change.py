@@ -56,6 +56,8 @@ def change(scope: Scope) -> Iterable[Problem]:
     | local times are now rejected, or read as another instant | | breaking |
     | the product is removed, or `status: retired` | breaking | |
     | descriptions, examples, terms, tags, other statuses, `mesh.maintain`, order of columns | cosmetic | cosmetic |
+    | `deprecated`, `synonyms`; `enum` instead of the same valid values in a rule | cosmetic | cosmetic |
+    | `apiVersion`, the version of ODCS that the file is written in | no change | no change |
 
     (*) It is breaking if SQL fails with it that worked with the old contract: a `select *` returns an additional
     column, a name becomes ambiguous, a sum has a wider type.
