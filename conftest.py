@@ -119,7 +119,7 @@ def draws(usual: int, thorough: int) -> int:
 
 
 def _clean_environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MESH_", "PYICEBERG_", "OPENLINEAGE"))}
     return {**kept, "COLUMNS": "200"}
 
 
