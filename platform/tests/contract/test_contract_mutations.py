@@ -31,6 +31,9 @@ HARMLESS = {
     "replace description.limitations": "text for people",
     "delete roles.*.description": "text for people",
     "replace roles.*.description": "text for people",
+    "misspell description.limitations": "text for people",
+    "misspell roles.*.description": "text for people",
+    "misspell roles.*.access": "a role may read, whatever it says; nothing here grants the right to write",
     "delete roles.*.access": "a role may read, whatever it says; nothing here grants the right to write",
     "replace roles.*.access": "a role may read, whatever it says; nothing here grants the right to write",
     "delete schema.*.quality.*.dimension": "a label of the rule for other tools",
@@ -65,7 +68,8 @@ def mutations(data: Any, place: Place = ()) -> Iterator[Mutation]:
         else:
             yield "delete", here, [each for i, each in enumerate(data) if i != key]
             yield "repeat", here, [*data[: key + 1], *data[key:]]
-        for kind, other in (("retype", _retyped(value)), ("replace", _replaced(key, value))):
+        others = {"retype": _retyped(value), "replace": _replaced(key, value), "misspell": _misspelt(value)}
+        for kind, other in others.items():
             if other != value or type(other) is not type(value):
                 changed = copy.copy(data)
                 changed[key] = other
@@ -86,6 +90,10 @@ def _retyped(value: Any) -> Any:
             return {}
         case _:
             return []
+
+
+def _misspelt(value: Any) -> Any:
+    return f"{value[1:]}x" if isinstance(value, str) else value
 
 
 def _replaced(key: Any, value: Any) -> Any:

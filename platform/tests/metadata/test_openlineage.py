@@ -6,9 +6,11 @@ import copy
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -215,6 +217,39 @@ def silent_server() -> Iterator[str]:
     """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def listening_server() -> Iterator[tuple[str, list[Event]]]:
+    """The URL of a server of lineage, and what it has received."""
+    received: list[Event] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
+@pytest.mark.parametrize("transport", ["http", "async_http"])
+def test_a_server_has_every_event_when_the_process_ends(
+    tmp_path: Path, listening_server: tuple[str, list[Event]], monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    url, received = listening_server
+    monkeypatch.setenv("OPENLINEAGE__TRANSPORT", json.dumps({"type": transport, "url": url}))
+    place, said = small_mesh(tmp_path), list[str]()
+    with run_reports(Settings(root=place.root), place.mesh, said.append) as report:
+        built = build(place.mesh, place.catalog, on_run=partial(report, "build"))
+    assert (len(received), said) == (2 * len(built), [])
+    assert [fault for event in received for fault in faults(event)] == []
 
 
 def test_a_transport_that_hangs_is_left_and_said_once(
