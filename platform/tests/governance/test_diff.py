@@ -121,6 +121,23 @@ def test_a_product_that_is_gone_reaches_by_all_its_columns(repository: Repositor
     assert reached(entry)["insight.report"] == {"event_id", "item_id", "buyer", "sold_at", "twice"}
 
 
+def test_a_dimension_that_is_gone_and_a_renamed_column_break_no_views_of_the_report(repository: Repository):
+    """The views of the mesh as it is do not fit what they read; the report is made by the mesh as it was."""
+    for path in ("contracts/dim_item.odcs.yaml", "models/dim_item.sql"):
+        (repository.root / "domains/core" / path).unlink()
+    repository.edit(ALPHA, sets("buyer", name="purchaser"))
+    entries = {entry["product"]: entry for entry in diff(repository)["contracts"]}
+    assert reached(entries["core.dim_item"])["core.fact_sales__resolved"] == {"item_id"}
+    assert reached(entries["alpha.sales_alpha"])["core.sale_v1"] == {"buyer"}
+
+
+def test_rows_alone_are_counted_as_such(repository: Repository):
+    repository.place.write("insight/models/report.sql", "select event_id from core.fact_sales where amount > 1\n")
+    repository.commit()
+    repository.edit(FACT, sets("amount", required=False))
+    assert "0 column" not in call(repository, "--base", "main", "--format", "markdown").stdout
+
+
 def test_dashboards_are_named_that_show_what_is_reached(repository: Repository):
     repository.place.write("insight/dashboards/a.yaml", "sql: select twice from insight.report\n")
     repository.place.write("insight/dashboards/b.sql", 'select "twice" from "insight"."report"\n')

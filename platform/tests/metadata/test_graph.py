@@ -132,6 +132,7 @@ def test_every_view_of_a_session_is_a_node(acme: Graph):
 
 def test_the_columns_of_resolved_views_are_those_that_sessions_show(acme: Graph):
     mesh = acme.columns.mesh
+    assert [name for name, contract in mesh.contracts.items() if references(contract)]
     with connect_in_memory() as connection:
         create_schemas(connection, mesh)
         for name, contract in mesh.contracts.items():
@@ -223,6 +224,7 @@ def test_lineage_is_json_for_programs_and_a_diagram_for_documents(place: Place):
         ("core.fact_sale", "core.fact_sale: no such table or view of the mesh. Did you mean core.fact_sales"),
         ("core.fact_sales.amont", "core.fact_sales has no such column. Did you mean amount?"),
         ("amount", "amount: no such table or view"),
+        ("product:core.fact_sales", "product:core.fact_sales: no such table or view"),
     ],
 )
 def test_an_unknown_name_is_answered_with_near_ones(place: Place, name: str, words: str):
@@ -243,6 +245,11 @@ def test_every_name_that_lineage_prints_can_be_given_to_it(place: Place):
     assert len(names) > 30
     graph_names = [name for name in names if call(place, "lineage", name).exit_code != 0]
     assert graph_names == []
+
+
+def test_a_file_belongs_to_the_product_that_it_is_the_source_of(place: Place):
+    value = json.loads(call(place, "find", "reference items", "--format", "json").stdout)
+    assert {match["domain"] for match in value["matches"]} == {"core"}
 
 
 def test_find_prints_a_table_and_counts_what_it_leaves_out(place: Place):

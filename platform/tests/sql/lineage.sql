@@ -421,3 +421,39 @@ select id, count(*) as n from (select id, x from n.t group by id, x having count
 -- id: t.id copied
 -- n:
 -- rows: t.id grouped, t.x grouped
+
+-- groups of groups of groups, of which some are left out
+select x from (select id, x from (select id, x from n.t group by id, x having count(*) > 1) group by id, x) group by x;
+-- x: t.x copied
+-- rows: t.id grouped, t.x grouped
+
+-- a condition of a lateral join that treats NULL as a value
+select t.id, k.y from n.t as t left join lateral (select y from n.u as u where u.id = t.id) as k on k.y is not distinct from t.x;
+-- id: t.id copied
+-- y: u.y copied
+-- rows: t.id filtered, t.x joined, u.id filtered, u.y joined
+
+-- the first row of each group by the order of a subquery
+select distinct on (id) id, x from (select * from n.t order by ts);
+-- id: t.id copied
+-- x: t.x copied
+-- rows: t.id grouped, t.ts filtered
+
+-- another aggregate over an ordered subquery
+select listagg(label, ',') as labels from (select label from n.t order by ts, x);
+-- labels: t.label computed, t.ts computed, t.x computed
+
+-- a limit over a union of an ordered query
+select * from ((select id from n.t order by ts, x) union all select id from n.u) limit 7;
+-- id: t.id copied, u.id copied
+-- rows: t.ts filtered, t.x filtered
+
+-- rows side by side in the order of a subquery
+select x, y from n.t positional join (select y from n.u order by ts, id);
+-- x: t.x copied
+-- y: u.y copied
+-- rows: u.id joined, u.ts joined
+
+-- a struct's field in another case
+select r.ID as id from (select t as r from n.t as t);
+-- id: t.id copied

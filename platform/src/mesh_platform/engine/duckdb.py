@@ -96,7 +96,7 @@ def _parsed(text: str) -> Any:
         try:
             return json.loads(text)
         except RecursionError:
-            return {"error": True, "error_message": "The plan is nested too deeply."}
+            return {"error": True, "error_message": "it is nested too deeply"}
 
 
 def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:

@@ -43,6 +43,10 @@ LinkKind = Literal[
 ]
 
 
+# Relations that SQL cannot name have the ids of their nodes as names.
+_NAMED = ("queue:", "file:")
+
+
 class Node(NamedTuple):
     """One thing in the mesh. `name` is unique among those of its kind; `facts` are values that JSON can hold."""
 
@@ -83,7 +87,7 @@ class Graph:
 
     def relation(self, name: str) -> Node | None:
         """Return the table, view, queue or file that lineage calls `name`."""
-        ids = (f"table:{name}", f"view:{name}", name)
+        ids = (name,) if name.startswith(_NAMED) else (f"table:{name}", f"view:{name}")
         return next((self.nodes[node_id] for node_id in ids if node_id in self.nodes), None)
 
     @cached_property
@@ -139,7 +143,7 @@ class _Builder:
         reached = {"contact": owners.contact, "on_call": owners.on_call}
         site = domain.site.model_dump(mode="json") if domain.site else None
         me = self._add("domain", domain.name, domain.description, kind=domain.kind, site=site, **reached)
-        self._link(me, "owned by", self._add("team", owners.team, **reached))
+        self._link(me, "owned by", self._add("team", owners.team))
         self._link(me, "steward", self._add("person", owners.steward))
         self._tag(me, domain.kind)
         for name, term in domain.terms.items():
@@ -190,6 +194,7 @@ class _Builder:
             if source.startswith("file:"):
                 file = self._add("file", source.removeprefix("file:"), "Reference data.")
                 self._columns(source, contract.table.fields, file, contract)
+                self._link(file, "part of", me)
         if not contract.retired:
             self._link(me, "output", f"table:{name}")
         if references(contract) and not contract.retired:
@@ -240,7 +245,7 @@ class _Builder:
 
     def _relation(self, name: str) -> str:
         """Return the id of the node of a relation."""
-        if name.startswith(("queue:", "file:")):
+        if name.startswith(_NAMED):
             return name
         return f"view:{name}" if f"view:{name}" in self.nodes else f"table:{name}"
 

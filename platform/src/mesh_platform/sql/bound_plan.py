@@ -2,7 +2,8 @@
 
 DuckDB itself resolves names, stars, USING, lateral aliases and correlated subqueries when it binds a query. In the
 plan that `json_serialize_plan` returns, each operator numbers the columns of its children. So what remains is to
-follow numbers through some twenty kinds of operators. The plan lacks what is null or empty.
+follow numbers through 27 kinds of operators. The plan lacks what is null or empty. Among rows that a window's own
+order does not tell apart, the order of a subquery is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import Any, Literal, NamedTuple
 How = Literal["copied", "computed", "filtered", "joined", "grouped"]
 Node = Mapping[str, Any]
 # Aggregates whose result depends on the order of rows, so that it depends on the columns of an ORDER BY below.
-_BY_ORDER = frozenset({"any_value", "arbitrary", "array_agg", "first", "group_concat", "last", "list", "string_agg"})
+_BY_ORDER = frozenset(
+    (
+        "any_value", "arbitrary", "arg_max", "arg_max_null", "arg_min", "arg_min_null", "array_agg", "first",
+        "group_concat", "last", "list", "listagg", "max_by", "min_by", "mode", "string_agg",
+    )
+)  # fmt: skip
 _DIRECT = frozenset({"copied", "computed"})
 
 
@@ -47,7 +53,7 @@ _EMPTY = Value()
 class Traced(NamedTuple):
     """What an operator returns: its columns, the sources of its set of rows, and those of their order.
 
-    `groups` are the sources of rows that only decide how often the same row comes.
+    `groups` are sources of rows that only decide how many duplicates a row has; a GROUP BY above may drop them.
     """
 
     columns: Sequence[Value]
@@ -127,7 +133,7 @@ class _Tracer:
     def trace(self, node: Node) -> Traced:
         kind = node["type"].removeprefix("LOGICAL_")
         if kind not in self._operators:
-            raise UnknownOperatorError(kind)
+            raise UnknownOperatorError(f"unknown operator {kind}")
         found = self._operators[kind](node)
         if "table_index" in node:
             self._bound[node["table_index"]] = found.columns
@@ -187,7 +193,8 @@ class _Tracer:
         grouped = used(_sources(own), "grouped")
         made = [Value(sources | (child.groups - grouped)) for sources in results]
         sets = [_EMPTY] * len(node.get("grouping_functions", ()))
-        return Traced([*groups, *made, *sets], child.rows - child.groups | grouped, groups=grouped)
+        kept = child.rows - child.groups
+        return Traced([*groups, *made, *sets], kept | grouped, groups=grouped - kept)
 
     def _aggregated(self, expression: Node, child: Traced) -> Sources:
         order = child.order if expression["name"] in _BY_ORDER else _NONE
@@ -222,13 +229,14 @@ class _Tracer:
         rows = child.rows | used(self._read(node.get("distinct_targets", ()), child.columns), "grouped")
         # DISTINCT ON keeps the first row of each group.
         if node["distinct_type"] == "DISTINCT_ON":
-            rows |= used(self._read(node.get("order_by", ()), child.columns), "filtered")
+            rows |= used(self._read(node.get("order_by", ()), child.columns) | child.order, "filtered")
         return Traced(child.columns, rows, child.order)
 
     def _union(self, node: Node) -> Traced:
         sides = [self.trace(child) for child in node["children"]]
         columns = [self._merged(values) for values in zip(*(side.columns for side in sides), strict=True)]
-        return Traced(columns, _NONE.union(*(side.rows for side in sides)))
+        rows, order = ({*chain(*parts)} for parts in ((s.rows for s in sides), (s.order for s in sides)))
+        return Traced(columns, frozenset(rows), frozenset(order))
 
     def _difference(self, node: Node) -> Traced:
         left, right = (self.trace(child) for child in node["children"])
@@ -237,7 +245,10 @@ class _Tracer:
 
     def _product(self, node: Node) -> Traced:
         left, right = (self.trace(child) for child in node["children"])
-        return Traced([*left.columns, *right.columns], left.rows | right.rows)
+        rows = left.rows | right.rows
+        if node["type"] == "LOGICAL_POSITIONAL_JOIN":
+            rows |= used(left.order | right.order, "joined")
+        return Traced([*left.columns, *right.columns], rows, left.order)
 
     def _join(self, node: Node) -> Traced:
         left = self.trace(node["children"][0])
@@ -254,7 +265,8 @@ class _Tracer:
         if kind == "SINGLE":
             # A scalar subquery: it changes no row, only its own value.
             within = joined | right.rows
-            return Traced([*left.columns, *(Value(v.sources | within) for v in right.columns)], left.rows, left.order)
+            values = (Value(value.sources | within, value.fields) for value in right.columns)
+            return Traced([*left.columns, *values], left.rows, left.order)
         if kind == "MARK":
             # IN and EXISTS: one more column, which says whether there is a match.
             return Traced([*left.columns, Value(used(joined, "computed") | right.rows)], left.rows, left.order)
@@ -267,15 +279,18 @@ class _Tracer:
         """Return the columns of a join's condition, without the comparisons by which DuckDB rejoins a subquery."""
         if "condition" in node:
             return self._read(node["condition"], [*left.columns, *right.columns])
-        sides = [child["type"] for child in node["children"]]
-        found = _NONE
-        for condition in node.get("conditions", ()):
-            rejoins = condition["comparison"] == "COMPARE_NOT_DISTINCT_FROM" and (
-                node["type"] == "LOGICAL_DELIM_JOIN" or "LOGICAL_DELIM_GET" in sides
-            )
-            if not rejoins:
-                found |= self._read(condition["left"], left.columns) | self._read(condition["right"], right.columns)
-        return found
+        conditions = [*node.get("conditions", ())]
+        equal = [each for each in conditions if each["comparison"] == "COMPARE_NOT_DISTINCT_FROM"]
+        if node["type"] == "LOGICAL_DELIM_JOIN":
+            # A condition of the query itself comes before them.
+            equal = equal[-len(node["duplicate_eliminated_columns"]) :]
+        elif all(child["type"] != "LOGICAL_DELIM_GET" for child in node["children"]):
+            equal = []
+        own = [each for each in conditions if not any(each is other for other in equal)]
+        return _NONE.union(
+            *(self._read(each["left"], left.columns) for each in own),
+            *(self._read(each["right"], right.columns) for each in own),
+        )
 
     def _cte(self, node: Node) -> Traced:
         definition, query = node["children"]
@@ -316,13 +331,15 @@ class _Tracer:
                 return self._bound[expression["binding"]["table_index"]][place]
             case "BOUND_FUNCTION" if expression["name"] == "struct_pack":
                 values = [self._value(child, columns) for child in expression["children"]]
-                names = [child["first"] for child in expression["return_type"]["type_info"]["child_types"]]
+                # DuckDB finds a field whatever the case of its name.
+                types = expression["return_type"]["type_info"]["child_types"]
+                names = [child["first"].lower() for child in types]
                 sources = _sources(values)
                 return Value(computed(sources), dict(zip(names, values, strict=True)))
             case "BOUND_FUNCTION" if expression["name"] == "struct_extract":
                 struct = self._value(expression["children"][0], columns)
                 field = expression["children"][1].get("value", {}).get("value")
-                known: Value | None = (struct.fields or {}).get(field)
+                known: Value | None = (struct.fields or {}).get(str(field).lower())
                 return known or Value(computed(struct.sources))
         return Value(computed(self._read(expression, columns)))
 

@@ -48,11 +48,12 @@ class Tracer:
         self._tables: set[str] = set()
 
     def trace(self, queries: Sequence[Query]) -> list[Lineage]:
-        """Return the lineage of each query.
+        """Return the lineage of each query; an empty one if it does not fit its inputs, as in a mesh with faults.
 
-        Raises DuckDBError for a query that does not fit its inputs, and UnknownOperatorError.
+        Raises UnknownOperatorError.
         """
-        return [self._lineage(query, plan) for query, plan in zip(queries, self._plans(queries), strict=True)]
+        plans = zip(queries, self._plans(queries), strict=True)
+        return [Lineage({}) if plan.get("error") else self._lineage(query, plan) for query, plan in plans]
 
     def models(self, models: Sequence[Model]) -> list[Lineage | Problem]:
         """Return the lineage of each model, or the problem that it does not fit what it reads.
@@ -65,18 +66,20 @@ class Tracer:
 
     def _of_model(self, model: Model, query: Query, plan: Mapping[str, object]) -> Lineage | Problem:
         try:
-            if plan.get("error"):
-                described = self._connection.execute(f"DESCRIBE {query.sql}").fetchall()
-                there = {row[0] for row in described}
-                (found,) = self.trace(
-                    [query._replace(columns=tuple(name for name in query.columns if name in there))]
-                )
-                return Lineage({name: found.columns.get(name, frozenset()) for name in query.columns}, found.rows)
-            return self._lineage(query, plan)
+            if not plan.get("error"):
+                return self._lineage(query, plan)
+            described = self._connection.execute(f"DESCRIBE {query.sql}").fetchall()
+            there = {row[0].lower() for row in described}
+            selected = query._replace(columns=tuple(name for name in query.columns if name.lower() in there))
+            if selected == query:
+                # It fits, and its plan cannot be read.
+                raise UnknownOperatorError(plan.get("error_message"))
+            (found,) = self.trace([selected]) if selected.columns else (Lineage({}),)
+            return Lineage({name: found.columns.get(name, frozenset()) for name in query.columns}, found.rows)
         except DuckDBError as error:
             return binding_problem(model, error)
         except UnknownOperatorError as error:
-            what = f"has no lineage: its plan in DuckDB has {error}, which lineage cannot follow."
+            what = f"has no lineage: its plan in DuckDB cannot be followed ({error})."
             return Problem(model.path, 1, what, "Write it with other clauses, or in fewer levels.", rule="sql")
 
     def _plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
@@ -84,14 +87,10 @@ class Tracer:
         return bound_plans(self._connection, [_selected(query) for query in queries])
 
     def _lineage(self, query: Query, plan: Mapping[str, object]) -> Lineage:
-        if plan.get("error"):
-            # Raises the error of a query that cannot be bound.
-            self._connection.execute(f"EXPLAIN {_selected(query)}")
-            raise UnknownOperatorError("more levels than can be read")
         try:
             found = trace(plan)
         except RecursionError:
-            raise UnknownOperatorError("more levels than can be read") from None
+            raise UnknownOperatorError("it is nested too deeply") from None
         return Lineage(dict(zip(query.columns, (value.sources for value in found.columns), strict=True)), found.rows)
 
     def _create(self, names: Collection[str]) -> None:

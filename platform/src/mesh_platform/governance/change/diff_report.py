@@ -12,6 +12,7 @@ from mesh_platform.governance.change.assessment import Assessed, Needed
 from mesh_platform.governance.change.diff import Diff, Effect
 from mesh_platform.governance.change.impact import Affected
 from mesh_platform.governance.change.model_changes import ModelChange
+from mesh_platform.text import counted
 
 _NOTHING = "No contract and no SQL changed."
 _NO_BASE = "There is nothing to compare with: this is no git repository, or one without commits."
@@ -147,11 +148,10 @@ def _row(assessed: Assessed, effect: Effect) -> str:
 def _counted(effect: Effect) -> str:
     tables = _by_table(effect.reached)
     columns = sum(each.column is not None for each in effect.reached)
-    counts = (
-        [f"{columns} column{'s' * (columns != 1)} in {len(tables)} table{'s' * (len(tables) != 1)}"] if tables else []
-    )
+    what = counted(columns, "column") + " in" if columns else "rows of"
+    counts = [f"{what} {counted(len(tables), 'table')}"] if tables else []
     if effect.dashboards:
-        counts.append(f"{len(effect.dashboards)} dashboard{'s' * (len(effect.dashboards) != 1)}")
+        counts.append(counted(len(effect.dashboards), "dashboard"))
     return ", ".join(counts) or "nothing"
 
 

@@ -16,7 +16,7 @@ from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.syntax import name_of
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Affected:
     """A column of a table or view that depends on others; if `column` is None, only the set of its rows does."""
 
@@ -49,7 +49,7 @@ class Impact:
         values = {each.table for each in found if each.column is not None}
         return {each for each in found if each.column is not None or each.table not in values}
 
-    def has(self, table: str, other: Impact) -> bool:
+    def fitted(self, table: str, other: Impact) -> bool:
         """Whether the table has a lineage here, by the same SQL as in `other`."""
         model = self._columns.models.get(table)
         same = model is not None and model.sql == other._columns.models[table].sql
@@ -61,7 +61,7 @@ class Impact:
         for relation in self._columns.readers.get(start[0], ()):
             # SQL that does not fit its inputs has no lineage. Unless the same SQL fitted before the change, each of
             # its columns may depend on a column that it names.
-            broken = relation in self._columns.problems and not (self._before and self._before.has(relation, self))
+            broken = relation in self._columns.problems and not (self._before and self._before.fitted(relation, self))
             if broken and self._mentions(self._columns.models[relation], *start):
                 yield from (Affected(relation, name) for name in self.mesh.contracts[relation].table.by_name)
 
