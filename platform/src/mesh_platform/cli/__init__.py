@@ -44,6 +44,7 @@ COMMANDS = {
     "explain": "mesh_platform.cli.metadata:explain",
     "lineage": "mesh_platform.cli.metadata:lineage",
     "find": "mesh_platform.cli.metadata:find",
+    "catalog": "mesh_platform.cli.metadata:catalog",
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",
     "evolve": "mesh_platform.cli.evolution:evolve",

@@ -1,8 +1,9 @@
-"""`mesh explain`, `lineage` and `find`: what the mesh knows of itself."""
+"""`mesh explain`, `lineage`, `find` and `catalog`: what the mesh knows of itself."""
 
 from __future__ import annotations
 
 import gc
+import sys
 
 import click
 
@@ -106,6 +107,70 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
     write_table([{**row, "description": _short(row["description"])} for row in shown])
     if len(found) > limit:
         tell(f"{counted(len(found) - limit, 'more match', 'more matches')}. Add words, or --limit {len(found)}.")
+
+
+@click.group(short_help="Show the mesh in catalogs.")
+def catalog() -> None:
+    """Show the mesh in catalogs, and keep them in step with it."""
+
+
+@catalog.command(short_help="Bring OpenMetadata in step with the mesh.")
+@click.option("--to", type=click.Choice(["openmetadata"]), required=True, help="The catalog.")
+@click.option("--plan", "mode", flag_value="plan", help="Show what would be done; change nothing.")
+@click.option("--check", "mode", flag_value="check", help="As --plan; exit with 1 if anything would be done.")
+@format_option
+def publish(to: str, mode: str | None, output_format: str) -> None:
+    """Bring a catalog in step with contracts, SQL and DAGs: create and update what differs, remove what is gone.
+
+    \b
+    mesh catalog publish --to openmetadata --plan
+    mesh catalog publish --to openmetadata
+
+    MESH_OPENMETADATA_URL has the address and MESH_OPENMETADATA_TOKEN the token of a bot. What people add to the
+    catalog stays. If it is stopped, the next call does what is left. It needs no lake.
+    """
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.openmetadata import apply
+    from mesh_platform.metadata.openmetadata.client import client_of
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.plan import make_plan
+    from mesh_platform.sql.model import read_models
+
+    settings = read_settings()
+    client = client_of(settings)
+    mesh = load_mesh(settings.root)
+    wanted = desired(mesh_graph(mesh, read_models(mesh)), DEFAULT_NAMESPACE)
+    if mode:
+        steps = make_plan(client, wanted, DEFAULT_NAMESPACE).steps
+    else:
+        steps = apply.publish(client, wanted, DEFAULT_NAMESPACE)
+    rows = [step.as_value() for step in steps]
+    if output_format == "json":
+        write_json(rows)
+    elif rows:
+        write_table([{**row, "fields": ", ".join(row["fields"])} for row in rows])
+    if not rows:
+        tell(f"{to}: in step with the mesh.")
+    if mode == "check" and rows:
+        sys.exit(1)
+
+
+@catalog.command(short_help="Check the version of OpenMetadata and that the token works.")
+@format_option
+def doctor(output_format: str) -> None:
+    """Check that OpenMetadata answers, that its version is one that the mesh is made for, and that the token works.
+
+    \b
+    mesh catalog doctor
+    """
+    from mesh_platform.metadata.openmetadata.client import check_server, client_of
+
+    found = check_server(client_of(read_settings()))
+    if output_format == "json":
+        write_json(found)
+    else:
+        write_table([found])
 
 
 def _short(text: str | None) -> str:

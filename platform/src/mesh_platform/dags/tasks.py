@@ -101,7 +101,8 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
 def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int], builds: bool) -> dict[str, Any]:
     """Report the datasets written (rows by table) and their lineage, by OpenLineage.
 
-    After `builds` it also creates a release of all tables, if all are up to date.
+    After `builds` it also creates a release of all tables, if all are up to date. Where OpenMetadata is configured,
+    it is brought in step, and `published` is the number of steps that this took.
     """
     if written:
         from mesh_platform.metadata.openlineage import tell
@@ -114,7 +115,23 @@ def register(mesh: Mesh, models: Mapping[str, Model], written: Mapping[str, int]
         made = release_current(mesh, _catalog(mesh))
         release = made.name if made else None
         log.info("Release: %s.", release or "none; a table waits to be built, or the newest one is of just this")
-    return {"release": release, "datasets": [*written]}
+    return {"release": release, "datasets": [*written], "published": _publish(mesh, models)}
+
+
+def _publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
+    """Bring OpenMetadata in step; None where it is not configured. It raises what publishing raises."""
+    settings = Settings(root=mesh.root)
+    if not settings.openmetadata_url:
+        return None
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.openmetadata.apply import publish
+    from mesh_platform.metadata.openmetadata.client import client_of
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+
+    wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE)
+    done = publish(client_of(settings), wanted, DEFAULT_NAMESPACE)
+    log.info("OpenMetadata: %s.", f"{len(done)} steps" if done else "in step already")
+    return len(done)
 
 
 def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
