@@ -139,6 +139,8 @@ def publish(to: str, mode: str | None, output_format: str) -> None:
 
     settings = read_settings()
     client = client_of(settings)
+    # Everything read is needed until the process ends; looking through it for garbage takes as long as the work.
+    gc.disable()
     mesh = load_mesh(settings.root)
     wanted = desired(mesh_graph(mesh, read_models(mesh)), DEFAULT_NAMESPACE)
     if mode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -74,6 +75,7 @@ class Double:
     entities: dict[str, Doc] = field(default_factory=dict)
     by_name: dict[tuple[str, str], str] = field(default_factory=dict)
     edges: dict[tuple[str, str], Doc] = field(default_factory=dict)
+    sources: dict[str, dict[str, None]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[tuple[str, Doc]] = field(default_factory=list)
     patched: list[Doc] = field(default_factory=list)
@@ -354,6 +356,7 @@ class Double:
                         raise Refused(400, f"Invalid column name {name}")
             # Source: one edge for a pair; another PUT replaces its details.
             self.edges[ends] = deepcopy(edge["lineageDetails"])
+            self.sources.setdefault(ends[1], {})[ends[0]] = None
             return {}
         if method == "DELETE":
             # Client: /lineage/<type>/<id>/<type>/<id>.
@@ -362,9 +365,9 @@ class Double:
             return {}
         me = self._by_id(parts[1])
         up = [
-            {"fromEntity": one, "toEntity": two, "lineageDetails": details}
-            for (one, two), details in self.edges.items()
-            if two == me["id"]
+            {"fromEntity": one, "toEntity": me["id"], "lineageDetails": self.edges[one, me["id"]]}
+            for one in self.sources.get(me["id"], ())
+            if (one, me["id"]) in self.edges
         ]
         return {"entity": {"id": me["id"], "type": parts[0]}, "nodes": [], "upstreamEdges": up, "downstreamEdges": []}
 
@@ -455,3 +458,14 @@ def _handler(double: Double) -> type[BaseHTTPRequestHandler]:
         do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _serve
 
     return Handler
+
+
+def main() -> None:
+    """Serve an empty one, print its address, and end with the input."""
+    with serving(Double()) as url:
+        print(url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

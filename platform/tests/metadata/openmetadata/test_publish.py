@@ -128,6 +128,7 @@ def dead_term(double: Double) -> None:
 
 def dead_edge(double: Double) -> None:
     start, end = double.get("table", "mesh.mesh.core.items")["id"], double.get("table", FACT)["id"]
+    double.sources[end][start] = None
     double.edges[start, end] = {"description": "Computed from the SQL of the mesh 'mesh'.", "source": "QueryLineage"}
 
 
@@ -309,7 +310,9 @@ def test_what_people_add_stays(live: Server, wanted: list[Entity]):
     column(double)["customMetrics"] = [{"name": "m"}]
     double.get("team", "Team core")["description"] = "They answer quickly."
     double.get("user", "sam_core")["displayName"] = "Sammy"
-    double.edges[double.get("table", "mesh.mesh.core.items")["id"], fact["id"]] = {"source": "Manual"}
+    by_hand = double.get("table", "mesh.mesh.core.items")["id"]
+    double.sources[fact["id"]][by_hand] = None
+    double.edges[by_hand, fact["id"]] = {"source": "Manual"}
     before = double.state()
     assert live.plan(wanted) == []
     # Nor does it go when the same fields are mended.

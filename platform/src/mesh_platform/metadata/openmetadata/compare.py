@@ -35,7 +35,7 @@ class Comparison:
         """Return the fields to set (None: to remove), with a `Ref` for new references, and which values differ."""
         self.differences, changes = [], {}
         for name, value in wanted.body.items():
-            if name in PLACE:
+            if name in PLACE or found.get(name) == value:
                 continue
             before = len(self.differences)
             merged = self._merge(name, found.get(name), value)
@@ -78,8 +78,12 @@ class Comparison:
         self.differences += [f"{path}.{name}" for name in known if name not in names]
         merged = []
         for each in wanted:
-            if each["name"] in known:
-                merged.append(self._fields(f"{path}.{each['name']}", known[each["name"]], each))
+            there = known.get(each["name"])
+            # Most are equal, and no more need be known of them.
+            if there is not None and all(there.get(key) == value for key, value in each.items()):
+                merged.append(there)
+            elif there is not None:
+                merged.append(self._fields(f"{path}.{each['name']}", there, each))
             else:
                 self.differences.append(f"{path}.{each['name']}")
                 merged.append({name: value for name, value in each.items() if value is not None})
