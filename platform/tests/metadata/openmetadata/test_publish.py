@@ -323,6 +323,11 @@ def test_what_people_add_stays(live: Server, wanted: list[Entity]):
     assert _sorted(double.state()) == _sorted(before)
 
 
+def test_a_user_who_has_left_does_not_come_back(live: Server, wanted: list[Entity]):
+    live.double.get("user", "sam_core")["deleted"] = True
+    assert live.plan(wanted) == []
+
+
 def _sorted(value: Any) -> Any:
     """Lists in one order: an owner that is added again comes last."""
     if isinstance(value, dict):

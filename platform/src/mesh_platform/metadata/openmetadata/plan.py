@@ -57,9 +57,11 @@ def make_plan(client: Client, wanted: Sequence[Entity], namespace: str) -> Plan:
     steps: list[Step] = []
     for entity in entities:
         found = known.get(Ref(entity.kind, entity.fqn))
+        if found is not None and KINDS[entity.kind].keep:
+            continue
         if found is None or found.get("deleted"):
-            steps.append(_create(entity, (), found))
-        elif not KINDS[entity.kind].keep:
+            steps.append(_create(entity, found))
+        else:
             changes, differences = comparison.changes(entity, found)
             if changes:
                 steps.append(Step(entity.kind, entity.fqn, "update", tuple(differences), changes, found["id"]))
@@ -96,13 +98,13 @@ def read_kind(client: Client, kind: str, namespace: str) -> Known:
     return {Ref(kind, found["fullyQualifiedName"]): found for found in client.pages(how.path, **asked, **query)}
 
 
-def _create(entity: Entity, fields: tuple[str, ...], found: Mapping[str, Any] | None) -> Step:
+def _create(entity: Entity, found: Mapping[str, Any] | None) -> Step:
     body = dict(_without_none(entity.body).items())
     constraints = body.get("tableConstraints") or ()
     if any(each["constraintType"] == _FOREIGN_KEY for each in constraints):
         # The columns that a key refers to may not exist yet; the next look at the table adds it.
         body["tableConstraints"] = [each for each in constraints if each["constraintType"] != _FOREIGN_KEY]
-    return Step(entity.kind, entity.fqn, "create", fields or tuple(body), body, (found or {}).get("id", ""))
+    return Step(entity.kind, entity.fqn, "create", tuple(body), body, (found or {}).get("id", ""))
 
 
 def _without_none(value: Any) -> Any:
