@@ -21,7 +21,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e chaos guarantees docs check hooks bench real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e chaos guarantees docs check hooks bench openmetadata-check real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -72,6 +72,11 @@ hooks: .venv/test ## Let git run mesh check, yamllint and ruff before each commi
 bench: .venv/bench ## Measure speed and compare it with references; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+openmetadata-check: .venv/test ## Try publishing on a real OpenMetadata (URL=... TOKEN=...), in names of its own, removed at the end
+	@test -n "$(URL)" -a -n "$(TOKEN)" || { echo "Say where: make openmetadata-check URL=https://... TOKEN=..."; exit 2; }
+	@MESH_TEST_OPENMETADATA_URL='$(URL)' MESH_TEST_OPENMETADATA_TOKEN='$(TOKEN)' \
+		$(BIN)/pytest -n 0 platform/tests/metadata/openmetadata/test_any_server.py $(ARGS)
+
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
@@ -83,7 +88,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow test bench; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow test bench openmetadata; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -113,4 +118,11 @@ lock: .venv/test ## Pin the newest requirements
 
 .venv/bench: .venv/airflow requirements/bench.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/bench.txt
+	@touch $@
+
+# Of its own: it pins what others must not be pinned to, and its licence is not this project's.
+.venv-openmetadata/done: .venv/python requirements/openmetadata.txt
+	@echo "Installing OpenMetadata's models, once: some 450 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-openmetadata
+	@$(BIN)/uv pip install --quiet --python .venv-openmetadata/bin/python -r requirements/openmetadata.txt
 	@touch $@

@@ -17,6 +17,7 @@ from benchmarks import (
     latency,
     lineage,
     memory,
+    openmetadata,
     scattered_keys,
     stages,
     star_queries,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "dag_parsing": dag_parsing.measure,
     "governance": governance.measure,
     "lineage": lineage.measure,
+    "openmetadata": openmetadata.measure,
 }
 
 # Rewritten where all is measured at its whole size.

@@ -9,7 +9,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh_platform.errors import AttentionError, UsageError
@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         default="log",
         description="Where Airflow reports failures and stale products: log, file:PATH, Apprise URLs; by spaces.",
     )
+    openmetadata_url: str = Field(
+        default="", description="The address of OpenMetadata, where `mesh catalog publish` keeps it in step."
+    )
+    # A secret is not shown where settings are printed.
+    openmetadata_token: SecretStr = Field(default=SecretStr(""), description="The token of a bot of OpenMetadata.")
     require_services: bool = Field(
         default=False, description="A missing service fails a test instead of skipping it."
     )

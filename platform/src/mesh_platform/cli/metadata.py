@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -243,3 +244,64 @@ def _read_lake(mesh: Mesh, cache: Cache) -> LakeFacts | None:
     counts = StateCache(settings.state_dir / "counted.json")
     lake = LakeFacts(mesh, open_catalog(settings), settings.now(), counts, cache)
     return lake if lake.status else None
+
+
+@catalog.command(short_help="Bring OpenMetadata in step with the mesh.")
+@click.option("--to", type=click.Choice(["openmetadata"]), required=True, help="The catalog.")
+@click.option("--plan", "mode", flag_value="plan", help="Show what would be done; change nothing.")
+@click.option("--check", "mode", flag_value="check", help="As --plan; exit with 1 if anything would be done.")
+@format_option
+def publish(to: str, mode: str | None, output_format: str) -> None:
+    """Bring a catalog in step with contracts, SQL and DAGs: create and update what differs, remove what is gone.
+
+    \b
+    mesh catalog publish --to openmetadata --plan
+    mesh catalog publish --to openmetadata
+
+    MESH_OPENMETADATA_URL has the address and MESH_OPENMETADATA_TOKEN the token of a bot. What people add to the
+    catalog stays. If it is stopped, the next call does what is left. It needs no lake.
+    """
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.openmetadata import apply
+    from mesh_platform.metadata.openmetadata.client import client_of
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.plan import make_plan
+    from mesh_platform.sql.model import read_models
+
+    settings = read_settings()
+    client = client_of(settings)
+    # Everything read is needed until the process ends; looking through it for garbage takes as long as the work.
+    gc.disable()
+    mesh = load_mesh(settings.root)
+    wanted = desired(mesh_graph(mesh, read_models(mesh)), DEFAULT_NAMESPACE)
+    if mode:
+        steps = make_plan(client, wanted, DEFAULT_NAMESPACE).steps
+    else:
+        steps = apply.publish(client, wanted, DEFAULT_NAMESPACE)
+    rows = [step.as_value() for step in steps]
+    if output_format == "json":
+        write_json(rows)
+    elif rows:
+        write_table([{**row, "fields": ", ".join(row["fields"])} for row in rows])
+    if not rows:
+        tell(f"{to}: in step with the mesh.")
+    if mode == "check" and rows:
+        sys.exit(1)
+
+
+@catalog.command(short_help="Check the version of OpenMetadata and that the token works.")
+@format_option
+def doctor(output_format: str) -> None:
+    """Check that OpenMetadata answers, that its version is one that the mesh is made for, and that the token works.
+
+    \b
+    mesh catalog doctor
+    """
+    from mesh_platform.metadata.openmetadata.client import check_server, client_of
+
+    found = check_server(client_of(read_settings()))
+    if output_format == "json":
+        write_json(found)
+    else:
+        write_table([found])

@@ -159,15 +159,20 @@ class Pipelines:
         )
 
     def _release(self, operators: list[Any]) -> None:
-        """A task after all of them, even failed ones, that makes a release.
+        """A task after all of them, even failed ones, that makes a release and keeps OpenMetadata in step.
 
         As a teardown it does not affect the state of the run, which is that of the other tasks.
         """
-        what = "Makes a release, if all tables of the mesh are up to date."
-        (
-            operators
-            >> self._task("release", partial(tasks.release, self.mesh), None, doc_md=what, retries=1).as_teardown()
+
+        def run() -> str | None:
+            made = tasks.release(self.mesh)
+            tasks.publish(self.mesh, self.models)
+            return made
+
+        what = (
+            "Makes a release, if all tables of the mesh are up to date. Keeps OpenMetadata in step, if it is set up."
         )
+        operators >> self._task("release", run, None, doc_md=what, retries=1).as_teardown()
 
     def _build_task(self, contract: Contract, days: bool = False) -> Any:
         name = contract.identifier

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mesh_platform.metadata.run_reports import Report
     from mesh_platform.query.freshness import Age
+    from mesh_platform.sql.model import Model
 
 log = logging.getLogger(__name__)
 # It logs each file that it opens.
@@ -112,6 +113,25 @@ def release(mesh: Mesh) -> str | None:
     name = made.name if made else None
     log.info("Release: %s.", name or "none; a table waits to be built, or the newest one is of just this")
     return name
+
+
+def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
+    """Bring OpenMetadata in step; return the number of steps, None where it is not configured.
+
+    Raises what publishing raises.
+    """
+    settings = Settings(root=mesh.root)
+    if not settings.openmetadata_url:
+        return None
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.metadata.openmetadata import apply
+    from mesh_platform.metadata.openmetadata.client import client_of
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+
+    wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE)
+    done = apply.publish(client_of(settings), wanted, DEFAULT_NAMESPACE)
+    log.info("OpenMetadata: %s.", f"{len(done)} steps" if done else "in step already")
+    return len(done)
 
 
 def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,350 @@
+"""What OpenMetadata must hold of a mesh: the graph as entities, each after those that it refers to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mesh_platform.metadata.graph import Graph, Node
+from mesh_platform.metadata.openmetadata.kinds import Entity, Ref, label, published, quoted
+
+# OpenMetadata's names of the types; its model refuses TIMESTAMPTZ and BOOL, and BINARY asks for a length.
+_TYPES = {
+    "string": "STRING", "int": "INT", "long": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE",
+    "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMPZ", "binary": "BYTES",
+}  # fmt: skip
+# Topics have no BIGINT, and no decimals: JSON carries those as text.
+_TOPIC_TYPES = {**_TYPES, "long": "LONG"}
+_DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+_PARTITION = re.compile(r"(\w+)\((.+)\)")
+_TIME_UNITS = ("hour", "day", "month", "year")
+DEFAULT_NAMESPACE = "mesh"
+
+
+def desired(graph: Graph, namespace: str = DEFAULT_NAMESPACE) -> list[Entity]:
+    """Return every entity and edge that OpenMetadata must hold of the mesh, in an order in which they can be made.
+
+    `namespace` names the services, the database and the classification. Reference files and interfaces have no
+    counterpart in OpenMetadata and are left out.
+    """
+    return [*_Entities(graph, namespace).all()]
+
+
+def edge_name(source: str, target: str) -> str:
+    """Return what an edge between two entities is called in plans."""
+    return f"{source} -> {target}"
+
+
+def edge_mark(namespace: str) -> str:
+    """Return the description of an edge that the mesh has made."""
+    return f"Computed from the SQL of the mesh '{namespace}'."
+
+
+class _Entities:
+    def __init__(self, graph: Graph, namespace: str) -> None:
+        self.graph, self.namespace = graph, namespace
+        self.mark = label(published(namespace))
+        self.policy = f"{namespace}_pii"
+
+    def all(self) -> Iterator[Entity]:
+        yield from self._tags()
+        yield from self._access()
+        yield from self._people()
+        domains = [*self._of("domain")]
+        for domain in domains:
+            yield self._domain(domain)
+        yield from self._glossaries()
+        for product in self._of("product"):
+            yield self._product(product)
+        yield from self._services()
+        for queue in self._of("queue"):
+            yield self._topic(queue)
+        for dag in self._of("dag"):
+            yield self._pipeline(dag)
+        relations = [*self._of("table"), *self._of("view")]
+        for name in dict.fromkeys(relation.name.partition(".")[0] for relation in relations):
+            yield self._schema(name)
+        for relation in relations:
+            yield self._table(relation)
+        yield from self._edges()
+
+    def _of(self, kind: str) -> Iterator[Node]:
+        return (node for node in self.graph.nodes.values() if node.kind == kind)
+
+    def _tags(self) -> Iterator[Entity]:
+        name = self.namespace
+        what = "What the contracts of the mesh say of tables and columns, and the mark of what the mesh has made."
+        yield Entity("classification", name, {"name": name, "description": what, "provider": "automation"})
+        texts = {"published": "The mesh has made this and keeps it in step; what people add to it stays."}
+        texts |= {tag.name: tag.description or f"'{tag.name}' by its contract." for tag in self._of("tag")}
+        for tag, text in texts.items():
+            body = {"name": tag, "classification": name, "description": text, "provider": "automation"}
+            yield Entity("tag", f"{name}.{quoted(tag)}", body)
+
+    def _access(self) -> Iterator[Entity]:
+        """A role for each that a contract names, and a policy that denies samples of personal data to all others."""
+        roles = sorted({role for policy in self._of("policy") for role in policy.facts.get("roles", ())})
+        tagged = f"matchAnyTag('{self._tag('pii')['tagFQN']}')"
+        if "tag:pii" not in self.graph.nodes:
+            return
+        rule = {"operations": ["ViewSampleData"], "resources": ["table", "topic"]}
+        allowed = {**rule, "name": "personal data", "effect": "allow", "condition": tagged}
+        what = "Samples of personal data, for the roles that contracts list."
+        yield Entity(
+            "policy", f"{self.policy}_read", {"name": f"{self.policy}_read", "description": what, "rules": [allowed]}
+        )
+        for role in roles:
+            body = {
+                "name": role,
+                "description": "Reads personal data of products whose contracts list it.",
+                "policies": [Ref("policy", f"{self.policy}_read")],
+            }
+            yield Entity("role", quoted(role), body)
+        listed = ", ".join(f"'{role}'" for role in roles)
+        condition = f"{tagged} && !hasAnyRole({listed})" if roles else tagged
+        denied = {**rule, "name": "no personal data", "effect": "deny", "condition": condition}
+        what = "No samples of personal data, but for roles that contracts list."
+        yield Entity("policy", self.policy, {"name": self.policy, "description": what, "rules": [denied]})
+
+    def _people(self) -> Iterator[Entity]:
+        policies = [Ref("policy", self.policy)] if "tag:pii" in self.graph.nodes else []
+        for team in self._of("team"):
+            body: dict[str, Any] = {"name": team.name, "teamType": "Group", "policies": policies}
+            if "@" in (contact := team.facts.get("contact") or ""):
+                body["email"] = contact.lower()
+            yield Entity("team", quoted(team.name), body)
+        for domain in self._of("domain"):
+            for person in self._experts(domain):
+                mail = f"{_words(person.name, '.')}@{domain.facts['contact'].partition('@')[2].lower()}"
+                teams = [Ref("team", quoted(team.name)) for team in self.graph.of(domain.id, "owned by")]
+                name = _words(person.name, "_")
+                body = {"name": name, "displayName": person.name, "email": mail, "teams": teams}
+                yield Entity("user", name, body)
+
+    def _experts(self, domain: Node) -> list[Node]:
+        """The stewards of a domain. OpenMetadata asks for an address, of which the team's gives the host."""
+        return self.graph.of(domain.id, "steward") if "@" in (domain.facts.get("contact") or "") else []
+
+    def _domain(self, node: Node) -> Entity:
+        body = {
+            "name": node.name,
+            "domainType": node.facts["kind"].capitalize(),
+            "description": node.description,
+            "owners": self._owners(node),
+            "experts": [Ref("user", _words(person.name, "_")) for person in self._experts(node)],
+            "tags": [self.mark, *self._labels(node)],
+        }
+        return Entity("domain", quoted(node.name), body)
+
+    def _glossaries(self) -> Iterator[Entity]:
+        terms: dict[str, list[Node]] = {}
+        for term in self._of("term"):
+            terms.setdefault(term.name.partition(".")[0], []).append(term)
+        for domain, found in terms.items():
+            what = f"Terms that the domain {domain} defines."
+            owners = self._owners(self.graph.nodes[f"domain:{domain}"])
+            body = {"name": domain, "description": what, "owners": owners, "tags": [self.mark]}
+            yield Entity("glossary", quoted(domain), body)
+            for term in found:
+                name = term.name.partition(".")[2]
+                body = {"name": name, "glossary": quoted(domain), "description": term.description}
+                body |= {"synonyms": sorted(term.facts.get("instead_of", ())), "tags": [self.mark]}
+                yield Entity("glossaryTerm", _dotted(term.name), body)
+
+    def _product(self, node: Node) -> Entity:
+        name = _product_name(node.name)
+        owned = self._owned(node)
+        tags = [self.mark, *self._labels(node)]
+        body = {"name": name, "displayName": node.name, "description": node.description, **owned, "tags": tags}
+        return Entity("dataProduct", name, body)
+
+    def _services(self) -> Iterator[Entity]:
+        name = self.namespace
+        for kind, service, words in (
+            ("messagingService", f"{name}_events", "The queues of the mesh."),
+            ("pipelineService", f"{name}_pipelines", "The DAGs of the mesh."),
+            ("databaseService", name, "The lake of the mesh."),
+        ):
+            custom = f"Custom{kind.removesuffix('Service').capitalize()}"
+            body = {"name": service, "serviceType": custom, "description": words, "tags": [self.mark]}
+            yield Entity(kind, service, body)
+        body = {"name": name, "service": name, "description": "All tables of the mesh.", "tags": [self.mark]}
+        yield Entity("database", f"{name}.{name}", body)
+
+    def _topic(self, node: Node) -> Entity:
+        fields = [self._column(column, topic=True) for column in self._columns(node)]
+        body = {
+            "name": node.name,
+            "service": f"{self.namespace}_events",
+            "description": node.description,
+            "partitions": 1,
+            "messageSchema": {"schemaType": "JSON", "schemaFields": fields},
+            "tags": [self.mark],
+            **self._owned(node),
+            "dataProducts": self._products(node),
+        }
+        return Entity("topic", self._fqn(node), body)
+
+    def _pipeline(self, node: Node) -> Entity:
+        written = self.graph.with_link("written by", node.id)
+        products = sorted({product.name for table in written for product in self.graph.of(table.id, "part of")})
+        body = {
+            "name": node.name,
+            "service": f"{self.namespace}_pipelines",
+            "scheduleInterval": node.facts.get("schedule"),
+            "tasks": [{"name": product} for product in products],
+            "tags": [self.mark],
+            **self._owned(node),
+        }
+        return Entity("pipeline", f"{self.namespace}_pipelines.{quoted(node.name)}", body)
+
+    def _schema(self, name: str) -> Entity:
+        domain = self.graph.nodes.get(f"domain:{name}")
+        database = f"{self.namespace}.{self.namespace}"
+        body: dict[str, Any] = {"name": name, "database": database, "tags": [self.mark]}
+        if domain:
+            body |= {"description": domain.description, "owners": self._owners(domain)}
+            body["domains"] = [Ref("domain", quoted(name))]
+        return Entity("databaseSchema", f"{database}.{quoted(name)}", body)
+
+    def _table(self, node: Node) -> Entity:
+        columns = [*self._columns(node)]
+        products = [product for product in self.graph.of(node.id, "part of") if product.kind == "product"]
+        body: dict[str, Any] = {
+            "name": node.name.partition(".")[2],
+            "databaseSchema": f"{self.namespace}.{self.namespace}.{quoted(node.name.partition('.')[0])}",
+            "description": node.description,
+            "tableType": "View" if node.kind == "view" else "Iceberg",
+            "columns": [self._column(column) for column in columns],
+            "tableConstraints": [*self._constraints(node, columns)],
+            "tags": [self.mark],
+            **self._owned(node),
+            "dataProducts": self._products(node),
+        }
+        if node.kind == "table":
+            body["tablePartition"] = _partition(node.facts.get("partition", ()))
+            if node.facts["kind"] == "product" and products:
+                body["retentionPeriod"] = f"P{products[0].facts['retention_days']}D"
+        return Entity("table", self._fqn(node), {key: value for key, value in body.items() if value != ""})
+
+    def _column(self, node: Node, topic: bool = False) -> dict[str, Any]:
+        kind = node.facts["type"]
+        column: dict[str, Any] = {"name": node.name.rpartition(".")[2], "dataTypeDisplay": kind}
+        if node.description:
+            column["description"] = node.description
+        terms = [label(_dotted(term.name), "Glossary") for term in self.graph.of(node.id, "means")]
+        column["tags"] = [*self._labels(node), *terms]
+        if topic:
+            return {**column, "dataType": _TOPIC_TYPES.get(kind, "STRING")}
+        precision, scale = map(int, found.groups()) if (found := _DECIMAL.fullmatch(kind)) else (None, None)
+        column |= {"dataType": "DECIMAL" if found else _TYPES[kind], "precision": precision, "scale": scale}
+        return {**column, "constraint": "NOT_NULL" if node.facts.get("required") else None}
+
+    def _constraints(self, node: Node, columns: Iterable[Node]) -> Iterator[dict[str, Any]]:
+        if key := node.facts.get("key"):
+            yield {"constraintType": "PRIMARY_KEY", "columns": key}
+        for column in columns:
+            for other in self.graph.of(column.id, "refers to"):
+                referred = self._column_fqn(other.name)
+                own = column.name.rpartition(".")[2]
+                yield {"constraintType": "FOREIGN_KEY", "columns": [own], "referredColumns": [referred]}
+
+    def _edges(self) -> Iterator[Entity]:
+        """One edge for each pair of a relation and one that it is computed from, with the columns between them."""
+        relations = {name for name in self.graph.columns.relations if self._node(name)}
+        self.graph.columns.trace(relations)
+        for target in sorted(relations):
+            columns: dict[str, dict[str, set[str]]] = {}
+            for source in self.graph.columns.relations[target].inputs:
+                columns.setdefault(source, {})
+            for edge in self.graph.columns.edges(target):
+                known = columns.setdefault(edge.source, {})
+                if edge.target_column is not None:
+                    known.setdefault(edge.target_column, set()).add(edge.source_column)
+            for source, found in columns.items():
+                if node := self._node(source):
+                    yield self._edge(node, self._node(target), found)
+
+    def _edge(self, source: Node, target: Node | None, columns: Mapping[str, Iterable[str]]) -> Entity:
+        assert target is not None
+        start, end = self._fqn(source), self._fqn(target)
+        lineage = [
+            {
+                "fromColumns": [f"{start}.{quoted(each)}" for each in sorted(found)],
+                "toColumn": f"{end}.{quoted(name)}",
+            }
+            for name, found in sorted(columns.items())
+        ]
+        details = {"description": edge_mark(self.namespace), "source": "QueryLineage", "columnsLineage": lineage}
+        ends = {"fromEntity": Ref(_type(source), start), "toEntity": Ref(_type(target), end)}
+        return Entity("lineage", edge_name(start, end), {"edge": {**ends, "lineageDetails": details}})
+
+    def _node(self, relation: str) -> Node | None:
+        node = self.graph.relation(relation)
+        return node if node and node.kind in ("table", "view", "queue") else None
+
+    def _columns(self, node: Node) -> Iterator[Node]:
+        return (column for column in self.graph.with_link("part of", node.id) if column.kind == "column")
+
+    def _fqn(self, node: Node) -> str:
+        if node.kind == "queue":
+            return f"{self.namespace}_events.{quoted(node.name)}"
+        return f"{self.namespace}.{self.namespace}.{_dotted(node.name)}"
+
+    def _column_fqn(self, name: str) -> str:
+        relation, _, column = name.rpartition(".")
+        return f"{self.namespace}.{self.namespace}.{_dotted(relation)}.{quoted(column)}"
+
+    def _tag(self, name: str) -> dict[str, str]:
+        return label(f"{self.namespace}.{quoted(name)}")
+
+    def _labels(self, node: Node) -> list[dict[str, str]]:
+        return [self._tag(tag.name) for tag in self.graph.of(node.id, "tagged")]
+
+    def _owners(self, domain: Node) -> list[Ref]:
+        return [Ref("team", quoted(team.name)) for team in self.graph.of(domain.id, "owned by")]
+
+    def _products(self, node: Node) -> list[Ref]:
+        above = self.graph.of(node.id, "part of")
+        return [Ref("dataProduct", _product_name(each.name)) for each in above if each.kind == "product"]
+
+    def _owned(self, node: Node) -> dict[str, list[Ref]]:
+        """The domain that a node is part of, through any number of others, and its owners; nothing without one."""
+        above = self.graph.of(node.id, "part of")
+        while above and above[0].kind != "domain":
+            above = self.graph.of(above[0].id, "part of")
+        if not above:
+            return {}
+        return {"domains": [Ref("domain", quoted(above[0].name))], "owners": self._owners(above[0])}
+
+
+def _type(node: Node) -> str:
+    return "topic" if node.kind == "queue" else "table"
+
+
+def _words(name: str, between: str) -> str:
+    return between.join(re.findall(r"\w+", name.lower()))
+
+
+def _dotted(name: str) -> str:
+    """`<domain>.<name>`, of which the second may have dots."""
+    domain, _, rest = name.partition(".")
+    return f"{quoted(domain)}.{quoted(rest)}"
+
+
+def _product_name(identifier: str) -> str:
+    # Without a dot it is the same with and without quotes.
+    return identifier.replace(".", "__")
+
+
+def _partition(transforms: Iterable[str]) -> dict[str, Any] | None:
+    columns = []
+    for transform in transforms:
+        found = _PARTITION.fullmatch(transform)
+        how, column = found.groups() if found else ("identity", transform)
+        if how in _TIME_UNITS:
+            columns.append({"columnName": column, "intervalType": "TIME-UNIT", "interval": how.upper()})
+        else:
+            columns.append({"columnName": column, "intervalType": "COLUMN-VALUE", "interval": how})
+    return {"columns": columns} if columns else None

@@ -1,0 +1,447 @@
+"""Publishing: what the double holds afterwards, drift that is found and mended, and what people add, which stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mesh_platform.errors import AttentionError, MeshError
+from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.metadata.graph import mesh_graph
+from mesh_platform.metadata.openmetadata.entities import desired
+from mesh_platform.metadata.openmetadata.kinds import Entity
+from mesh_platform.sql.model import read_models
+
+from ...small_mesh import Place
+from .double import Double
+from .published import NAMESPACE, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
+
+REPOSITORY = Path(__file__).parents[4]
+FACT = "mesh.mesh.core.fact_sales"
+QUEUE = 'mesh_events."alpha.sales_alpha"'
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[Entity]:
+    return entities_of(owned_mesh(tmp_path_factory.mktemp("mesh")))
+
+
+@pytest.fixture(scope="module")
+def full(wanted: list[Entity]) -> Double:
+    """A double that holds the mesh; tests work on copies."""
+    with server() as new:
+        new.publish(wanted)
+        return new.double
+
+
+@pytest.fixture
+def live(full: Double) -> Iterator[Server]:
+    copy = deepcopy(full)
+    copy.requests.clear()
+    with server(copy) as found:
+        yield found
+
+
+def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity]):
+    fact = live.double.get("table", FACT)
+    assert fact["tableType"] == "Iceberg"
+    assert fact["owners"] == [live.double.ref("team", "Team core")]
+    assert fact["domains"] == [live.double.ref("domain", "core")]
+    assert fact["dataProducts"] == [live.double.ref("dataProduct", "core__fact_sales")]
+    assert {
+        "constraintType": "FOREIGN_KEY",
+        "columns": ["item_id"],
+        "referredColumns": ["mesh.mesh.core.dim_item.item_id"],
+    } in fact["tableConstraints"]
+    amount = next(column for column in fact["columns"] if column["name"] == "amount")
+    assert (amount["dataType"], amount["precision"], amount["scale"]) == ("DECIMAL", 12, 2)
+    assert [label["tagFQN"] for label in amount["tags"]] == ["mesh.internal", "core.amount"]
+    events = live.double.get("topic", QUEUE)
+    assert [field["name"] for field in events["messageSchema"]["schemaFields"]][-2:] == ["producer", "schema_version"]
+    assert live.double.get("glossaryTerm", "core.amount")["synonyms"] == ["price"]
+    assert live.double.get("domain", "alpha")["experts"] == [live.double.ref("user", "sam_alpha")]
+    assert live.double.get("user", "sam_alpha")["email"] == "sam.alpha@acme.example"
+    assert "!hasAnyRole('alpha', 'beta', 'boss')" in live.double.get("policy", "mesh_pii")["rules"][0]["condition"]
+    union, landing = live.double.get("table", "mesh.mesh.core.sale_v1"), "mesh.mesh.alpha.sales_alpha__raw"
+    edge = live.double.edges[union["id"], fact["id"]]
+    assert {
+        "fromColumns": ["mesh.mesh.core.sale_v1.amount"],
+        "toColumn": f"{FACT}.amount",
+    } in edge["columnsLineage"]
+    sent = live.double.edges[events["id"], live.double.get("table", landing)["id"]]["columnsLineage"]
+    assert {"fromColumns": [f"{QUEUE}.buyer"], "toColumn": f"{landing}.buyer"} in sent
+
+
+def test_a_second_run_sends_nothing_that_changes(live: Server, wanted: list[Entity]):
+    assert live.publish(wanted) == []
+    assert live.double.changing() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bot", [True, False])
+def test_a_second_run_of_the_whole_company_changes_nothing(bot: bool):
+    mesh = load_mesh(REPOSITORY)
+    whole = desired(mesh_graph(mesh, read_models(mesh)), NAMESPACE)
+    with server(Double(bot=bot)) as new:
+        new.publish(whole)
+        assert {(entity.kind, entity.fqn) for entity in whole if entity.kind != "lineage"} == {*new.double.by_name}
+        new.double.requests.clear()
+        assert new.publish(whole) == []
+        assert new.double.changing() == []
+
+
+def column(double: Double, name: str = "amount") -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in double.get("table", FACT)["columns"] if each["name"] == name)
+    return found
+
+
+def _edge(double: Double) -> tuple[str, str]:
+    return double.get("table", "mesh.mesh.core.sale_v1")["id"], double.get("table", FACT)["id"]
+
+
+def hand_edited_description(double: Double) -> None:
+    double.get("table", FACT)["description"] = "Nonsense."
+
+
+def hand_edited_column(double: Double) -> None:
+    column(double)["description"] = "Nonsense."
+
+
+def blanked_description(double: Double) -> None:
+    del double.get("domain", "core")["description"]
+
+
+def dead_tag(double: Double) -> None:
+    column(double)["tags"].append(_automated("mesh.pii"))
+
+
+def lost_tag(double: Double) -> None:
+    column(double, "buyer")["tags"].clear()
+
+
+def dead_term(double: Double) -> None:
+    column(double, "site_id")["tags"].append(_automated("core.amount", "Glossary"))
+
+
+def dead_edge(double: Double) -> None:
+    start, end = double.get("table", "mesh.mesh.core.items")["id"], double.get("table", FACT)["id"]
+    double.sources[end][start] = None
+    double.edges[start, end] = {"description": "Computed from the SQL of the mesh 'mesh'.", "source": "QueryLineage"}
+
+
+def lost_edge(double: Double) -> None:
+    del double.edges[_edge(double)]
+
+
+def changed_edge(double: Double) -> None:
+    lineage = double.edges[_edge(double)]["columnsLineage"]
+    lineage[:] = [each for each in lineage if each["toColumn"] != f"{FACT}.amount"]
+
+
+def renamed_column(double: Double) -> None:
+    column(double)["name"] = "sum"
+
+
+def removed_column(double: Double) -> None:
+    columns = double.get("table", FACT)["columns"]
+    columns[:] = [each for each in columns if each["name"] != "amount"]
+
+
+def column_too_many(double: Double) -> None:
+    double.get("table", FACT)["columns"].append({"name": "extra", "dataType": "INT"})
+
+
+def moved_columns(double: Double) -> None:
+    double.get("table", FACT)["columns"].reverse()
+
+
+def changed_type(double: Double) -> None:
+    column(double).update(dataType="DECIMAL", scale=4)
+
+
+def changed_owner(double: Double) -> None:
+    double.get("table", FACT)["owners"] = [double.ref("team", "Team alpha")]
+
+
+def lost_owner(double: Double) -> None:
+    double.get("topic", QUEUE)["owners"] = []
+
+
+def wrong_domain(double: Double) -> None:
+    double.get("table", FACT)["domains"] = [double.ref("domain", "alpha")]
+
+
+def wrong_product(double: Double) -> None:
+    double.get("table", FACT)["dataProducts"] = [double.ref("dataProduct", "core__items")]
+
+
+def deleted_table(double: Double) -> None:
+    double.get("table", FACT)["deleted"] = True
+
+
+def lost_key(double: Double) -> None:
+    del double.get("table", FACT)["tableConstraints"]
+
+
+def changed_retention(double: Double) -> None:
+    double.get("table", FACT)["retentionPeriod"] = "P1D"
+
+
+def lost_schedule(double: Double) -> None:
+    double.get("pipeline", "mesh_pipelines.alpha__ingest")["scheduleInterval"] = "0 0 * * *"
+
+
+def lax_policy(double: Double) -> None:
+    double.get("policy", "mesh_pii")["rules"][0]["effect"] = "allow"
+
+
+def stale_table(double: Double) -> None:
+    _like(double, "table", FACT, "mesh.mesh.core.gone")
+
+
+def stale_tag(double: Double) -> None:
+    _like(double, "tag", "mesh.pii", "mesh.gone")
+
+
+def stale_term(double: Double) -> None:
+    _like(double, "glossaryTerm", "core.amount", "core.gone")
+
+
+def stale_product(double: Double) -> None:
+    _like(double, "dataProduct", "core__items", "core__gone")
+
+
+def _like(double: Double, kind: str, fqn: str, new: str) -> None:
+    """An entity that the mesh has made and has no longer."""
+    made = deepcopy(double.get(kind, fqn)) | {"id": f"id-of-{new}", "fullyQualifiedName": new}
+    double.entities[made["id"]] = made
+    double.by_name[kind, new] = made["id"]
+
+
+def _automated(fqn: str, source: str = "Classification") -> dict[str, str]:
+    return {"tagFQN": fqn, "source": source, "labelType": "Automated", "state": "Confirmed"}
+
+
+EDGE = f"mesh.mesh.core.sale_v1 -> {FACT}"
+DRIFT = [
+    (hand_edited_description, [("table", FACT, "update", ("description",))]),
+    (hand_edited_column, [("table", FACT, "update", ("columns.amount.description",))]),
+    (blanked_description, [("domain", "core", "update", ("description",))]),
+    (dead_tag, [("table", FACT, "update", ("columns.amount.tags",))]),
+    (lost_tag, [("table", FACT, "update", ("columns.buyer.tags",))]),
+    (dead_term, [("table", FACT, "update", ("columns.site_id.tags",))]),
+    (dead_edge, [("lineage", f"mesh.mesh.core.items -> {FACT}", "remove", ())]),
+    (lost_edge, [("lineage", EDGE, "create", ("edge",))]),
+    (changed_edge, [("lineage", EDGE, "update", (f"columnsLineage.{FACT}.amount",))]),
+    (renamed_column, [("table", FACT, "update", ("columns.sum", "columns.amount"))]),
+    (removed_column, [("table", FACT, "update", ("columns.amount",))]),
+    (column_too_many, [("table", FACT, "update", ("columns.extra",))]),
+    (moved_columns, [("table", FACT, "update", ("columns",))]),
+    (changed_type, [("table", FACT, "update", ("columns.amount.scale",))]),
+    (changed_owner, [("table", FACT, "update", ("owners",))]),
+    (lost_owner, [("topic", QUEUE, "update", ("owners",))]),
+    (wrong_domain, [("table", FACT, "update", ("domains",))]),
+    (wrong_product, [("table", FACT, "update", ("dataProducts",))]),
+    (deleted_table, None),
+    (lost_key, [("table", FACT, "update", ("tableConstraints",))]),
+    (changed_retention, [("table", FACT, "update", ("retentionPeriod",))]),
+    (lost_schedule, [("pipeline", "mesh_pipelines.alpha__ingest", "update", ("scheduleInterval",))]),
+    (lax_policy, [("policy", "mesh_pii", "update", ("rules",))]),
+    (stale_tag, [("tag", "mesh.gone", "remove", ())]),
+    (stale_term, [("glossaryTerm", "core.gone", "remove", ())]),
+    (stale_product, [("dataProduct", "core__gone", "remove", ())]),
+]
+
+
+@pytest.mark.parametrize(("drift", "steps"), DRIFT, ids=[drift.__name__ for drift, _ in DRIFT])
+def test_drift_is_found_and_mended_and_nothing_else_is_touched(
+    drift: Callable[[Double], None],
+    steps: list[tuple[str, str, str, tuple[str, ...]]] | None,
+    live: Server,
+    wanted: list[Entity],
+):
+    before = live.double.state()
+    drift(live.double)
+    assert live.double.state() != before
+    planned = live.plan(wanted)
+    assert live.double.changing() == []
+    if steps is not None:
+        assert shown(planned) == steps
+    live.publish(wanted)
+    if steps is not None:
+        assert len(live.double.changing()) == 1
+    assert live.double.state() == before
+
+
+def test_a_table_that_the_mesh_no_longer_has_is_marked_as_deleted(live: Server, wanted: list[Entity]):
+    before = live.double.state()
+    stale_table(live.double)
+    assert shown(live.publish(wanted)) == [("table", "mesh.mesh.core.gone", "remove", ())]
+    assert live.double.get("table", "mesh.mesh.core.gone")["deleted"]
+    assert live.publish(wanted) == []
+    held = live.double.state()
+    del held[0]["table mesh.mesh.core.gone"]
+    assert held == before
+
+
+def test_what_people_add_stays(live: Server, wanted: list[Entity]):
+    double = live.double
+    _like(double, "user", "sam_core", "guest")
+    _like(double, "tag", "mesh.pii", "Tier.One")
+    _like(double, "tag", "mesh.pii", "PII.Sensitive")
+    _like(double, "table", FACT, "mesh.mesh.core.by_hand")
+    double.get("table", "mesh.mesh.core.by_hand")["tags"] = []
+    _like(double, "glossaryTerm", "core.amount", "core.by_hand")
+    double.get("glossaryTerm", "core.by_hand")["tags"] = []
+    _like(double, "tag", "mesh.pii", "mesh.by_hand")
+    double.get("tag", "mesh.by_hand")["provider"] = "user"
+    _like(double, "domain", "core", "by_hand")
+    double.get("domain", "by_hand")["tags"] = [_automated("mesh.published") | {"labelType": "Derived"}]
+    fact = double.get("table", FACT)
+    fact["owners"].append(double.ref("user", "guest"))
+    fact["tags"].append(_automated("Tier.One") | {"labelType": "Manual"})
+    fact["extension"] = {"cost_centre": "12"}
+    fact["displayName"] = "Sales"
+    column(double)["tags"].append(_automated("mesh.pii") | {"labelType": "Manual"})
+    column(double)["tags"].append(_automated("PII.Sensitive"))
+    column(double)["customMetrics"] = [{"name": "m"}]
+    double.get("team", "Team core")["description"] = "They answer quickly."
+    double.get("user", "sam_core")["displayName"] = "Sammy"
+    by_hand = double.get("table", "mesh.mesh.core.items")["id"]
+    double.sources[fact["id"]][by_hand] = None
+    double.edges[by_hand, fact["id"]] = {"source": "Manual"}
+    before = double.state()
+    assert live.plan(wanted) == []
+    # Nor does it go when the same fields are mended.
+    hand_edited_description(double)
+    hand_edited_column(double)
+    fact["owners"] = [ref for ref in fact["owners"] if ref["type"] == "user"]
+    live.publish(wanted)
+    assert _sorted(double.state()) == _sorted(before)
+
+
+def test_a_user_who_has_left_does_not_come_back(live: Server, wanted: list[Entity]):
+    live.double.get("user", "sam_core")["deleted"] = True
+    assert live.plan(wanted) == []
+
+
+def _sorted(value: Any) -> Any:
+    """Lists in one order: an owner that is added again comes last."""
+    if isinstance(value, dict):
+        return {name: _sorted(each) for name, each in value.items()}
+    return sorted(map(_sorted, value), key=str) if isinstance(value, list) else value
+
+
+def drop_product(place: Place) -> None:
+    for path in ("contracts/dim_buyer.odcs.yaml", "models/dim_buyer.sql"):
+        (place.root / "domains/core" / path).unlink()
+
+
+def rename_column(place: Place) -> None:
+    edit_column(place, "core/contracts/items", "label", lambda each: {**each, "name": "title"})
+    place.write("core/reference/items.csv", "item_id,title\ni1,Lamp\n")
+    place.write("core/models/dim_item.sql", "select item_id, title as label from core.items\n")
+
+
+def change_owner(place: Place) -> None:
+    path = place.root / "domains/core/owners.yaml"
+    path.write_text(path.read_text().replace("Team core", "Team new"))
+
+
+def change_type(place: Place) -> None:
+    edit_column(place, "core/contracts/dim_buyer", "total", lambda each: {**each, "physicalType": "decimal(20,2)"})
+
+
+def unlink_term(place: Place) -> None:
+    def edit(each: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in each.items() if name != "authoritativeDefinitions"}
+
+    edit_column(place, "core/contracts/fact_sales", "amount", edit)
+
+
+def declassify(place: Place) -> None:
+    edit_column(place, "core/contracts/dim_item", "item_id", lambda each: {**each, "classification": "public"})
+
+
+def read_other_columns(place: Place) -> None:
+    place.write("core/models/dim_item.sql", "select item_id, item_id as label from core.items\n")
+
+
+def allow_more(place: Place) -> None:
+    edit_contract(place, "core/contracts/dim_buyer", lambda each: each["roles"].append({"role": "auditor"}))
+
+
+CHANGES = [
+    drop_product,
+    rename_column,
+    change_owner,
+    change_type,
+    unlink_term,
+    declassify,
+    read_other_columns,
+    allow_more,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_mesh_ends_as_if_it_were_published_for_the_first_time(
+    change: Callable[[Place], None], live: Server, tmp_path: Path
+):
+    place = owned_mesh(tmp_path)
+    change(place)
+    changed = entities_of(place)
+    assert live.publish(changed)
+    assert live.publish(changed) == []
+    with server() as new:
+        new.publish(changed)
+        first = new.double.state()[0]
+    held, edges = live.double.state()
+    left = {name: found for name, found in held.items() if not found.get("deleted")}
+    # Teams are never removed: people may have joined them.
+    assert {*left} - {*first} <= {"team Team core"}
+    for name, found in first.items():
+        if not name.startswith("user "):
+            assert _sorted(left[name]) == _sorted(found), name
+    assert {name for name in edges if not any(held[end].get("deleted") for end in name.split(" -> "))} == {
+        *new.double.state()[1]
+    }
+
+
+def test_a_server_that_does_not_keep_what_it_is_sent_is_reported(live: Server, wanted: list[Entity]):
+    hand_edited_description(live.double)
+    put = live.double._patch
+    live.double._patch = lambda kind, found, operations: put(kind, found, [])  # type: ignore[method-assign]
+    with pytest.raises(AttentionError, match=f"1 entities differ from what was sent: table {FACT}: description"):
+        live.publish(wanted)
+
+
+def test_what_a_bulk_request_refuses_is_reported(live: Server, wanted: list[Entity]):
+    for name in [FACT, "mesh.mesh.core.items"]:
+        del live.double.entities[live.double.by_name.pop(("table", name))]
+    del live.double.entities[live.double.by_name.pop(("tag", "mesh.internal"))]
+    # The tag is there when the plan is made, and gone when it is done.
+    without = [entity for entity in wanted if entity.fqn != "mesh.internal"]
+    with pytest.raises(AttentionError, match=r"refused: .*mesh\.internal not found"):
+        live.publish(without)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before it is done", "after it is done"])
+def test_killed_at_each_request_it_ends_in_the_same_state(after: bool, full: Double, wanted: list[Entity]):
+    """Each request that changes something is the last one once, with its answer lost."""
+    end = _sorted(full.state())
+    with server() as new:
+        new.publish(wanted)
+        places = [n for n, (method, _) in enumerate(new.double.requests, 1) if method != "GET"]
+    assert len(places) > 70
+    for place in places:
+        with server(Double(cut=place, cut_after=after)) as new:
+            with pytest.raises(MeshError):
+                new.publish(wanted)
+            assert len(new.double.changing()) >= 1
+            new.double.cut = None
+            new.publish(wanted)
+            assert _sorted(new.double.state()) == end, place
