@@ -21,6 +21,7 @@ from mesh_platform.broker import connect, queue_of
 from mesh_platform.contract.contract import Contract
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -130,7 +131,7 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
 
     wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE)
     done = apply.publish(client_of(settings), wanted, DEFAULT_NAMESPACE)
-    log.info("OpenMetadata: %s.", f"{len(done)} steps" if done else "in step already")
+    log.info("OpenMetadata: %s.", counted(len(done), "step") if done else "in step already")
     return len(done)
 
 

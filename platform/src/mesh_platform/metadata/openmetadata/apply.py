@@ -10,6 +10,7 @@ from mesh_platform.errors import AttentionError
 from mesh_platform.metadata.openmetadata.client import Client
 from mesh_platform.metadata.openmetadata.kinds import IDS, IDS_OF, KINDS, NAMES, NAMES_OF, Entity, Ref
 from mesh_platform.metadata.openmetadata.plan import Plan, Step, make_plan, read_kind
+from mesh_platform.text import counted
 
 BATCH = 100
 # The first adds what the second can refer to, such as foreign keys; what a server restores may need a third.
@@ -34,7 +35,9 @@ def publish(
     if left := make_plan(client, wanted, namespace).steps:
         first = "; ".join(f"{step.entity} {step.fqn}: {', '.join(step.fields) or step.action}" for step in left[:5])
         fix = "Look whether a rule of the server, or another tool, changes it back."
-        raise AttentionError(f"{client.address}: {len(left)} entities differ from what was sent: {first}. {fix}")
+        raise AttentionError(
+            f"{client.address}: {counted(len(left), 'entity', 'entities')} not as sent: {first}. {fix}"
+        )
     return done
 
 

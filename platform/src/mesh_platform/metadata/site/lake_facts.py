@@ -22,6 +22,7 @@ from mesh_platform.metadata.site.plots import Series, thinned
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -188,7 +189,7 @@ def value_text(value: object) -> str | None:
         case Decimal():
             text = f"{value:f}"
         case bytes():
-            text = f"{len(value)} bytes"
+            text = counted(len(value), "byte")
         case _:
             text = str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
