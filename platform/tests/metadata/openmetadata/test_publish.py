@@ -414,7 +414,7 @@ def test_a_server_that_does_not_keep_what_it_is_sent_is_reported(live: Server, w
     hand_edited_description(live.double)
     put = live.double._patch
     live.double._patch = lambda kind, found, operations: put(kind, found, [])  # type: ignore[method-assign]
-    with pytest.raises(AttentionError, match=f"1 entities differ from what was sent: table {FACT}: description"):
+    with pytest.raises(AttentionError, match=f"1 entity not as sent: table {FACT}: description"):
         live.publish(wanted)
 
 
