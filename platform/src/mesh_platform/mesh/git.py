@@ -14,7 +14,7 @@ _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
 
 
 class Answer(NamedTuple):
-    """The result of a call of git: its exit code, its output, and the last line of stderr. True for success."""
+    """The result of a call of git: its exit code, its output, and the error that it names. True for success."""
 
     code: int
     out: bytes
@@ -37,8 +37,8 @@ def git(folder: Path, *words: str, body: bytes = b"") -> Answer:
     except FileNotFoundError as error:
         raise UsageError("git is not installed. The template of a domain is looked up and merged with it.") from error
     complaints = done.stderr.decode(errors="replace").strip().splitlines()
+    # Where a mount point ends the search for a repository, git says so in a line of its own after the error.
+    errors = [line for line in complaints if line.startswith(("fatal: ", "error: "))] or complaints
     return Answer(
-        done.returncode,
-        done.stdout,
-        complaints[-1] if complaints else f"git {words[0]} ended with {done.returncode}.",
+        done.returncode, done.stdout, errors[-1] if errors else f"git {words[0]} ended with {done.returncode}."
     )
