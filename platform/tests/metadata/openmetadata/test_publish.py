@@ -64,6 +64,7 @@ def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity])
     assert live.double.get("glossaryTerm", "core.amount")["synonyms"] == ["price"]
     assert live.double.get("domain", "alpha")["experts"] == [live.double.ref("user", "sam_alpha")]
     assert live.double.get("user", "sam_alpha")["email"] == "sam.alpha@acme.example"
+    assert live.double.get("team", "Team alpha")["email"] == "alpha@acme.example"
     assert "!hasAnyRole('alpha', 'beta', 'boss')" in live.double.get("policy", "mesh_pii")["rules"][0]["condition"]
     union, landing = live.double.get("table", "mesh.mesh.core.sale_v1"), "mesh.mesh.alpha.sales_alpha__raw"
     edge = live.double.edges[union["id"], fact["id"]]

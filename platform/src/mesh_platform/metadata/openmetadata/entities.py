@@ -111,8 +111,9 @@ class _Entities:
         policies = [Ref("policy", self.policy)] if "tag:pii" in self.graph.nodes else []
         for team in self._of("team"):
             body: dict[str, Any] = {"name": team.name, "teamType": "Group", "policies": policies}
-            if "@" in (contact := team.facts.get("contact") or ""):
-                body["email"] = contact.lower()
+            contacts = (domain.facts["contact"] for domain in self.graph.with_link("owned by", team.id))
+            if mail := next((contact.lower() for contact in contacts if "@" in contact), None):
+                body["email"] = mail
             yield Entity("team", quoted(team.name), body)
         for domain in self._of("domain"):
             for person in self._experts(domain):
@@ -124,7 +125,7 @@ class _Entities:
 
     def _experts(self, domain: Node) -> list[Node]:
         """The stewards of a domain. OpenMetadata asks for an address, of which the team's gives the host."""
-        return self.graph.of(domain.id, "steward") if "@" in (domain.facts.get("contact") or "") else []
+        return self.graph.of(domain.id, "steward") if "@" in domain.facts["contact"] else []
 
     def _domain(self, node: Node) -> Entity:
         body = {
