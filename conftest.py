@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hypothesis
 import pytest
@@ -187,16 +187,20 @@ def mesh() -> Mesh:
     return load_mesh(ROOT)
 
 
+def missing(message: str) -> NoReturn:
+    """Skip the test, or fail it with MESH_REQUIRE_SERVICES: `message` says what is not there, and what to start."""
+    if Settings(root=ROOT).require_services:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def require_amqp() -> str:
     """The URL of a RabbitMQ that answers. Without one the test is skipped, or fails with MESH_REQUIRE_SERVICES."""
     try:
         with connect(AMQP_URL):
             return AMQP_URL
     except UnavailableError as error:
-        message = f"no RabbitMQ at {AMQP_URL}: start one with 'scripts/rabbitmq start'. ({error})"
-        if Settings(root=ROOT).require_services:
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"no RabbitMQ at {AMQP_URL}: start one with 'scripts/rabbitmq start'. ({error})")
 
 
 def empty_queues(url: str) -> None:

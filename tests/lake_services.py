@@ -5,7 +5,6 @@ A folder arrives, a URL leaves. Each server is a process of the test's own, ende
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -16,9 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-import pytest
-
-from conftest import ROOT
+from conftest import ROOT, missing
 
 JARS = ROOT / "build" / "rest-catalog"
 PATIENCE = 60.0
@@ -29,7 +26,7 @@ def rest_catalog(folder: Path) -> Iterator[str]:
     """Iceberg's REST catalog on SQLite and files in `folder`; skips, or fails, where it is not installed."""
     java = shutil.which("java")
     if java is None or not (JARS / "pom.xml").is_file():
-        _miss("no REST catalog: run 'scripts/rest-catalog install', which needs a Java runtime and Maven.")
+        missing("no REST catalog: run 'scripts/rest-catalog install', which needs a Java runtime and Maven.")
     port = _free_port()
     # The simple logger's level; a refused commit is no error here.
     words = [java, "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp", f"{JARS}/*"]
@@ -80,9 +77,3 @@ def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
-
-
-def _miss(message: str) -> None:
-    if os.environ.get("MESH_REQUIRE_SERVICES"):
-        pytest.fail(message)
-    pytest.skip(message)

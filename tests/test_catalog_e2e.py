@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 from airflow_ui import DRIVER
-from mesh_platform.settings import Settings
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from site_browser import SCHEMES, browser, complaints, requests, screen
 
-from conftest import new_state
+from conftest import missing, new_state
 
 pytestmark = pytest.mark.e2e
 
@@ -32,8 +31,7 @@ KINDS = (
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The catalog of ACME after three days."""
     if not Path(DRIVER).exists():
-        message = f"no browser at {DRIVER}: install Debian's chromium and chromium-driver."
-        pytest.fail(message) if Settings().require_services else pytest.skip(message)
+        missing(f"no browser at {DRIVER}: install Debian's chromium and chromium-driver.")
     state = new_state(tmp_path_factory.mktemp("acme"))
     state.mesh("run", "--days", 3, timeout=600)
     found = state.json("catalog", "build", "--out", str(tmp_path_factory.mktemp("site") / "catalog"))

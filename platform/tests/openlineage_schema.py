@@ -29,7 +29,7 @@ def faults(event: dict[str, Any]) -> list[str]:
 
 
 @cache
-def _classes() -> dict[str, type]:
+def _classes() -> dict[str, Any]:
     modules = [
         importlib.import_module(f"{generated.__name__}.{m.name}") for m in pkgutil.iter_modules(generated.__path__)
     ]
@@ -79,6 +79,6 @@ def _facet(value: dict[str, Any], place: Any, where: str) -> list[str]:
     kind = _classes().get(str(value.get("_schemaURL")).rpartition("/")[2])
     if kind is None or not issubclass(kind, place):
         return [f"{where}: {value.get('_schemaURL')} is no facet for this place"]
-    if value["_schemaURL"] != kind._get_schema():  # type: ignore[attr-defined]
+    if value["_schemaURL"] != kind._get_schema():
         return [f"{where}: {value['_schemaURL']} is of another version"]
     return _check_object(value, kind, where)

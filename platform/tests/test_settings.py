@@ -61,7 +61,7 @@ def test_a_state_folder_that_is_not_utf_8_is_wrong_use(root: Path, monkeypatch: 
     monkeypatch.setenv("MESH_ROOT", str(root))
     monkeypatch.setenv("MESH_STATE", "caf\udce9")
     with pytest.raises(UsageError, match=r"caf\\xe9': the path of the state folder is not UTF-8\. .* MESH_STATE"):
-        Settings().state_dir  # noqa: B018
+        _ = Settings().state_dir
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from mesh_platform.cli import mesh as command
 from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.metadata.openmetadata.client import PAGE, Client, check_server
 from mesh_platform.settings import Settings
+from pydantic import SecretStr
 
 from ...small_mesh import Place
 from .double import TOKEN, Double, serving
@@ -121,7 +122,7 @@ def test_the_token_is_in_no_message_and_no_log(
         Client(url, secret).get("databases")
     result = call(place, url, "publish", "--to", "openmetadata", token=secret)
     assert isinstance(result.exception, AttentionError)
-    settings = Settings(root=place.root, openmetadata_token=secret)  # type: ignore[arg-type]
+    settings = Settings(root=place.root, openmetadata_token=SecretStr(secret))
     texts = [str(error.value), str(result.exception), result.output, repr(settings), str(settings), caplog.text]
     assert not [text for text in texts if secret in text]
 

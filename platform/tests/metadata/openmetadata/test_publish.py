@@ -411,10 +411,12 @@ def test_a_changed_mesh_ends_as_if_it_were_published_for_the_first_time(
     }
 
 
-def test_a_server_that_does_not_keep_what_it_is_sent_is_reported(live: Server, wanted: list[Entity]):
+def test_a_server_that_does_not_keep_what_it_is_sent_is_reported(
+    live: Server, wanted: list[Entity], monkeypatch: pytest.MonkeyPatch
+):
     hand_edited_description(live.double)
     put = live.double._patch
-    live.double._patch = lambda kind, found, operations: put(kind, found, [])  # type: ignore[method-assign]
+    monkeypatch.setattr(live.double, "_patch", lambda kind, found, operations: put(kind, found, []))
     with pytest.raises(AttentionError, match=f"1 entity not as sent: table {FACT}: description"):
         live.publish(wanted)
 
