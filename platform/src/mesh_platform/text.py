@@ -1,4 +1,4 @@
-"""Text helpers for messages: counts, paths, and suggestions for a wrong name."""
+"""Text helpers for messages: counts, short lines, paths, and suggestions for a wrong name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ _OFFERED = 12
 def counted(number: int, thing: str, many: str | None = None) -> str:
     """A number with its noun: `1 event`, `2 events`. `many` is the plural where it is not formed with `s`."""
     return f"{number} {thing if number == 1 else many or f'{thing}s'}"
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` in one line of at most `most` characters; what is left out shows as an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def shown(path: Path, root: Path) -> str:

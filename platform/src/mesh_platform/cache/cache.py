@@ -39,11 +39,6 @@ class Cache:
                 made_by, known = pickle.loads(content) if checksum == _sum(content) else ("", {})
                 self._known = known if made_by == _version() else {}
 
-    def knows(self, what: str, source: bytes) -> bool:
-        """Whether `get` has the result without computing it."""
-        key = _key(what, source)
-        return key in self._used or key in self._known
-
     def get(self, what: str, source: bytes, look: Callable[[], _Found]) -> _Found:
         """The result of `look`, computed if not cached. It must depend on `source` alone; `what` names the kind."""
         key = _key(what, source)
@@ -54,9 +49,7 @@ class Cache:
 
     def get_all(self, what: str, looks: Sequence[tuple[bytes, Callable[[], _Found]]]) -> list[_Found]:
         """The result of each function for its source; many new ones are computed on all cores."""
-        new = {_key(what, source): look for source, look in looks if not self.knows(what, source)}
-        self._used.update(zip(new, parallel_map([*new.values()]), strict=True))
-        return [self.get(what, source, look) for source, look in looks]
+        return self.get_together(what, [source for source, _ in looks], [look for _, look in looks], parallel_map)
 
     def get_together(
         self,

@@ -15,12 +15,18 @@ from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import ContractError
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import load_mesh
-from mesh_platform.text import counted
+from mesh_platform.text import counted, shortened
 
 if TYPE_CHECKING:
     from mesh_platform.cache.cache import Cache
     from mesh_platform.mesh.mesh import Mesh
+    from mesh_platform.metadata.graph import Graph
+    from mesh_platform.metadata.lineage_report import Direction
     from mesh_platform.metadata.site.lake_facts import LakeFacts
+    from mesh_platform.settings import Settings
+
+# Letters of a description in a table.
+_DESCRIBED = 70
 
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage.")
@@ -72,7 +78,7 @@ def explain(product: str, output_format: str) -> None:
     default="text",
     help="text: a tree; json: one JSON value; mermaid: a diagram for Markdown.",
 )
-def lineage(name: str, direction: str, output_format: str) -> None:
+def lineage(name: str, direction: Direction, output_format: str) -> None:
     """Show the lineage of a column, or of a table with all its columns, from the fields of events to views.
 
     \b
@@ -83,13 +89,10 @@ def lineage(name: str, direction: str, output_format: str) -> None:
     rows it has. `queue:<product>` are the events as sent, `file:<path>` is reference data. It needs no lake.
     """
     from mesh_platform.cli.progress import tell
-    from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.metadata.lineage_report import as_mermaid, as_text, as_value, lineage_report
-    from mesh_platform.sql.model import read_models
 
-    mesh = load_mesh(read_settings().root)
-    graph = mesh_graph(mesh, read_models(mesh))
-    report = lineage_report(graph, name, "down" if direction == "down" else "up")
+    graph = _graph()
+    report = lineage_report(graph, name, direction)
     for problem in graph.columns.problems.values():
         tell(f"Without lineage: {problem}")
     if output_format == "json":
@@ -113,11 +116,8 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
     """
     from mesh_platform.cli.progress import tell
     from mesh_platform.metadata.find import find as run
-    from mesh_platform.metadata.graph import mesh_graph
-    from mesh_platform.sql.model import read_models
 
-    mesh = load_mesh(read_settings().root)
-    found = run(mesh_graph(mesh, read_models(mesh)), " ".join(words))
+    found = run(_graph(), " ".join(words))
     shown = [
         {"kind": node.kind, "name": node.name, "domain": domain, "owner": owner, "description": node.description}
         for node, domain, owner in found[:limit]
@@ -125,7 +125,7 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
     if output_format == "json":
         write_json({"found": len(found), "matches": shown})
         return
-    write_table([{**row, "description": _short(row["description"])} for row in shown])
+    write_table([{**row, "description": shortened(row["description"] or "", _DESCRIBED)} for row in shown])
     if len(found) > limit:
         tell(f"{counted(len(found) - limit, 'more match', 'more matches')}. Add words, or --limit {len(found)}.")
 
@@ -153,13 +153,11 @@ def odps(product: str, out: Path | None) -> None:
     import yaml
 
     from mesh_platform.cli.progress import tell
-    from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.metadata.odps import odps_document
-    from mesh_platform.sql.model import read_models
 
-    mesh = load_mesh(read_settings().root)
+    graph = _graph()
+    mesh = graph.columns.mesh
     names = [*mesh.contracts] if product == "all" else [mesh.contract(product).identifier]
-    graph = mesh_graph(mesh, read_models(mesh))
     texts = {name: yaml.safe_dump(odps_document(graph, name), sort_keys=False, allow_unicode=True) for name in names}
     if out is None:
         click.echo("---\n".join(texts.values()), nl=False)
@@ -169,14 +167,17 @@ def odps(product: str, out: Path | None) -> None:
     tell(f"{counted(len(texts), 'document')} written to {out}.")
 
 
-def _short(text: str | None) -> str:
-    first = " ".join((text or "").split())
-    return first if len(first) <= 70 else f"{first[:69].rstrip()}…"
+def _graph() -> Graph:
+    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.sql.model import read_models
+
+    mesh = load_mesh(read_settings().root)
+    return mesh_graph(mesh, read_models(mesh))
 
 
-@click.group(short_help="Make the catalog of the mesh.")
+@click.group(short_help="Make the catalog of the mesh, and keep others in step.")
 def catalog() -> None:
-    """Make the catalog of the mesh: a site that opens from a file."""
+    """Make the catalog of the mesh, a site that opens from a file, and keep other catalogs in step with the mesh."""
 
 
 @catalog.command(short_help="Write the catalog as pages that open from a file.")
@@ -213,7 +214,7 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     graph = mesh_graph(mesh, read_models_remembered(mesh, cache), cache)
     graph.columns.trace(graph.columns.relations)
     folder = out or settings.state_dir / "catalog"
-    lake = None if no_lake else _read_lake(mesh, cache)
+    lake = None if no_lake else _read_lake(settings, mesh, cache)
     facts = Facts(graph, lake, contract_changes(settings.root))
     with progress_bar("Write the catalog", None, "page") as advance:
         written = build_site(facts, folder, advance)
@@ -232,13 +233,12 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     click.echo(f"{done}; {written.size / 1e6:.1f} MB.\nOpen {index.as_uri()}")
 
 
-def _read_lake(mesh: Mesh, cache: Cache) -> LakeFacts | None:
+def _read_lake(settings: Settings, mesh: Mesh, cache: Cache) -> LakeFacts | None:
     """Return what the lake says; None if no lake was made yet."""
     from mesh_platform.lake.catalog import has_lake, open_catalog
     from mesh_platform.metadata.site.lake_facts import LakeFacts
     from mesh_platform.query.state_cache import StateCache
 
-    settings = read_settings()
     if not has_lake(settings):
         return None
     counts = StateCache(settings.state_dir / "counted.json")
@@ -261,24 +261,21 @@ def publish(to: str, mode: str | None, output_format: str) -> None:
     MESH_OPENMETADATA_URL has the address and MESH_OPENMETADATA_TOKEN the token of a bot. What people add to the
     catalog stays. If it is stopped, the next call does what is left. It needs no lake.
     """
-    from mesh_platform.cli.progress import tell
-    from mesh_platform.metadata.graph import mesh_graph
+    from mesh_platform.cli.progress import progress_bar, tell
     from mesh_platform.metadata.openmetadata import apply
     from mesh_platform.metadata.openmetadata.client import client_of
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
     from mesh_platform.metadata.openmetadata.plan import make_plan
-    from mesh_platform.sql.model import read_models
 
-    settings = read_settings()
-    client = client_of(settings)
+    client = client_of(read_settings())
     # Everything read is needed until the process ends; looking through it for garbage takes as long as the work.
     gc.disable()
-    mesh = load_mesh(settings.root)
-    wanted = desired(mesh_graph(mesh, read_models(mesh)), DEFAULT_NAMESPACE)
+    wanted = desired(_graph(), DEFAULT_NAMESPACE)
     if mode:
         steps = make_plan(client, wanted, DEFAULT_NAMESPACE).steps
     else:
-        steps = apply.publish(client, wanted, DEFAULT_NAMESPACE)
+        with progress_bar("publish", None, "step") as advance:
+            steps = apply.publish(client, wanted, DEFAULT_NAMESPACE, advance)
     rows = [step.as_value() for step in steps]
     if output_format == "json":
         write_json(rows)

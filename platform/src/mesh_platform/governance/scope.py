@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 from mesh_platform.cache.cache import Cache
@@ -56,15 +57,17 @@ class Scope:
         sound = {name: model for name, model in models.items() if model.path not in faulty}
         contracts = [*self.contracts()]
         by_path = {model.contract.path: model for model in sound.values()}
-        sources = {each.path: self._source(each, by_path.get(each.path)) for each in contracts}
-        new = [each for each in contracts if not self.cache.knows("types", sources[each.path])]
-        found: dict[str, list[Problem]] = {}
-        parts = [new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)]
-        for checked in parallel_map([partial(check_contracts, self.mesh, sound, part) for part in parts], few=2):
-            found |= checked
-        for path, source in sources.items():
-            general += self.cache.get("types", source, partial(found.__getitem__, path))
-        return tuple(general)
+        sources = [self._source(each, by_path.get(each.path)) for each in contracts]
+
+        def look(new: list[Contract]) -> list[list[Problem]]:
+            parts = [new[i : i + _TOGETHER] for i in range(0, len(new), _TOGETHER)]
+            found: dict[str, list[Problem]] = {}
+            for checked in parallel_map([partial(check_contracts, self.mesh, sound, part) for part in parts], few=2):
+                found |= checked
+            return [found[each.path] for each in new]
+
+        of_each = self.cache.get_together("types", sources, contracts, look)
+        return (*general, *chain.from_iterable(of_each))
 
     def _source(self, contract: Contract, model: Model | None) -> bytes:
         """Everything that the check of a product's SQL depends on."""

@@ -6,14 +6,14 @@ event as columns; and `file:<path>`, a file of reference data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
 from mesh_platform.cache.cache import Cache
-from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.errors import Problem
 from mesh_platform.lake.tables import held_name, landing_name, landing_schema, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
@@ -87,6 +87,11 @@ class Columns:
                 found.setdefault(source, []).append(name)
         return {source: tuple(names) for source, names in found.items()}
 
+    def inputs(self, relation: str) -> tuple[str, ...]:
+        """Return the relations that `relation` is computed from; none for a source."""
+        known = self.relations.get(relation)
+        return known.inputs if known else ()
+
     def lineage(self, relation: str) -> Lineage:
         """Return the lineage of a relation; empty for a source, and for a model that does not fit what it reads."""
         self.trace([relation])
@@ -95,18 +100,18 @@ class Columns:
     def trace(self, relations: Iterable[str]) -> None:
         """Trace these relations, as far as they are not traced: many at once take half as long as one by one."""
         new = {name: self.relations.get(name) for name in relations if name not in self._traced}
-        queries = {name: known.by for name, known in new.items() if known and isinstance(known.by, Query)}
+        ways = {name: known.by if known else _NO_LINEAGE for name, known in new.items()}
+        self._traced |= {name: way for name, way in ways.items() if isinstance(way, Lineage)}
+        queries = {name: way for name, way in ways.items() if isinstance(way, Query)}
         self._traced |= zip(queries, self._trace_queries([*queries.values()]), strict=True)
+        models = {name: way for name, way in ways.items() if isinstance(way, Model)}
         # A product's table and that of its held rows have one model.
-        models = {name: known.by for name, known in new.items() if known and isinstance(known.by, Model)}
         distinct = {model.contract.identifier: model for model in models.values()}
         traced = dict(zip(distinct, self._trace_models([*distinct.values()]), strict=True))
-        self.problems |= {name: found for name, found in traced.items() if isinstance(found, Problem)}
-        for name, known in new.items():
-            by = known.by if known else _NO_LINEAGE
-            found = traced[by.contract.identifier] if isinstance(by, Model) else by
-            if not isinstance(by, Query):
-                self._traced[name] = found if isinstance(found, Lineage) else _NO_LINEAGE
+        self.problems |= {product: found for product, found in traced.items() if isinstance(found, Problem)}
+        for name, model in models.items():
+            found = traced[model.contract.identifier]
+            self._traced[name] = found if isinstance(found, Lineage) else _NO_LINEAGE
 
     def _trace_queries(self, queries: Sequence[Query]) -> list[Lineage]:
         sources = [self._source(query, query.inputs) for query in queries]
@@ -154,16 +159,19 @@ class Columns:
                     waiting.append(end)
         return found
 
-    def down(self, starts: Iterable[Column]) -> list[Edge]:
+    def down(
+        self, starts: Iterable[Column], also: Callable[[Column], Iterable[Edge]] = lambda start: ()
+    ) -> list[Edge]:
         """Return the edges by which others depend on the values of these columns, through any number of relations.
 
-        Where a column only decides on the rows of a relation, the edge to that relation is the last one.
+        Where a column only decides on the rows of a relation, the edge to that relation is the last one. `also`
+        gives edges from a column that the lineage lacks; all readers of its relation are traced by then.
         """
         wave = [*starts]
         seen, found = set(wave), []
         while wave:
             self.trace({reader for relation, _ in wave for reader in self.readers.get(relation, ())})
-            leaving = [edge for start in wave for edge in self.edges_from(start)]
+            leaving = [edge for start in wave for edge in (*self.edges_from(start), *also(start))]
             found += leaving
             ends = ((edge.target, edge.target_column) for edge in leaving if edge.target_column is not None)
             wave = [*dict.fromkeys(end for end in ends if end not in seen)]
@@ -175,7 +183,7 @@ class Columns:
         if contract.event:
             # Ingest adds the time of ingest; all other columns are in the message.
             queue = queue_relation(contract)
-            found[landing_name(contract)] = _copy(queue, sent_columns(contract))
+            found[landing_name(contract)] = _copy(queue, [field.name for field in sent_fields(contract)])
             found[quarantine_name(contract)] = Relation((queue,), _NO_LINEAGE)
         if name in self.models:
             model = self.models[name]
@@ -204,6 +212,6 @@ def queue_relation(contract: Contract) -> str:
     return f"queue:{contract.identifier}"
 
 
-def sent_columns(contract: Contract) -> list[str]:
+def sent_fields(contract: Contract) -> list[Field]:
     """Return the columns of a landing table that come with the message: all but the time of ingest."""
-    return [name for name in landing_schema(contract).by_name if name != "ingested_at"]
+    return [field for field in landing_schema(contract).fields if field.name != "ingested_at"]

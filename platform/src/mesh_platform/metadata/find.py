@@ -41,7 +41,7 @@ def find(graph: Graph, words: str, limit: int | None = None) -> list[Match]:
 
     Raises UsageError if there is no letter or digit among the words.
     """
-    wanted = _PARTS.findall(words.lower())
+    wanted = _PARTS.findall(words)
     if not wanted:
         raise UsageError(f"{words!r}: nothing to look for. Give words, such as 'orders by customer'.")
     query = " AND ".join(f'"{word}"*' for word in wanted)
@@ -54,32 +54,23 @@ def find(graph: Graph, words: str, limit: int | None = None) -> list[Match]:
             f"SELECT id FROM entries WHERE entries MATCH ? ORDER BY {rank} * boost, length(name), id LIMIT ?",
             (query, -1 if limit is None else limit),
         ).fetchall()
-    places = _places(graph)
-    return [Match(graph.nodes[node_id], *places.get(node_id, (None, None))) for (node_id,) in rows]
+    return [Match(graph.nodes[node_id], *_place(graph, node_id)) for (node_id,) in rows]
 
 
 def _entries(graph: Graph) -> Iterator[tuple[str, float, str, str, str, str]]:
-    places = _places(graph)
     for node_id, node in graph.nodes.items():
         linked = [*graph.of(node_id, "tagged"), *graph.of(node_id, "means"), *graph.of(node_id, "implements")]
         aliases = [*node.facts.get("instead_of", ()), *node.facts.get("synonyms", ())]
         aliases += ["deprecated"] if node.facts.get("deprecated") else []
         tags = " ".join([*(each.name for each in linked), *aliases])
         own = node.name.rpartition(".")[2] if node.kind == "column" else node.name
-        whose = " ".join(filter(None, places.get(node_id, ())))
+        whose = " ".join(filter(None, _place(graph, node_id)))
         yield node_id, _FIRST.get(node.kind, 1.0), own, tags, node.description, f"{node.name} {whose}"
 
 
-def _places(graph: Graph) -> dict[str, tuple[str | None, str | None]]:
-    """Return the domain of each node and the team that owns it."""
-    found: dict[str, tuple[str | None, str | None]] = {}
-    for node in graph.nodes.values():
-        if node.kind == "domain":
-            team = next((each.name for each in graph.of(node.id, "owned by")), None)
-            found[node.id] = (node.name, team)
-            waiting = [node.id]
-            for node_id in waiting:
-                for part in graph.with_link("part of", node_id):
-                    found[part.id] = found[node.id]
-                    waiting.append(part.id)
-    return found
+def _place(graph: Graph, node_id: str) -> tuple[str | None, str | None]:
+    """Return the domain that a node is part of, and the team that owns it."""
+    domain = graph.domain(node_id)
+    if domain is None:
+        return None, None
+    return domain.name, next((team.name for team in graph.of(domain.id, "owned by")), None)

@@ -5,7 +5,7 @@ Everything in it is derived: from contracts, domain files, glossaries, SQL and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 from mesh_platform.broker import queue_of
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, landing_schema, tables_of
+from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON
-from mesh_platform.metadata.columns import Columns, queue_relation, sent_columns
+from mesh_platform.metadata.columns import Columns, queue_relation, sent_fields
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.references import references, target, version_columns
@@ -90,19 +90,30 @@ class Graph:
         ids = (name,) if name.startswith(_NAMED) else (f"table:{name}", f"view:{name}")
         return next((self.nodes[node_id] for node_id in ids if node_id in self.nodes), None)
 
+    def domain(self, node_id: str) -> Node | None:
+        """Return the domain that a node is, or is part of through any number of others; None if it is in none."""
+        node = self.nodes[node_id]
+        while node.kind != "domain":
+            above = self.of(node.id, "part of")
+            if not above:
+                return None
+            node = above[0]
+        return node
+
     @cached_property
     def _from(self) -> Mapping[str, list[Link]]:
-        found: dict[str, list[Link]] = {}
-        for link in self.links:
-            found.setdefault(link.source, []).append(link)
-        return found
+        return _grouped(self.links, lambda link: link.source)
 
     @cached_property
     def _to(self) -> Mapping[str, list[Link]]:
-        found: dict[str, list[Link]] = {}
-        for link in self.links:
-            found.setdefault(link.target, []).append(link)
-        return found
+        return _grouped(self.links, lambda link: link.target)
+
+
+def _grouped(links: Iterable[Link], end: Callable[[Link], str]) -> dict[str, list[Link]]:
+    found: dict[str, list[Link]] = {}
+    for link in links:
+        found.setdefault(end(link), []).append(link)
+    return found
 
 
 def mesh_graph(mesh: Mesh, models: Mapping[str, Model], cache: Cache | None = None) -> Graph:
@@ -186,8 +197,7 @@ class _Builder:
             events = self._add("queue", queue.name, contract.event.description, **facts)
             self._link(events, "part of", me)
             self._link(me, "input", events)
-            sent = [field for field in landing_schema(contract).fields if field.name in sent_columns(contract)]
-            self._columns(queue_relation(contract), sent, events, contract)
+            self._columns(queue_relation(contract), sent_fields(contract), events, contract)
         for table in tables_of(contract):
             self._table(table, me)
         for source in self.columns.relations[name].inputs if name in self.columns.relations else ():

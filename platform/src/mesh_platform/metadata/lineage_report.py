@@ -9,13 +9,25 @@ from typing import Any, Literal
 from mesh_platform.errors import UsageError
 from mesh_platform.metadata.columns import Column, Edge
 from mesh_platform.metadata.graph import Graph
+from mesh_platform.sql.bound_plan import How
 from mesh_platform.text import offer
 
 Direction = Literal["up", "down"]
-_UP = {"copied": "copied from", "computed": "computed from"}
-_DOWN = {"copied": "copied to", "computed": "computes"}
-_BY = {"filtered": "filtered by", "joined": "joined by", "grouped": "grouped by"}
-_BY_DOWN = {"filtered": "filters", "joined": "joins", "grouped": "groups"}
+# How a column depends on others, and what it does to those that depend on it.
+UPSTREAM: Mapping[How, str] = {
+    "copied": "copied from",
+    "computed": "computed from",
+    "filtered": "filtered by",
+    "joined": "joined by",
+    "grouped": "grouped by",
+}
+DOWNSTREAM: Mapping[How, str] = {
+    "copied": "copied to",
+    "computed": "computes",
+    "filtered": "filters",
+    "joined": "joins",
+    "grouped": "groups",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,7 @@ def _relations(graph: Graph, start: str, direction: Direction) -> Iterator[tuple
     columns = graph.columns
     waiting, seen = [start], {start}
     for name in waiting:
-        known = columns.relations.get(name)
-        near = (known.inputs if known else ()) if direction == "up" else columns.readers.get(name, ())
+        near = columns.inputs(name) if direction == "up" else columns.readers.get(name, ())
         for other in near:
             yield (other, name) if direction == "up" else (name, other)
             if other not in seen:
@@ -88,7 +99,7 @@ def as_text(report: Report) -> str:
     near = {}
     for edge in report.edges:
         source, target = _name(edge.source, edge.source_column), _name(edge.target, edge.target_column)
-        words = (_UP | _BY if report.direction == "up" else _DOWN | _BY_DOWN)[edge.how]
+        words = (UPSTREAM if report.direction == "up" else DOWNSTREAM)[edge.how]
         if report.direction == "up":
             near.setdefault(target, []).append((words, source))
         else:
@@ -104,7 +115,7 @@ def _name(relation: str, column: str | None) -> str:
 def _decided(edges: Iterable[Edge]) -> Iterator[str]:
     by: dict[str, list[str]] = {}
     for edge in edges:
-        by.setdefault(_BY[edge.how], []).append(_name(edge.source, edge.source_column))
+        by.setdefault(UPSTREAM[edge.how], []).append(_name(edge.source, edge.source_column))
     if by:
         yield "rows"
         yield from (f"  {words} {', '.join(sorted(names))}" for words, names in sorted(by.items()))

@@ -10,7 +10,7 @@ from sqlglot import exp
 from mesh_platform.governance.change.consumers import Consumers
 from mesh_platform.lake.tables import split_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.metadata.columns import Column, Columns
+from mesh_platform.metadata.columns import Column, Columns, Edge
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.sql.syntax import name_of
@@ -35,17 +35,9 @@ class Impact:
 
     def affected(self, starts: Iterable[Column]) -> set[Affected]:
         """Everything published that depends on these (relation, column) through any number of models and views."""
-        wave = sorted({*starts})
-        seen, found = {*wave}, set[Affected]()
-        while wave:
-            readers = self._columns.readers
-            self._columns.trace({reader for relation, _ in wave for reader in readers.get(relation, ())})
-            # Held rows are private to the domain, and are computed as the product's are.
-            reached = {a for start in wave for a in self._reached(start) if split_name(a.table)[1] == "product"}
-            found |= reached
-            ends = {(each.table, each.column) for each in reached if each.column is not None}
-            wave = sorted(ends - seen)
-            seen |= ends
+        edges = self._columns.down(starts, self._guessed)
+        # Held rows are private to the domain, and are computed as the product's are.
+        found = {Affected(e.target, e.target_column) for e in edges if split_name(e.target)[1] == "product"}
         values = {each.table for each in found if each.column is not None}
         return {each for each in found if each.column is not None or each.table not in values}
 
@@ -55,15 +47,17 @@ class Impact:
         same = model is not None and model.sql == other._columns.models[table].sql
         return same and bool(self._columns.lineage(table).columns)
 
-    def _reached(self, start: Column) -> Iterable[Affected]:
-        for edge in self._columns.edges_from(start):
-            yield Affected(edge.target, edge.target_column)
+    def _guessed(self, start: Column) -> Iterable[Edge]:
+        """Yield the edges from a column to those of models whose SQL does not fit what it reads.
+
+        It has no lineage. Unless the same SQL fitted before the change, each of its columns may depend on a column
+        that it names.
+        """
         for relation in self._columns.readers.get(start[0], ()):
-            # SQL that does not fit its inputs has no lineage. Unless the same SQL fitted before the change, each of
-            # its columns may depend on a column that it names.
             broken = relation in self._columns.problems and not (self._before and self._before.fitted(relation, self))
             if broken and self._mentions(self._columns.models[relation], *start):
-                yield from (Affected(relation, name) for name in self.mesh.contracts[relation].table.by_name)
+                names = self.mesh.contracts[relation].table.by_name
+                yield from (Edge(*start, relation, name, "computed") for name in names)
 
     def _mentions(self, model: Model, relation: str, column: str) -> bool:
         """Whether the SQL names the column anywhere, such as in a condition."""

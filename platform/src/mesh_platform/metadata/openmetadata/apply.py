@@ -18,11 +18,11 @@ _ROUNDS = 3
 
 
 def publish(
-    client: Client, wanted: Sequence[Entity], namespace: str, progress: Callable[[int, int], None] | None = None
+    client: Client, wanted: Sequence[Entity], namespace: str, advance: Callable[[int], object] = lambda steps: None
 ) -> list[Step]:
     """Bring the server to what is wanted, and return the steps that were done.
 
-    `progress` is called with the number of steps done and their total. Raises AttentionError if the server does not
+    `advance` is called with the number of steps that each request does. Raises AttentionError if the server does not
     keep what it is sent, and otherwise as `Client` does.
     """
     done: list[Step] = []
@@ -30,7 +30,7 @@ def publish(
         plan = make_plan(client, wanted, namespace)
         if not plan.steps:
             return done
-        _Apply(client, namespace, plan).all(progress)
+        _Apply(client, namespace, plan).all(advance)
         done += plan.steps
     if left := make_plan(client, wanted, namespace).steps:
         first = "; ".join(f"{step.entity} {step.fqn}: {', '.join(step.fields) or step.action}" for step in left[:5])
@@ -46,8 +46,7 @@ class _Apply:
         self.client, self.namespace, self.plan = client, namespace, plan
         self.ids = dict(plan.ids)
 
-    def all(self, progress: Callable[[int, int], None] | None) -> None:
-        done = 0
+    def all(self, advance: Callable[[int], object]) -> None:
         for (kind, action), group in groupby(self.plan.steps, key=lambda step: (step.entity, step.action)):
             steps = [*group]
             many = kind in KINDS and KINDS[kind].bulk and action == "create"
@@ -60,9 +59,7 @@ class _Apply:
                     self._edge(chosen[0])
                 else:
                     self._one(chosen[0])
-                done += len(chosen)
-                if progress:
-                    progress(done, len(self.plan.steps))
+                advance(len(chosen))
 
     def _one(self, step: Step) -> None:
         how = KINDS[step.entity]

@@ -311,13 +311,9 @@ class _Entities:
         return [Ref("dataProduct", _product_name(each.name)) for each in above if each.kind == "product"]
 
     def _owned(self, node: Node) -> dict[str, list[Ref]]:
-        """The domain that a node is part of, through any number of others, and its owners; nothing without one."""
-        above = self.graph.of(node.id, "part of")
-        while above and above[0].kind != "domain":
-            above = self.graph.of(above[0].id, "part of")
-        if not above:
-            return {}
-        return {"domains": [Ref("domain", quoted(above[0].name))], "owners": self._owners(above[0])}
+        """The domain that a node is part of, and its owners; nothing without one."""
+        domain = self.graph.domain(node.id)
+        return {"domains": [Ref("domain", quoted(domain.name))], "owners": self._owners(domain)} if domain else {}
 
 
 def _type(node: Node) -> str:

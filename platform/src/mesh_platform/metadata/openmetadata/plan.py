@@ -99,7 +99,7 @@ def read_kind(client: Client, kind: str, namespace: str) -> Known:
 
 
 def _create(entity: Entity, found: Mapping[str, Any] | None) -> Step:
-    body = dict(_without_none(entity.body).items())
+    body = _without_none(entity.body)
     constraints = body.get("tableConstraints") or ()
     if any(each["constraintType"] == _FOREIGN_KEY for each in constraints):
         # The columns that a key refers to may not exist yet; the next look at the table adds it.

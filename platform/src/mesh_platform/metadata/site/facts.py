@@ -12,6 +12,7 @@ from mesh_platform.lake.tables import tables_of
 from mesh_platform.mesh.mesh import Domain
 from mesh_platform.metadata.columns import Edge
 from mesh_platform.metadata.graph import Graph, Node
+from mesh_platform.metadata.lineage_report import UPSTREAM
 from mesh_platform.metadata.site.drawing import neighbours, tree
 from mesh_platform.metadata.site.hidden import hidden_columns
 from mesh_platform.metadata.site.lake_facts import LakeFacts, span
@@ -24,8 +25,6 @@ CHANGES = 10
 # A drawing has so many relations on each side; of a large mesh fewer, so that the site stays small.
 _DRAWN, _DRAWN_OF_MANY, _MANY = 30, 2, 500
 _PRIVATE = ("quarantine", "ledger", "held")
-_WORDS = {"copied": "copied from", "computed": "computed from", "filtered": "filtered by", "joined": "joined by",
-          "grouped": "grouped by"}  # fmt: skip
 
 
 class Facts:
@@ -93,7 +92,7 @@ class Facts:
             "promised": _promised(contract),
             "rules": [_rule(rule) for rule in contract.table.rules],
             "columns": [self.column(name, field, edges) for field in contract.table.fields],
-            "rows_by": [[_WORDS[edge.how], *self._end(edge)] for edge in edges if edge.target_column is None],
+            "rows_by": [[UPSTREAM[edge.how], *self._end(edge)] for edge in edges if edge.target_column is None],
             "lineage": self.lineage(name),
             "untraced": str(problem[name]) if name in problem else None,
             "query": _query(contract),
@@ -106,11 +105,7 @@ class Facts:
         """Return the facts of a column; `edges` are those that end in its relation."""
         sources = [edge for edge in edges if edge.target_column == field.name]
         only = len({edge.source for edge in edges}) == 1
-        near = (
-            self.graph.columns.edges_from((relation, field.name))
-            if relation in self._read and not self.is_large
-            else ()
-        )
+        near = () if self.is_large else self.graph.columns.edges_from((relation, field.name))
         uses = {f"{edge.target}.{edge.target_column}": edge for edge in near if edge.target_column is not None}
         # Held rows come from the same query; who asks where a column goes does not mean them.
         uses = {target: edge for target, edge in uses.items() if not edge.target.endswith("__held")}
@@ -137,14 +132,15 @@ class Facts:
         """Return each edge of a relation's columns: [column, what it does, the other end, its page]."""
         columns = self.graph.columns
         found = [
-            [edge.target_column or "all rows", _WORDS[edge.how], *self._end(edge)] for edge in columns.edges(relation)
+            [edge.target_column or "all rows", UPSTREAM[edge.how], *self._end(edge)]
+            for edge in columns.edges(relation)
         ]
         for reader in columns.readers.get(relation, ()):
             if not reader.endswith("__held"):
                 found += [
                     [
                         edge.source_column,
-                        f"{_WORDS[edge.how].partition(' ')[0]} into",
+                        f"{UPSTREAM[edge.how].partition(' ')[0]} into",
                         target,
                         self._place(reader),
                     ]
@@ -156,7 +152,7 @@ class Facts:
 
     def lineage(self, relation: str) -> dict[str, Any]:
         """Return the relations near one: edges, labels and pages, and both sides as trees."""
-        up, up_cut = neighbours(relation, self._inputs, self.drawn)
+        up, up_cut = neighbours(relation, self.graph.columns.inputs, self.drawn)
         down, down_cut = neighbours(relation, self._readers, self.drawn)
         names = {relation, *(name for edge in (*up, *down) for name in edge)}
         labels = {name: [self._label(name), self._place(name)] for name in sorted(names)}
@@ -228,14 +224,6 @@ class Facts:
         order = ("failing", "late", "missing", "held", "refused", "dangling")
         return sorted(found, key=lambda item: (order.index(item["kind"]), item["name"]))
 
-    @cached_property
-    def _read(self) -> frozenset[str]:
-        return frozenset(self.graph.columns.readers)
-
-    def _inputs(self, name: str) -> Sequence[str]:
-        known = self.graph.columns.relations.get(name)
-        return known.inputs if known else ()
-
     def _readers(self, name: str) -> Sequence[str]:
         near = self.graph.columns.readers.get(name, ())
         return [other for other in near if not other.endswith(("__rejected", "__removed", "__held"))]
@@ -245,7 +233,7 @@ class Facts:
 
     def _source(self, edge: Edge, only: bool) -> list[str | None]:
         """Return how a column depends on another, its name and page: of a large mesh less, to keep the site small."""
-        how = _WORDS[edge.how]
+        how = UPSTREAM[edge.how]
         if not self.is_large:
             return [how, *self._end(edge)]
         name = edge.source_column if only else f"{edge.source.partition('.')[2]}.{edge.source_column}"

@@ -11,6 +11,7 @@ from mesh_platform.metadata.graph import Node
 from mesh_platform.metadata.site.facts import Facts, node_products
 from mesh_platform.metadata.site.lake_facts import moment
 from mesh_platform.metadata.site.paths import FOLDERS, listing, page
+from mesh_platform.text import shortened
 
 # Entries of one page: a browser must not hold more than 2,000 nodes of any.
 ENTRIES = 150
@@ -212,14 +213,13 @@ def _people(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
         rows.append({"name": node.name, "kind": node.kind, "href": page(node.kind, node.name),
                      "domains": [[each["name"], each["href"]] for each in domains[:_FEW]],
                      "products": len(products)})  # fmt: skip
-        owners = [facts.mesh.domains[domain.name].owners for domain in own]
-        contacts = [dict(facts.owners(facts.mesh.domains[domain.name])) for domain in own[:1]]
+        contacts = [facts.owners(facts.mesh.domains[domain.name]) for domain in own[:1]]
         listed = [] if facts.is_large else [facts.summary(facts.mesh.contracts[each.name]) for each in products]
         for number, entries, parts in _parts(
             lambda n, kind=node.kind, name=node.name: page(kind, name, n), listed, ENTRIES
         ):
             yield _page(page(node.kind, node.name, number), "person.html", node.name, person=rows[-1],
-                        domains=domains[:ENTRIES], contacts=contacts if owners else [], entries=entries, parts=parts,
+                        domains=domains[:ENTRIES], contacts=contacts, entries=entries, parts=parts,
                         number=number, in_all=len(listed), read=facts.lake is not None,
                         is_large=facts.is_large)  # fmt: skip
     yield from _list(facts, "people", "People and teams", rows)
@@ -244,11 +244,13 @@ def _search(facts: Facts) -> str:
     for name, contract in facts.mesh.contracts.items():
         owners = facts.mesh.domains[contract.domain].owners
         words = " ".join(filter(None, (owners.team, contract.level, contract.implements)))
-        entries.append(["product", name, _unlike("product", name), _short(contract.description), words])
+        description = shortened(contract.description, _DESCRIBED)
+        entries.append(["product", name, _unlike("product", name), description, words])
     for node in graph.nodes.values():
         if node.kind in ("domain", "interface", "term", "team", "person"):
             words = " ".join(node.facts.get("instead_of", ()))
-            entries.append([node.kind, node.name, _unlike(node.kind, node.name), _short(node.description), words])
+            description = shortened(node.description, _DESCRIBED)
+            entries.append([node.kind, node.name, _unlike(node.kind, node.name), description, words])
     return f"CATALOG.entries({_script(entries)});\n"
 
 
@@ -266,11 +268,6 @@ def _unlike(kind: str, name: str) -> str:
     """Return the page of a thing, or nothing where the script can tell it from the name."""
     path = page(kind, name)
     return "" if path == f"{FOLDERS[kind]}/{name}.html" else path
-
-
-def _short(text: str) -> str:
-    first = " ".join(text.split())
-    return first if len(first) <= _DESCRIBED else f"{first[: _DESCRIBED - 1].rstrip()}…"
 
 
 def _script(value: Any) -> str:
