@@ -100,6 +100,8 @@ class Columns:
     def trace(self, relations: Iterable[str]) -> None:
         """Trace these relations, as far as they are not traced: many at once take half as long as one by one."""
         new = {name: self.relations.get(name) for name in relations if name not in self._traced}
+        if not new:
+            return
         ways = {name: known.by if known else _NO_LINEAGE for name, known in new.items()}
         self._traced |= {name: way for name, way in ways.items() if isinstance(way, Lineage)}
         queries = {name: way for name, way in ways.items() if isinstance(way, Query)}
