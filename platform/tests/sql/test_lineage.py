@@ -278,6 +278,15 @@ def test_a_model_that_does_not_fit_its_inputs_is_a_problem_with_its_line(place: 
         lineage(place.mesh, models["core.dim_item"])
 
 
+def test_every_operator_that_is_known_occurs_in_a_case(tables: Connection):
+    def kinds(node: dict[str, Any]) -> set[str]:
+        return {node["type"]}.union(*(kinds(child) for child in node.get("children", ())))
+
+    seen = set().union(*(kinds(bound_plan(tables, case.sql)) for case in CASES))
+    assert len(seen) == 26
+    # None of them is unknown: `test_every_edge_is_found_and_none_is_wrong` traces each case.
+
+
 def test_an_operator_that_is_not_known_is_an_error():
     plan: dict[str, Any] = {"type": "LOGICAL_NEW_KIND", "children": []}
     with pytest.raises(UnknownOperatorError, match="NEW_KIND"):

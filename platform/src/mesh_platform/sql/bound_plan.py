@@ -2,7 +2,7 @@
 
 DuckDB itself resolves names, stars, USING, lateral aliases and correlated subqueries when it binds a query. In the
 plan that `json_serialize_plan` returns, each operator numbers the columns of its children. So what remains is to
-follow numbers through 27 kinds of operators. The plan lacks what is null or empty. Among rows that a window's own
+follow numbers through 26 kinds of operators. The plan lacks what is null or empty. Among rows that a window's own
 order does not tell apart, the order of a subquery is left out.
 """
 
@@ -104,7 +104,6 @@ class _Tracer:
             "AGGREGATE_AND_GROUP_BY": self._aggregate,
             "ANY_JOIN": self._join,
             "ASOF_JOIN": self._join,
-            "CHUNK_GET": self._constant,
             "COMPARISON_JOIN": self._join,
             "CROSS_PRODUCT": self._product,
             "CTE_REF": lambda node: self._ctes[node["cte_index"]],
@@ -158,9 +157,6 @@ class _Tracer:
         made = [Value(computed(arguments))] * len(indexes)
         kept = [inputs.columns[index] for index in node.get("projected_input", ())]
         return Traced([*made, *kept], inputs.rows | used(arguments, "joined"))
-
-    def _constant(self, node: Node) -> Traced:
-        return Traced([_EMPTY] * len(node["chunk_types"]))
 
     def _rows_of_expressions(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
@@ -235,8 +231,8 @@ class _Tracer:
     def _union(self, node: Node) -> Traced:
         sides = [self.trace(child) for child in node["children"]]
         columns = [self._merged(values) for values in zip(*(side.columns for side in sides), strict=True)]
-        rows, order = ({*chain(*parts)} for parts in ((s.rows for s in sides), (s.order for s in sides)))
-        return Traced(columns, frozenset(rows), frozenset(order))
+        rows, order = _NONE.union(*(side.rows for side in sides)), _NONE.union(*(side.order for side in sides))
+        return Traced(columns, rows, order)
 
     def _difference(self, node: Node) -> Traced:
         left, right = (self.trace(child) for child in node["children"])
