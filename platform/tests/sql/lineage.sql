@@ -457,3 +457,9 @@ select x, y from n.t positional join (select y from n.u order by ts, id);
 -- a struct's field in another case
 select r.ID as id from (select t as r from n.t as t);
 -- id: t.id copied
+
+-- groups by a count of groups
+select n, count(*) as often from (select id, count(*) as n from n.t group by id) group by n;
+-- n:
+-- often: t.id grouped
+-- rows: t.id grouped

@@ -53,13 +53,15 @@ _EMPTY = Value()
 class Traced(NamedTuple):
     """What an operator returns: its columns, the sources of its set of rows, and those of their order.
 
-    `groups` are sources of rows that only decide how many duplicates a row has; a GROUP BY above may drop them.
+    `groups` are sources of rows that a GROUP BY above may drop if it groups by some of the columns `keys`: then they
+    only decide how many rows each of its groups has.
     """
 
     columns: Sequence[Value]
     rows: Sources = _NONE
     order: Sources = _NONE
     groups: Sources = _NONE
+    keys: Sequence[Value] = ()
 
 
 class UnknownOperatorError(Exception):
@@ -170,7 +172,7 @@ class _Tracer:
     def _project(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
         columns = [self._value(expression, child.columns) for expression in node.get("expressions", ())]
-        return Traced(columns, child.rows, child.order, child.groups)
+        return Traced(columns, child.rows, child.order, child.groups, child.keys)
 
     def _filter(self, node: Node) -> Traced:
         child = self.trace(node["children"][0])
@@ -187,10 +189,13 @@ class _Tracer:
             return Traced([Value(sources | child.rows) for sources in results])
         own = [group for group in groups if not any(group is column for column in chain(*self._correlated))]
         grouped = used(_sources(own), "grouped")
+        # A group of another column, such as a count, depends on what the rows below were grouped by.
+        coarser = all(any(group is key for key in child.keys) for group in groups)
+        dropped = child.groups if coarser else _NONE
         made = [Value(sources | (child.groups - grouped)) for sources in results]
         sets = [_EMPTY] * len(node.get("grouping_functions", ()))
-        kept = child.rows - child.groups
-        return Traced([*groups, *made, *sets], kept | grouped, groups=grouped - kept)
+        kept = child.rows - dropped
+        return Traced([*groups, *made, *sets], kept | grouped, groups=grouped - kept, keys=groups)
 
     def _aggregated(self, expression: Node, child: Traced) -> Sources:
         order = child.order if expression["name"] in _BY_ORDER else _NONE
