@@ -51,8 +51,7 @@ def violations(
 
     landed = set(_column(landing, "event_id"))
     hashes = set(_column(rejected, "raw_sha256"))
-    quarantined = set(_column(rejected, "event_id"))
-    held = landed | quarantined | removed
+    held = landed | removed
     queued = set(_queued(state)) | set(dead)
     for line in dict.fromkeys(confirmed):
         if _id(line) not in held and sha256(line).hexdigest() not in hashes and line not in queued:

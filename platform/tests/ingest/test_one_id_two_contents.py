@@ -136,6 +136,53 @@ def test_a_replay_of_the_quarantine_leaves_it_there_and_adds_nothing(state: Stat
     assert landed_ids(state.folder, PRODUCT) == [envelope(1, 7)["event_id"]]
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_two_refused_contents_of_one_id_are_both_kept(state: State, mesh: Mesh, run: Run, apart: bool) -> None:
+    contents = [priced(1, "-5.00"), priced(1, "-7.00"), priced(1, "-9.00")]
+    confirmed, runs = [], []
+    for bodies in [contents[:1], contents[1:]] if apart else [contents]:
+        confirmed += send(state, mesh, bodies)
+        runs.append([asdict(run())])
+    assert [sum(run[0][part] for run in runs) for part in ("deliveries", *PARTS)] == [3, 0, 3, 0, 0, 0]
+    assert sorted(row["raw"] for row in quarantine(state.folder, PRODUCT)) == sorted(contents)
+    assert violations(state.folder, PRODUCT, confirmed, runs=runs) == []
+    confirmed += send(state, mesh, in_batches([*contents, contents[1]], 2))
+    assert figures(run(limits=Limits(lines=1))) == {"deliveries": 4, "duplicates": 4}
+    assert violations(state.folder, PRODUCT, confirmed) == []
+
+
+def test_a_failure_between_two_refused_contents_loses_and_doubles_nothing(
+    state: State, mesh: Mesh, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed = send(state, mesh, [priced(1, "-5.00"), priced(1, "-7.00")])
+    with monkeypatch.context() as broken:
+        broken.setattr(faults, "_passed", {})
+        broken.setenv("MESH_FAULT", "append.committed:raise")
+        with pytest.raises(faults.InjectedFault):
+            run()
+    assert len(quarantine(state.folder, PRODUCT)) == 1
+    run()
+    assert len(quarantine(state.folder, PRODUCT)) == 2
+    assert violations(state.folder, PRODUCT, confirmed) == []
+
+
+def test_a_content_that_a_replay_finds_to_be_the_second_is_told_as_such(state: State, mesh: Mesh, run: Run) -> None:
+    confirmed = send(state, mesh, [priced(1, price, schema_version="1.7.0") for price in ("5.00", "7.00")])
+    assert figures(run()) == {"deliveries": 2, "quarantined": 2}
+    contract = replace(mesh.contract(PRODUCT), version="1.7.0")
+    catalog = open_catalog(state.settings)
+    for expected in ({"appended": 1, "quarantined": 1}, {"duplicates": 1, "quarantined": 2}):
+        (again,) = replay_rejected(catalog, [contract], lambda: datetime.now(UTC))
+        assert figures(again) == {"deliveries": sum(expected.values()), **expected}
+        # A scan has no order, so either may be the first.
+        (price,) = prices(state).values()
+        (row,) = reused(state)
+        assert {price, json.loads(row["raw"])["payload"]["unit_price"]} == {"5.00", "7.00"}
+    status = {row.table: row.quarantined for row in read_status(mesh, catalog, datetime.now(UTC))}
+    assert status[RAW] == 1
+    assert violations(state.folder, PRODUCT, confirmed) == []
+
+
 def test_status_counts_it_though_its_id_is_in_the_landing_table(state: State, mesh: Mesh, run: Run) -> None:
     send(state, mesh, [priced(1, "5.00"), priced(1, "7.00"), priced(2, "5.00")])
     run()
@@ -180,3 +227,8 @@ def test_the_checker_sees_a_content_that_is_lost(state: State, mesh: Mesh, run: 
     assert violations(state.folder, PRODUCT, confirmed) == []
     (lost,) = violations(state.folder, PRODUCT, [*confirmed, priced(1, "7.00")])
     assert lost.startswith("I4: 2 contents of ")
+    confirmed += send(state, mesh, [priced(2, "-5.00")])
+    run()
+    assert violations(state.folder, PRODUCT, confirmed) == []
+    (lost,) = violations(state.folder, PRODUCT, [*confirmed, priced(2, "-7.00")])
+    assert lost.startswith("I2/I4: confirmed and nowhere to be found")

@@ -15,9 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mesh_platform import faults
 from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
@@ -52,6 +54,7 @@ _SWITCH = 0.001
 _LEAST_BYTES = 4 * 1024 * 1024
 # Seconds without a message from a queue that is not empty, until another process is assumed to hold the rest.
 _QUIET = 0.5
+_KEY = pa.large_string()
 
 # A commit takes longer with each snapshot of its table, so a table that is written all day is maintained all day.
 MAINTAIN_EVERY = 20
@@ -327,6 +330,9 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
             ]
             validated = validate(contract, deliveries, now())
             landed = _land(catalog, contract, validated, known)
+            if landed.reused:
+                reused = reject_reused(contract, validated, landed.reused)
+                _quarantine(catalog, contract, validated.rejected.slice(0, 0), reused, known)
             result.snapshot_id = landed.snapshot_id
             result.deliveries += len(rows)
             result.appended += landed.appended
@@ -340,22 +346,14 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     """Commit every record, to the landing table or to the quarantine, and count it in `result`."""
     landed = _land(catalog, contract, validated, known)
     faults.point("ingest.landed")
-    rejected = validated.rejected
-    if landed.reused:
-        rejected = pa.concat_tables([rejected, reject_reused(contract, validated, landed.reused)])
-    refused = append_new(
-        lambda: ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract)),
-        rejected,
-        "rejection_key",
-        None,
-        known=known,
-    )
+    reused = reject_reused(contract, validated, landed.reused) if landed.reused else None
+    quarantined, repeated = _quarantine(catalog, contract, validated.rejected, reused, known)
     faults.point("ingest.quarantined")
     result.snapshot_id = landed.snapshot_id
     result.deliveries += validated.lines
     result.appended += landed.appended
-    result.quarantined += refused.appended
-    result.duplicates += landed.duplicates + refused.duplicates
+    result.quarantined += quarantined
+    result.duplicates += landed.duplicates + repeated
 
 
 def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdIndex) -> Appended:
@@ -369,6 +367,33 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdI
         known,
         ("event_time", *contract.event.by_name),
     )
+
+
+def _quarantine(
+    catalog: Catalog, contract: Contract, rejected: pa.Table, reused: pa.Table | None, known: IdIndex
+) -> tuple[int, int]:
+    """Append the rejected rows, and those of reused ids, that the quarantine lacks; return how many, and of the rest.
+
+    A rejected row whose id is there with other bytes gets a key that includes its bytes.
+    """
+    append = partial(
+        append_new,
+        lambda: ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract)),
+        key="rejection_key",
+        time_column=None,
+        known=known,
+    )
+    first = append(rejected, content=("raw_sha256",))
+    others = [] if reused is None else [reused]
+    if first.reused:
+        differ = rejected.take([each.row for each in first.reused])
+        keys = pc.binary_join_element_wise(differ["rejection_key"], differ["raw_sha256"], pa.scalar(":", _KEY))
+        place = differ.column_names.index("rejection_key")
+        others.append(differ.set_column(place, differ.schema.field(place), keys))
+    if not others:
+        return first.appended, first.duplicates
+    second = append(pa.concat_tables(others))
+    return first.appended + second.appended, first.duplicates + second.duplicates
 
 
 def ensure_tables(catalog: Catalog, contract: Contract) -> None:

@@ -134,7 +134,7 @@ def _queries(mesh: Mesh, heads: Mapping[str, int | None]) -> dict[tuple[str, str
         landing, rejected, removed = (name(contract) for name in (landing_name, quarantine_name, ledger_name))
         if heads.get(rejected) is not None:
             settled = f"select event_id from {quoted(landing)}"
-            gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null limit 0"
+            gone = f"select event_id from {quoted(removed)}" if removed in heads else "select null where false"
             # The landing table has an id that was used again, but with other content.
             others = f"reason = 'id_reused' and event_id not in ({gone})"
             waits = f"event_id is null or {others} or event_id not in ({settled} union all {gone})"
