@@ -16,6 +16,7 @@ import pytest
 from mesh_platform.broker import Broker, Message, connect, queue_of
 from mesh_platform.broker.rabbit_connection import explain as explain_rabbit
 from mesh_platform.broker.rabbit_connection import parse_url
+from mesh_platform.cli import main
 from mesh_platform.errors import AttentionError, MeshError, UnavailableError
 from mesh_platform.iceberg import append, commit
 from mesh_platform.iceberg.append import append_new
@@ -323,3 +324,48 @@ def test_the_command_line_says_of_a_fault_that_it_is_one() -> None:
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("KeyError: this is a fault in the code, not in your data")
+
+
+LONG = "p" * 300
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "named"),
+    [
+        (["views", "/proc/x.duckdb"], {}, "/proc/x.duckdb: cannot be written"),
+        (["views", f"/tmp/{LONG}"], {}, f"/tmp/{LONG}: "),
+        (["catalog", "build", "--no-lake", "--out", "/proc/x"], {}, "/proc/x: cannot be written"),
+        (["catalog", "build", "--no-lake", "--out", f"/tmp/{LONG}"], {}, f"/tmp/{LONG}: cannot be written"),
+        (["export", "odps", "all", "--out", "/proc/x"], {}, "/proc/x: cannot be written"),
+        (["export", "odps", "all", "--out", "/dev/null"], {}, "/dev/null: cannot be written"),
+        (["status"], {"MESH_STATE": f"/tmp/{LONG}"}, f"/tmp/{LONG}: File name too long"),
+        (["status"], {"MESH_ROOT": f"/tmp/{LONG}"}, f"/tmp/{LONG}/domains: File name too long"),
+    ],
+)
+def test_a_path_that_the_call_names_is_no_fault_in_the_code(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    settings: dict[str, str],
+    named: str,
+) -> None:
+    place.catalog.create_namespace_if_not_exists("alpha")
+    for name, value in ({"MESH_ROOT": str(place.root)} | settings).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    told = capsys.readouterr().err
+    assert ended.value.code == 2, told
+    assert told.splitlines()[-1].startswith(named)
+    assert "Traceback" not in told
+
+
+def test_an_output_that_is_full_is_no_fault_in_the_code() -> None:
+    command = [sys.executable, "-c", "from mesh_platform.cli import main; main(['faults', 'list'])"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "the output: No space left on device. Mend that disk, then run again.\n",
+    )

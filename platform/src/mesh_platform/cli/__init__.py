@@ -6,13 +6,14 @@ unavailable (try again).
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -28,6 +29,8 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 # Pydantic would read the entry points of every installed package to find plugins of its own; nothing here has any.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+# The disk of an output fails.
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 COMMANDS = {
     "produce": "mesh_platform.cli.events:produce",
     "ingest": "mesh_platform.cli.events:ingest",
@@ -95,17 +98,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of the output has closed the pipe; Python must not try to flush the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has closed the pipe.
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno in _OF_DISKS:
+            _drop_output()
+            click.echo(
+                f"{error.filename or 'the output'}: {error.strerror}. Mend that disk, then run again.", err=True
+            )
+            sys.exit(3)
+        if error.errno == errno.ENAMETOOLONG and error.filename:
+            click.echo(f"{error.filename}: {error.strerror}. Choose a shorter one.", err=True)
+            sys.exit(2)
+        _tell_fault(error)
     except Exception as error:
-        traceback.print_exc()
-        click.echo(
-            f"{type(error).__name__}: this is a fault in the code, not in your data, files or services. What was "
-            "committed or acknowledged before it is kept. Report it with the lines above to the maintainers.",
-            err=True,
-        )
-        sys.exit(1)
+        _tell_fault(error)
+
+
+def _drop_output() -> None:
+    """Keep Python from flushing the rest of the output to where it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_fault(error: Exception) -> NoReturn:
+    traceback.print_exc()
+    click.echo(
+        f"{type(error).__name__}: this is a fault in the code, not in your data, files or services. What was "
+        "committed or acknowledged before it is kept. Report it with the lines above to the maintainers.",
+        err=True,
+    )
+    sys.exit(1)
 
 
 def run_producer(producer: Producer) -> None:

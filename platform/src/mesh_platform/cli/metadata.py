@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import ContractError
 from mesh_platform.files import write_whole
@@ -162,8 +162,9 @@ def odps(product: str, out: Path | None) -> None:
     if out is None:
         click.echo("---\n".join(texts.values()), nl=False)
         return
-    for name, text in texts.items():
-        write_whole(out / f"{name}.odps.yaml", text.encode())
+    with writing(out):
+        for name, text in texts.items():
+            write_whole(out / f"{name}.odps.yaml", text.encode())
     tell(f"{counted(len(texts), 'document')} written to {out}.")
 
 
@@ -216,7 +217,7 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     folder = out or settings.state_dir / "catalog"
     lake = None if no_lake else _read_lake(settings, mesh, cache)
     facts = Facts(graph, lake, contract_changes(settings.root))
-    with progress_bar("Write the catalog", None, "page") as advance:
+    with progress_bar("Write the catalog", None, "page") as advance, writing(folder):
         written = build_site(facts, folder, advance)
     if lake is not None:
         lake.close()

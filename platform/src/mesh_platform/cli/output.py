@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
@@ -26,6 +27,18 @@ format_option = click.option(
     default="text",
     help="json: one JSON value on stdout.",
 )
+
+
+# The call named a path that cannot be written.
+_OF_PATHS = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+}
 
 
 def read_settings() -> Settings:
@@ -66,6 +79,17 @@ def to_plain(value: Any) -> Any:
 def write_json(value: Any) -> None:
     """Write one JSON value to stdout."""
     click.echo(json.dumps(to_plain(value), indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise UsageError where the block cannot write `path`, a file or folder that the call names."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_PATHS:
+            raise
+        raise UsageError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
 
 
 @contextmanager

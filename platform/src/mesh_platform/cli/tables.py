@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json
+from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
@@ -262,7 +262,8 @@ def views(file: Path) -> None:
     from mesh_platform.query.session import write_views
 
     _settings, mesh, catalog = _open()
-    write_views(mesh, catalog, file)
+    with writing(file):
+        write_views(mesh, catalog, file)
     click.echo(f"{file} written. Its views are the tables' states of now.")
 
 
