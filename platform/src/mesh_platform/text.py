@@ -10,9 +10,12 @@ from pathlib import Path
 _OFFERED = 12
 
 
-def counted(number: int, thing: str, many: str | None = None) -> str:
-    """A number with its noun: `1 event`, `2 events`. `many` is the plural where it is not formed with `s`."""
-    return f"{number} {thing if number == 1 else many or f'{thing}s'}"
+def counted(number: int, thing: str, many: str | None = None, form: str = "") -> str:
+    """A number with its noun: `1 event`, `2 events`.
+
+    `many` is the plural where it is not formed with `s`, `form` how the number is formatted, such as `,`.
+    """
+    return f"{number:{form}} {thing if number == 1 else many or f'{thing}s'}"
 
 
 def shortened(text: str, most: int) -> str:

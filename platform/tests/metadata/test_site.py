@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from mesh_platform.cli import mesh as command
+from mesh_platform.metadata.site.lake_facts import value_text
 from mesh_platform.metadata.site.paths import address, page, slug
 
 from ..small_mesh import Place, Sale, add_contract, small_mesh
@@ -103,7 +104,7 @@ def test_without_a_lake_the_pages_say_what_they_lack(place: Place) -> None:
 def test_what_is_late_held_refused_or_fails_is_on_the_first_page(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.land("alpha", [Sale(1)])
+    place.land("alpha", [Sale(1, item="i9")])
     place.build()
     monkeypatch.setenv("MESH_CLOCK", "2025-10-09T00:00:00Z")
     place.write("core/models/dim_item.sql", "select item_id, lable as label from core.items")
@@ -111,6 +112,13 @@ def test_what_is_late_held_refused_or_fails_is_on_the_first_page(
     assert "Failing core.dim_item" in text
     assert "Late alpha.sales_alpha" in text
     assert "8 days, promised 24 h" in text
+    assert "1 row refers to a row that a dimension lacks" in text
+    assert "1 interface 0 releases" in text
+
+
+def test_numbers_that_json_lacks_have_the_words_of_mesh_query() -> None:
+    values = (float("nan"), float("inf"), float("-inf"), 0.5, None)
+    assert [value_text(value) for value in values] == ["NaN", "Infinity", "-Infinity", "0.5", None]
 
 
 def test_no_personal_value_is_in_any_byte(place: Place) -> None:

@@ -38,6 +38,7 @@ from mesh_platform.iceberg.place import (
     warehouse,
     within,
 )
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -207,10 +208,11 @@ class _Job:
         if missing:
             shown = "\n".join(f"  {table}: {name}" for table, name in missing[:_SHOWN])
             more = f"\n  and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            number = counted(len(missing), "is", "are")
             raise AttentionError(
-                f"{self.own or 'the lake'}: of the files that its tables name, {len(missing)} are not here, or not "
-                f"whole:\n{shown}{more}\nNothing was changed. The copy was not finished, or was taken while the lake "
-                "was at work: copy again, catalog.db first and warehouse/ after it, then relocate."
+                f"{self.own or 'the lake'}: of the files that its tables name, {number} not here, or not whole:\n"
+                f"{shown}{more}\nNothing was changed. The copy was not finished, or was taken while the lake was at "
+                "work: copy again, catalog.db first and warehouse/ after it, then relocate."
             )
         for table in tables:
             self._check_shared(table)

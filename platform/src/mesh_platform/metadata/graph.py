@@ -22,6 +22,7 @@ from mesh_platform.metadata.pipelines import dag_id, pipelines_of
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.references import references, target, version_columns
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
+from mesh_platform.text import counted
 
 Kind = Literal[
     "domain", "team", "person", "product", "interface", "queue", "file", "table", "view", "column", "term", "policy",
@@ -189,7 +190,8 @@ class _Builder:
         self._tag(me, contract.level)
         if contract.implements:
             self._link(me, "implements", f"interface:{contract.implements}")
-        keeps = self._add("policy", f"retention of {name}", f"Rows are kept for {contract.retention.days} days.")
+        days = counted(contract.retention.days, "day")
+        keeps = self._add("policy", f"retention of {name}", f"Rows are kept for {days}.")
         self._link(me, "governed by", keeps)
         if contract.event:
             queue = queue_of(contract)

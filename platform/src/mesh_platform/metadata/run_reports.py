@@ -20,6 +20,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.lake.tables import landing_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
@@ -145,7 +146,8 @@ class _Sender:
             self._waiting.put(None, timeout=PATIENCE)
         self._thread.join(max(0.0, self._until - time.monotonic()))
         if self._thread.is_alive():
-            self._once.say(f"{self._waiting.qsize() or 1} events were not sent within {PATIENCE:g} s")
+            number = counted(self._waiting.qsize() or 1, "event was", "events were")
+            self._once.say(f"{number} not sent within {PATIENCE:g} s")
 
     def _run(self) -> None:
         try:

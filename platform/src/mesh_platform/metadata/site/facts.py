@@ -17,7 +17,7 @@ from mesh_platform.metadata.site.drawing import neighbours, tree
 from mesh_platform.metadata.site.hidden import hidden_columns
 from mesh_platform.metadata.site.lake_facts import LakeFacts, span
 from mesh_platform.metadata.site.paths import address, page, slug
-from mesh_platform.text import shown
+from mesh_platform.text import counted, shown
 
 # Sources and uses of a column that its row names; a page of its own has all.
 SOURCES = 4
@@ -215,11 +215,14 @@ class Facts:
                     words = f"{span(status.lag_s) or 'of unknown age'}, promised {span(status.promise_s)}"
                     found.append({"kind": "late", **own, "words": f"{table.name}: {words}"})
                 if status.kind == "held" and status.rows:
-                    found.append({"kind": "held", **own, "words": f"{status.rows:,} rows held back by rules"})
+                    words = f"{counted(status.rows, 'row', form=',')} held back by rules"
+                    found.append({"kind": "held", **own, "words": words})
                 if status.quarantined:
-                    found.append({"kind": "refused", **own, "words": f"{status.quarantined:,} events in quarantine"})
+                    words = f"{counted(status.quarantined, 'event', form=',')} in quarantine"
+                    found.append({"kind": "refused", **own, "words": words})
                 if status.dangling:
-                    words = f"{status.dangling:,} rows refer to a row that a dimension lacks"
+                    number = counted(status.dangling, "row refers", "rows refer", form=",")
+                    words = f"{number} to a row that a dimension lacks"
                     found.append({"kind": "dangling", **own, "words": words})
         order = ("failing", "late", "missing", "held", "refused", "dangling")
         return sorted(found, key=lambda item: (order.index(item["kind"]), item["name"]))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.types import shown_value
 from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import HistoryEntry, read_history
 from mesh_platform.lake.catalog import find_table
@@ -188,6 +189,8 @@ def value_text(value: object) -> str | None:
             text = "yes" if value else "no"
         case Decimal():
             text = f"{value:f}"
+        case float():
+            text = shown_value(value)
         case bytes():
             text = counted(len(value), "byte")
         case _:

@@ -86,7 +86,7 @@
     }));
     list.hidden = !shown.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
-    said.textContent = shown.length ? shown.length + " results" : entries.length ? "No result" : "";
+    said.textContent = shown.length ? shown.length + (shown.length === 1 ? " result" : " results") : entries.length ? "No result" : "";
     choose(shown.length ? 0 : -1);
   }
   function choose(number) {
