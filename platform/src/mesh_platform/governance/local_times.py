@@ -35,7 +35,8 @@ def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
                 if name == schema.time:
                     found[relation, name] = f"timezone(zone, event_time) = {name} then event_time"
                 elif field.ambiguous_time == "earlier":
-                    earlier = f"timezone(zone, {name}) - interval 1 hour"
+                    # Two hours before, the clock had not been set yet; clocks are set by half an hour to two hours.
+                    earlier = f"timezone(zone, {name} - interval 2 hour) + interval 2 hour"
                     found[relation, name] = f"timezone(zone, {earlier}) = {name} then {earlier}"
     return found
 
