@@ -69,6 +69,13 @@ def test_a_message_that_is_one_value_is_one_row(contract: Contract, body: bytes,
     assert row["raw_sha256"] == hashlib.sha256(row["raw"]).hexdigest()
 
 
+def test_a_list_on_one_line_is_one_row_that_says_the_same(contract: Contract) -> None:
+    found = check(contract, b"[" + b",".join(GOOD) + b"]")
+    (row,) = found.rejected.to_pylist()
+    assert (found.lines, row["reason"]) == (1, "not_json")
+    assert "Write one object on a line, as `jq -c '.[]'` does" in row["detail"]
+
+
 def test_one_event_over_several_lines_has_its_id_and_is_known_when_it_comes_again(contract: Contract) -> None:
     for key in {row["rejection_key"] for body in (PRETTY, PRETTY + b"\n", LIST) for row in refused(contract, body)}:
         assert key == envelope(0)["event_id"] or key.startswith("m0:0:")

@@ -22,6 +22,9 @@ from mesh_platform.text import counted
 if TYPE_CHECKING:
     from mesh_platform.contract.contract import Contract
 
+_PER_LINE = "Write one object on a line, as {} does, and send it again."
+_OF_LIST = "`jq -c '.[]'`"
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -54,7 +57,8 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
     except ValueError as error:
         return Fault("not_json", None, f"{error}.")
     if not isinstance(data, dict):
-        return Fault("not_json", None, f"A record is an object, not {_json_kind(data)}.")
+        how = f" {_PER_LINE.format(_OF_LIST)}" if isinstance(data, list) else ""
+        return Fault("not_json", None, f"A record is an object, not {_json_kind(data)}.{how}")
     named = _present_names(contract, data)
     if isinstance(named, Fault):
         return named
@@ -63,9 +67,8 @@ def read_line(contract: Contract, raw: bytes) -> bytes | Fault:
 
 def tell_lines(raw: bytes, count: int) -> Fault:
     """The fault of a JSON value that spans `count` lines."""
-    how = "`jq -c '.[]'`" if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
-    lines = counted(count, "line")
-    detail = f"It is JSON over {lines}. Write one object on a line, as {how} does, and send it again."
+    how = _OF_LIST if raw.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"[") else "`jq -c .`"
+    detail = f"It is JSON over {counted(count, 'line')}. {_PER_LINE.format(how)}"
     return Fault("not_one_line", None, detail)
 
 
