@@ -86,7 +86,7 @@ def test_a_copied_prefix_becomes_a_lake_of_its_own(
     missing = next(path for path in before if path.endswith(".parquet")).replace("ö/", "ö-new/")
     data = files.open_input_stream(missing).read()
     files.delete_file(missing)
-    with pytest.raises(AttentionError, match="are not here"):
+    with pytest.raises(AttentionError, match="1 is not here"):
         relocate(open_lake(copied=True))
     with files.open_output_stream(missing) as copy:
         copy.write(data)
