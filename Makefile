@@ -88,7 +88,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow test bench openmetadata; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow stack test bench openmetadata; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -111,8 +111,8 @@ lock: .venv/test ## Pin the newest requirements
 	@touch $@
 
 # Of the packages in schemas.txt the tests read only JSON schemas. What they need does not fit run.txt.
-.venv/test: .venv/airflow requirements/test.txt requirements/schemas.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt
+.venv/test: .venv/airflow requirements/test.txt requirements/stack.txt requirements/schemas.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt -r requirements/stack.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/schemas.txt
 	@touch $@
 

@@ -45,6 +45,14 @@ class Settings(BaseSettings):
     )
     # A secret is not shown where settings are printed.
     openmetadata_token: SecretStr = Field(default=SecretStr(""), description="The token of a bot of OpenMetadata.")
+    rabbitmq_admin_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="RabbitMQ's management API, for `mesh grants`: http://admin:password@host:15672/vhost.",
+    )
+    s3_admin_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="MinIO's administration API, for `mesh grants`: http://key:secret@host:9000.",
+    )
     require_services: bool = Field(
         default=False, description="A missing service fails a test instead of skipping it."
     )

@@ -39,6 +39,7 @@ from pyiceberg.exceptions import (
     ServerError,
     ServiceUnavailableError,
     TooManyRequestsError,
+    UnauthorizedError,
     ValidationError,
 )
 from pyiceberg.table import Table
@@ -64,11 +65,17 @@ OUTAGES = (
     ServiceUnavailableError("503"),
     TooManyRequestsError("429"),
     CommitStateUnknownException("504"),
-    ForbiddenError("no right"),
-    OAuthError("no token"),
     OperationalError("s", {}, Exception("database is locked")),
     InterfaceError("s", {}, Exception("connection already closed")),
     duckdb.IOException("IO Error: Connection error for HTTP HEAD"),
+)
+REFUSALS = (
+    ForbiddenError("no right"),
+    UnauthorizedError("no such user"),
+    OAuthError("no token"),
+    OSError("When reading information for key 'k': AWS Error ACCESS_DENIED during HeadObject operation"),
+    OSError("When uploading part for key 'k': AWS Error UNKNOWN (HTTP status 403): InvalidAccessKeyId"),
+    duckdb.HTTPException("HTTP Error: HTTP GET error reading 'http://store/k' (HTTP 403 Forbidden)"),
 )
 DAMAGES = (
     FileNotFoundError(errno.ENOENT, "Failed to open local file 'x.parquet'"),
@@ -99,6 +106,15 @@ def test_an_outage_says_what_fails_why_and_how_to_mend_it(error: Exception) -> N
     assert isinstance(found, UnavailableError)
     reason = str(error).splitlines()[0].rstrip(".")
     assert str(found) == f"shop.sales: the lake does not answer ({reason}). Mend it, then run again."
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=repr)
+def test_a_refusal_is_told_as_one_and_asks_for_another_key(error: Exception) -> None:
+    found = explain(error, "shop.sales", "the lake does not answer", "Mend it, then run again.")
+    assert isinstance(found, UnavailableError)
+    assert str(found).startswith("shop.sales: access is refused (")
+    assert "'mesh grants'" in str(found)
+    assert "does not answer" not in str(found)
 
 
 @pytest.mark.parametrize("error", DAMAGES, ids=repr)

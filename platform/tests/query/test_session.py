@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from mesh_platform.errors import UsageError
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import quarantine_name, quarantine_schema
@@ -287,6 +287,21 @@ def test_a_session_keeps_its_state_while_builds_go_on(place: Place):
         count = "select count(*), max(sold_at) from core.fact_sales"
         assert [tuple(row.values()) for row in run_query(session, count).to_pylist()] == [(3, START)]
     assert ask(place, count) == [(4, START + timedelta(days=1))]
+
+
+@pytest.mark.parametrize("kind", ["list", "data"])
+def test_a_table_with_a_file_that_is_gone_is_named_when_its_view_is_made_or_read(place: Place, kind: str) -> None:
+    build_sales(place)
+    table = place.catalog.load_table("alpha.sales_alpha")
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    path = {
+        "list": lambda: snapshot.manifest_list,
+        "data": lambda: next(iter(table.scan().plan_files())).file.file_path,
+    }[kind]()
+    Path(path.removeprefix("file://")).unlink()
+    with pytest.raises(AttentionError, match="missing or damaged"):
+        ask(place, "select * from alpha.sales_alpha")
 
 
 def test_a_file_of_views_is_not_called_as_a_domain(built: Place, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ COMMANDS = {
     "export": "mesh_platform.cli.metadata:export",
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",
+    "grants": "mesh_platform.cli.access:grants",
     "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",

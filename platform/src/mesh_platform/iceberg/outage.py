@@ -33,6 +33,11 @@ _PARQUET = (
 )
 # DuckDB's messages about one, raised with the same type as for a row that it cannot process.
 _PARQUET_OF_DUCKDB = ("No magic bytes found", "Failed to read file", "decompression failure")
+# What Arrow, DuckDB and REST catalogs say where a key or token is wrong, has expired or has no right.
+_REFUSED = (
+    "ACCESS_DENIED", "AccessDenied", "INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "SIGNATURE_DOES_NOT_MATCH",
+    "SignatureDoesNotMatch", "EXPIRED_TOKEN", "ExpiredToken", "HTTP 401", "HTTP 403",
+)  # fmt: skip
 # DuckDB raises the same type for a missing file and for a failing store.
 _NO_FILE = ("No such file or directory", "HTTP 404", "404 (Not Found)", "No files found")
 
@@ -41,7 +46,8 @@ def explain(error: BaseException, subject: str, what: str, fix: str) -> MeshErro
     """Return the error to raise for `error`; None if it is a fault in the code, which must be raised unchanged.
 
     An outage becomes UnavailableError, whose message has the `subject` (a table, a file, or empty), `what` fails, the
-    reason, and how to `fix` it. Damage becomes AttentionError. A MeshError is returned as it is.
+    reason, and how to `fix` it; a refusal, which asks for another key, says so instead. Damage becomes
+    AttentionError. A MeshError is returned as it is.
     """
     if isinstance(error, MeshError):
         return error
@@ -52,7 +58,14 @@ def explain(error: BaseException, subject: str, what: str, fix: str) -> MeshErro
             f"{start}a file that is needed is missing or damaged ({reason}). "
             "No second try mends that: put the file back as it was, from a backup."
         )
-    return UnavailableError(f"{start}{what} ({reason}). {fix}") if is_outage(error) else None
+    if not is_outage(error):
+        return None
+    if is_refusal(error):
+        fix = (
+            "Give this process the key or token of a user that may; 'mesh grants' shows who may read and write what."
+        )
+        return UnavailableError(f"{start}access is refused ({reason}). {fix}")
+    return UnavailableError(f"{start}{what} ({reason}). {fix}")
 
 
 @contextmanager
@@ -80,6 +93,15 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(
         error, UnavailableError | RESTError | OperationalError | InterfaceError | InternalError
     ) or _is_of_duckdb(error, "IOException")
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an outage is the answer of a service that takes this key or token for no right."""
+    from pyiceberg.exceptions import AuthorizationExpiredError, ForbiddenError, OAuthError, UnauthorizedError
+
+    if isinstance(error, AuthorizationExpiredError | ForbiddenError | OAuthError | UnauthorizedError):
+        return True
+    return any(words in str(error) for words in _REFUSED)
 
 
 def is_damage(error: BaseException) -> bool:

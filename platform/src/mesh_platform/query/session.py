@@ -14,6 +14,7 @@ from mesh_platform.engine.duckdb import connect
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
+from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
@@ -29,6 +30,8 @@ from mesh_platform.sql.relations import create_schemas, interface_unions, tables
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
+
+_UNREADABLE = ("DuckDB cannot read it", "Mend the storage, then run again.")
 
 
 def open_session(
@@ -187,7 +190,8 @@ def _dangling(
     def is_hidden(name: str, column: str) -> bool:
         return column in _hidden(states[name], role)
 
-    found = find_dangling(connection, contract, states, cache)
+    with answering(contract.identifier, *_UNREADABLE):
+        found = find_dangling(connection, contract, states, cache)
     for field in references(contract):
         hidden = is_hidden(contract.identifier, field.name)
         if field.name in found and hidden != is_hidden(*target(field)):
@@ -200,7 +204,9 @@ def _dangling(
 
 
 def _create(connection: Connection, name: str, select: str) -> None:
-    connection.execute(f"CREATE VIEW {quoted(name)} AS {select}")
+    # It reads the metadata of the table.
+    with answering(name, *_UNREADABLE):
+        connection.execute(f"CREATE VIEW {quoted(name)} AS {select}")
 
 
 def _lock(connection: Connection, tables: list[Table]) -> None:

@@ -1,0 +1,162 @@
+"""Rights are derived from contracts and SQL, and the documents for the servers say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mesh_platform.access.object_store import bucket_and_prefix, bucket_policy, user_policy
+from mesh_platform.access.rabbitmq import permissions_of, wanted_permissions
+from mesh_platform.access.rights import Right, rights_of
+from mesh_platform.access.step import Credentials
+from mesh_platform.errors import AttentionError, UsageError
+from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.sql.model import read_models
+
+from conftest import State
+
+from ..small_mesh import small_mesh
+
+WAREHOUSE = "s3://lake/warehouse"
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Mesh:
+    return load_mesh(small_mesh(tmp_path).root)
+
+
+def names(rights: list[Right], domain: str, access: str) -> set[str]:
+    return {right.name for right in rights if right.domain == domain and right.access == access}
+
+
+def test_a_domain_reads_of_others_the_published_tables_that_its_models_name(mesh: Mesh) -> None:
+    rights = rights_of(mesh, read_models(mesh))
+    foreign = {name for name in names(rights, "core", "read") if not name.startswith("core.")}
+    assert foreign == {"alpha.sales_alpha", "beta.sales_beta", "mesh.releases"}
+    assert {name for name in names(rights, "alpha", "read") if not name.startswith("alpha.")} == {"mesh.releases"}
+
+
+def test_nobody_writes_to_what_is_another_domains(mesh: Mesh) -> None:
+    for right in rights_of(mesh, read_models(mesh)):
+        assert right.access == "read" or right.name.startswith(f"{right.domain}."), right
+
+
+def test_a_model_that_no_longer_reads_a_table_ends_the_right(mesh: Mesh) -> None:
+    models = {name: model for name, model in read_models(mesh).items() if name != "core.fact_sales"}
+    rights = rights_of(mesh, models)
+    assert {name for name in names(rights, "core", "read") if not name.startswith("core.")} == {"mesh.releases"}
+
+
+def test_a_retired_product_is_read_and_no_longer_sent(mesh: Mesh) -> None:
+    alpha = mesh.domains["alpha"]
+    (contract,) = (each for each in alpha.contracts.values() if each.event)
+    others = {key: each for key, each in alpha.contracts.items() if each is not contract}
+    retired = replace(alpha, contracts=others, retired={"sales_alpha": replace(contract, retired=True)})
+    changed = replace(mesh, domains={"alpha": retired})
+    queues = {(right.name, right.access) for right in rights_of(changed, {}) if right.resource == "queue"}
+    assert queues == {("alpha.sales_alpha", "read"), ("alpha.sales_alpha.dlq", "read")}
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("north", True),
+        ("north.orders", True),
+        ("north.orders.dlq", True),
+        ("north2", False),
+        ("north2.orders", False),
+        ("far_north.orders", False),
+        ("northXorders", False),
+        ("", False),
+        ("amq.default", False),
+        ("amq.topic", False),
+    ],
+)
+def test_a_pattern_of_rabbitmq_allows_the_names_of_one_domain(name: str, allowed: bool) -> None:
+    permissions = permissions_of("north")
+    for pattern in vars(permissions).values():
+        assert bool(re.search(pattern, name)) is allowed
+
+
+def test_only_the_platform_may_write_to_the_default_exchange() -> None:
+    may = {
+        name for name, each in wanted_permissions(["north", "south"]).items() if re.search(each.write, "amq.default")
+    }
+    assert may == {"mesh"}
+
+
+def test_the_policy_of_a_domain_has_its_own_objects_and_reads_those_of_granted_tables(mesh: Mesh) -> None:
+    rights = rights_of(mesh, read_models(mesh))
+    own, read, listed, _ = user_policy("core", rights, WAREHOUSE)["Statement"]
+    assert own["Resource"] == ["arn:aws:s3:::lake/warehouse/core/*"]
+    places = ["alpha/sales_alpha/", "beta/sales_beta/", "mesh/releases/"]
+    assert read["Action"] == ["s3:GetObject"]
+    # The slash keeps the landing table `sales_alpha__raw` out.
+    assert read["Resource"] == [f"arn:aws:s3:::lake/warehouse/{place}*" for place in places]
+    assert listed["Condition"]["StringLike"]["s3:prefix"] == [f"warehouse/{place}*" for place in ["core/", *places]]
+
+
+def test_the_policy_of_a_bucket_says_the_same_of_all_domains(mesh: Mesh) -> None:
+    rights = rights_of(mesh, read_models(mesh))
+    statements = bucket_policy([*mesh.domains], rights, WAREHOUSE)["Statement"]
+    for domain in mesh.domains:
+        mine = [each for each in statements if each["Principal"] == {"AWS": [domain]}]
+        bare = [{key: value for key, value in each.items() if key not in ("Sid", "Principal")} for each in mine]
+        alone = user_policy(domain, rights, WAREHOUSE)["Statement"]
+        assert bare == [{key: value for key, value in each.items() if key != "Sid"} for each in alone]
+    assert len({each["Sid"] for each in statements}) == len(statements)
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "found"),
+    [("s3://lake", ("lake", "")), ("s3://lake/", ("lake", "")), ("s3a://lake/a/b/", ("lake", "a/b/"))],
+)
+def test_a_warehouse_is_a_bucket_and_a_prefix(warehouse: str, found: tuple[str, str]) -> None:
+    assert bucket_and_prefix(warehouse) == found
+
+
+@pytest.mark.parametrize("warehouse", ["/srv/lake", "file:///srv/lake", "s3://", "gs://lake/x", ""])
+def test_another_place_is_no_bucket(warehouse: str) -> None:
+    with pytest.raises(UsageError, match="s3://bucket"):
+        bucket_and_prefix(warehouse)
+
+
+def test_secrets_are_for_their_owner_and_survive_a_change_of_others(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path / "credentials")
+    credentials.set("north", {"A": "1=2", "B": "3"})
+    credentials.set("north", {"B": "4"})
+    assert credentials.read("north") == {"A": "1=2", "B": "4"}
+    assert credentials.path("north").stat().st_mode & 0o077 == 0
+    assert credentials.path("north").parent.stat().st_mode & 0o077 == 0
+    assert credentials.read("south") == {}
+
+
+def test_a_file_of_secrets_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path)
+    credentials.path("north").write_text("# words\nA=1\nnonsense\n")
+    with pytest.raises(AttentionError, match=r"north\.env:3"):
+        credentials.read("north")
+
+
+def test_the_command_shows_the_rights_of_all_and_the_policies_of_a_store(state: State) -> None:
+    shown = state.mesh("grants").out
+    assert "logistics_core.*" in shown
+    assert "read by the model of logistics_core.fact_orders" in shown
+    rights = state.mesh("grants", "--format", "json").json
+    assert {"domain", "resource", "name", "access", "reason"} == {*rights[0]}
+    place = {"PYICEBERG_CATALOG__MESH__WAREHOUSE": WAREHOUSE}
+    policies = json.loads(state.mesh("grants", "--format", "user-policies", **place).out)
+    assert "arn:aws:s3:::lake/warehouse/logistics_core/*" in json.dumps(policies["logistics_core"])
+
+
+def test_without_a_server_the_command_says_which_setting_names_one(state: State) -> None:
+    place = {"PYICEBERG_CATALOG__MESH__WAREHOUSE": WAREHOUSE}
+    for mode in ("--check", "--apply"):
+        done = state.mesh("grants", mode, check=2)
+        assert "MESH_RABBITMQ_ADMIN_URL" in done.err
+        assert "MESH_S3_ADMIN_URL" in done.err
+    done = state.mesh("grants", "--check", check=2, MESH_S3_ADMIN_URL="http://127.0.0.1:1", **place)
+    assert "http(s)://key:secret@host:9000" in done.err

@@ -1,0 +1,74 @@
+"""The servers of a company's lake for a test, by scripts/stack: PostgreSQL, a store, a REST catalog and RabbitMQ."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT, missing
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Servers that run. `settings` are the variables that `mesh` reads to use them as the platform."""
+
+    environment: Mapping[str, str]
+    settings: Mapping[str, str]
+
+    def kill(self, name: str) -> None:
+        """End one as a crash would: postgres, store or catalog."""
+        _run("kill", name, environment=self.environment)
+
+    def start(self) -> None:
+        """Start those that do not run."""
+        _run("start", environment=self.environment)
+
+
+@contextmanager
+def native_stack(store: str = "minio") -> Iterator[Stack]:
+    """Servers of this test's own, with their data in a temporary folder; they are ended with it.
+
+    PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
+    """
+    ports = (port for port in range(6200, 12000, 20) if all(map(_is_free, _taken(port))))
+    port = next(ports)
+    with tempfile.TemporaryDirectory(prefix="mesh-stack-") as folder:
+        Path(folder).chmod(0o755)
+        environment = {
+            **os.environ,
+            "MESH_STATE": folder,
+            "MESH_STACK_STORE": store,
+            "MESH_STACK_PORT": str(port + 1),
+            "MESH_RABBITMQ_PORT": str(port),
+        }
+        try:
+            printed = _run("start", environment=environment)
+            settings = dict(re.findall(r"^export (\w+)=(.*)$", printed, re.MULTILINE))
+            yield Stack(environment, settings)
+        finally:
+            _run("stop", environment=environment)
+
+
+def _run(*words: str, environment: Mapping[str, str]) -> str:
+    script = [str(ROOT / "scripts" / "stack"), *words]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300)
+    if done.returncode == 3:
+        missing(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _taken(port: int) -> list[int]:
+    return [port, port + 1, port + 2, port + 3, port + 10000, port + 15000, port + 20000]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
