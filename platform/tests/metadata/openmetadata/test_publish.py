@@ -12,15 +12,17 @@ from mesh_platform.errors import AttentionError, MeshError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.metadata.graph import mesh_graph
 from mesh_platform.metadata.openmetadata.entities import desired
-from mesh_platform.metadata.openmetadata.kinds import Entity
+from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity
 from mesh_platform.sql.model import read_models
 
 from ...small_mesh import Place
 from .double import Double
-from .published import NAMESPACE, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
+from .published import NAMESPACE, RULES, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
 
 REPOSITORY = Path(__file__).parents[4]
 FACT = "mesh.mesh.core.fact_sales"
+CONTRACT = f"{FACT}.dataContract_mesh"
+CASE = f"{FACT}.no refunds"
 QUEUE = 'mesh_events."alpha.sales_alpha"'
 
 
@@ -76,6 +78,39 @@ def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity])
     assert {"fromColumns": [f"{QUEUE}.buyer"], "toColumn": f"{landing}.buyer"} in sent
 
 
+def test_what_contracts_promise_is_published(live: Server):
+    table = live.double.get("table", FACT)
+    contract = live.double.get("dataContract", CONTRACT)
+    assert contract["entity"] == {"id": table["id"], "type": "table"}
+    assert contract["owners"] == [live.double.ref("team", "Team core")]
+    assert [column["name"] for column in contract["schema"]] == [column["name"] for column in table["columns"]]
+    amount = next(column for column in contract["schema"] if column["name"] == "amount")
+    assert (amount["dataType"], amount["precision"], amount["scale"]) == ("DECIMAL", 12, 2)
+    refunds, count, pairs = contract["odcsQualityRules"]
+    assert (refunds["type"], refunds["query"], refunds["mustBe"]) == ("sql", RULES[0]["query"], 0)
+    assert (count["metric"], count["mustBeGreaterThan"]) == ("rowCount", 0)
+    assert pairs["arguments"] == {"properties": ["item_id", "buyer"]}
+    assert contract["security"]["policies"] == [{"accessPolicy": "mesh_pii", "identities": ["boss"]}]
+    assert contract["sla"] == {"retention": {"period": 365, "unit": "day"}}
+    promised = live.double.get("dataContract", "mesh.mesh.alpha.sales_alpha.dataContract_mesh")["sla"]
+    assert promised["refreshFrequency"] == {"interval": 1, "unit": "day"}
+    assert promised["columnName"] == "sold_at"
+    case = live.double.get("testCase", CASE)
+    assert case["testDefinition"] == live.double.ref("testDefinition", "mesh_rule")
+    assert case["entityLink"] == f"<#E::table::{FACT}>"
+    names = {each["name"] for each in live.double.of("testCase")}
+    assert names >= {"no refunds", "some sales", "one a buyer", "references", "refused events"}
+
+
+def test_a_product_has_what_it_is_computed_from_and_what_others_read_as_ports(live: Server):
+    ports = live.double.state()[2]
+    fact = "dataProduct core__fact_sales"
+    assert ports[fact, "inputPorts"] == ["table mesh.mesh.core.sale_v1"]
+    # The union of all implementations belongs to no product, and cannot be an output.
+    assert ports[fact, "outputPorts"] == [f"table {FACT}", f"table {FACT}__resolved"]
+    assert ports["dataProduct alpha__sales_alpha", "inputPorts"] == ["table mesh.mesh.mesh.sites", f"topic {QUEUE}"]
+
+
 def test_a_second_run_sends_nothing_that_changes(live: Server, wanted: list[Entity]):
     assert live.publish(wanted) == []
     assert live.double.changing() == []
@@ -88,7 +123,7 @@ def test_a_second_run_of_the_whole_company_changes_nothing(bot: bool):
     whole = desired(mesh_graph(mesh, read_models(mesh)), NAMESPACE)
     with server(Double(bot=bot)) as new:
         new.publish(whole)
-        assert {(entity.kind, entity.fqn) for entity in whole if entity.kind != "lineage"} == {*new.double.by_name}
+        assert {(entity.kind, entity.fqn) for entity in whole if entity.kind in KINDS} == {*new.double.by_name}
         new.double.requests.clear()
         assert new.publish(whole) == []
         assert new.double.changing() == []
@@ -215,6 +250,70 @@ def stale_product(double: Double) -> None:
     _like(double, "dataProduct", "core__items", "core__gone")
 
 
+def _port(double: Double, side: str, table: str) -> dict[str, None]:
+    """The ports of the fact's product, with this table among them."""
+    held = double.ports[double.get("dataProduct", "core__fact_sales")["id"], side]
+    held[double.get("table", table)["id"]] = None
+    return held
+
+
+def lost_port(double: Double) -> None:
+    _port(double, "inputPorts", "mesh.mesh.core.sale_v1").clear()
+
+
+def dead_port(double: Double) -> None:
+    _port(double, "inputPorts", "mesh.mesh.core.items")
+
+
+def lost_contract(double: Double) -> None:
+    del double.entities[double.by_name.pop(("dataContract", CONTRACT))]
+
+
+def hand_edited_contract(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["description"] = "Nonsense."
+
+
+def wrong_type_in_contract(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["schema"][-1]["dataType"] = "INT"
+
+
+def lost_column_of_contract(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["schema"].pop()
+
+
+def lax_rule_in_contract(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["odcsQualityRules"][0]["mustBe"] = 5
+
+
+def promise_too_many(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["sla"]["maxLatency"] = {"value": 1, "unit": "hour"}
+
+
+def withdrawn_contract(double: Double) -> None:
+    double.get("dataContract", CONTRACT)["entityStatus"] = "Rejected"
+
+
+def lost_case(double: Double) -> None:
+    del double.entities[double.by_name.pop(("testCase", CASE))]
+
+
+def hand_edited_case(double: Double) -> None:
+    double.get("testCase", CASE)["parameterValues"][0]["value"] = "must be 5"
+
+
+def case_of_another_definition(double: Double) -> None:
+    _like(double, "testDefinition", "mesh_rule", "by_hand")
+    double.get("testCase", CASE)["testDefinition"] = double.ref("testDefinition", "by_hand")
+
+
+def hand_edited_definition(double: Double) -> None:
+    double.get("testDefinition", "mesh_rule")["description"] = "Nonsense."
+
+
+def stale_contract(double: Double) -> None:
+    _like(double, "dataContract", CONTRACT, "mesh.mesh.core.gone.dataContract_mesh")
+
+
 def _like(double: Double, kind: str, fqn: str, new: str) -> None:
     """An entity that the mesh has made and has no longer."""
     made = deepcopy(double.get(kind, fqn)) | {"id": f"id-of-{new}", "fullyQualifiedName": new}
@@ -251,6 +350,19 @@ DRIFT = [
     (changed_retention, [("table", FACT, "update", ("retentionPeriod",))]),
     (lost_schedule, [("pipeline", "mesh_pipelines.alpha__ingest", "update", ("scheduleInterval",))]),
     (lax_policy, [("policy", "mesh_pii", "update", ("rules",))]),
+    (lost_port, [("ports", "core__fact_sales", "update", ("inputPorts.mesh.mesh.core.sale_v1",))]),
+    (dead_port, [("ports", "core__fact_sales", "update", ("inputPorts.mesh.mesh.core.items",))]),
+    (lost_contract, None),
+    (hand_edited_contract, [("dataContract", CONTRACT, "update", ("description",))]),
+    (wrong_type_in_contract, [("dataContract", CONTRACT, "update", ("schema.amount.dataType",))]),
+    (lost_column_of_contract, [("dataContract", CONTRACT, "update", ("schema.amount",))]),
+    (lax_rule_in_contract, [("dataContract", CONTRACT, "update", ("odcsQualityRules",))]),
+    (promise_too_many, [("dataContract", CONTRACT, "update", ("sla.maxLatency",))]),
+    (withdrawn_contract, [("dataContract", CONTRACT, "update", ("entityStatus",))]),
+    (lost_case, None),
+    (hand_edited_case, [("testCase", CASE, "update", ("parameterValues",))]),
+    (hand_edited_definition, [("testDefinition", "mesh_rule", "update", ("description",))]),
+    (stale_contract, [("dataContract", "mesh.mesh.core.gone.dataContract_mesh", "remove", ())]),
     (stale_tag, [("tag", "mesh.gone", "remove", ())]),
     (stale_term, [("glossaryTerm", "core.gone", "remove", ())]),
     (stale_product, [("dataProduct", "core__gone", "remove", ())]),
@@ -288,6 +400,31 @@ def test_a_table_that_the_mesh_no_longer_has_is_marked_as_deleted(live: Server, 
     assert held == before
 
 
+def test_a_test_case_that_the_mesh_no_longer_has_is_marked_as_deleted(live: Server, wanted: list[Entity]):
+    _like(live.double, "testCase", CASE, f"{FACT}.gone")
+    assert shown(live.publish(wanted)) == [("testCase", f"{FACT}.gone", "remove", ())]
+    assert live.double.get("testCase", f"{FACT}.gone")["deleted"]
+    assert live.publish(wanted) == []
+
+
+def test_a_test_case_of_the_same_name_becomes_the_mesh_s(live: Server, wanted: list[Entity]):
+    case_of_another_definition(live.double)
+    assert shown(live.publish(wanted)) == [("testCase", CASE, "update", ("testDefinition",))]
+    assert live.publish(wanted) == []
+
+
+def test_a_table_has_one_contract_and_one_that_a_person_made_becomes_the_mesh_s(live: Server, wanted: list[Entity]):
+    theirs = live.double.get("dataContract", CONTRACT)
+    live.double.by_name.pop(("dataContract", CONTRACT))
+    live.double.by_name["dataContract", f"{FACT}.dataContract_sales"] = theirs["id"]
+    rules = [{"name": "named", "description": "A.", "rule": "{}", "enabled": True}]
+    theirs |= {"name": "sales", "fullyQualifiedName": f"{FACT}.dataContract_sales", "semantics": rules}
+    theirs["description"] = "Mine."
+    assert shown(live.publish(wanted)) == [("dataContract", CONTRACT, "update", ("description",))]
+    assert theirs["semantics"] == rules
+    assert live.publish(wanted) == []
+
+
 def test_what_people_add_stays(live: Server, wanted: list[Entity]):
     double = live.double
     _like(double, "user", "sam_core", "guest")
@@ -314,6 +451,18 @@ def test_what_people_add_stays(live: Server, wanted: list[Entity]):
     by_hand = double.get("table", "mesh.mesh.core.items")["id"]
     double.sources[fact["id"]][by_hand] = None
     double.edges[by_hand, fact["id"]] = {"source": "Manual"}
+    _like(double, "dataContract", CONTRACT, "mesh.mesh.core.by_hand.dataContract_own")
+    double.get("dataContract", "mesh.mesh.core.by_hand.dataContract_own")["name"] = "own"
+    _like(double, "testDefinition", "mesh_rule", "tableRowCountToBeBetween")
+    _like(double, "testCase", CASE, f"{FACT}.by_hand")
+    ours = double.ref("testDefinition", "tableRowCountToBeBetween")
+    # A test case inherits the labels of its table, that of the mesh too.
+    double.get("testCase", f"{FACT}.by_hand").update(testDefinition=ours, tags=[_automated("mesh.published")])
+    contract = double.get("dataContract", CONTRACT)
+    contract["semantics"] = [{"name": "named", "description": "A.", "rule": "{}", "enabled": True}]
+    contract["termsOfUse"] = {"content": "Be kind."}
+    contract["owners"].append(double.ref("user", "guest"))
+    _port(double, "inputPorts", "mesh.mesh.core.by_hand")
     before = double.state()
     assert live.plan(wanted) == []
     # Nor does it go when the same fields are mended.
@@ -399,13 +548,14 @@ def test_a_changed_mesh_ends_as_if_it_were_published_for_the_first_time(
     with server() as new:
         new.publish(changed)
         first = new.double.state()[0]
-    held, edges = live.double.state()
+    held, edges, ports, _ = live.double.state()
     left = {name: found for name, found in held.items() if not found.get("deleted")}
     # Teams are never removed: people may have joined them.
     assert {*left} - {*first} <= {"team Team core"}
     for name, found in first.items():
         if not name.startswith("user "):
             assert _sorted(left[name]) == _sorted(found), name
+    assert ports == new.double.state()[2]
     assert {name for name in edges if not any(held[end].get("deleted") for end in name.split(" -> "))} == {
         *new.double.state()[1]
     }

@@ -1,0 +1,46 @@
+"""One step of a plan, and how all that must be read one by one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from mesh_platform.metadata.openmetadata.client import CONNECTIONS
+from mesh_platform.metadata.openmetadata.kinds import Ref
+
+Action = Literal["create", "update", "remove"]
+Known = dict[Ref, dict[str, Any]]
+_Asked = TypeVar("_Asked")
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do. `fields` names what differs; `request` is the body to send, or the fields to set.
+
+    References in it are of the type `Ref`. `id` is that of the entity, where it exists.
+    """
+
+    entity: str
+    fqn: str
+    action: Action
+    fields: tuple[str, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    id: str = field(default="", repr=False)
+
+    def as_value(self) -> dict[str, Any]:
+        """Return what `mesh catalog publish` prints of it."""
+        return {"entity": self.entity, "fqn": self.fqn, "action": self.action, "fields": [*self.fields]}
+
+
+def read_each(asked: Sequence[_Asked], read: Callable[[_Asked], _Read]) -> Iterator[tuple[_Asked, _Read]]:
+    """Yield each with what `read` returns for it, which many threads call at once."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        yield from zip(asked, pool.map(read, asked), strict=True)
+
+
+def live_ids(known: Known) -> dict[Ref, str]:
+    """Return the ids of those that are not marked as deleted."""
+    return {ref: found["id"] for ref, found in known.items() if not found.get("deleted")}
