@@ -48,7 +48,7 @@ class Client:
             )
         path = parts.path.rstrip("/").removesuffix("/v1").removesuffix("/api")
         self.address = f"{parts.scheme}://{parts.netloc}"
-        self._base = f"{self.address}{path}/api/v1"
+        self._base = f"{path}/api/v1"
         self._token = token
         self._attempts = attempts
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
@@ -64,7 +64,10 @@ class Client:
             raise_on_status=False,
             raise_on_redirect=False,
         )
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=retry, timeout=timeout_s)
+        # One server needs no manager of pools, which takes longer than a request.
+        self._pool = urllib3.connection_from_url(
+            self.address, maxsize=CONNECTIONS, block=True, retries=retry, timeout=timeout_s
+        )
 
     def get(self, path: str, **query: str) -> dict[str, Any] | None:
         """Return what is at `path`; None if there is nothing."""
@@ -133,7 +136,7 @@ class Client:
         what = f"{self.address}: {method} /v1/{path}"
         try:
             retries = None if repeat else Retry(0, redirect=0, raise_on_redirect=False)
-            answer = self._pool.request(method, url, body=data, headers=headers, retries=retries)
+            answer = self._pool.urlopen(method, url, body=data, headers=headers, retries=retries)
         except MaxRetryError as error:
             raise UnavailableError(f"{what}: no answer ({type(error.reason).__name__}). Try again later.") from None
         except HTTPError as error:
