@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from mesh_platform.cli import mesh as command
 from mesh_platform.errors import MeshError
 from mesh_platform.metadata.openmetadata.client import Client
 from mesh_platform.metadata.openmetadata.kinds import Entity, Record
@@ -124,16 +126,19 @@ def test_a_commit_is_a_run_of_its_pipeline_and_a_size_of_its_table(built: Place,
     }
 
 
-def test_each_is_sent_once_and_after_another_build_only_what_is_new(
-    live: Server, wanted: list[Entity], tmp_path: Path
-):
+def test_each_is_sent_once(built: Place, live: Server, wanted: list[Entity]):
+    live.publish(wanted, records(built))
+    live.double.requests.clear()
+    assert live.publish(wanted, records(built)) == []
+    assert live.double.changing() == []
+
+
+@pytest.mark.slow
+def test_after_another_build_only_what_is_new_is_sent(live: Server, wanted: list[Entity], tmp_path: Path):
     place = owned_mesh(tmp_path)
     place.land("alpha", SALES)
     place.build(*BUILT)
     live.publish(wanted, records(place))
-    live.double.requests.clear()
-    assert live.publish(wanted, records(place)) == []
-    assert live.double.changing() == []
     place.build(*BUILT)
     assert live.publish(wanted, records(place)) == []
     place.land("alpha", [Sale(6, hours=30, item="i1", buyer="eve")])
@@ -230,6 +235,14 @@ def test_killed_at_each_record_it_ends_in_the_same_state(
             new.double.cut = None
             new.publish(wanted, found)
             assert new.double.state() == end, place
+
+
+def test_the_command_sends_what_the_lake_says(built: Place, live: Server):
+    env = {"MESH_ROOT": str(built.root), "MESH_OPENMETADATA_URL": live.url, "MESH_OPENMETADATA_TOKEN": TOKEN}
+    words = ["catalog", "publish", "--to", "openmetadata", "--format", "json"]
+    sent = {step["entity"] for step in json.loads(CliRunner().invoke(command, words, env=env).stdout)}
+    assert sent == {"pipelineStatus", "tableProfile", "testCaseResult"}
+    assert json.loads(CliRunner().invoke(command, [*words, "--check"], env=env).stdout) == []
 
 
 def test_without_a_lake_there_are_no_records(tmp_path: Path):

@@ -69,8 +69,10 @@ def named_checks(mesh: Mesh, contract: Contract) -> dict[str, Check]:
     """Return the checks of a product by the names of their test cases, which differ."""
     found: dict[str, Check] = {}
     for check in table_checks(mesh, contract):
+        # The words of a check without a name say what is wrong with a row.
+        never = "never: " if check.name == check.words and check.bound.allows_none else ""
         # OpenMetadata allows no "::" in names.
-        name = " ".join(check.name.split()).replace("::", ":")[:200]
+        name = never + " ".join(check.name.split()).replace("::", ":")[:200]
         while name in (*found, DANGLING):
             name += "'"
         found[name] = check
