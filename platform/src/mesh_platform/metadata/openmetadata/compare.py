@@ -85,7 +85,7 @@ class Comparison:
         for each in wanted:
             there = known.get(each["name"])
             # Most are equal, and no more need be known of them.
-            if there is not None and all(there.get(key) == value for key, value in each.items()):
+            if there is not None and [*map(there.get, each)] == [*each.values()]:
                 merged.append(there)
             elif there is not None:
                 merged.append(self._fields(f"{path}.{each['name']}", there, each))
