@@ -62,7 +62,7 @@ def _plan(client: Client, graph: Graph) -> tuple[int, float]:
 
 @contextmanager
 def _double() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.metadata.openmetadata.double"]
+    command = [sys.executable, "-m", "tests.metadata.openmetadata.double_http"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_PLATFORM
     ) as process:

@@ -27,6 +27,8 @@ _LIBRARIES = ("click", "duckdb", "pika", "pyiceberg.catalog.sql", "pyiceberg.io.
 _ROOT = Path(__file__).resolve().parents[1]
 # These read the environment when they are imported, so each call imports them itself.
 _NOT_YET = ("mesh_platform.cli.", "mesh_platform.dags.", "acme_world.commands")
+# It runs in another environment.
+_ELSEWHERE = "mesh_platform.metadata.openmetadata.ingest_source"
 
 
 class MeshServer:
@@ -142,7 +144,7 @@ def _warm_up() -> None:
     for package in ("mesh_platform", "acme_world"):
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}.", onerror=lambda _name: None):
-            if not module.name.startswith(_NOT_YET) and not module.name.endswith("__main__"):
+            if not module.name.startswith((*_NOT_YET, _ELSEWHERE)) and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     # Calls find what the contracts say; each reads the files again, as a copy of the mesh has others.
     from mesh_platform.mesh.mesh import read_mesh

@@ -8,7 +8,8 @@ import pytest
 from mesh_platform.dags import tasks
 from mesh_platform.sql.model import read_models
 
-from ..metadata.openmetadata.double import TOKEN, Double, serving
+from ..metadata.openmetadata.double import TOKEN, Double
+from ..metadata.openmetadata.double_http import serving
 from ..metadata.openmetadata.published import owned_mesh
 
 

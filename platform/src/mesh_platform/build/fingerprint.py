@@ -21,6 +21,7 @@ from mesh_platform.sql.relations import site_rows
 # Each hash begins with the version of what is hashed. Raise it when that changes, and teach `Fingerprint.recognise`
 # the previous version.
 _VERSION = "2:"
+_NO_COLUMNS = TableSchema("", "", (), (), None, 1)
 # What version 1 added to the hash of a table to which builds append and whose key may be in any partition.
 _WHOLE = "the key is unique in the whole table"
 
@@ -58,6 +59,12 @@ def fingerprint(query: str, schema: TableSchema, checks: Sequence[Check], key_an
         rules_1 = content_hash(f"{rules_1} {_WHOLE}".encode())
     model = _hash(*made_of, [[*_facts(check), _name(check)] for check in holding])
     return Fingerprint(model, _hash([*map(_facts, checks)], key_anywhere), model_1, rules_1)
+
+
+def has_checked(rules: str | None, checks: Sequence[Check]) -> bool:
+    """Whether `rules`, recorded in a snapshot, covers exactly these checks."""
+    made = [fingerprint("", _NO_COLUMNS, checks, key_anywhere) for key_anywhere in (True, False)]
+    return rules in {each for found in made for each in (found.rules, found.rules_1)}
 
 
 def _hash(*facts: object) -> str:

@@ -168,6 +168,31 @@ def odps(product: str, out: Path | None) -> None:
     tell(f"{counted(len(texts), 'document')} written to {out}.")
 
 
+@export.command(name="openmetadata", short_help="Requests for OpenMetadata's own `metadata ingest`.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write to.  [default: stdout]")
+def requests(out: Path | None) -> None:
+    """Write the requests that create what OpenMetadata must hold, as JSON, for its own command `metadata ingest`.
+
+    \b
+    mesh export openmetadata --out build/requests.json
+
+    docs/openmetadata.md says how to ingest them. They only create: `mesh catalog publish` changes and removes too.
+    """
+    import json
+
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.requests import requests_for_ingest
+
+    found = [*requests_for_ingest(desired(_graph(), DEFAULT_NAMESPACE))]
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_whole(out, text.encode())
+    tell(f"{counted(len(found), 'request')} written to {out}.")
+
+
 def _graph() -> Graph:
     from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.sql.model import read_models
@@ -255,28 +280,34 @@ def _read_lake(settings: Settings, mesh: Mesh, cache: Cache) -> LakeFacts | None
 def publish(to: str, mode: str | None, output_format: str) -> None:
     """Bring a catalog in step with contracts, SQL and DAGs: create and update what differs, remove what is gone.
 
+    Of a lake it sends runs, results of rules and sizes, each once.
+
     \b
     mesh catalog publish --to openmetadata --plan
     mesh catalog publish --to openmetadata
 
     MESH_OPENMETADATA_URL has the address and MESH_OPENMETADATA_TOKEN the token of a bot. What people add to the
-    catalog stays. If it is stopped, the next call does what is left. It needs no lake.
+    catalog stays. If it is stopped, the next call does what is left.
     """
     from mesh_platform.cli.progress import progress_bar, tell
     from mesh_platform.metadata.openmetadata import apply
     from mesh_platform.metadata.openmetadata.client import client_of
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.lake_records import records_of
     from mesh_platform.metadata.openmetadata.plan import make_plan
 
-    client = client_of(read_settings())
+    settings = read_settings()
+    client = client_of(settings)
     # Everything read is needed until the process ends; looking through it for garbage takes as long as the work.
     gc.disable()
-    wanted = desired(_graph(), DEFAULT_NAMESPACE)
+    graph = _graph()
+    wanted = desired(graph, DEFAULT_NAMESPACE)
+    records = records_of(settings, graph.columns.mesh, DEFAULT_NAMESPACE)
     if mode:
-        steps = make_plan(client, wanted, DEFAULT_NAMESPACE).steps
+        steps = make_plan(client, wanted, DEFAULT_NAMESPACE, records).steps
     else:
         with progress_bar("publish", None, "step") as advance:
-            steps = apply.publish(client, wanted, DEFAULT_NAMESPACE, advance)
+            steps = apply.publish(client, wanted, DEFAULT_NAMESPACE, records, advance)
     rows = [step.as_value() for step in steps]
     if output_format == "json":
         write_json(rows)

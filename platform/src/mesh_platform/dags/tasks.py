@@ -128,9 +128,11 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
     from mesh_platform.metadata.openmetadata import apply
     from mesh_platform.metadata.openmetadata.client import client_of
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.lake_records import records_of
 
     wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE)
-    done = apply.publish(client_of(settings), wanted, DEFAULT_NAMESPACE)
+    records = records_of(settings, mesh, DEFAULT_NAMESPACE)
+    done = apply.publish(client_of(settings), wanted, DEFAULT_NAMESPACE, records)
     log.info("OpenMetadata: %s.", counted(len(done), "step") if done else "in step already")
     return len(done)
 

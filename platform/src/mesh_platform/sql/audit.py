@@ -157,6 +157,15 @@ def audit_rows(
     return Audited(rows, held, tuple(f"{words} ({c.place})" for c, words in broken if c.on_failure == "warn"))
 
 
+def measure(connection: Connection, relation: str, checks: Sequence[Check]) -> dict[Check, Decimal | None]:
+    """Return the number of each check over all rows of `relation`; None where its query gives none."""
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {OBJECT} AS SELECT * FROM {relation}")
+    try:
+        return {check: _number(connection, check) for check in checks}
+    finally:
+        connection.execute(f"DROP VIEW {OBJECT}")
+
+
 def _promises(column: Field, key: tuple[str, ...], path: str) -> Iterator[Check]:
     name = quoted(column.name)
     tests = []
@@ -394,16 +403,22 @@ def _of_table(connection: Connection, checks: Sequence[Check]) -> list[tuple[Che
     """Return the checks that OBJECT as a whole breaks, each with words."""
     broken = []
     for check in checks:
-        found = connection.execute(f"SELECT ({check.number})").fetchone()
-        # Without rows there may be no number, such as a maximum; that breaks no check.
-        if found is None or found[0] is None:
-            continue
-        number = Decimal(str(found[0]))
-        if not number.is_finite() or not check.bound.holds(number):
+        number = _number(connection, check)
+        if not is_met(check, number):
             sample = _shown(connection, check.sample) if check.sample else ""
             as_in = f", as in {sample}" if sample else ""
             broken.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
     return broken
+
+
+def is_met(check: Check, number: Decimal | None) -> bool:
+    """Whether the number of a check is within its bound. Without rows there may be none, which breaks no check."""
+    return number is None or (number.is_finite() and check.bound.holds(number))
+
+
+def _number(connection: Connection, check: Check) -> Decimal | None:
+    found = connection.execute(f"SELECT ({check.number})").fetchone()
+    return None if found is None or found[0] is None else Decimal(str(found[0]))
 
 
 def _shown(connection: Connection, sample: str) -> str:

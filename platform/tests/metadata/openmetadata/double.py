@@ -7,19 +7,14 @@ on the strict side that a real server must confirm. docs/openmetadata.md lists w
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
-from uuid import uuid4
+from urllib.parse import unquote
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from .double_apart import Refused, answer_apart
 
 TOKEN = "a-token-of-a-bot"
 Doc = dict[str, Any]
@@ -28,6 +23,7 @@ Doc = dict[str, Any]
 COLLECTIONS = {
     "classifications": ("classification", None),
     "tags": ("tag", "classification"),
+    "dataQuality/testDefinitions": ("testDefinition", None),
     "policies": ("policy", None),
     "roles": ("role", None),
     "teams": ("team", None),
@@ -44,7 +40,11 @@ COLLECTIONS = {
     "databases": ("database", "service"),
     "databaseSchemas": ("databaseSchema", "database"),
     "tables": ("table", "databaseSchema"),
+    "dataContracts": ("dataContract", None),
+    "dataQuality/testCases": ("testCase", None),
 }
+_COLLECTION_OF = {kind: collection for collection, (kind, _) in COLLECTIONS.items()}
+_SERVICES = ("messagingService", "pipelineService", "databaseService")
 # Source: kept as relations, and returned only where `fields` asks for them.
 ON_REQUEST = (
     "owners",
@@ -56,15 +56,13 @@ ON_REQUEST = (
     "policies",
     "tableConstraints",
     "tasks",
+    "testDefinition",
+    "testSuite",
+    "testCaseResult",
+    "pipelineStatus",
 )
 # Fields of references in create requests: what the strings in them are names of.
 NAMES = {"domains": "domain", "dataProducts": "dataProduct", "experts": "user"}
-
-
-class Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 @dataclass
@@ -76,9 +74,12 @@ class Double:
     by_name: dict[tuple[str, str], str] = field(default_factory=dict)
     edges: dict[tuple[str, str], Doc] = field(default_factory=dict)
     sources: dict[str, dict[str, None]] = field(default_factory=dict)
+    # By the id of a product and the side, the ids of its ports; by kind and id of an entity, what was sent of it.
+    ports: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
+    series: dict[tuple[str, str], dict[int, Doc]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[tuple[str, Doc]] = field(default_factory=list)
-    patched: list[Doc] = field(default_factory=list)
+    patched: list[tuple[str, Doc]] = field(default_factory=list)
     cut: int | None = None
     cut_after: bool = False
     answers: list[int] = field(default_factory=list)
@@ -114,7 +115,11 @@ class Double:
             return names.get(value, value) if isinstance(value, str) else value
 
         held = {names[id_]: plain(found) for id_, found in self.entities.items()}
-        return [held, {f"{names[one]} -> {names[two]}": plain(each) for (one, two), each in self.edges.items()}]
+        edges = {f"{names[one]} -> {names[two]}": plain(each) for (one, two), each in self.edges.items()}
+        ports = {
+            (names[of], side): sorted(names[id_] for id_ in ids) for (of, side), ids in self.ports.items() if ids
+        }
+        return [held, edges, ports, {(kind, names[id_]): each for (kind, id_), each in self.series.items() if each}]
 
     # The interface.
 
@@ -123,9 +128,11 @@ class Double:
             return {"version": self.version, "revision": "", "timestamp": 0}
         if path.startswith("lineage"):
             return self._lineage(method, path, body)
+        if apart := answer_apart(self, method, path, query, body):
+            return apart
         parts = path.split("/")
-        collection = "/".join(parts[: 2 if parts[0] == "services" else 1])
-        rest = parts[2 if parts[0] == "services" else 1 :]
+        split = 2 if parts[0] in ("services", "dataQuality") else 1
+        collection, rest = "/".join(parts[:split]), parts[split:]
         if collection not in COLLECTIONS:
             raise Refused(404, f"no collection {collection}")
         kind = COLLECTIONS[collection][0]
@@ -133,14 +140,14 @@ class Double:
             return self._bulk(kind, collection, body) if rest == ["bulk"] else self._put(kind, collection, body)
         if method == "GET" and not rest:
             return self._list(kind, query)
-        found = self._find(kind, rest, include=query.get("include", ""))
+        found = self.find(kind, rest, include=query.get("include", ""))
         if method == "GET":
             return self._shown(found, query)
         if method == "PATCH":
             return self._patch(kind, found, body)
         return self._delete(found, query.get("hardDelete") == "true")
 
-    def _find(self, kind: str, rest: list[str], include: str) -> Doc:
+    def find(self, kind: str, rest: list[str], include: str) -> Doc:
         id_ = self.by_name.get((kind, unquote(rest[1]))) if rest[0] == "name" else rest[0]
         found = self.entities.get(id_ or "")
         # Source: reading and PATCH see no deleted entity, unless asked to include all.
@@ -149,7 +156,8 @@ class Double:
         return found
 
     def _list(self, kind: str, query: dict[str, str]) -> Doc:
-        scope = next((query[name] for name in ("service", "database", "parent") if name in query), "")
+        scopes = ("service", "database", "parent", "entityFQN")
+        scope = next((query[name] for name in scopes if name in query), "")
         found = [
             each for each in self.of(kind) if each["fullyQualifiedName"].startswith(f"{scope}." if scope else "")
         ]
@@ -184,12 +192,13 @@ class Double:
         above = body.get(parent or "", "")
         if parent and not any((each, above) in self.by_name for each in self._containers(kind)):
             raise Refused(404, f"{parent} instance for {above} not found")
-        name = body["name"]
-        quoted = f'"{name}"' if "." in name else name
-        fqn = f"{above}.{quoted}" if above else quoted
+        fqn = self._full_name(kind, above, body)
         new = self._stored(kind, fqn, body)
         id_ = self.by_name.get((kind, fqn))
         if id_ is None:
+            if kind == "dataContract" and any(each["entity"] == new["entity"] for each in self.of(kind)):
+                # Source.
+                raise Refused(400, f"A data contract already exists for entity {new['entity']['id']}")
             new["id"] = str(uuid4())
             self.by_name[kind, fqn] = new["id"]
             self.entities[new["id"]] = new
@@ -200,6 +209,18 @@ class Double:
             each.pop("deleted", None)
         self._put_over(old, new)
         return old
+
+    def _full_name(self, kind: str, above: str, body: Doc) -> str:
+        name = body["name"]
+        quoted = '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
+        # Source: both hang on what they are about.
+        if kind == "testCase":
+            table = body["entityLink"].removeprefix("<#E::table::").removesuffix(">")
+            self._reference("table", table)
+            return f"{table}.{quoted}"
+        if kind == "dataContract":
+            return f"{self._by_id(body['entity']['id'])['fullyQualifiedName']}.dataContract_{name}"
+        return f"{above}.{quoted}" if above else quoted
 
     def _put_over(self, old: Doc, new: Doc) -> None:
         """Source: what a PUT does to an entity that exists, depending on whether a bot sends it."""
@@ -237,7 +258,10 @@ class Double:
         """A create request as an entity: names are references, everything has a full name."""
         found: Doc = {"fullyQualifiedName": fqn}
         for name, value in body.items():
-            if name in NAMES:
+            if name == "testDefinition" or name == COLLECTIONS[_COLLECTION_OF[kind]][1]:
+                parent = next(each for each in (name, *_SERVICES) if (each, value) in self.by_name)
+                found[name] = self._reference(parent, value)
+            elif name in NAMES:
                 found[name] = [self._reference(NAMES[name], each) for each in value]
             elif name == "policies":
                 known = (each if kind == "role" else self._by_id(each)["fullyQualifiedName"] for each in value)
@@ -248,14 +272,29 @@ class Double:
                 found[name] = [self._named(each) for each in value]
             else:
                 found[name] = deepcopy(value)
+        if kind == "testCase":
+            # Source: the first case of a table makes a suite for it, which the mesh never names.
+            suite = f"{body['entityLink']}.testSuite"
+            found["testSuite"] = {"id": str(uuid5(NAMESPACE_URL, suite)), "type": "testSuite", "name": suite}
         self._check(kind, found)
         for each in found.get("columns", ()):
             each["fullyQualifiedName"] = f"{fqn}.{each['name']}"
         return found
 
     def _check(self, kind: str, found: Doc) -> None:
+        if kind == "dataContract":
+            # Source: types may differ, names may not.
+            columns = {each["name"] for each in self._by_id(found["entity"]["id"])["columns"]}
+            if lost := [each["name"] for each in found.get("schema", ()) if each["name"] not in columns]:
+                raise Refused(400, f"Schema validation failed. These do not exist in the table: {lost}")
+        if kind == "testCase":
+            # Source: values of parameters that the definition does not have.
+            known = {each["name"] for each in self._by_id(found["testDefinition"]["id"])["parameterDefinition"]}
+            if not {each["name"] for each in found.get("parameterValues", ())} <= known:
+                raise Refused(400, "Parameter Values doesn't match Test Definition Parameters")
         # Source: a label, a name in a condition, must exist. The referred columns of a foreign key: assumed.
-        lists = [found, *found.get("columns", ()), *found.get("messageSchema", {}).get("schemaFields", ())]
+        fields = found.get("messageSchema", {}).get("schemaFields", ())
+        lists = [found, *found.get("columns", ()), *found.get("schema", ()), *fields]
         for label in [label for each in lists for label in each.get("tags", ())]:
             where = "glossaryTerm" if label["source"] == "Glossary" else "tag"
             if (where, label["tagFQN"]) not in self.by_name:
@@ -292,7 +331,7 @@ class Double:
         }
 
     def _patch(self, kind: str, found: Doc, operations: list[Doc]) -> Doc:
-        self.patched.append({each["path"][1:]: each.get("value") for each in operations})
+        self.patched.append((kind, {each["path"][1:]: each.get("value") for each in operations}))
         new = deepcopy(found)
         for operation in operations:
             name = operation["path"].removeprefix("/")
@@ -308,6 +347,8 @@ class Double:
                 isinstance(value, list) and value and all(isinstance(v, dict) and "id" in v for v in value)
             )
             new[name] = [self._named(each) for each in value] if is_references else value
+            if name == "testDefinition":
+                new[name] = self._named(value)
         self._check(kind, new)
         for each in new.get("columns", ()):
             each["fullyQualifiedName"] = f"{new['fullyQualifiedName']}.{each['name']}"
@@ -319,7 +360,8 @@ class Double:
         start = f"{found['fullyQualifiedName']}."
         kind = next(kind for (kind, _), id_ in self.by_name.items() if id_ == found["id"])
         families = (
-            ("databaseService", "database", "databaseSchema", "table"), ("glossary", "glossaryTerm"),
+            ("databaseService", "database", "databaseSchema", "table", "dataContract", "testCase"),
+            ("glossary", "glossaryTerm"),
             ("classification", "tag"), ("messagingService", "topic"), ("pipelineService", "pipeline"),
         )  # fmt: skip
         below = next((family[family.index(kind) + 1 :] for family in families if kind in family), ())
@@ -336,6 +378,10 @@ class Double:
             del self.entities[each["id"]]
             self.by_name = {key: id_ for key, id_ in self.by_name.items() if id_ != each["id"]}
             self.edges = {ends: details for ends, details in self.edges.items() if each["id"] not in ends}
+            self.ports = {end: held for end, held in self.ports.items() if each["id"] != end[0]}
+            self.series = {key: held for key, held in self.series.items() if key[1] != each["id"]}
+            for held in self.ports.values():
+                held.pop(each["id"], None)
             # Source: labels and references go with what they name.
             for other in self.entities.values():
                 _forget(other, each)
@@ -363,7 +409,12 @@ class Double:
             if self.edges.pop((parts[1], parts[3]), None) is None:
                 raise Refused(404, "no such edge")
             return {}
-        me = self._by_id(parts[1])
+        if parts[0] == "getLineageEdge":
+            # Client.
+            if (parts[1], parts[2]) not in self.edges:
+                raise Refused(404, "no such edge")
+            return {"edge": self.edges[parts[1], parts[2]]}
+        me = self.find(parts[0], parts[1:], include="all")
         up = [
             {"fromEntity": one, "toEntity": me["id"], "lineageDetails": self.edges[one, me["id"]]}
             for one in self.sources.get(me["id"], ())
@@ -384,88 +435,3 @@ def _forget(other: Doc, gone: Doc) -> None:
     for name in ("owners", "domains", "dataProducts", "experts", "teams", "policies"):
         if name in other:
             other[name] = [ref for ref in other[name] if ref["id"] != gone["id"]]
-
-
-@contextmanager
-def serving(double: Double) -> Iterator[str]:
-    """Serve it on loopback; the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(double))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _handler(double: Double) -> type[BaseHTTPRequestHandler]:
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Answers are two small writes, which would wait for each other.
-        disable_nagle_algorithm = True
-        wbufsize = -1
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def _serve(self) -> None:
-            parts = urlsplit(self.path)
-            path = parts.path.removeprefix("/api/v1/")
-            text = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            time.sleep(double.delay_s)
-            with lock:
-                double.requests.append((self.command, path))
-                if double.heal_after is not None and len(double.requests) > double.heal_after:
-                    double.cut = double.heal_after = None
-                due = double.cut is not None and len(double.requests) >= double.cut
-                # Once cut it stays silent, as after a kill.
-                if due and (not double.cut_after or len(double.requests) > (double.cut or 0)):
-                    self.close_connection = True
-                    return
-                if double.answers and (status := double.answers.pop(0)) != 200:
-                    self._write(status, {"code": status, "message": "busy"})
-                    return
-                if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                    said = self.headers.get("Authorization", "")
-                    self._write(401, {"code": 401, "message": f"Token not valid: {said}"})
-                    return
-                try:
-                    found = double.answer(
-                        self.command, path, dict(parse_qsl(parts.query)), json.loads(text) if text else None
-                    )
-                except Refused as error:
-                    self._write(error.status, {"code": error.status, "message": error.message})
-                    return
-                if due:
-                    self.close_connection = True
-                    return
-                self._write(200, found)
-
-        def _write(self, status: int, value: Any) -> None:
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-            self.wfile.flush()
-
-        do_GET = do_PUT = do_PATCH = do_DELETE = do_POST = _serve
-
-    return Handler
-
-
-def main() -> None:
-    """Serve an empty one, print its address, and end with the input."""
-    with serving(Double()) as url:
-        print(url, flush=True)
-        sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()

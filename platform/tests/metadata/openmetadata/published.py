@@ -13,18 +13,37 @@ from mesh_platform.metadata.graph import mesh_graph
 from mesh_platform.metadata.openmetadata import apply
 from mesh_platform.metadata.openmetadata.client import Client
 from mesh_platform.metadata.openmetadata.entities import desired
-from mesh_platform.metadata.openmetadata.kinds import Entity
-from mesh_platform.metadata.openmetadata.plan import Step, make_plan
+from mesh_platform.metadata.openmetadata.kinds import Entity, Record
+from mesh_platform.metadata.openmetadata.plan import make_plan
+from mesh_platform.metadata.openmetadata.step import Step
 from mesh_platform.sql.model import read_models
 
 from ...small_mesh import Place, small_mesh
-from .double import TOKEN, Double, serving
+from .double import TOKEN, Double
+from .double_http import serving
 
 NAMESPACE = "mesh"
+RULES = [
+    {
+        "type": "sql",
+        "name": "no refunds",
+        "query": "SELECT count(*) FROM ${object} WHERE amount < 0",
+        "mustBe": 0,
+        "customProperties": [{"property": "mesh.onFailure", "value": "hold"}],
+    },
+    {"metric": "rowCount", "name": "some sales", "mustBeGreaterThan": 0},
+    {
+        "metric": "duplicateValues",
+        "name": "one a buyer",
+        "arguments": {"properties": ["item_id", "buyer"]},
+        "mustBe": 0,
+        "customProperties": [{"property": "mesh.onFailure", "value": "warn"}],
+    },
+]
 
 
 def owned_mesh(root: Path) -> Place:
-    """The small mesh; each domain has a team with an address, `core` a glossary with a term on a column."""
+    """The small mesh; domains have a team with an address, `core` a glossary with a term on a column, and rules."""
     place = small_mesh(root)
     for name in ("alpha", "beta", "core"):
         owners = {
@@ -40,6 +59,7 @@ def owned_mesh(root: Path) -> Place:
     edit_column(
         place, "core/contracts/fact_sales", "amount", lambda column: {**column, "authoritativeDefinitions": link}
     )
+    edit_contract(place, "core/contracts/fact_sales", lambda each: each["schema"][-1].update(quality=RULES))
     return place
 
 
@@ -77,11 +97,11 @@ class Server:
     def __post_init__(self) -> None:
         self.client = Client(self.url, TOKEN, attempts=1)
 
-    def plan(self, wanted: Sequence[Entity]) -> list[Step]:
-        return [*make_plan(self.client, wanted, NAMESPACE).steps]
+    def plan(self, wanted: Sequence[Entity], records: Sequence[Record] = ()) -> list[Step]:
+        return [*make_plan(self.client, wanted, NAMESPACE, records).steps]
 
-    def publish(self, wanted: Sequence[Entity]) -> list[Step]:
-        return apply.publish(self.client, wanted, NAMESPACE)
+    def publish(self, wanted: Sequence[Entity], records: Sequence[Record] = ()) -> list[Step]:
+        return apply.publish(self.client, wanted, NAMESPACE, records)
 
 
 @contextmanager

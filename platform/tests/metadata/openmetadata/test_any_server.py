@@ -6,6 +6,7 @@ On a real server everything has a name of its own, and is removed at the end.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +18,14 @@ from mesh_platform.metadata.graph import mesh_graph
 from mesh_platform.metadata.openmetadata.apply import publish
 from mesh_platform.metadata.openmetadata.client import Client, check_server
 from mesh_platform.metadata.openmetadata.entities import desired
-from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity, Ref, label
+from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity, Record, Ref, contract_fqn, label
 from mesh_platform.metadata.openmetadata.plan import make_plan, read_entities
+from mesh_platform.metadata.openmetadata.records import send_record
 from mesh_platform.sql.model import read_models
 
 from ...small_mesh import Place
-from .double import TOKEN, Double, serving
+from .double import TOKEN, Double
+from .double_http import serving
 from .published import owned_mesh, shown
 
 
@@ -51,7 +54,22 @@ class Try:
 
     @property
     def fact(self) -> str:
-        return next(each.fqn for each in self.wanted if each.fqn.endswith(".fact_sales"))
+        return self._named("table", ".fact_sales")
+
+    @property
+    def union(self) -> str:
+        return self._named("table", ".sale_v1")
+
+    @property
+    def product(self) -> str:
+        return self._named("dataProduct", "__fact_sales")
+
+    @property
+    def pipeline(self) -> str:
+        return self._named("pipeline", "core__build")
+
+    def _named(self, kind: str, end: str) -> str:
+        return next(each.fqn for each in self.wanted if each.kind == kind and each.fqn.endswith(end))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +191,62 @@ def test_a_lost_edge_is_added(held: Try):
     name = f"{union['fullyQualifiedName']} -> {held.fact}"
     assert held.plan() == [("lineage", name, "create", ("edge",))]
     held.mend()
+
+
+def test_a_lost_port_is_added_and_one_that_the_mesh_has_not_is_removed(held: Try):
+    product, union = (held.read(kind, name) for kind, name in (("dataProduct", held.product), ("table", held.union)))
+    ports = f"dataProducts/{product['id']}/inputPorts"
+    held.client.put(f"{ports}/remove", {"assets": [{"id": union["id"], "type": "table"}]})
+    assert held.plan() == [("ports", held.product, "update", (f"inputPorts.{held.union}",))]
+    held.mend()
+    items = held.read("table", held.fact.replace(".fact_sales", ".items"))
+    held.client.put(f"{ports}/add", {"assets": [{"id": items["id"], "type": "table"}]})
+    assert held.plan() == [("ports", held.product, "update", (f"inputPorts.{items['fullyQualifiedName']}",))]
+    held.mend()
+
+
+def test_a_hand_edited_contract_is_mended(held: Try):
+    name = contract_fqn(held.fact, held.namespace)
+    contract = held.read("dataContract", name)
+    assert [rule["name"] for rule in contract["odcsQualityRules"]] == ["no refunds", "some sales", "one a buyer"]
+    held.patch("dataContract", name, description="Nonsense.", sla={"retention": {"period": 1, "unit": "day"}})
+    (step,) = held.plan()
+    assert {*step[3]} >= {"description", "sla.retention.period"}
+    held.mend()
+
+
+def test_a_hand_edited_test_case_is_mended_and_a_deleted_one_is_restored(held: Try):
+    name = f"{held.fact}.no refunds"
+    values = [{"name": "bound", "value": "must be 5"}, *held.read("testCase", name)["parameterValues"][1:]]
+    held.patch("testCase", name, parameterValues=values)
+    assert held.plan() == [("testCase", name, "update", ("parameterValues",))]
+    held.mend()
+    case = held.read("testCase", name)
+    held.client.delete(f"dataQuality/testCases/{case['id']}", hardDelete="false")
+    assert ("testCase", name, "create") in [step[:3] for step in held.plan()]
+    held.mend()
+
+
+def test_results_runs_and_sizes_are_sent_once(held: Try):
+    now = int(time.time()) * 1000
+    tasks = [each["name"] for each in held.read("pipeline", held.pipeline)["tasks"]]
+    done = [{"name": name, "executionStatus": "Successful", "endTime": now} for name in tasks]
+    run = {"timestamp": now, "executionStatus": "Successful", "executionId": "1", "taskStatus": done}
+    result = {"timestamp": now, "testCaseStatus": "Failed", "result": "1 row", "testResultValue": []}
+    size = {"tableProfile": {"timestamp": now, "rowCount": 4, "columnCount": 6, "sizeInByte": 99}}
+    records = [
+        Record(Ref("pipeline", held.pipeline), now, lambda: run),
+        Record(Ref("testCase", f"{held.fact}.no refunds"), now, lambda: result),
+        Record(Ref("table", held.fact), now, lambda: size),
+    ]
+    sent = publish(held.client, held.wanted, held.namespace, records)
+    assert sorted(step.entity for step in sent) == ["pipelineStatus", "tableProfile", "testCaseResult"]
+    assert publish(held.client, held.wanted, held.namespace, records) == []
+    for record in records:
+        id_ = held.read(record.of.type, record.of.fqn)["id"]
+        # As after a lost answer.
+        send_record(held.client, record, id_)
+    assert publish(held.client, held.wanted, held.namespace, records) == []
 
 
 def test_what_the_mesh_no_longer_has_is_removed(held: Try):

@@ -15,7 +15,8 @@ from mesh_platform.settings import Settings
 from pydantic import SecretStr
 
 from ...small_mesh import Place
-from .double import TOKEN, Double, serving
+from .double import TOKEN, Double
+from .double_http import serving
 from .published import owned_mesh
 
 

@@ -12,16 +12,29 @@ from mesh_platform.errors import AttentionError, MeshError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.metadata.graph import mesh_graph
 from mesh_platform.metadata.openmetadata.entities import desired
-from mesh_platform.metadata.openmetadata.kinds import Entity
+from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity
 from mesh_platform.sql.model import read_models
 
 from ...small_mesh import Place
 from .double import Double
-from .published import NAMESPACE, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
+from .drift import (
+    CASE,
+    CONTRACT,
+    DRIFT,
+    FACT,
+    QUEUE,
+    automated,
+    case_of_another_definition,
+    column,
+    hand_edited_column,
+    hand_edited_description,
+    like,
+    port,
+    stale_table,
+)
+from .published import NAMESPACE, RULES, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
 
 REPOSITORY = Path(__file__).parents[4]
-FACT = "mesh.mesh.core.fact_sales"
-QUEUE = 'mesh_events."alpha.sales_alpha"'
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +89,39 @@ def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity])
     assert {"fromColumns": [f"{QUEUE}.buyer"], "toColumn": f"{landing}.buyer"} in sent
 
 
+def test_what_contracts_promise_is_published(live: Server):
+    table = live.double.get("table", FACT)
+    contract = live.double.get("dataContract", CONTRACT)
+    assert contract["entity"] == {"id": table["id"], "type": "table"}
+    assert contract["owners"] == [live.double.ref("team", "Team core")]
+    assert [column["name"] for column in contract["schema"]] == [column["name"] for column in table["columns"]]
+    amount = next(column for column in contract["schema"] if column["name"] == "amount")
+    assert (amount["dataType"], amount["precision"], amount["scale"]) == ("DECIMAL", 12, 2)
+    refunds, count, pairs = contract["odcsQualityRules"]
+    assert (refunds["type"], refunds["query"], refunds["mustBe"]) == ("sql", RULES[0]["query"], 0)
+    assert (count["metric"], count["mustBeGreaterThan"]) == ("rowCount", 0)
+    assert pairs["arguments"] == {"properties": ["item_id", "buyer"]}
+    assert contract["security"]["policies"] == [{"accessPolicy": "mesh_pii", "identities": ["boss"]}]
+    assert contract["sla"] == {"retention": {"period": 365, "unit": "day"}}
+    promised = live.double.get("dataContract", "mesh.mesh.alpha.sales_alpha.dataContract_mesh")["sla"]
+    assert promised["refreshFrequency"] == {"interval": 1, "unit": "day"}
+    assert promised["columnName"] == "sold_at"
+    case = live.double.get("testCase", CASE)
+    assert case["testDefinition"] == live.double.ref("testDefinition", "mesh_rule")
+    assert case["entityLink"] == f"<#E::table::{FACT}>"
+    names = {each["name"] for each in live.double.of("testCase")}
+    assert names >= {"no refunds", "some sales", "one a buyer", "references", "refused events"}
+
+
+def test_a_product_has_what_it_is_computed_from_and_what_others_read_as_ports(live: Server):
+    ports = live.double.state()[2]
+    fact = "dataProduct core__fact_sales"
+    assert ports[fact, "inputPorts"] == ["table mesh.mesh.core.sale_v1"]
+    # The union of all implementations belongs to no product, and cannot be an output.
+    assert ports[fact, "outputPorts"] == [f"table {FACT}", f"table {FACT}__resolved"]
+    assert ports["dataProduct alpha__sales_alpha", "inputPorts"] == ["table mesh.mesh.mesh.sites", f"topic {QUEUE}"]
+
+
 def test_a_second_run_sends_nothing_that_changes(live: Server, wanted: list[Entity]):
     assert live.publish(wanted) == []
     assert live.double.changing() == []
@@ -88,173 +134,10 @@ def test_a_second_run_of_the_whole_company_changes_nothing(bot: bool):
     whole = desired(mesh_graph(mesh, read_models(mesh)), NAMESPACE)
     with server(Double(bot=bot)) as new:
         new.publish(whole)
-        assert {(entity.kind, entity.fqn) for entity in whole if entity.kind != "lineage"} == {*new.double.by_name}
+        assert {(entity.kind, entity.fqn) for entity in whole if entity.kind in KINDS} == {*new.double.by_name}
         new.double.requests.clear()
         assert new.publish(whole) == []
         assert new.double.changing() == []
-
-
-def column(double: Double, name: str = "amount") -> dict[str, Any]:
-    found: dict[str, Any] = next(each for each in double.get("table", FACT)["columns"] if each["name"] == name)
-    return found
-
-
-def _edge(double: Double) -> tuple[str, str]:
-    return double.get("table", "mesh.mesh.core.sale_v1")["id"], double.get("table", FACT)["id"]
-
-
-def hand_edited_description(double: Double) -> None:
-    double.get("table", FACT)["description"] = "Nonsense."
-
-
-def hand_edited_column(double: Double) -> None:
-    column(double)["description"] = "Nonsense."
-
-
-def blanked_description(double: Double) -> None:
-    del double.get("domain", "core")["description"]
-
-
-def dead_tag(double: Double) -> None:
-    column(double)["tags"].append(_automated("mesh.pii"))
-
-
-def lost_tag(double: Double) -> None:
-    column(double, "buyer")["tags"].clear()
-
-
-def dead_term(double: Double) -> None:
-    column(double, "site_id")["tags"].append(_automated("core.amount", "Glossary"))
-
-
-def dead_edge(double: Double) -> None:
-    start, end = double.get("table", "mesh.mesh.core.items")["id"], double.get("table", FACT)["id"]
-    double.sources[end][start] = None
-    double.edges[start, end] = {"description": "Computed from the SQL of the mesh 'mesh'.", "source": "QueryLineage"}
-
-
-def lost_edge(double: Double) -> None:
-    del double.edges[_edge(double)]
-
-
-def changed_edge(double: Double) -> None:
-    lineage = double.edges[_edge(double)]["columnsLineage"]
-    lineage[:] = [each for each in lineage if each["toColumn"] != f"{FACT}.amount"]
-
-
-def renamed_column(double: Double) -> None:
-    column(double)["name"] = "sum"
-
-
-def removed_column(double: Double) -> None:
-    columns = double.get("table", FACT)["columns"]
-    columns[:] = [each for each in columns if each["name"] != "amount"]
-
-
-def column_too_many(double: Double) -> None:
-    double.get("table", FACT)["columns"].append({"name": "extra", "dataType": "INT"})
-
-
-def moved_columns(double: Double) -> None:
-    double.get("table", FACT)["columns"].reverse()
-
-
-def changed_type(double: Double) -> None:
-    column(double).update(dataType="DECIMAL", scale=4)
-
-
-def changed_owner(double: Double) -> None:
-    double.get("table", FACT)["owners"] = [double.ref("team", "Team alpha")]
-
-
-def lost_owner(double: Double) -> None:
-    double.get("topic", QUEUE)["owners"] = []
-
-
-def wrong_domain(double: Double) -> None:
-    double.get("table", FACT)["domains"] = [double.ref("domain", "alpha")]
-
-
-def wrong_product(double: Double) -> None:
-    double.get("table", FACT)["dataProducts"] = [double.ref("dataProduct", "core__items")]
-
-
-def deleted_table(double: Double) -> None:
-    double.get("table", FACT)["deleted"] = True
-
-
-def lost_key(double: Double) -> None:
-    del double.get("table", FACT)["tableConstraints"]
-
-
-def changed_retention(double: Double) -> None:
-    double.get("table", FACT)["retentionPeriod"] = "P1D"
-
-
-def lost_schedule(double: Double) -> None:
-    double.get("pipeline", "mesh_pipelines.alpha__ingest")["scheduleInterval"] = "0 0 * * *"
-
-
-def lax_policy(double: Double) -> None:
-    double.get("policy", "mesh_pii")["rules"][0]["effect"] = "allow"
-
-
-def stale_table(double: Double) -> None:
-    _like(double, "table", FACT, "mesh.mesh.core.gone")
-
-
-def stale_tag(double: Double) -> None:
-    _like(double, "tag", "mesh.pii", "mesh.gone")
-
-
-def stale_term(double: Double) -> None:
-    _like(double, "glossaryTerm", "core.amount", "core.gone")
-
-
-def stale_product(double: Double) -> None:
-    _like(double, "dataProduct", "core__items", "core__gone")
-
-
-def _like(double: Double, kind: str, fqn: str, new: str) -> None:
-    """An entity that the mesh has made and has no longer."""
-    made = deepcopy(double.get(kind, fqn)) | {"id": f"id-of-{new}", "fullyQualifiedName": new}
-    double.entities[made["id"]] = made
-    double.by_name[kind, new] = made["id"]
-
-
-def _automated(fqn: str, source: str = "Classification") -> dict[str, str]:
-    return {"tagFQN": fqn, "source": source, "labelType": "Automated", "state": "Confirmed"}
-
-
-EDGE = f"mesh.mesh.core.sale_v1 -> {FACT}"
-DRIFT = [
-    (hand_edited_description, [("table", FACT, "update", ("description",))]),
-    (hand_edited_column, [("table", FACT, "update", ("columns.amount.description",))]),
-    (blanked_description, [("domain", "core", "update", ("description",))]),
-    (dead_tag, [("table", FACT, "update", ("columns.amount.tags",))]),
-    (lost_tag, [("table", FACT, "update", ("columns.buyer.tags",))]),
-    (dead_term, [("table", FACT, "update", ("columns.site_id.tags",))]),
-    (dead_edge, [("lineage", f"mesh.mesh.core.items -> {FACT}", "remove", ())]),
-    (lost_edge, [("lineage", EDGE, "create", ("edge",))]),
-    (changed_edge, [("lineage", EDGE, "update", (f"columnsLineage.{FACT}.amount",))]),
-    (renamed_column, [("table", FACT, "update", ("columns.sum", "columns.amount"))]),
-    (removed_column, [("table", FACT, "update", ("columns.amount",))]),
-    (column_too_many, [("table", FACT, "update", ("columns.extra",))]),
-    (moved_columns, [("table", FACT, "update", ("columns",))]),
-    (changed_type, [("table", FACT, "update", ("columns.amount.scale",))]),
-    (changed_owner, [("table", FACT, "update", ("owners",))]),
-    (lost_owner, [("topic", QUEUE, "update", ("owners",))]),
-    (wrong_domain, [("table", FACT, "update", ("domains",))]),
-    (wrong_product, [("table", FACT, "update", ("dataProducts",))]),
-    (deleted_table, None),
-    (lost_key, [("table", FACT, "update", ("tableConstraints",))]),
-    (changed_retention, [("table", FACT, "update", ("retentionPeriod",))]),
-    (lost_schedule, [("pipeline", "mesh_pipelines.alpha__ingest", "update", ("scheduleInterval",))]),
-    (lax_policy, [("policy", "mesh_pii", "update", ("rules",))]),
-    (stale_tag, [("tag", "mesh.gone", "remove", ())]),
-    (stale_term, [("glossaryTerm", "core.gone", "remove", ())]),
-    (stale_product, [("dataProduct", "core__gone", "remove", ())]),
-]
 
 
 @pytest.mark.parametrize(("drift", "steps"), DRIFT, ids=[drift.__name__ for drift, _ in DRIFT])
@@ -288,32 +171,69 @@ def test_a_table_that_the_mesh_no_longer_has_is_marked_as_deleted(live: Server, 
     assert held == before
 
 
+def test_a_test_case_that_the_mesh_no_longer_has_is_marked_as_deleted(live: Server, wanted: list[Entity]):
+    like(live.double, "testCase", CASE, f"{FACT}.gone")
+    assert shown(live.publish(wanted)) == [("testCase", f"{FACT}.gone", "remove", ())]
+    assert live.double.get("testCase", f"{FACT}.gone")["deleted"]
+    assert live.publish(wanted) == []
+
+
+def test_a_test_case_of_the_same_name_becomes_the_mesh_s(live: Server, wanted: list[Entity]):
+    case_of_another_definition(live.double)
+    assert shown(live.publish(wanted)) == [("testCase", CASE, "update", ("testDefinition",))]
+    assert live.publish(wanted) == []
+
+
+def test_a_table_has_one_contract_and_one_that_a_person_made_becomes_the_mesh_s(live: Server, wanted: list[Entity]):
+    theirs = live.double.get("dataContract", CONTRACT)
+    live.double.by_name.pop(("dataContract", CONTRACT))
+    live.double.by_name["dataContract", f"{FACT}.dataContract_sales"] = theirs["id"]
+    rules = [{"name": "named", "description": "A.", "rule": "{}", "enabled": True}]
+    theirs |= {"name": "sales", "fullyQualifiedName": f"{FACT}.dataContract_sales", "semantics": rules}
+    theirs["description"] = "Mine."
+    assert shown(live.publish(wanted)) == [("dataContract", CONTRACT, "update", ("description",))]
+    assert theirs["semantics"] == rules
+    assert live.publish(wanted) == []
+
+
 def test_what_people_add_stays(live: Server, wanted: list[Entity]):
     double = live.double
-    _like(double, "user", "sam_core", "guest")
-    _like(double, "tag", "mesh.pii", "Tier.One")
-    _like(double, "tag", "mesh.pii", "PII.Sensitive")
-    _like(double, "table", FACT, "mesh.mesh.core.by_hand")
+    like(double, "user", "sam_core", "guest")
+    like(double, "tag", "mesh.pii", "Tier.One")
+    like(double, "tag", "mesh.pii", "PII.Sensitive")
+    like(double, "table", FACT, "mesh.mesh.core.by_hand")
     double.get("table", "mesh.mesh.core.by_hand")["tags"] = []
-    _like(double, "glossaryTerm", "core.amount", "core.by_hand")
+    like(double, "glossaryTerm", "core.amount", "core.by_hand")
     double.get("glossaryTerm", "core.by_hand")["tags"] = []
-    _like(double, "tag", "mesh.pii", "mesh.by_hand")
+    like(double, "tag", "mesh.pii", "mesh.by_hand")
     double.get("tag", "mesh.by_hand")["provider"] = "user"
-    _like(double, "domain", "core", "by_hand")
-    double.get("domain", "by_hand")["tags"] = [_automated("mesh.published") | {"labelType": "Derived"}]
+    like(double, "domain", "core", "by_hand")
+    double.get("domain", "by_hand")["tags"] = [automated("mesh.published") | {"labelType": "Derived"}]
     fact = double.get("table", FACT)
     fact["owners"].append(double.ref("user", "guest"))
-    fact["tags"].append(_automated("Tier.One") | {"labelType": "Manual"})
+    fact["tags"].append(automated("Tier.One") | {"labelType": "Manual"})
     fact["extension"] = {"cost_centre": "12"}
     fact["displayName"] = "Sales"
-    column(double)["tags"].append(_automated("mesh.pii") | {"labelType": "Manual"})
-    column(double)["tags"].append(_automated("PII.Sensitive"))
+    column(double)["tags"].append(automated("mesh.pii") | {"labelType": "Manual"})
+    column(double)["tags"].append(automated("PII.Sensitive"))
     column(double)["customMetrics"] = [{"name": "m"}]
     double.get("team", "Team core")["description"] = "They answer quickly."
     double.get("user", "sam_core")["displayName"] = "Sammy"
     by_hand = double.get("table", "mesh.mesh.core.items")["id"]
     double.sources[fact["id"]][by_hand] = None
     double.edges[by_hand, fact["id"]] = {"source": "Manual"}
+    like(double, "dataContract", CONTRACT, "mesh.mesh.core.by_hand.dataContract_own")
+    double.get("dataContract", "mesh.mesh.core.by_hand.dataContract_own")["name"] = "own"
+    like(double, "testDefinition", "mesh_rule", "tableRowCountToBeBetween")
+    like(double, "testCase", CASE, f"{FACT}.by_hand")
+    ours = double.ref("testDefinition", "tableRowCountToBeBetween")
+    # A test case inherits the labels of its table, that of the mesh too.
+    double.get("testCase", f"{FACT}.by_hand").update(testDefinition=ours, tags=[automated("mesh.published")])
+    contract = double.get("dataContract", CONTRACT)
+    contract["semantics"] = [{"name": "named", "description": "A.", "rule": "{}", "enabled": True}]
+    contract["termsOfUse"] = {"content": "Be kind."}
+    contract["owners"].append(double.ref("user", "guest"))
+    port(double, "inputPorts", "mesh.mesh.core.by_hand")
     before = double.state()
     assert live.plan(wanted) == []
     # Nor does it go when the same fields are mended.
@@ -399,13 +319,14 @@ def test_a_changed_mesh_ends_as_if_it_were_published_for_the_first_time(
     with server() as new:
         new.publish(changed)
         first = new.double.state()[0]
-    held, edges = live.double.state()
+    held, edges, ports, _ = live.double.state()
     left = {name: found for name, found in held.items() if not found.get("deleted")}
     # Teams are never removed: people may have joined them.
     assert {*left} - {*first} <= {"team Team core"}
     for name, found in first.items():
         if not name.startswith("user "):
             assert _sorted(left[name]) == _sorted(found), name
+    assert ports == new.double.state()[2]
     assert {name for name in edges if not any(held[end].get("deleted") for end in name.split(" -> "))} == {
         *new.double.state()[1]
     }

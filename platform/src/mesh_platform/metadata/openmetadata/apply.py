@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 from mesh_platform.errors import AttentionError
 from mesh_platform.metadata.openmetadata.client import Client
-from mesh_platform.metadata.openmetadata.kinds import IDS, IDS_OF, KINDS, NAMES, NAMES_OF, Entity, Ref
-from mesh_platform.metadata.openmetadata.plan import Plan, Step, make_plan, read_kind
+from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity, Record, Ref
+from mesh_platform.metadata.openmetadata.plan import Plan, make_plan, read_kind
+from mesh_platform.metadata.openmetadata.ports import send_ports
+from mesh_platform.metadata.openmetadata.records import send_record
+from mesh_platform.metadata.openmetadata.requests import body_of, plain
+from mesh_platform.metadata.openmetadata.step import Step
 from mesh_platform.text import counted
 
 BATCH = 100
@@ -18,21 +22,25 @@ _ROUNDS = 3
 
 
 def publish(
-    client: Client, wanted: Sequence[Entity], namespace: str, advance: Callable[[int], object] = lambda steps: None
+    client: Client,
+    wanted: Sequence[Entity],
+    namespace: str,
+    records: Sequence[Record] = (),
+    advance: Callable[[int], object] = lambda steps: None,
 ) -> list[Step]:
-    """Bring the server to what is wanted, and return the steps that were done.
+    """Bring the server to what is wanted, send the records that it lacks, and return the steps that were done.
 
     `advance` is called with the number of steps that each request does. Raises AttentionError if the server does not
     keep what it is sent, and otherwise as `Client` does.
     """
     done: list[Step] = []
     for _ in range(_ROUNDS):
-        plan = make_plan(client, wanted, namespace)
+        plan = make_plan(client, wanted, namespace, records)
         if not plan.steps:
             return done
         _Apply(client, namespace, plan).all(advance)
         done += plan.steps
-    if left := make_plan(client, wanted, namespace).steps:
+    if left := make_plan(client, wanted, namespace, records).steps:
         first = "; ".join(f"{step.entity} {step.fqn}: {', '.join(step.fields) or step.action}" for step in left[:5])
         fix = "Look whether a rule of the server, or another tool, changes it back."
         raise AttentionError(
@@ -57,8 +65,13 @@ class _Apply:
                     self._create_many(kind, chosen)
                 elif kind == "lineage":
                     self._edge(chosen[0])
-                else:
+                elif kind == "ports":
+                    self._ports(chosen[0])
+                elif kind in KINDS:
                     self._one(chosen[0])
+                else:
+                    record: Record = chosen[0].request["record"]
+                    send_record(self.client, record, self._id(record.of))
                 advance(len(chosen))
 
     def _one(self, step: Step) -> None:
@@ -90,28 +103,15 @@ class _Apply:
         else:
             self.client.put("lineage", self._plain(step.request))
 
+    def _ports(self, step: Step) -> None:
+        assets = {path: self._plain(refs) for path, refs in step.request.items() if path != "of"}
+        send_ports(self.client, self._id(step.request["of"]), assets)
+
     def _body(self, step: Step) -> dict[str, Any]:
-        names = NAMES | NAMES_OF.get(step.entity, frozenset())
-        ids = IDS | IDS_OF.get(step.entity, frozenset())
-        body = {}
-        for name, value in step.request.items():
-            if name in names:
-                body[name] = [ref.fqn for ref in value]
-            elif name in ids:
-                body[name] = [self._id(ref) for ref in value]
-            else:
-                body[name] = self._plain(value)
-        return body
+        return body_of(step.entity, step.request, self._id)
 
     def _plain(self, value: Any) -> Any:
-        """`value` with the id of each entity that it refers to."""
-        if isinstance(value, Ref):
-            return {"id": self._id(value), "type": value.type}
-        if isinstance(value, Mapping):
-            return {name: self._plain(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [self._plain(each) for each in value]
-        return value
+        return plain(value, self._id)
 
     def _id(self, ref: Ref) -> str:
         if ref not in self.ids:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -47,8 +48,9 @@ class Client:
             )
         path = parts.path.rstrip("/").removesuffix("/v1").removesuffix("/api")
         self.address = f"{parts.scheme}://{parts.netloc}"
-        self._base = f"{self.address}{path}/api/v1"
+        self._base = f"{path}/api/v1"
         self._token = token
+        self._attempts = attempts
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         retry = Retry(
             attempts - 1,
@@ -62,7 +64,10 @@ class Client:
             raise_on_status=False,
             raise_on_redirect=False,
         )
-        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=retry, timeout=timeout_s)
+        # One server needs no manager of pools, which takes longer than a request.
+        self._pool = urllib3.connection_from_url(
+            self.address, maxsize=CONNECTIONS, block=True, retries=retry, timeout=timeout_s
+        )
 
     def get(self, path: str, **query: str) -> dict[str, Any] | None:
         """Return what is at `path`; None if there is nothing."""
@@ -87,6 +92,20 @@ class Client:
         """Create or update by name; the answer."""
         return self._send("PUT", path, {}, body) or {}
 
+    def add(self, method: str, path: str, body: Any, is_there: Callable[[], bool]) -> None:
+        """Send what must not be done twice: after a failure, `is_there` says whether the server has it already."""
+        for attempt in range(self._attempts):
+            try:
+                self._send(method, path, {}, body, repeat=False)
+            except (UnavailableError, AttentionError) as error:
+                if is_there():
+                    return
+                if attempt == self._attempts - 1 or isinstance(error, AttentionError):
+                    raise
+                time.sleep(min(30, 0.2 * 2**attempt))
+            else:
+                return
+
     def patch(self, path: str, fields: dict[str, Any]) -> None:
         """Set fields of an entity; None removes one. Fields are set as a whole, so that it may be done twice."""
         operations = [
@@ -109,13 +128,15 @@ class Client:
         body: Any = None,
         content: str = "application/json",
         missing: bool = False,
+        repeat: bool = True,
     ) -> dict[str, Any] | None:
         url = f"{self._base}/{path}" + (f"?{urlencode(query)}" if query else "")
         headers = self._headers if body is None else {**self._headers, "Content-Type": content}
         data = None if body is None else json.dumps(body).encode()
         what = f"{self.address}: {method} /v1/{path}"
         try:
-            answer = self._pool.request(method, url, body=data, headers=headers)
+            retries = None if repeat else Retry(0, redirect=0, raise_on_redirect=False)
+            answer = self._pool.urlopen(method, url, body=data, headers=headers, retries=retries)
         except MaxRetryError as error:
             raise UnavailableError(f"{what}: no answer ({type(error.reason).__name__}). Try again later.") from None
         except HTTPError as error:

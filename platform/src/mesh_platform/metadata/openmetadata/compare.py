@@ -5,7 +5,8 @@ The rules, by field:
 - Labels: those that the mesh has set and no longer has go; the labels of people, and of other tools, stay.
 - Owners: the team is the mesh's to name; users who own it too stay. Domains: as the mesh has them.
 - Other references: those to entities of the mesh are the mesh's; others stay.
-- Columns, fields and tasks: those that the mesh has, in its order, each compared in the same way.
+- Columns, of tables and of contracts, fields and tasks: those that the mesh has, in its order, each compared in the
+  same way.
 - Descriptions and other values: as the mesh has them. What the mesh has no word for stays.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from mesh_platform.metadata.openmetadata.kinds import PLACE, Entity, Ref
 
-_NAMED = ("columns", "schemaFields", "tasks")
+_NAMED = ("columns", "schemaFields", "tasks", "schema")
 
 
 @dataclass
@@ -47,13 +48,17 @@ class Comparison:
         name = path.rpartition(".")[2]
         if name == "tags":
             return self._labels(path, current or [], wanted)
+        if isinstance(wanted, Ref):
+            if not current or _ref(current) != wanted:
+                self.differences.append(path)
+            return wanted
         if isinstance(wanted, Mapping):
             return self._fields(path, current if isinstance(current, Mapping) else {}, wanted)
         if isinstance(wanted, list):
             if name in _NAMED and path != "tablePartition.columns":
                 return self._named(path, current or [], wanted)
             if any(isinstance(each, Ref) for each in wanted) or _are_references(current):
-                return self._references(path, current or [], wanted)
+                return self.references(path, current or [], wanted)
             return self._list(path, current or [], wanted)
         if current != wanted:
             self.differences.append(path)
@@ -80,7 +85,7 @@ class Comparison:
         for each in wanted:
             there = known.get(each["name"])
             # Most are equal, and no more need be known of them.
-            if there is not None and all(there.get(key) == value for key, value in each.items()):
+            if there is not None and [*map(there.get, each)] == [*each.values()]:
                 merged.append(there)
             elif there is not None:
                 merged.append(self._fields(f"{path}.{each['name']}", there, each))
@@ -109,7 +114,7 @@ class Comparison:
             return ("glossary", first) in self.entities
         return bool(first == self.namespace)
 
-    def _references(self, path: str, current: Sequence[Any], wanted: Sequence[Ref]) -> list[Any]:
+    def references(self, path: str, current: Sequence[Any], wanted: Sequence[Ref]) -> list[Any]:
         # What an entity inherits is not its own.
         own = [each for each in current if not each.get("inherited")]
         kept = [each for each in own if _ref(each) in wanted or not self._is_reference(path, each)]

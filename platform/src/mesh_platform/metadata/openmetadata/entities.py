@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh_platform.metadata.graph import Graph, Node
 from mesh_platform.metadata.openmetadata.kinds import Entity, Ref, label, published, quoted
+from mesh_platform.metadata.openmetadata.quality import definition, promises
 
 # OpenMetadata's names of the types; its model refuses TIMESTAMPTZ and BOOL, and BINARY asks for a length.
 _TYPES = {
@@ -18,17 +19,29 @@ _TYPES = {
 _TOPIC_TYPES = {**_TYPES, "long": "LONG"}
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 _PARTITION = re.compile(r"(\w+)\((.+)\)")
+# The kinds of nodes that are data.
+_SHOWN = ("table", "view", "queue")
 _TIME_UNITS = ("hour", "day", "month", "year")
 DEFAULT_NAMESPACE = "mesh"
 
 
 def desired(graph: Graph, namespace: str = DEFAULT_NAMESPACE) -> list[Entity]:
-    """Return every entity and edge that OpenMetadata must hold of the mesh, in an order in which they can be made.
+    """Return all entities, edges and ports that OpenMetadata must hold of the mesh, in an order to make them in.
 
     `namespace` names the services, the database and the classification. Reference files and interfaces have no
     counterpart in OpenMetadata and are left out.
     """
     return [*_Entities(graph, namespace).all()]
+
+
+def table_fqn(namespace: str, relation: str) -> str:
+    """Return the full name of the table or view `<domain>.<name>`."""
+    return f"{namespace}.{namespace}.{_dotted(relation)}"
+
+
+def pipeline_fqn(namespace: str, dag: str) -> str:
+    """Return the full name of the pipeline of a DAG."""
+    return f"{namespace}_pipelines.{quoted(dag)}"
 
 
 def edge_name(source: str, target: str) -> str:
@@ -65,9 +78,13 @@ class _Entities:
         relations = [*self._of("table"), *self._of("view")]
         for name in dict.fromkeys(relation.name.partition(".")[0] for relation in relations):
             yield self._schema(name)
-        for relation in relations:
-            yield self._table(relation)
+        tables = {relation.name: self._table(relation) for relation in relations}
+        yield from tables.values()
+        yield definition(self.namespace)
+        yield from promises(self.graph.columns.mesh, tables, self.namespace)
         yield from self._edges()
+        for product in self._of("product"):
+            yield self._ports(product, tables)
 
     def _of(self, kind: str) -> Iterator[Node]:
         return (node for node in self.graph.nodes.values() if node.kind == kind)
@@ -198,7 +215,7 @@ class _Entities:
             "tags": [self.mark],
             **self._owned(node),
         }
-        return Entity("pipeline", f"{self.namespace}_pipelines.{quoted(node.name)}", body)
+        return Entity("pipeline", pipeline_fqn(self.namespace, node.name), body)
 
     def _schema(self, name: str) -> Entity:
         domain = self.graph.nodes.get(f"domain:{name}")
@@ -278,12 +295,23 @@ class _Entities:
             for name, found in sorted(columns.items())
         ]
         details = {"description": edge_mark(self.namespace), "source": "QueryLineage", "columnsLineage": lineage}
-        ends = {"fromEntity": Ref(_type(source), start), "toEntity": Ref(_type(target), end)}
+        ends = {"fromEntity": self._ref(source), "toEntity": self._ref(target)}
         return Entity("lineage", edge_name(start, end), {"edge": {**ends, "lineageDetails": details}})
+
+    def _ports(self, node: Node, tables: Mapping[str, Entity]) -> Entity:
+        """What a product is computed from, and what others may read. An output must be one of the product's own."""
+        me = Ref("dataProduct", _product_name(node.name))
+        inputs = [self._ref(source) for source in self.graph.of(node.id, "input") if source.kind in _SHOWN]
+        own = [name.name for name in self.graph.of(node.id, "output") if me in tables[name.name].body["dataProducts"]]
+        outputs = [Ref("table", tables[name].fqn) for name in own]
+        return Entity("ports", me.fqn, {"of": me, "inputPorts": inputs, "outputPorts": outputs})
+
+    def _ref(self, node: Node) -> Ref:
+        return Ref(_type(node), self._fqn(node))
 
     def _node(self, relation: str) -> Node | None:
         node = self.graph.relation(relation)
-        return node if node and node.kind in ("table", "view", "queue") else None
+        return node if node and node.kind in _SHOWN else None
 
     def _columns(self, node: Node) -> Iterator[Node]:
         return (column for column in self.graph.with_link("part of", node.id) if column.kind == "column")
@@ -291,11 +319,11 @@ class _Entities:
     def _fqn(self, node: Node) -> str:
         if node.kind == "queue":
             return f"{self.namespace}_events.{quoted(node.name)}"
-        return f"{self.namespace}.{self.namespace}.{_dotted(node.name)}"
+        return table_fqn(self.namespace, node.name)
 
     def _column_fqn(self, name: str) -> str:
         relation, _, column = name.rpartition(".")
-        return f"{self.namespace}.{self.namespace}.{_dotted(relation)}.{quoted(column)}"
+        return f"{table_fqn(self.namespace, relation)}.{quoted(column)}"
 
     def _tag(self, name: str) -> dict[str, str]:
         return label(f"{self.namespace}.{quoted(name)}")

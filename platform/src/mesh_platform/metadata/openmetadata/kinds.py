@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True)
 class Entity:
-    """One entity, or one edge of lineage, as OpenMetadata must hold it.
+    """One entity, one edge of lineage, or the ports of one product, as OpenMetadata must hold it.
 
     `body` is what a request that creates it takes, with a `Ref` wherever it refers to another entity. None is a value
     that must be absent; a key that is missing is none of the mesh's business.
@@ -25,6 +25,17 @@ class Entity:
     kind: str
     fqn: str
     body: Mapping[str, Any]
+
+
+class Record(NamedTuple):
+    """What was true of an entity at a time, in milliseconds since 1970, UTC: it is sent once and never changed.
+
+    `body` is called only where it must be sent.
+    """
+
+    of: Ref
+    at: int
+    body: Callable[[], Mapping[str, Any]]
 
 
 class Kind(NamedTuple):
@@ -47,6 +58,7 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "classification": Kind("classifications"),
     "tag": Kind("tags", listed="parent={namespace}", hard=True),
+    "testDefinition": Kind("dataQuality/testDefinitions"),
     "policy": Kind("policies"),
     "role": Kind("roles", "policies"),
     "team": Kind("teams", "policies"),
@@ -60,7 +72,9 @@ KINDS: Mapping[str, Kind] = {
         "topics", "owners,tags,domains,dataProducts", listed="service={namespace}_events&include=all", bulk=True
     ),
     "pipelineService": Kind("services/pipelineServices", "tags"),
-    "pipeline": Kind("pipelines", "owners,tags,domains,tasks", listed="service={namespace}_pipelines&include=all"),
+    "pipeline": Kind(
+        "pipelines", "owners,tags,domains,tasks,pipelineStatus", listed="service={namespace}_pipelines&include=all"
+    ),
     "databaseService": Kind("services/databaseServices", "tags"),
     "database": Kind("databases", "tags"),
     "databaseSchema": Kind(
@@ -72,10 +86,42 @@ KINDS: Mapping[str, Kind] = {
         listed="database={namespace}.{namespace}&include=all",
         bulk=True,
     ),
+    "dataContract": Kind("dataContracts", "owners", listed="", hard=True),
+    "testCase": Kind(
+        "dataQuality/testCases",
+        "testDefinition,testCaseResult",
+        listed="entityFQN={namespace}.{namespace}&includeAllTests=true&include=all",
+    ),
+}
+
+
+class Series(NamedTuple):
+    """How records of entities of a kind are called, read and written; paths take `{fqn}` and `{id}`.
+
+    `latest` is the field of the entity that has its newest record; None: a GET must ask for them.
+    """
+
+    name: str
+    read: str
+    method: str
+    write: str
+    latest: str | None = None
+
+
+SERIES: Mapping[str, Series] = {
+    "table": Series("tableProfile", "tables/{fqn}/tableProfile", "PUT", "tables/{id}/tableProfile"),
+    "testCase": Series(
+        "testCaseResult",
+        "dataQuality/testCases/testCaseResults/{fqn}",
+        "POST",
+        "dataQuality/testCases/testCaseResults/{fqn}",
+        "testCaseResult",
+    ),
+    "pipeline": Series("pipelineStatus", "pipelines/{fqn}/status", "PUT", "pipelines/{fqn}/status", "pipelineStatus"),
 }
 
 # Fields of a request that takes names, or bare ids, where an entity has references.
-NAMES = frozenset({"domains", "dataProducts", "experts"})
+NAMES = frozenset({"domains", "dataProducts", "experts", "testDefinition"})
 IDS = frozenset({"teams"})
 # The same fields on some kinds only: a role names its policies, a team has their ids.
 NAMES_OF = {"role": frozenset({"policies"})}
@@ -83,6 +129,7 @@ IDS_OF = {"team": frozenset({"policies"})}
 # They place an entity when it is created, and are part of its name.
 PLACE = frozenset({
     "name", "service", "database", "databaseSchema", "glossary", "classification", "provider", "serviceType",
+    "entity", "entityLink", "entityType",
 })  # fmt: skip
 
 
@@ -101,13 +148,37 @@ def published(namespace: str) -> str:
     return f"{namespace}.published"
 
 
+def rule_definition(namespace: str) -> str:
+    """Return the definition that the test cases of the mesh are of."""
+    return f"{namespace}_rule"
+
+
+def contract_fqn(table: str, namespace: str) -> str:
+    """Return the full name of the contract of a table; OpenMetadata makes it of both."""
+    return f"{table}.dataContract_{namespace}"
+
+
+def known_as(kind: str, found: Mapping[str, Any], namespace: str) -> str:
+    """Return the full name that the mesh has for an entity that the server holds.
+
+    A table has one contract: one of another name is that of the mesh, too.
+    """
+    fqn: str = found["fullyQualifiedName"]
+    return contract_fqn(fqn.rpartition(".dataContract_")[0], namespace) if kind == "dataContract" else fqn
+
+
 def is_marked(kind: str, found: Mapping[str, Any], namespace: str) -> bool:
     """Return whether the mesh of this namespace has made an entity that the server holds.
 
-    Tags cannot carry tags: the mesh makes them as the provider `automation`, and people as `user`.
+    Tags cannot carry tags: the mesh makes them as the provider `automation`, and people as `user`. Nor can contracts,
+    which have its name; test cases inherit those of their table, and are known by their definition.
     """
     if kind == "tag":
         return found.get("provider") == "automation"
+    if kind == "dataContract":
+        return bool(found["name"] == namespace)
+    if kind == "testCase":
+        return bool((found.get("testDefinition") or {}).get("fullyQualifiedName") == rule_definition(namespace))
     mark = published(namespace)
     labels = found.get("tags") or ()
     return any(each["tagFQN"] == mark and each.get("labelType") == "Automated" for each in labels)
