@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import importlib.metadata
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
@@ -37,6 +39,9 @@ def draws(usual: int, thorough: int | None = None) -> int:
 hypothesis.settings.register_profile("local", deadline=None, max_examples=draws(100))
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=draws(100), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# The template lists what is installed for each new domain. That takes half a second, and does not change meanwhile.
+importlib.metadata.packages_distributions = cache(importlib.metadata.packages_distributions)
 
 ROOT = Path(__file__).resolve().parent
 _SERVER = MeshServer()
