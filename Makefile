@@ -13,6 +13,8 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 # Folders of tests are in memory where 8 GB are free there: a test waits for no disk, and files cost a tenth less.
 PYTEST = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(BIN)/pytest
+# Each worker would import what drives a browser, for nothing.
+NO_BROWSER = --ignore-glob='*_e2e.py'
 export MESH_STATE := $(STATE)
 # Where it is set, every call compiles its imports anew, which takes longer than most commands.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,17 +39,17 @@ airflow-stop: ## Stop Airflow and all that it started
 	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
-	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile -m "not slow and not e2e" $(ARGS)
+	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal -m "(slow or hypothesis) and not e2e" $(ARGS)
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e" $(ARGS)
 
 test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
 		tests/test_power_loss.py tests/test_maintenance_under_fire.py tests/test_operations_fail.py $(ARGS)
 
 test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
-	@$(BIN)/pytest -m e2e $(ARGS)
+	@$(BIN)/pytest -m e2e tests/test_*_e2e.py $(ARGS)
 
 chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); continues where the last call stopped
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)

@@ -6,6 +6,7 @@ its child is as real as killing `mesh ingest`, and costs 50 ms instead of over a
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
@@ -134,6 +135,8 @@ class Workers:
 def serve(folder: Path) -> None:
     """Fork, signal and look after workers as commands on stdin say, until it ends; then kill what is left."""
     mesh = load_mesh(ROOT)
+    # Workers neither look for garbage in what they share, nor copy it by doing so.
+    gc.freeze()
     running: dict[int, int] = {}
     ended: dict[int, int] = {}
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import Table
@@ -42,9 +42,7 @@ def violations(
     """
     confirmed = list(confirmed)
     found: list[str] = []
-    landing, rejected, ledger = (
-        _open(state, f"{product}__{kind}", catalog) for kind in ("raw", "rejected", "removed")
-    )
+    landing, rejected, ledger = _open(state, product, ("raw", "rejected", "removed"), catalog)
     removed = set(_column(ledger, "event_id"))
     found += _faults_of_history(landing, "event_id", removed)
     found += _faults_of_history(rejected, "rejection_key", set())
@@ -72,22 +70,30 @@ def violations(
 
 def landed_ids(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[str]:
     """The ids in the landing table, sorted, as often as they are there."""
-    return sorted(_column(_open(state, f"{product}__raw", catalog), "event_id"))
+    (landing,) = _open(state, product, ("raw",), catalog)
+    return sorted(_column(landing, "event_id"))
 
 
 def quarantine(state: Path, product: str, catalog: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """The rows of the quarantine."""
-    table = _open(state, f"{product}__rejected", catalog)
+    (table,) = _open(state, product, ("rejected",), catalog)
     rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist() if table else []
     return rows
 
 
-def _open(state: Path, identifier: str, properties: Mapping[str, str] | None) -> Table | None:
+def _open(
+    state: Path, product: str, kinds: Sequence[str], properties: Mapping[str, str] | None
+) -> list[Table | None]:
+    """The tables of a product, `<product>__<kind>`; None for one that is not there."""
     if properties is None:
         if not (state / "catalog.db").is_file():
-            return None
+            return [None] * len(kinds)
         properties = {"type": "sql", "uri": f"sqlite:///{state}/catalog.db", "warehouse": str(state / "warehouse")}
     catalog = load_catalog("mesh", **properties)
+    return [_load(catalog, f"{product}__{kind}") for kind in kinds]
+
+
+def _load(catalog: Catalog, identifier: str) -> Table | None:
     try:
         return catalog.load_table(identifier)
     except (NoSuchTableError, NoSuchNamespaceError):

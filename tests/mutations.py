@@ -26,6 +26,11 @@ WATCHERS = (
     "tests/test_faults.py::test_one_that_slept_longer_than_its_lease_wakes_to_do_no_harm",
     "tests/test_crash_points.py::test_a_kill_at_every_point_of_ingest[embedded]",
 )
+# Who notices soonest is asked first, where that is not the first of them.
+SOONEST = {
+    "acknowledge-before-commit": "tests/test_power_loss.py",
+    "no-fsync": "platform/tests/iceberg/test_durable_io.py",
+}
 
 
 def acknowledge_before_commit() -> None:
@@ -127,7 +132,7 @@ def caught_by(name: str, watchers: Sequence[str] = WATCHERS, most: int = 4) -> l
         f"--maxfail={most}",
         "-m",
         "not slow",
-        *watchers,
+        *sorted(watchers, key=lambda watcher: watcher != SOONEST.get(name)),
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],

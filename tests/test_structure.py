@@ -78,6 +78,14 @@ def test_each_command_and_each_option_has_a_help_text() -> None:
         assert all(option.help for option in options), context.command_path
 
 
+def test_the_files_that_make_test_leaves_out_are_those_of_make_test_e2e() -> None:
+    marked = {path for path in tracked("**/test_*.py") if "mark.e2e" in (ROOT / path).read_text(encoding="utf-8")}
+    named = set(tracked("**/test_*_e2e.py"))
+    assert marked - {"tests/test_structure.py"} == named == {*tracked("tests/test_*_e2e.py")}
+    for path in named:
+        assert "\npytestmark = pytest.mark.e2e\n" in (ROOT / path).read_text(encoding="utf-8"), path
+
+
 def test_make_alone_lists_every_target() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -16,6 +16,7 @@ from mesh_platform.governance.change.assessment import Assessed
 from mesh_platform.governance.check import check, open_scope
 
 from .small_mesh import Place, add_contract, add_domain, small_mesh
+from .written_once import write_once
 
 TODAY = date(2026, 3, 1)
 REPORT_SQL = "select event_id, item_id, buyer, sold_at, amount * 2 as twice from core.fact_sales\n"
@@ -61,9 +62,10 @@ class Repository:
 
     def edit(self, path: str, change: Callable[[Any], None]) -> None:
         """Change what the YAML file at `path` holds."""
-        data = yaml.safe_load((self.root / path).read_text(encoding="utf-8"))
+        data = yaml.load((self.root / path).read_text(encoding="utf-8"), yaml.CSafeLoader)
         change(data)
-        (self.root / path).write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        text = yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+        (self.root / path).write_text(text, encoding="utf-8")
 
     def problems(self, base: str | None = None, rule: str = "change") -> list[Problem]:
         return [each for each in check(open_scope(self.root, TODAY, base), [rule]) if each.rule == rule]
@@ -74,6 +76,11 @@ class Repository:
 
 def new_repository(root: Path) -> Repository:
     """The small mesh and a domain that reads its facts, all committed on main."""
+    write_once(_write, root)
+    return Repository(root)
+
+
+def _write(root: Path) -> None:
     place = small_mesh(root)
     add_domain(place, "insight", site=False)
     add_contract(place, "insight", "report", {"report": REPORT}, roles=["boss"])
@@ -82,7 +89,6 @@ def new_repository(root: Path) -> Repository:
     repository.git("init", "-q", "-b", "main")
     (root / ".gitignore").write_text(".mesh/\n")
     repository.commit()
-    return repository
 
 
 def version(data: dict[str, Any], text: str) -> None:

@@ -12,6 +12,8 @@ import yaml
 from mesh_platform.errors import Problem
 from mesh_platform.governance.check import check, mend, open_scope
 
+from .written_once import write_once
+
 TODAY = date(2026, 6, 1)
 _EXAMPLES = {"string": "abc", "timestamptz": "2025-10-01T14:03:12Z", "date": "2025-10-01", "long": 7, "int": 7}
 _LOGICAL = {"string": "string", "timestamptz": "timestamp", "date": "date", "long": "integer", "int": "integer"}
@@ -40,9 +42,9 @@ class CleanMesh:
 
     def edit(self, name: str, change: Callable[[Any], object]) -> None:
         """Change what a YAML file holds."""
-        data = yaml.safe_load(self.path(name).read_text(encoding="utf-8"))
+        data = yaml.load(self.path(name).read_text(encoding="utf-8"), yaml.CSafeLoader)
         change(data)
-        self.write(name, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        self.write(name, yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True))
 
     def column(self, contract: str, column: str, /, **words: object) -> None:
         """Change words of a column of a contract's table; None takes one away."""
@@ -64,6 +66,11 @@ class CleanMesh:
 
 def clean_mesh(root: Path) -> CleanMesh:
     """Write the mesh below `root`."""
+    write_once(_write, root)
+    return CleanMesh(root)
+
+
+def _write(root: Path) -> None:
     mesh = CleanMesh(root)
     for name, kind in (("shop", "source-aligned"), ("core", "aggregate"), ("lab", "consumer-aligned")):
         add_domain(mesh, name, kind)
@@ -100,7 +107,6 @@ def clean_mesh(root: Path) -> CleanMesh:
     guess = "select product_id, sale_count + 1 as expected_count from core.kpi_sales\n"
     mesh.write("lab/models/outlook.sql", guess)
     mesh.mend()
-    return mesh
 
 
 def add_domain(mesh: CleanMesh, name: str, kind: str) -> None:

@@ -68,7 +68,7 @@ def edited(draw: Draw, text: str) -> bytes:
     """The file `text` after some edits: one to three that a person would make, or one that an accident would."""
     if draw(st.integers(0, 5)) == 0:
         return _accident(draw, text)
-    data = copy.deepcopy(yaml.safe_load(text))
+    data = copy.deepcopy(yaml.load(text, yaml.CSafeLoader))
     # Mostly one: of several each hides what is thought of the others.
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         edit = draw(st.sampled_from(_EDITS))

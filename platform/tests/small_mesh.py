@@ -22,6 +22,8 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 from conftest import State, new_state
 
+from .written_once import write_once
+
 START = datetime(2025, 10, 1, tzinfo=UTC)
 SALE = {
     "event_id": "string key",
@@ -151,6 +153,11 @@ class Place:
 
 def small_mesh(root: Path) -> Place:
     """Write the mesh below `root`."""
+    write_once(_write, root)
+    return Place(root)
+
+
+def _write(root: Path) -> None:
     place = Place(root)
     for name in ("alpha", "beta"):
         add_shop(place, name)
@@ -166,7 +173,6 @@ def small_mesh(root: Path) -> Place:
     place.write("core/models/fact_sales.sql", FACT_SQL)
     place.write("core/models/dim_item.sql", ITEM_SQL)
     place.write("core/models/dim_buyer.sql", BUYER_SQL)
-    return place
 
 
 def add_shop(place: Place, name: str) -> None:

@@ -20,11 +20,13 @@ from mesh_platform.iceberg.internals import (
 )
 from mesh_platform.iceberg.replace import replace_same_rows
 from mesh_platform.iceberg.snapshot_diff import read_files
+from pyiceberg.avro.file import AvroFile
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import FileFormat
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
+from pyiceberg.typedef import Record
 
 from ..moved_lake import add, make_table, open_lake
 
@@ -42,8 +44,26 @@ def table(tmp_path: Path) -> Table:
 def test_snapshots_are_shared_by_copies_of_the_metadata(table: Table) -> None:
     snapshot = table.snapshots()[0]
     assert copy.deepcopy(snapshot) is snapshot
-    entry = table.metadata.snapshot_log[0]
-    assert copy.deepcopy(entry) is entry
+    for part in (table.metadata.snapshot_log[0], table.schema(), table.spec(), table.sort_order()):
+        assert copy.deepcopy(part) is part
+
+
+def test_metadata_that_was_parsed_before_is_not_parsed_again(table: Table) -> None:
+    again = table.catalog.load_table("shop.sales")
+    assert again.metadata is table.metadata
+    add(again, 4, 2)
+    assert again.metadata is not table.metadata
+    assert len(table.snapshots()) == 2
+    assert len(table.catalog.load_table("shop.sales").snapshots()) == 3
+
+
+def test_manifests_of_one_kind_share_what_reads_them(table: Table) -> None:
+    readers = []
+    for snapshot in table.snapshots():
+        with AvroFile[Record](table.io.new_input(snapshot.manifest_list)) as file:
+            readers.append(file.reader)
+            assert len([*file]) == len(snapshot.manifests(table.io))
+    assert readers[0] is readers[1]
 
 
 CALLED = ["_existing_manifests", "_deleted_entries", "_process_manifests", "_summary", "fetch_manifest_entry"]

@@ -7,10 +7,15 @@ tests what is relied on in each, so that an upgrade of pyiceberg that changes on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyiceberg.avro.file
+import pyiceberg.avro.resolver
 import pyiceberg.io.pyarrow
+from pyiceberg.avro.file import AvroFileHeader
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.fileformat import FileFormatFactory
 from pyiceberg.io.pyarrow import (
@@ -22,19 +27,22 @@ from pyiceberg.io.pyarrow import (
     _read_all_delete_files,
 )
 from pyiceberg.manifest import FileFormat
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
+from pyiceberg.table.sorting import SortOrder
 from pyiceberg.table.update.snapshot import _ManifestMergeManager as ManifestMergeManager
 from pyiceberg.table.update.snapshot import _OverwriteFiles as OverwriteFiles
 from pyiceberg.table.update.snapshot import _SnapshotProducer as SnapshotProducer
+from pyiceberg.typedef import EMPTY_DICT
 
 if TYPE_CHECKING:
+    from pyiceberg.avro.reader import Reader
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
-    from pyiceberg.partitioning import PartitionSpec
-    from pyiceberg.schema import Schema
     from pyiceberg.table import FileScanTask, Table
-    from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableRequirement, TableUpdate
     from pyiceberg.typedef import Record
 
@@ -43,8 +51,52 @@ __all__ = ["CheapTransaction", "ManifestMergeManager", "OverwriteFiles"]
 
 # These objects are never changed. So the copies of the metadata that pyiceberg still makes can share them, and a
 # commit does not become slower with every snapshot.
-for _entry in (MetadataLogEntry, Snapshot, SnapshotLogEntry):
+for _entry in (MetadataLogEntry, PartitionSpec, Schema, Snapshot, SnapshotLogEntry, SortOrder):
     _entry.__deepcopy__ = lambda self, memo=None: self  # type: ignore[method-assign]
+
+# A build loads each table several times, and parsing takes most of that. Metadata objects are never changed either.
+_KEPT, _MOST_LETTERS = 64, 50_000
+_parse = TableMetadataUtil.parse_raw
+_parse_once = lru_cache(_KEPT)(_parse)
+
+
+def _parse_metadata(text: str) -> TableMetadata:
+    # The metadata of a busy table is long, and seldom read twice.
+    return _parse_once(text) if len(text) < _MOST_LETTERS else _parse(text)
+
+
+TableMetadataUtil.parse_raw = staticmethod(_parse_metadata)  # type: ignore[method-assign, assignment]
+
+# Manifests of one kind and partition have one schema, and what reads them depends on their schema alone.
+_get_schema, _AVRO_SCHEMA = AvroFileHeader.get_schema, pyiceberg.avro.file._SCHEMA_KEY
+_resolve_reader = pyiceberg.avro.resolver.resolve_reader
+_readers: dict[tuple[object, ...], tuple[Reader, Any, Any]] = {}
+
+
+@lru_cache(_KEPT)
+def _schema_of(text: str) -> Schema:
+    return _get_schema(SimpleNamespace(meta={_AVRO_SCHEMA: text}))  # type: ignore[arg-type]
+
+
+def _get_schema_once(header: AvroFileHeader) -> Schema:
+    text = header.meta.get(_AVRO_SCHEMA)
+    return _get_schema(header) if text is None else _schema_of(text)
+
+
+def _resolve_reader_once(file: Any, read: Any, types: Any = EMPTY_DICT, enums: Any = EMPTY_DICT) -> Reader:
+    key = (id(file), id(read), *types.items(), *enums.items())
+    found = _readers.get(key)
+    if found is None:
+        if len(_readers) >= _KEPT:
+            _readers.clear()
+        # With the schemas, so that no others get their ids.
+        found = _readers[key] = _resolve_reader(file, read, types, enums), file, read
+    return found[0]
+
+
+AvroFileHeader.get_schema = _get_schema_once  # type: ignore[method-assign, assignment]
+for _module in (pyiceberg.avro.file, pyiceberg.avro.resolver):
+    _module.resolve_reader = _resolve_reader_once  # type: ignore[attr-defined]
 
 
 class CheapTransaction(Transaction):

@@ -123,23 +123,27 @@ def audit_rows(
     hold_checks = [check for check in row_checks if check.on_failure == "hold"]
     other_row_checks = [check for check in row_checks if check.on_failure != "hold"]
     whole_checks = [check for check in checks if not check.is_of_rows]
+    counts = dict.fromkeys(row_checks, 0)
     held = None
+    broken: list[tuple[Check, str]] = []
     try:
-        with _shown_as_object(connection, rows):
-            counts = _count_failing(connection, row_checks, rows.num_rows > 0)
-            if hold_checks:
-                rows, held = _split(connection, hold_checks, rows, any(counts[check] for check in hold_checks))
-        with _shown_as_object(connection, rows):
-            faults = _missing(connection, contract, rows)
+        # To show rows takes longer than most checks of them.
+        if hold_checks or (row_checks and rows.num_rows):
+            with _shown_as_object(connection, rows):
+                counts |= _count_failing(connection, row_checks, rows.num_rows > 0)
+                if hold_checks:
+                    rows, held = _split(connection, hold_checks, rows, any(counts[check] for check in hold_checks))
+        faults = _missing(connection, contract, rows)
         faults += _repeating(connection, contract, rows, existing, kept, recheck)
-        with _shown_as_object(connection, rows, kept if recheck else ""):
-            if recheck or (held is not None and held.num_rows):
-                counts = _count_failing(connection, other_row_checks, True)
-            broken = [
-                (check, _words_of_rows(connection, check, counts[check]))
-                for check in other_row_checks
-                if counts[check]
-            ]
+        if other_row_checks:
+            with _shown_as_object(connection, rows, kept if recheck else ""):
+                if recheck or (held is not None and held.num_rows):
+                    counts = _count_failing(connection, other_row_checks, True)
+                broken += [
+                    (check, _words_of_rows(connection, check, counts[check]))
+                    for check in other_row_checks
+                    if counts[check]
+                ]
         if whole_checks:
             with _shown_as_object(connection, rows, kept):
                 broken += _of_table(connection, whole_checks)
@@ -355,13 +359,16 @@ def _split(
 
 def _missing(connection: Connection, contract: Contract, rows: pa.Table) -> list[str]:
     """Return a fault for each required column that lacks a value."""
+    missing = [c.name for c in contract.table.fields if c.required and rows.column(c.name).null_count]
+    if not missing:
+        return []
     key = [quoted(name) for name in contract.table.key]
     faults = []
-    for column in contract.table.fields:
-        if column.required and rows.column(column.name).null_count:
-            shown = ", ".join(dict.fromkeys([*key, quoted(column.name)]))
-            sample = f"SELECT {shown} FROM {OBJECT} WHERE {quoted(column.name)} IS NULL"
-            faults.append(f"{column.name} is required and missing, as in {_shown(connection, sample)}")
+    with _shown_as_object(connection, rows):
+        for name in missing:
+            shown = ", ".join(dict.fromkeys([*key, quoted(name)]))
+            sample = f"SELECT {shown} FROM {OBJECT} WHERE {quoted(name)} IS NULL"
+            faults.append(f"{name} is required and missing, as in {_shown(connection, sample)}")
     return faults
 
 

@@ -147,8 +147,9 @@ def _driving_table(tree: exp.Expr) -> str | None:
     return name_of(start.this) if isinstance(start.this, exp.Table) else None
 
 
+@cached
 def read_query(sql: str) -> QueryText:
-    """Parse the text of a model."""
+    """Parse the text of a model; cached, because a build and the cases of a domain read all models again."""
     try:
         trees = _parsed(sql)
     except RecursionError:

@@ -23,7 +23,7 @@ from mesh_platform.contract.types import shown_value
 from mesh_platform.contract.yaml_document import read_document
 from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
 from mesh_platform.engine.protocol import Connection
-from mesh_platform.engine.sql import quoted, table_definition, typed
+from mesh_platform.engine.sql import literal, quoted, table_definition, typed
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.model import Model, read_models
@@ -125,9 +125,11 @@ def _insert(connection: Connection, case: Case, relation: str, schema: TableSche
             if name not in schema.by_name:
                 raise _fault(case, f"'{relation}' has no column '{name}'.", offer(name, schema.by_name))
         # DuckDB casts from text, so that no decimal becomes a float and no instant a local time on the way.
-        values = [None if row.get(field.name) is None else str(row[field.name]) for field in schema.fields]
+        # Literals, because for each parameter DuckDB's client looks for pandas on the disk.
+        texts = (row.get(field.name) for field in schema.fields)
+        values = ", ".join("NULL" if text is None else literal(str(text)) for text in texts)
         try:
-            connection.execute(f"INSERT INTO {quoted(relation)} VALUES ({', '.join('?' * len(values))})", values)
+            connection.execute(f"INSERT INTO {quoted(relation)} VALUES ({values})")
         except DuckDBError as error:
             raise _fault(
                 case, f"a row of '{relation}': {' '.join(str(error).split())}.", "Correct the value."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.types import parse_type
-from mesh_platform.engine.sql import empty_select, quoted, table_definition, typed
+from mesh_platform.engine.sql import empty_select, literal, quoted, table_definition, typed
 from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, Site, interface_view
 
@@ -61,13 +61,14 @@ def union_select(interface: Contract, sources: Mapping[str, Mapping[str, str]]) 
 
 def create_schemas(connection: Connection, mesh: Mesh) -> None:
     """Create a schema for each domain, and `mesh.sites` with its rows."""
-    schemas = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}" for name in (*mesh.domains, SITES.split(".")[0])]
-    # Few statements: each takes a millisecond.
-    connection.execute("; ".join([*schemas, table_definition(SITES, SITES_SCHEMA)]))
+    statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}" for name in (*mesh.domains, SITES.split(".")[0])]
+    statements.append(table_definition(SITES, SITES_SCHEMA))
     if rows := site_rows(mesh):
-        one = f"({', '.join('?' * len(SITES_SCHEMA.fields))})"
-        values = [value for row in rows for value in row]
-        connection.execute(f"INSERT INTO {quoted(SITES)} VALUES {', '.join([one] * len(rows))}", values)
+        # Literals, because for each parameter DuckDB's client looks for pandas on the disk.
+        listed = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+        statements.append(f"INSERT INTO {quoted(SITES)} VALUES {listed}")
+    # One call: each takes a millisecond.
+    connection.execute("; ".join(statements))
 
 
 def site_rows(mesh: Mesh) -> list[list[str]]:
