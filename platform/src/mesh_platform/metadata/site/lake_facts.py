@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,10 @@ from mesh_platform.lake.releases import read_releases
 from mesh_platform.lake.tables import MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.site.plots import Series, thinned
+from mesh_platform.metadata.site.wording import moment, number, span, value_text
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
-from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 SNAPSHOTS = 12
 _SAMPLE = 5
 _PLOTTED: tuple[TableKind, ...] = ("product", "landing", "quarantine")
-_LONGEST = 120
 
 
 class LakeFacts:
@@ -173,43 +171,3 @@ def _snapshot(entry: HistoryEntry) -> dict[str, Any]:
         "added": number(entry.added),
         "rows": number(entry.rows),
     }
-
-
-def value_text(value: object) -> str | None:
-    """Return a value of a row as text for people, shortened; None for null."""
-    match value:
-        case None:
-            return None
-        case datetime():
-            text = moment(value) if value.tzinfo else f"{value:%Y-%m-%d %H:%M:%S}"
-        case date():
-            text = value.isoformat()
-        case bool():
-            text = "yes" if value else "no"
-        case Decimal():
-            text = f"{value:f}"
-        case bytes():
-            text = counted(len(value), "byte")
-        case _:
-            text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def moment(at: datetime) -> str:
-    """Return a time for people, in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def number(value: float) -> str:
-    """Return a number for people, with commas; no digit is lost."""
-    return f"{value:,}"
-
-
-def span(seconds: int | None) -> str | None:
-    """Return a span of time for people, rounded to two digits or so: 40 s, 12 min, 26 h, 9 days."""
-    if seconds is None:
-        return None
-    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{round(seconds / {'days': 86_400, 'h': 3_600, 'min': 60}[unit])} {unit}"
-    return f"{seconds} s"
