@@ -235,6 +235,15 @@ def test_after_a_small_change_the_mesh_is_not_read_as_a_whole(
     check_as_a_first_build(place)
 
 
+def test_sql_that_is_mended_fails_no_more(tmp_path: Path) -> None:
+    place = mesh_with_a_chain(tmp_path)
+    built(place)
+    for sql, is_failing in (("select item_id, x from core.items", True), ("select * from core.items", False)):
+        place.write("core/models/link_4.sql", sql)
+        check_as_a_first_build(place)
+        assert (b"core.link_4" in content(place.root / "site")["attention.html"]) is is_failing
+
+
 def test_a_change_that_keeps_the_size_and_the_time_of_a_file_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
