@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mesh_platform.cache import cache as cache_module
 from mesh_platform.cache.cache import Cache
+from mesh_platform.cli.metadata import _read_lake as read_lake
 from mesh_platform.errors import ContractError
 from mesh_platform.metadata.site import build as site_build
 from mesh_platform.metadata.site import sources, whole, write
 from mesh_platform.metadata.site.build import Place as Site
 from mesh_platform.metadata.site.build import build_site
 from mesh_platform.metadata.site.write import MANIFEST
+from mesh_platform.settings import Settings
 
-from ..small_mesh import Place, add_contract, small_mesh
+from ..small_mesh import Place, Sale, add_contract, small_mesh
 from .openmetadata.published import edit_column, edit_contract
 
 _CHAIN = 8
@@ -266,6 +269,34 @@ def test_a_domain_without_files_is_an_error_in_a_second_build_too(tmp_path: Path
     (place.root / "domains" / "empty").mkdir()
     assert "domains/empty/domain.yaml" in built(place)
     check_as_a_first_build(place)
+
+
+def test_commits_of_a_lake_between_builds_are_in_the_pages_and_notes_of_builds_without_it_stay_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_CLOCK", "2025-10-05T00:00:00Z")
+    place = mesh_with_a_chain(tmp_path)
+    settings = Settings(root=place.root)
+    built(place)
+
+    def check_with_lake() -> None:
+        pages = []
+        for name in ("lake", "first lake"):
+            state = place.root / ".state" / name.split()[0]
+            cache = Cache(state / "cache") if name == "lake" else Cache()
+            shutil.rmtree(place.root / "first lake", ignore_errors=True)
+            site = Site(place.root, place.root / name, state / "notes" if name == "lake" else tmp_path / "none")
+            assert build_site(site, cache, partial(read_lake, settings, cache, settings.now)).has_read_lake
+            pages.append(content(place.root / name))
+        assert pages[0] == pages[1]
+
+    for number in range(3):
+        place.land("alpha", [Sale(number)])
+        place.build("alpha.sales_alpha")
+        check_with_lake()
+        EDITS["_describe"](place, 5 + number)
+        check_with_lake()
+        check_as_a_first_build(place)
 
 
 @pytest.mark.parametrize("torn", ["notes", "cache"])

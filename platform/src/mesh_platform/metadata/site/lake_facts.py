@@ -101,8 +101,10 @@ class LakeFacts:
 
     def _read_sample(self, contract: Contract, shown: Sequence[str]) -> list[list[str | None]]:
         if self._session is None:
-            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts])
+            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts], locked=False)
             self._session = self._stack.enter_context(opened)
+            # Several threads would return other rows each time, and so another page.
+            self._session.execute("SET threads = 1")
         columns = ", ".join(quoted(name) for name in shown)
         found = self._session.execute(
             f"SELECT {columns} FROM {quoted(contract.identifier)} LIMIT {_SAMPLE}"
