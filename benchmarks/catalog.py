@@ -56,7 +56,9 @@ def measure(bench: Bench) -> None:
 
 def _words(mesh: Path) -> None:
     contract = next(mesh.glob("domains/*/contracts/*"))
-    contract.write_text(contract.read_text(encoding="utf-8").replace("Rows of", "All rows of"), encoding="utf-8")
+    contract.write_text(
+        contract.read_text(encoding="utf-8").replace("of a benchmark", "of one benchmark"), encoding="utf-8"
+    )
 
 
 def _columns(mesh: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -56,6 +57,9 @@ def restored(built: Path, tmp_path: Path) -> Any:
 
 def call(place: Place, *words: str, **more: str) -> str:
     done = CliRunner().invoke(command, ("catalog", *words), env={"MESH_ROOT": str(place.root), **more})
+    # The command leaves its catalogs to the end of its process, which is that of all tests here.
+    gc.enable()
+    gc.collect()
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == (1 if words[0] == "verify" and done.stdout not in ("", "[]\n") else 0), done.output

@@ -46,6 +46,7 @@ class Facts:
         self.mesh = graph.columns.mesh
         self.whole = whole or whole_of(graph)
         self.is_large = self.whole.is_large
+        self._summaries: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def hidden(self) -> Mapping[str, frozenset[str]]:
@@ -173,6 +174,11 @@ class Facts:
 
     def summary(self, product: Outline) -> dict[str, Any]:
         """Return what a list of products says of one."""
+        if product.name not in self._summaries:
+            self._summaries[product.name] = self._summary(product)
+        return self._summaries[product.name]
+
+    def _summary(self, product: Outline) -> dict[str, Any]:
         status = self.lake.status.get(product.name) if self.lake else None
         return {
             "name": product.name,
