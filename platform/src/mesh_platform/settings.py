@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         """The file with the simulated current time, where a simulation has run in this state folder."""
         return self.state_dir / "clock"
 
+    @property
+    def has_lake(self) -> bool:
+        """Whether there is a lake to open, rather than an empty one to make."""
+        external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+        return external or any((self.state_dir / name).exists() for name in ("catalog.db", "warehouse"))
+
     def now(self) -> datetime:
         """The current time in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the system clock.
 

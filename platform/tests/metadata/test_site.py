@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ def place(tmp_path: Path) -> Place:
 
 def call(place: Place, *words: str) -> Result:
     done = CliRunner().invoke(command, ("catalog", "build", *words), env={"MESH_ROOT": str(place.root)})
+    # The command leaves its catalog to the end of its process, which is that of all tests here.
+    gc.enable()
     assert not isinstance(done.exception, SystemExit) or done.exit_code == 0, done.output
     if done.exception:
         raise done.exception

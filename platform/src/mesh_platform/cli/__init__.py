@@ -12,7 +12,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -62,6 +61,8 @@ class _Mesh(click.Group):
     """Loads the module of a command when it is called, so that no command waits for modules of others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        from importlib.metadata import entry_points
+
         return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="mesh.commands"))})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -69,6 +70,9 @@ class _Mesh(click.Group):
             module, _, attribute = COMMANDS[name].partition(":")
             command = getattr(importlib.import_module(module), attribute)
         else:
+            # It takes a tenth of the time of a short command.
+            from importlib.metadata import entry_points
+
             found = entry_points(group="mesh.commands", name=name)
             if not found:
                 return None

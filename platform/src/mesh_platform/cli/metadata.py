@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
-from mesh_platform.cli.text_table import write_table
-from mesh_platform.errors import ContractError
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import counted, shortened
 
 if TYPE_CHECKING:
     from mesh_platform.cache.cache import Cache
+    from mesh_platform.lake.drift import Difference
     from mesh_platform.mesh.mesh import Mesh
     from mesh_platform.metadata.graph import Graph
     from mesh_platform.metadata.lineage_report import Direction
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 # Letters of a description in a table.
 _DESCRIBED = 70
+_FEW_PAGES = 200
+# In the state folder.
+_SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage.")
@@ -38,6 +44,7 @@ def explain(product: str, output_format: str) -> None:
     \b
     mesh explain logistics_core.fact_orders
     """
+    from mesh_platform.cli.text_table import write_table
     from mesh_platform.metadata.explain import explain_product
 
     # Everything read is needed until the process ends, which is soon.
@@ -115,6 +122,7 @@ def find(words: tuple[str, ...], limit: int, output_format: str) -> None:
     A word also finds longer ones that begin with it. It needs no lake.
     """
     from mesh_platform.cli.progress import tell
+    from mesh_platform.cli.text_table import write_table
     from mesh_platform.metadata.find import find as run
 
     found = run(_graph(), " ".join(words))
@@ -222,54 +230,122 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     copied from or to one, is in any page.
     """
     from mesh_platform.cache.cache import Cache
-    from mesh_platform.cli.progress import progress_bar, tell
-    from mesh_platform.mesh.remembered import read_remembered
-    from mesh_platform.metadata.graph import mesh_graph
-    from mesh_platform.metadata.site.build import build_site
-    from mesh_platform.metadata.site.changes import contract_changes
-    from mesh_platform.metadata.site.facts import Facts
-    from mesh_platform.sql.model import read_models_remembered
+    from mesh_platform.metadata.site.build import Place, build_site
 
     # It looks through all facts of the mesh again and again, and finds nothing: half of the time of a second build.
     gc.disable()
     settings = read_settings()
-    cache = Cache(settings.state_dir / "catalog-cache")
-    mesh, problems = read_remembered(settings.root, cache)
-    if problems:
-        raise ContractError(problems)
-    graph = mesh_graph(mesh, read_models_remembered(mesh, cache), cache)
-    graph.columns.trace(graph.columns.relations)
-    folder = out or settings.state_dir / "catalog"
-    lake = None if no_lake else _read_lake(settings, mesh, cache)
-    facts = Facts(graph, lake, contract_changes(settings.root))
-    with progress_bar("Write the catalog", None, "page") as advance, writing(folder):
-        written = build_site(facts, folder, advance)
-    if lake is not None:
-        lake.close()
-    cache.save()
-    for problem in graph.columns.problems.values():
-        tell(f"Without lineage: {problem}")
-    index = (folder / "index.html").resolve()
+    cache = Cache(settings.state_dir / _CACHE)
+    place = Place(settings.root, out or settings.state_dir / _SITE, settings.state_dir / _NOTES)
+    read_lake = partial(_read_lake, settings, cache, settings.now) if settings.has_lake and not no_lake else None
+    with writing(place.folder):
+        built = build_site(place, cache, read_lake, _page_progress)
+    for problem in built.problems:
+        click.echo(f"Without lineage: {problem}", err=True)
+    index, written = (place.folder / "index.html").resolve(), built.written
     if output_format == "json":
-        write_json({"index": index, "lake": lake is not None, **asdict(written)})
+        write_json({"index": index, "lake": built.has_read_lake, **asdict(written)})
         return
-    if lake is None:
-        tell("No lake was read: the pages say what they lack.")
+    if not built.has_read_lake:
+        click.echo("No lake was read: the pages say what they lack.", err=True)
     done = f"{counted(written.written, 'file')} written, {written.unchanged} unchanged, {written.removed} removed"
     click.echo(f"{done}; {written.size / 1e6:.1f} MB.\nOpen {index.as_uri()}")
 
 
-def _read_lake(settings: Settings, mesh: Mesh, cache: Cache) -> LakeFacts | None:
-    """Return what the lake says; None if no lake was made yet."""
-    from mesh_platform.lake.catalog import has_lake, open_catalog
+def _page_progress(pages: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Return a progress bar for so many pages; few need none, and are written before it would be imported."""
+    if pages < _FEW_PAGES:
+        return nullcontext(lambda steps: None)
+    from mesh_platform.cli.progress import progress_bar
+
+    return progress_bar("Write the catalog", pages, "page")
+
+
+def _read_lake(settings: Settings, cache: Cache, now: Callable[[], datetime], mesh: Mesh) -> LakeFacts | None:
+    """Return what the lake says, with ages relative to `now`; None if it has no table yet."""
+    from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.metadata.site.lake_facts import LakeFacts
     from mesh_platform.query.state_cache import StateCache
 
-    if not has_lake(settings):
-        return None
     counts = StateCache(settings.state_dir / "counted.json")
-    lake = LakeFacts(mesh, open_catalog(settings), settings.now(), counts, cache)
+    lake = LakeFacts(mesh, open_catalog(settings), now(), counts, cache)
     return lake if lake.status else None
+
+
+@catalog.command(short_help="Say where contracts, lake and catalog differ.")
+@click.option("--out", type=click.Path(path_type=Path), help="The catalog's folder; as in 'mesh catalog build'.")
+@click.option("--no-lake", is_flag=True, help="Compare contracts and pages alone, even if there is a lake.")
+@format_option
+def verify(out: Path | None, no_lake: bool, output_format: str) -> None:
+    """Compare the lake and the catalog with what contracts and SQL say now, and list each difference.
+
+    \b
+    mesh catalog verify
+    mesh catalog verify --out site --format json
+
+    A line has where it is (lake, catalog, openmetadata), what, what is expected, what is there, and how to mend it.
+    It looks at the columns, key, partitions, sort order and properties of each table; at tables that no contract
+    names; at each byte of each page, with ages as of its build; and, where MESH_OPENMETADATA_URL is set, at
+    OpenMetadata. It changes nothing.
+
+    Exit code 1: there is a difference.
+    """
+    from mesh_platform.cache.cache import Cache
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.lake.drift import lake_differences
+    from mesh_platform.metadata.site.build import read_facts, site_files
+    from mesh_platform.metadata.site.changes import contract_changes
+    from mesh_platform.metadata.site.verify import site_differences
+    from mesh_platform.metadata.site.write import read_as_of
+
+    gc.disable()
+    settings = read_settings()
+    folder = out or settings.state_dir / _SITE
+    # It is not saved.
+    cache = Cache(settings.state_dir / _CACHE)
+    is_read = settings.has_lake and not no_lake
+    read_lake = partial(_read_lake, settings, cache, lambda: read_as_of(folder) or settings.now())
+    facts = read_facts(settings.root, cache, read_lake if is_read else None, contract_changes(settings.root))
+    found = [*lake_differences(facts.mesh, open_catalog(settings))] if is_read else []
+    command = " ".join(["mesh catalog build", *(["--out", str(out)] if out else []), *["--no-lake"] * no_lake])
+    found += site_differences(site_files(facts, cache), folder, command)
+    if facts.lake is not None:
+        facts.lake.close()
+    if settings.openmetadata_url:
+        found += _openmetadata_differences(settings, facts.graph)
+    if output_format == "json":
+        write_json([asdict(difference) for difference in found])
+    else:
+        for difference in found:
+            click.echo(str(difference))
+    if not is_read:
+        tell("No lake was read.")
+    if not found:
+        tell("No difference.")
+    sys.exit(1 if found else 0)
+
+
+def _openmetadata_differences(settings: Settings, graph: Graph) -> list[Difference]:
+    from mesh_platform.lake.drift import Difference
+    from mesh_platform.metadata.openmetadata.client import client_of
+    from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
+    from mesh_platform.metadata.openmetadata.plan import make_plan
+
+    words = {"create": "is missing", "update": "differs", "remove": "is of something that is gone"}
+    mend = "Run 'mesh catalog publish --to openmetadata'."
+    return [
+        Difference(
+            "openmetadata",
+            None,
+            f"{step.entity} {step.fqn}",
+            " in ".join(filter(None, (words[step.action], ", ".join(step.fields) * (step.action == "update")))),
+            None if step.action == "remove" else "as the mesh says",
+            {"create": None, "update": "other values", "remove": f"a {step.entity}"}[step.action],
+            mend,
+        )
+        for step in make_plan(client_of(settings), desired(graph, DEFAULT_NAMESPACE), DEFAULT_NAMESPACE).steps
+    ]
 
 
 @catalog.command(short_help="Bring OpenMetadata in step with the mesh.")
@@ -290,6 +366,7 @@ def publish(to: str, mode: str | None, output_format: str) -> None:
     catalog stays. If it is stopped, the next call does what is left.
     """
     from mesh_platform.cli.progress import progress_bar, tell
+    from mesh_platform.cli.text_table import write_table
     from mesh_platform.metadata.openmetadata import apply
     from mesh_platform.metadata.openmetadata.client import client_of
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
@@ -327,6 +404,7 @@ def doctor(output_format: str) -> None:
     \b
     mesh catalog doctor
     """
+    from mesh_platform.cli.text_table import write_table
     from mesh_platform.metadata.openmetadata.client import check_server, client_of
 
     found = check_server(client_of(read_settings()))

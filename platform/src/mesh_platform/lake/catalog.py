@@ -60,12 +60,6 @@ _NOT_IN_PATHS = {
 }
 
 
-def has_lake(settings: Settings) -> bool:
-    """Whether `open_catalog` would open a lake that is there, rather than make an empty one."""
-    external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
-    return external or any((settings.state_dir / name).exists() for name in ("catalog.db", "warehouse"))
-
-
 def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     """Open the catalog `mesh`: the one of `PYICEBERG_CATALOG__MESH__*`, else SQLite and files in the state folder.
 
@@ -184,7 +178,7 @@ def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -
 
 def _create_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
     schema = iceberg_schema(table_schema)
-    properties = PROPERTIES | (_BY_FLUSH if table_schema.by_flush else {})
+    properties = table_properties(table_schema)
     namespace = identifier.split(".")[0]
     with answering(identifier, "the lake takes no new table", _MEND):
         _create_namespace(catalog, namespace)
@@ -197,6 +191,11 @@ def _create_table(catalog: Catalog, identifier: str, table_schema: TableSchema) 
                 message = f"{identifier}: the catalog says that the table is there, and that it is not. {_MEND}"
                 raise UnavailableError(message) from error
             return found
+
+
+def table_properties(table_schema: TableSchema) -> dict[str, str]:
+    """Return the properties that a table of this schema must have, whatever others it has."""
+    return PROPERTIES | (_BY_FLUSH if table_schema.by_flush else {})
 
 
 def _create_namespace(catalog: Catalog, namespace: str) -> None:

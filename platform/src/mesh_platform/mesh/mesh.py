@@ -300,14 +300,18 @@ def _problems_between(mesh: Mesh) -> list[Problem]:
                 message = f"table '{contract.table.name}' is that of {other}."
                 line = contract.table.line
                 problems.append(Problem(contract.path, line, message, "Choose another name.", rule="one-of-a-name"))
-            problems += _conformance(mesh, contract)
-            problems += _references(mesh, contract)
+            problems += contract_problems(mesh, contract)
             if domain.model_path(contract).exists() == domain.reference_path(contract).exists():
                 places = [shown(p, mesh.root) for p in (domain.model_path(contract), domain.reference_path(contract))]
                 fix = f"Write one of {' and '.join(places)}."
                 line, message = contract.table.line, "needs one source of its rows."
                 problems.append(Problem(contract.path, line, message, fix, rule="one-source"))
     return problems
+
+
+def contract_problems(mesh: Mesh, contract: Contract) -> list[Problem]:
+    """Where a contract does not fit the interface that it implements, or the tables that it refers to."""
+    return [*_conformance(mesh, contract), *_references(mesh, contract)]
 
 
 def _conformance(mesh: Mesh, contract: Contract) -> list[Problem]:

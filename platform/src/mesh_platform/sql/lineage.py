@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mesh_platform.engine.duckdb import DuckDBError, bound_plans, connect_in_memory
 from mesh_platform.engine.sql import quoted, table_definition
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
@@ -39,6 +38,9 @@ class Tracer:
     """Traces queries over the relations of `mesh`, of which none needs a row."""
 
     def __init__(self, mesh: Mesh) -> None:
+        # What was traced is read without it.
+        from mesh_platform.engine.duckdb import connect_in_memory
+
         self._schemas = relation_schemas(mesh)
         self._connection = connect_in_memory()
         # Without rows there is nothing to share among threads and nothing to optimize.
@@ -65,6 +67,8 @@ class Tracer:
         return [self._of_model(*each) for each in zip(models, queries, plans, strict=True)]
 
     def _of_model(self, model: Model, query: Query, plan: Mapping[str, object]) -> Lineage | Problem:
+        from mesh_platform.engine.duckdb import DuckDBError
+
         try:
             if not plan.get("error"):
                 return self._lineage(query, plan)
@@ -83,6 +87,8 @@ class Tracer:
             return Problem(model.path, 1, what, "Write it with other clauses, or in fewer levels.", rule="sql")
 
     def _plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
+        from mesh_platform.engine.duckdb import bound_plans
+
         self._create({name for query in queries for name in query.inputs})
         return bound_plans(self._connection, [_selected(query) for query in queries])
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache as cached
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
-
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from typing import TYPE_CHECKING
 
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
@@ -19,8 +15,10 @@ from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.tables import LANDING_SUFFIX
 from mesh_platform.mesh.mesh import Mesh, interface_view
 from mesh_platform.sql.relations import relation_schemas, tables_behind
-from mesh_platform.sql.syntax import line_of, name_of, relations, unstable_calls, works_row_by_row
 from mesh_platform.text import offer, shown
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class Model:
     @property
     def tree(self) -> exp.Query:
         """The query as parsed by sqlglot. Do not modify it: it is shared."""
-        (tree,) = _parsed(self.sql)
-        assert isinstance(tree, exp.Query)
-        return tree
+        from mesh_platform.sql.query_text import tree_of
+
+        return tree_of(self.sql)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -121,49 +119,13 @@ def driving_inputs(model: Model) -> tuple[str, ...]:
     of their rows and from lookups (the other relations). So running the model on some of their rows gives some of its
     output rows, and the output of new rows can be appended.
     """
-    branches = _branches(model.tree)
-    driving = {_driving_table(branch) for branch in branches}
+    from mesh_platform.sql.query_text import driving_tables
+
+    starts, driving = driving_tables(model.tree)
     names = [name for name, _ in model.mentions]
     found = sorted(name for name in driving if name is not None)
     # A relation that is also a lookup, even in another select, can change the output for old rows of the others.
-    starts = len(branches)
     return tuple(found) if None not in driving and sum(names.count(name) for name in found) == starts else ()
-
-
-def _branches(tree: exp.Expr) -> list[exp.Expr]:
-    """Return the selects of a UNION ALL, or the query itself."""
-    plain = {"this", "expression", "distinct", "by_name"}
-    if not isinstance(tree, exp.Union) or tree.args.get("distinct") or {k for k, v in tree.args.items() if v} - plain:
-        return [tree]
-    return [*_branches(tree.this), *_branches(tree.expression)]
-
-
-def _driving_table(tree: exp.Expr) -> str | None:
-    start = tree.args.get("from_")
-    if not isinstance(tree, exp.Select) or start is None or not works_row_by_row(tree):
-        return None
-    if any(join.side in ("RIGHT", "FULL") or join.method == "POSITIONAL" for join in tree.find_all(exp.Join)):
-        return None
-    return name_of(start.this) if isinstance(start.this, exp.Table) else None
-
-
-@cached
-def read_query(sql: str) -> QueryText:
-    """Parse the text of a model; cached, because a build and the cases of a domain read all models again."""
-    try:
-        trees = _parsed(sql)
-    except RecursionError:
-        return QueryText((), ((1, "is nested too deeply.", "Write its parts as CTEs."),), False)
-    except SqlglotError as error:
-        return QueryText((), (_syntax_fault(error),), False)
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
-        return QueryText((), ((1, "is not one query.", "A model is one SELECT; drop the rest."),), False)
-    fix = "Take the time or id from an input's column."
-    faults = (
-        (line_of(call), f"calls {call.sql(dialect='duckdb')}, which answers otherwise at each build.", fix)
-        for call in unstable_calls(trees[0])
-    )
-    return QueryText(tuple(relations(trees[0])), tuple(faults))
 
 
 def binding_problem(model: Model, error: Exception) -> Problem:
@@ -174,26 +136,17 @@ def binding_problem(model: Model, error: Exception) -> Problem:
     return Problem(model.path, int(line[0]) if line else 1, message, "Mend the query.", rule="sql")
 
 
-def _syntax_fault(error: SqlglotError) -> tuple[int, str, str]:
-    details = (getattr(error, "errors", None) or [{}])[0]
-    fix = "Mend the syntax."
-    if not details.get("line"):
-        # Errors of the tokenizer have neither line nor column.
-        return 1, "cannot be read: a text, a quoted name or a comment in it has no end.", "Close it."
-    # sqlglot gives the column at the end of the word, and some of its descriptions show its own classes.
-    word = details["highlight"]
-    column = max(1, details["col"] - len(word) + 1)
-    what = details["description"].partition(" but got <")[0]
-    if "<" in what:
-        what = "a part of the query is missing"
-    elif "Unexpected token" in what:
-        what = "unexpected words"
-    return details["line"], f"cannot be read: {what}, at '{word}' in column {column}.", fix
-
-
 def read_queries(texts: Sequence[str]) -> list[QueryText]:
     """Parse the text of each model."""
     return [read_query(text) for text in texts]
+
+
+def read_query(text: str) -> QueryText:
+    """Parse the text of a model."""
+    # sqlglot takes long to import, and texts that did not change are not parsed.
+    from mesh_platform.sql.query_text import parse_query
+
+    return parse_query(text)
 
 
 def of_tables(mesh: Mesh, tables: Collection[str], problems: Iterable[Problem]) -> list[Problem]:
@@ -236,12 +189,6 @@ def _read_texts(mesh: Mesh) -> tuple[list[tuple[Contract, str, str]], list[Probl
                 except (OSError, UnicodeDecodeError) as error:
                     problems.append(Problem(label, 1, f"cannot be read: {error}.", "Save it as UTF-8.", rule="sql"))
     return texts, problems
-
-
-@cached
-def _parsed(sql: str) -> list[exp.Expr]:
-    """Return the statements of a model; cached, because a build needs each several times."""
-    return [tree for tree in sqlglot.parse(sql, dialect="duckdb") if tree is not None]
 
 
 def _unknown_relations(mesh: Mesh, model: Model, known: Mapping[str, object]) -> Iterable[Problem]:

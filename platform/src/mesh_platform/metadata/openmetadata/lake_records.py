@@ -18,7 +18,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import HistoryEntry, read_history
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, files_at, has_snapshot, read_files
-from mesh_platform.lake.catalog import find_table, has_lake, open_catalog
+from mesh_platform.lake.catalog import find_table, open_catalog
 from mesh_platform.lake.tables import HELD_RULE, held_name, landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.openmetadata.entities import pipeline_fqn, table_fqn
@@ -52,7 +52,7 @@ _WORDS = {
 
 def records_of(settings: Settings, mesh: Mesh, namespace: str) -> list[Record]:
     """Return what the lake of these settings says over time; nothing without a lake. Raises UnavailableError."""
-    if not has_lake(settings):
+    if not settings.has_lake:
         return []
     counts = StateCache(settings.state_dir / "counted.json")
     reports = settings.state_dir / "lineage.jsonl"

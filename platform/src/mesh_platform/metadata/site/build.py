@@ -1,100 +1,136 @@
-"""Building the site: gathers what pages are made from, and writes those that changed."""
+"""Building the site: reads what pages are made from, and writes those that changed."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from functools import cache
-from hashlib import blake2b
-from importlib.resources import files
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache as once
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-import jinja2
-from markupsafe import Markup
-
-from mesh_platform.metadata.site.drawing import draw
+from mesh_platform.cache.cache import Cache, read_stored, write_stored
+from mesh_platform.errors import ContractError, Problem
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import read_remembered
+from mesh_platform.metadata.graph import mesh_graph
+from mesh_platform.metadata.site.again import Changes, Notes, notes_of, part_again
+from mesh_platform.metadata.site.changes import contract_changes
 from mesh_platform.metadata.site.facts import Facts
-from mesh_platform.metadata.site.pages import Page, all_pages
-from mesh_platform.metadata.site.plots import Series, plot
-from mesh_platform.metadata.site.write import Written, write_site
+from mesh_platform.metadata.site.pages import product_pages, shared_pages
+from mesh_platform.metadata.site.render import Renderer, SiteFile, asset_files
+from mesh_platform.metadata.site.sources import look_at
+from mesh_platform.metadata.site.write import Progress, Written, is_sound, read_manifest, write_site
+from mesh_platform.sql.model import read_models_remembered
 
-_ASSETS = ("site.css", "site.js")
-_HERE = files("mesh_platform.metadata.site")
-# The space that indents a template.
-_INDENT = re.compile(r"\s*\n\s*")
-
-
-def build_site(facts: Facts, folder: Path, progress: Callable[[int], None] = lambda steps: None) -> Written:
-    """Write the catalog to `folder`. Raises UsageError if a file of somebody else is in the way."""
-    pages = {page.path: page for page in all_pages(facts)}
-    look = _look()
-    sources = {path: _digest(look, page.template, page.values) for path, page in pages.items()}
-    assets = {name: (_HERE / "assets" / name).read_bytes() for name in _ASSETS}
-    sources |= {name: _digest(content.decode()) for name, content in assets.items()}
-    return write_site(folder, sources, lambda path: assets.get(path) or render(pages[path]), progress)
+if TYPE_CHECKING:
+    from mesh_platform.metadata.site.lake_facts import LakeFacts
 
 
-def render(page: Page) -> bytes:
-    """Return the bytes of a page."""
-    if page.template is None:
-        return str(page.values).encode()
-    return _templates().get_template(page.template).render(page.values).encode("utf-8", "backslashreplace")
+@dataclass(frozen=True)
+class Built:
+    """What a build did: files written, why products have no lineage, and whether a lake was read."""
+
+    written: Written
+    problems: Sequence[Problem]
+    has_read_lake: bool
 
 
-class _Loader(jinja2.BaseLoader):
-    """Reads templates of this package without their indentation, which would be a fifth of a large site."""
+@dataclass(frozen=True)
+class Place:
+    """Where a build reads and writes: the mesh below `root`, the site in `folder`, notes for the next build."""
 
-    def get_source(self, _environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        text = (_HERE / "templates" / template).read_text(encoding="utf-8")
-        return _INDENT.sub("", text), template, lambda: True
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    """The templates. Every value that they print is escaped, but for drawings of ours."""
-    found = jinja2.Environment(loader=_Loader(), autoescape=True, undefined=jinja2.StrictUndefined)
-    found.filters["plot"] = lambda each: plot(Series(**{key: each[key] for key in Series._fields}))
-    found.filters["draw"] = _drawn
-    found.filters["seen_from"] = _seen_from
-    found.filters["breakable"] = _breakable
-    return found
+    root: Path
+    folder: Path
+    notes: Path
 
 
-def _drawn(lineage: Mapping[str, Any], here: str) -> Markup:
-    labels = lineage["labels"].items()
-    # Of a large mesh, the list below the drawing has the links.
-    linked = not lineage["is_large"]
-    moved = {name: (label, _seen_from(href, here) if href and linked else None) for name, (label, href) in labels}
-    up, down = ([(edge[0], edge[1]) for edge in lineage[side]] for side in ("up", "down"))
-    return draw(lineage["start"], up, down, moved)
+ReadLake: TypeAlias = "Callable[[Mesh], LakeFacts | None]"
 
 
-def _seen_from(href: str, here: str) -> str:
-    """Return the link to a page, or to an address outside, as the page `here` has it."""
-    if ":" in href:
-        return href
-    folder, _, name = href.rpartition("/")
-    own = here.rpartition("/")[0]
-    return name if folder == own else "../" * bool(own) + href
+def build_site(
+    place: Place,
+    cache: Cache,
+    read_lake: ReadLake | None,
+    progress: Progress = lambda pages: nullcontext(lambda steps: None),
+) -> Built:
+    """Write the catalog; after few changes, from what they touch alone. Without `read_lake` there is no lake.
+
+    Raises ContractError, and UsageError if a file of somebody else is in the way.
+    """
+    notes: Notes | None = read_stored(place.notes)
+    if notes is not None and notes.root != place.root:
+        notes = None
+    sources = look_at(place.root, notes.sources if notes else None)
+    changes = contract_changes(place.root)
+    again = None
+    if notes is not None and read_lake is None:
+        again = part_again(notes, sources, cache, changes, _lost(place.folder, notes.pages))
+    facts = again.facts if again else read_facts(place.root, cache, read_lake, changes)
+    renderer = Renderer(cache)
+    with ExitStack() as stack:
+        if facts.lake:
+            stack.callback(facts.lake.close)
+        names = again.products if again else facts.whole.products
+        pages = {name: renderer.files(product_pages(facts, name)) for name in names}
+        files = _files(facts, pages, renderer)
+        sourced: dict[str, Mapping[str, str]] = {
+            name: {path: file.source for path, file in own.items()} for name, own in pages.items()
+        }
+        if again and notes:
+            kept = {name: own for name, own in notes.pages.items() if name not in again.products}
+            # Only if another build has written to the folder meanwhile.
+            whole = once(lambda: site_files(read_facts(place.root, cache, None, changes), cache))
+            files |= {
+                path: SiteFile(source, partial(lambda path: whole()[path].render(), path))
+                for own in kept.values()
+                for path, source in own.items()
+            }
+            sourced |= kept
+        as_of = facts.lake.now if facts.lake else None
+        written = write_site(
+            place.folder,
+            {path: file.source for path, file in files.items()},
+            lambda path: files[path].render(),
+            progress,
+            as_of,
+        )
+    cache.save(is_part=again is not None)
+    if read_lake is None:
+        if again and notes:
+            left = replace(notes, sources=sources, whole=facts.whole, changes=changes, pages=sourced)
+        else:
+            left = notes_of(place.root, sources, facts, sourced)
+        write_stored(place.notes, left)
+    return Built(written, sorted(facts.whole.problems.values()), facts.lake is not None)
 
 
-def _breakable(name: str) -> Markup:
-    """Return a name that a browser may break after each dot and underscore."""
-    return Markup("<wbr>").join(re.findall(r"[^._]*[._]+|[^._]+", name)) if len(name) > 24 else Markup.escape(name)
+def read_facts(root: Path, cache: Cache, read_lake: ReadLake | None, changes: Changes) -> Facts:
+    """Read all that pages are made from. Raises ContractError."""
+    mesh, problems = read_remembered(root, cache)
+    if problems:
+        raise ContractError(problems)
+    graph = mesh_graph(mesh, read_models_remembered(mesh, cache), cache)
+    graph.columns.trace(graph.columns.relations)
+    return Facts(graph, read_lake(mesh) if read_lake else None, changes)
 
 
-def _look() -> str:
-    """A hash of everything that decides how values become pages."""
-    digest = blake2b(digest_size=16)
-    for place in (_HERE, _HERE / "templates"):
-        for each in sorted(place.iterdir(), key=lambda path: path.name):
-            if each.name.endswith((".py", ".html")):
-                digest.update(each.name.encode() + each.read_bytes())
-    return digest.hexdigest()
+def site_files(facts: Facts, cache: Cache) -> dict[str, SiteFile]:
+    """Return the files that the catalog consists of, by path."""
+    renderer = Renderer(cache)
+    pages = {name: renderer.files(product_pages(facts, name)) for name in facts.whole.products}
+    return _files(facts, pages, renderer)
 
 
-def _digest(*values: Any) -> str:
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+def _files(facts: Facts, pages: Mapping[str, Mapping[str, SiteFile]], renderer: Renderer) -> dict[str, SiteFile]:
+    own = {path: file for files in pages.values() for path, file in files.items()}
+    return renderer.files(shared_pages(facts)) | own | asset_files()
+
+
+def _lost(folder: Path, pages: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield the products of which a page in the folder is not as it was made."""
+    known = read_manifest(folder)
+    for name, own in pages.items():
+        if not all(is_sound(folder, path, source, known.get(path)) for path, source in own.items()):
+            yield name

@@ -4,54 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import TIME_TRAVEL, Contract, Field
 from mesh_platform.contract.promise import promises_of
 from mesh_platform.lake.tables import tables_of
 from mesh_platform.mesh.mesh import Domain
 from mesh_platform.metadata.columns import Edge
-from mesh_platform.metadata.graph import Graph, Node
+from mesh_platform.metadata.graph import Graph
 from mesh_platform.metadata.lineage_report import UPSTREAM
-from mesh_platform.metadata.site.drawing import neighbours, tree
+from mesh_platform.metadata.site.drawing import tree
 from mesh_platform.metadata.site.hidden import hidden_columns
-from mesh_platform.metadata.site.lake_facts import LakeFacts, span
 from mesh_platform.metadata.site.paths import address, page, slug
+from mesh_platform.metadata.site.whole import Outline, Whole, whole_of
+from mesh_platform.metadata.site.wording import span
 from mesh_platform.text import counted, shown
+
+if TYPE_CHECKING:
+    from mesh_platform.metadata.site.lake_facts import LakeFacts
 
 # Sources and uses of a column that its row names; a page of its own has all.
 SOURCES = 4
 CHANGES = 10
-# A drawing has so many relations on each side; of a large mesh fewer, so that the site stays small.
-_DRAWN, _DRAWN_OF_MANY, _MANY = 30, 2, 500
-_PRIVATE = ("quarantine", "ledger", "held")
 
 
 class Facts:
-    """The facts of a graph, of the lake if there is one, and of the contracts' `changes` by path, if git has any."""
+    """The facts of a graph, of the lake if there is one, and of the contracts' `changes` by path, if git has any.
+
+    `graph` may be of a part of the mesh: what pages say of other products is in `whole`, by default that of `graph`.
+    """
 
     def __init__(
-        self, graph: Graph, lake: LakeFacts | None, changes: Mapping[str, Sequence[Mapping[str, Any]]] | None
+        self,
+        graph: Graph,
+        lake: LakeFacts | None,
+        changes: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+        whole: Whole | None = None,
     ) -> None:
         self.graph, self.lake, self.changes = graph, lake, changes
         self.mesh = graph.columns.mesh
-        self.is_large = len(self.mesh.contracts) > _MANY
-        self.drawn = _DRAWN_OF_MANY if self.is_large else _DRAWN
-
-    @cached_property
-    def places(self) -> Mapping[str, str]:
-        """The page that describes each relation."""
-        found: dict[str, str] = {}
-        for name, contract in self.mesh.contracts.items():
-            own = page("product", name)
-            found |= {table.name: own for table in tables_of(contract)}
-            found |= {f"queue:{name}": own, f"{name}__resolved": own}
-        for name, node in self.graph.nodes.items():
-            if node.kind == "view":
-                for interface in self.graph.of(name, "part of"):
-                    if interface.kind == "interface":
-                        found[node.name] = page("interface", interface.name)
-        return found
+        self.whole = whole or whole_of(graph)
+        self.is_large = self.whole.is_large
+        self._summaries: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def hidden(self) -> Mapping[str, frozenset[str]]:
@@ -65,9 +60,8 @@ class Facts:
         """Return the facts of a product."""
         name, graph = contract.identifier, self.graph
         domain = self.mesh.domains[contract.domain]
-        node = graph.nodes[f"product:{name}"]
         model = graph.columns.models.get(name)
-        problem = graph.columns.problems
+        problem = self.whole.problems
         edges = [*graph.columns.edges(name)]
         hidden = self.hidden.get(name, frozenset()) if self.lake else frozenset()
         changes = self.changes.get(contract.path, ()) if self.changes is not None else None
@@ -85,7 +79,7 @@ class Facts:
             "contract": contract.path,
             "source": model.path if model else shown(domain.reference_path(contract), self.mesh.root),
             "implements": self._interface(contract.implements),
-            "queue": next((each.name for each in graph.of(node.id, "input") if each.kind == "queue"), None),
+            "queue": queue_of(contract).name if contract.event else None,
             "key": [*contract.table.key],
             "partition": [f"{transform}({column})" for transform, column in contract.table.partition],
             "roles": [*contract.roles],
@@ -118,13 +112,15 @@ class Facts:
             "class": field.classification,
             "description": field.description,
             "term": [field.term, page("term", field.term)] if field.term else None,
-            "refers": [".".join(field.references), self._place(field.references[0])] if field.references else None,
+            "refers": [".".join(field.references), self.whole.place(field.references[0])]
+            if field.references
+            else None,
             "limits": [each.allowed for each in promises_of(field)],
             "from": [self._source(edge, only) for edge in sources[:SOURCES]],
             "from_in_all": len(sources),
             "to": None
             if self.is_large
-            else [[target, self._place(edge.target)] for target, edge in [*uses.items()][:SOURCES]],
+            else [[target, self.whole.place(edge.target)] for target, edge in [*uses.items()][:SOURCES]],
             "to_in_all": len(uses),
         }
 
@@ -135,14 +131,14 @@ class Facts:
             [edge.target_column or "all rows", UPSTREAM[edge.how], *self._end(edge)]
             for edge in columns.edges(relation)
         ]
-        for reader in columns.readers.get(relation, ()):
+        for reader in self.whole.readers.get(relation, ()):
             if not reader.endswith("__held"):
                 found += [
                     [
                         edge.source_column,
                         f"{UPSTREAM[edge.how].partition(' ')[0]} into",
                         target,
-                        self._place(reader),
+                        self.whole.place(reader),
                     ]
                     for edge in columns.edges(reader)
                     if edge.source == relation
@@ -152,10 +148,9 @@ class Facts:
 
     def lineage(self, relation: str) -> dict[str, Any]:
         """Return the relations near one: edges, labels and pages, and both sides as trees."""
-        up, up_cut = neighbours(relation, self.graph.columns.inputs, self.drawn)
-        down, down_cut = neighbours(relation, self._readers, self.drawn)
+        (up, up_cut), (down, down_cut) = self.whole.up(relation), self.whole.down(relation)
         names = {relation, *(name for edge in (*up, *down) for name in edge)}
-        labels = {name: [self._label(name), self._place(name)] for name in sorted(names)}
+        labels = {name: [self._label(name), self.whole.place(name)] for name in sorted(names)}
         return {
             "start": relation,
             "up": up,
@@ -177,17 +172,22 @@ class Facts:
             "on_call": [own.on_call, address(own.on_call)],
         }
 
-    def summary(self, contract: Contract) -> dict[str, Any]:
+    def summary(self, product: Outline) -> dict[str, Any]:
         """Return what a list of products says of one."""
-        status = self.lake.status.get(contract.identifier) if self.lake else None
+        if product.name not in self._summaries:
+            self._summaries[product.name] = self._summary(product)
+        return self._summaries[product.name]
+
+    def _summary(self, product: Outline) -> dict[str, Any]:
+        status = self.lake.status.get(product.name) if self.lake else None
         return {
-            "name": contract.identifier,
-            "href": page("product", contract.identifier),
-            "description": contract.description,
-            "level": contract.level,
-            "columns": len(contract.table.fields),
+            "name": product.name,
+            "href": page("product", product.name),
+            "description": product.description,
+            "level": product.level,
+            "columns": len(product.columns),
             "rows": f"{status.rows:,}" if status else None,
-            "fresh": self._fresh(contract),
+            "fresh": self._fresh(self.mesh.contracts[product.name]) if self.lake else None,
         }
 
     def _fresh(self, contract: Contract) -> bool | None:
@@ -200,7 +200,7 @@ class Facts:
         """Return what is late, failing or held: one item for each fact, the worst kinds first."""
         found = [
             {"kind": "failing", "name": name, "href": page("product", name), "words": str(problem)}
-            for name, problem in self.graph.columns.problems.items()
+            for name, problem in self.whole.problems.items()
         ]
         for contract in self.mesh.contracts.values() if self.lake else ():
             name = contract.identifier
@@ -227,12 +227,8 @@ class Facts:
         order = ("failing", "late", "missing", "held", "refused", "dangling")
         return sorted(found, key=lambda item: (order.index(item["kind"]), item["name"]))
 
-    def _readers(self, name: str) -> Sequence[str]:
-        near = self.graph.columns.readers.get(name, ())
-        return [other for other in near if not other.endswith(("__rejected", "__removed", "__held"))]
-
     def _end(self, edge: Edge) -> list[str | None]:
-        return [f"{edge.source}.{edge.source_column}", self._place(edge.source)]
+        return [f"{edge.source}.{edge.source_column}", self.whole.place(edge.source)]
 
     def _source(self, edge: Edge, only: bool) -> list[str | None]:
         """Return how a column depends on another, its name and page: of a large mesh less, to keep the site small."""
@@ -241,9 +237,6 @@ class Facts:
             return [how, *self._end(edge)]
         name = edge.source_column if only else f"{edge.source.partition('.')[2]}.{edge.source_column}"
         return ["" if edge.how == "copied" else how, name, None]
-
-    def _place(self, relation: str) -> str | None:
-        return self.places.get(relation)
 
     def _interface(self, name: str | None) -> list[str] | None:
         return [name, page("interface", name)] if name else None
@@ -254,11 +247,6 @@ class Facts:
         kind, _, name = relation.rpartition(":")
         own = name.partition(".")[2]
         return f"{own} queue" if kind == "queue" else own
-
-
-def node_products(graph: Graph, node: Node) -> list[Node]:
-    """Return the products of a domain."""
-    return [each for each in graph.with_link("part of", node.id) if each.kind == "product"]
 
 
 def _promised(contract: Contract) -> dict[str, str]:

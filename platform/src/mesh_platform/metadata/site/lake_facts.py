@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
-from mesh_platform.contract.types import shown_value
 from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import HistoryEntry, read_history
 from mesh_platform.lake.catalog import find_table
@@ -20,10 +18,10 @@ from mesh_platform.lake.releases import read_releases
 from mesh_platform.lake.tables import MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.site.plots import Series, thinned
+from mesh_platform.metadata.site.wording import moment, number, span, value_text
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
-from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 SNAPSHOTS = 12
 _SAMPLE = 5
 _PLOTTED: tuple[TableKind, ...] = ("product", "landing", "quarantine")
-_LONGEST = 120
 
 
 class LakeFacts:
@@ -104,8 +101,10 @@ class LakeFacts:
 
     def _read_sample(self, contract: Contract, shown: Sequence[str]) -> list[list[str | None]]:
         if self._session is None:
-            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts])
+            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts], locked=False)
             self._session = self._stack.enter_context(opened)
+            # Several threads would return other rows each time, and so another page.
+            self._session.execute("SET threads = 1")
         columns = ", ".join(quoted(name) for name in shown)
         found = self._session.execute(
             f"SELECT {columns} FROM {quoted(contract.identifier)} LIMIT {_SAMPLE}"
@@ -174,45 +173,3 @@ def _snapshot(entry: HistoryEntry) -> dict[str, Any]:
         "added": number(entry.added),
         "rows": number(entry.rows),
     }
-
-
-def value_text(value: object) -> str | None:
-    """Return a value of a row as text for people, shortened; None for null."""
-    match value:
-        case None:
-            return None
-        case datetime():
-            text = moment(value) if value.tzinfo else f"{value:%Y-%m-%d %H:%M:%S}"
-        case date():
-            text = value.isoformat()
-        case bool():
-            text = "yes" if value else "no"
-        case Decimal():
-            text = f"{value:f}"
-        case float():
-            text = shown_value(value)
-        case bytes():
-            text = counted(len(value), "byte")
-        case _:
-            text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def moment(at: datetime) -> str:
-    """Return a time for people, in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def number(value: float) -> str:
-    """Return a number for people, with commas; no digit is lost."""
-    return f"{value:,}"
-
-
-def span(seconds: int | None) -> str | None:
-    """Return a span of time for people, rounded to two digits or so: 40 s, 12 min, 26 h, 9 days."""
-    if seconds is None:
-        return None
-    for size, unit in ((172_800, "days"), (7_200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{round(seconds / {'days': 86_400, 'h': 3_600, 'min': 60}[unit])} {unit}"
-    return f"{seconds} s"

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mesh_platform.mesh.schedule import CRON
 from mesh_platform.metadata.graph import Node
-from mesh_platform.metadata.site.facts import Facts, node_products
-from mesh_platform.metadata.site.lake_facts import moment
+from mesh_platform.metadata.pipelines import dag_id, pipelines_of
+from mesh_platform.metadata.site.facts import Facts
 from mesh_platform.metadata.site.paths import FOLDERS, listing, page
+from mesh_platform.metadata.site.whole import Outline
+from mesh_platform.metadata.site.wording import moment
 from mesh_platform.text import shortened
 
 # Entries of one page: a browser must not hold more than 2,000 nodes of any.
@@ -30,11 +33,14 @@ class Page:
     values: Any
 
 
-def all_pages(facts: Facts) -> Iterator[Page]:
-    """Yield all pages of the site."""
+def product_pages(facts: Facts, product: str) -> Iterator[Page]:
+    """Yield the pages of a product."""
+    yield from _product(facts, facts.product(facts.mesh.contracts[product]))
+
+
+def shared_pages(facts: Facts) -> Iterator[Page]:
+    """Yield all pages of the site but those of products."""
     yield from _index(facts)
-    for contract in facts.mesh.contracts.values():
-        yield from _product(facts, facts.product(contract))
     nodes = facts.graph.nodes.values()
     yield from _domains(facts, [node for node in nodes if node.kind == "domain"])
     yield from _interfaces(facts, [node for node in nodes if node.kind == "interface"])
@@ -58,13 +64,13 @@ def _parts(path_of: Any, entries: Sequence[Any], size: int) -> Iterator[tuple[in
 
 
 def _index(facts: Facts) -> Iterator[Page]:
-    mesh, nodes = facts.mesh, facts.graph.nodes.values()
+    nodes = facts.graph.nodes.values()
     attention = facts.attention()
     domains = [_domain_row(facts, node) for node in nodes if node.kind == "domain"]
     counts = {
         "domains": len(domains),
-        "products": len(mesh.contracts),
-        "columns": sum(len(contract.table.fields) for contract in mesh.contracts.values()),
+        "products": len(facts.whole.products),
+        "columns": sum(len(product.columns) for product in facts.whole.products.values()),
         "terms": sum(node.kind == "term" for node in nodes),
         "people": sum(node.kind in ("team", "person") for node in nodes),
         "interfaces": sum(node.kind == "interface" for node in nodes),
@@ -89,7 +95,7 @@ def _index(facts: Facts) -> Iterator[Page]:
         path = listing("attention", number)
         yield _page(path, "attention.html", "What needs attention", entries=entries, parts=parts, number=number,
                     totals=totals, read=lake is not None)  # fmt: skip
-    products = [facts.summary(contract) for contract in mesh.contracts.values()]
+    products = [facts.summary(product) for product in facts.whole.products.values()]
     yield from _list(facts, "products", "Products", products)
     yield from _list(facts, "domains", "Domains", domains)
 
@@ -139,7 +145,7 @@ def _domain_row(facts: Facts, node: Node) -> dict[str, Any]:
         "href": page("domain", node.name),
         "kind": domain.kind,
         "description": domain.description,
-        "products": len(domain.contracts),
+        "products": len(facts.whole.of_domain.get(node.name, ())),
         "team": [domain.owners.team, page("team", domain.owners.team)],
     }
 
@@ -147,7 +153,9 @@ def _domain_row(facts: Facts, node: Node) -> dict[str, Any]:
 def _domains(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
     for node in nodes:
         domain = facts.mesh.domains[node.name]
-        rows = [facts.summary(contract) for contract in domain.contracts.values()]
+        products = facts.whole.of_domain.get(node.name, ())
+        rows = [facts.summary(product) for product in products]
+        dags = {kind for product in products for kind in product.dags}
         more = {
             "domain": _domain_row(facts, node),
             "owners": facts.owners(domain),
@@ -155,8 +163,7 @@ def _domains(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
             "terms": [[term.name, page("term", term.name)] for term in facts.graph.with_link("part of", node.id)
                       if term.kind == "term"][:ENTRIES],
             "interfaces": [[each, page("interface", each)] for each in domain.interfaces],
-            "dags": [[dag.name, dag.facts.get("schedule")] for dag in facts.graph.with_link("part of", node.id)
-                     if dag.kind == "dag"],
+            "dags": [[dag_id(domain, kind), CRON.get(kind)] for kind in pipelines_of((), ()) if kind in dags],
         }  # fmt: skip
         for number, entries, parts in _parts(lambda n, name=node.name: page("domain", name, n), rows, ENTRIES):
             yield _page(page("domain", node.name, number), "domain.html", node.name, entries=entries, parts=parts,
@@ -164,10 +171,13 @@ def _domains(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
 
 
 def _interfaces(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
+    implementing: dict[str | None, list[Outline]] = {}
+    for product in facts.whole.products.values():
+        implementing.setdefault(product.implements, []).append(product)
     for node in nodes:
         contract = facts.mesh.interfaces[node.name]
         view = next(each for each in facts.graph.with_link("part of", node.id) if each.kind == "view")
-        members = [facts.summary(member) for member in facts.mesh.implementations(node.name)]
+        members = [facts.summary(member) for member in implementing.get(node.name, ())]
         columns = [facts.column(view.name, field, ()) for field in contract.table.fields]
         more = {
             "interface": {"name": node.name, "version": contract.version, "description": contract.description,
@@ -181,18 +191,15 @@ def _interfaces(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
             yield _page(page("interface", node.name, number), "interface.html", node.name, entries=entries,
                         parts=parts, number=number, in_all=len(members), **more)  # fmt: skip
     rows = [{"name": node.name, "href": page("interface", node.name), "description": node.description,
-             "members": len(facts.mesh.implementations(node.name))} for node in nodes]  # fmt: skip
+             "members": len(implementing.get(node.name, ()))} for node in nodes]  # fmt: skip
     yield from _list(facts, "interfaces", "Interfaces", rows)
 
 
 def _terms(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
     rows = []
     for node in nodes:
-        users = []
-        for column in facts.graph.with_link("means", node.id):
-            relation, _, name = column.name.rpartition(".")
-            if relation in facts.mesh.contracts:
-                users.append([relation, name, facts.places[relation], column.description])
+        users = [[name, column, page("product", name), description]
+                 for name, column, description in facts.whole.uses.get(node.name, ())]  # fmt: skip
         rows.append({"name": node.name, "href": page("term", node.name), "definition": node.description,
                      "unit": node.facts.get("unit"), "kpi": bool(node.facts.get("kpi")),
                      "columns": len(users)})  # fmt: skip
@@ -209,12 +216,12 @@ def _people(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
     for node in nodes:
         own = facts.graph.with_link("owned by" if node.kind == "team" else "steward", node.id)
         domains = [_domain_row(facts, domain) for domain in own]
-        products = [each for domain in own for each in node_products(facts.graph, domain)]
+        products = [each for domain in own for each in facts.whole.of_domain.get(domain.name, ())]
         rows.append({"name": node.name, "kind": node.kind, "href": page(node.kind, node.name),
                      "domains": [[each["name"], each["href"]] for each in domains[:_FEW]],
                      "products": len(products)})  # fmt: skip
         contacts = [facts.owners(facts.mesh.domains[domain.name]) for domain in own[:1]]
-        listed = [] if facts.is_large else [facts.summary(facts.mesh.contracts[each.name]) for each in products]
+        listed = [] if facts.is_large else [facts.summary(each) for each in products]
         for number, entries, parts in _parts(
             lambda n, kind=node.kind, name=node.name: page(kind, name, n), listed, ENTRIES
         ):
@@ -229,7 +236,7 @@ def _releases(facts: Facts) -> Iterator[Page]:
     releases = facts.lake.releases if facts.lake else []
     rows = []
     for release in releases:
-        tables = [[name, str(snapshot), facts.places.get(name)] for name, snapshot in sorted(release.tables.items())]
+        tables = [[name, str(snapshot), facts.whole.place(name)] for name, snapshot in sorted(release.tables.items())]
         rows.append({"name": release.name, "href": page("release", release.name), "at": moment(release.released_at),
                      "tables": len(tables)})  # fmt: skip
         for number, entries, parts in _parts(lambda n, name=release.name: page("release", name, n), tables, ENTRIES):
@@ -241,11 +248,10 @@ def _releases(facts: Facts) -> Iterator[Page]:
 def _search(facts: Facts) -> str:
     """Return the script with what is searched first: [kind, name, page, description, other words]."""
     graph, entries = facts.graph, []
-    for name, contract in facts.mesh.contracts.items():
-        owners = facts.mesh.domains[contract.domain].owners
-        words = " ".join(filter(None, (owners.team, contract.level, contract.implements)))
-        description = shortened(contract.description, _DESCRIBED)
-        entries.append(["product", name, _unlike("product", name), description, words])
+    for name, product in facts.whole.products.items():
+        team = facts.mesh.domains[product.domain].owners.team
+        words = " ".join(filter(None, (team, product.level, product.implements)))
+        entries.append(["product", name, _unlike("product", name), shortened(product.description, _DESCRIBED), words])
     for node in graph.nodes.values():
         if node.kind in ("domain", "interface", "term", "team", "person"):
             words = " ".join(node.facts.get("instead_of", ()))
@@ -256,11 +262,10 @@ def _search(facts: Facts) -> str:
 
 def _search_columns(facts: Facts) -> str:
     """Return the script with the columns of each product: [name, page, its columns, those that are personal]."""
-    found = []
-    for name, contract in facts.mesh.contracts.items():
-        fields = contract.table.fields
-        found.append([name, _unlike("product", name), " ".join(field.name for field in fields),
-                      " ".join(field.name for field in fields if field.classification == "pii")])  # fmt: skip
+    found = [
+        [name, _unlike("product", name), " ".join(product.columns), " ".join(product.personal)]
+        for name, product in facts.whole.products.items()
+    ]
     return f"CATALOG.columns({_script(found)});\n"
 
 

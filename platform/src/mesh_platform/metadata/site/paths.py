@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
@@ -32,6 +33,8 @@ def slug(name: str) -> str:
     return safe if safe and safe == name else f"{safe or 'x'}-{blake2b(name.encode(), digest_size=5).hexdigest()}"
 
 
+# A build asks for that of a product in each list that has it.
+@cache
 def page(kind: str, name: str, number: int = 1, part: str = "") -> str:
     """Return the path of a page in the site; long ones go on at `number` 2, `part` names an additional page."""
     own = f"{kind}-" if kind == "team" else ""

@@ -11,9 +11,10 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from datetime import datetime
+from pathlib import Path
 
 from mesh_platform.errors import UsageError
 from mesh_platform.files import write_whole
@@ -21,7 +22,9 @@ from mesh_platform.files import write_whole
 MANIFEST = ".catalog.json"
 _LOCK = ".catalog.lock"
 # What a file was made from, its size and its time of change; None while it is being written.
-_Made = tuple[str, int, int] | None
+Made = tuple[str, int, int] | None
+# Given the number of files to write, it shows how many are written while it is open.
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -38,35 +41,36 @@ def write_site(
     folder: Path,
     pages: Mapping[str, str],
     render: Callable[[str], bytes],
-    advance: Callable[[int], None] = lambda steps: None,
+    progress: Progress = lambda pages: nullcontext(lambda steps: None),
+    as_of: datetime | None = None,
 ) -> Written:
     """Make the folder hold the files `pages`, each with a hash of what it is made from.
 
-    `render` returns the bytes of one. Waits for another build of the same folder. Raises UsageError if a file of
-    somebody else is in the way.
+    `render` returns the bytes of one. `as_of` is the time that ages in them are relative to, if there are any. Waits
+    for another build of the same folder. Raises UsageError if a file of somebody else is in the way.
     """
     with _locked(folder):
-        known = _read_manifest(folder)
+        known = read_manifest(folder)
         _check_foreign(folder, pages, known)
-        stale = [path for path, source in pages.items() if not _is_sound(folder / path, source, known.get(path))]
+        stale = [path for path, source in pages.items() if not is_sound(folder, path, source, known.get(path))]
         gone = [path for path in known if path not in pages]
         made = {path: known.get(path) for path in (*pages, *gone)}
         if stale or gone:
-            _write_manifest(folder, made | dict.fromkeys((*stale, *gone)))
+            _write_manifest(folder, made | dict.fromkeys((*stale, *gone)), as_of)
         mode = 0o666 & ~_umask()
-        advance(len(pages) - len(stale))
-        for path in stale:
-            write_whole(folder / path, render(path))
-            (folder / path).chmod(mode)
-            stat = (folder / path).stat()
-            made[path] = (pages[path], stat.st_size, stat.st_mtime_ns)
-            advance(1)
+        with progress(len(stale)) as advance:
+            for path in stale:
+                write_whole(folder / path, render(path))
+                (folder / path).chmod(mode)
+                stat = (folder / path).stat()
+                made[path] = (pages[path], stat.st_size, stat.st_mtime_ns)
+                advance(1)
         for path in gone:
             (folder / path).unlink(missing_ok=True)
         found = {path: made[path] for path in pages}
         if stale or gone:
             _remove_torn(folder, made)
-            _write_manifest(folder, found)
+            _write_manifest(folder, found, as_of)
             for path in gone:
                 with suppress(OSError):
                     (folder / path).parent.rmdir()
@@ -93,7 +97,15 @@ def _umask() -> int:
     return mask
 
 
-def _read_manifest(folder: Path) -> dict[str, _Made]:
+def read_as_of(folder: Path) -> datetime | None:
+    """Return the time that ages in the pages are relative to; None if no build noted one."""
+    try:
+        return datetime.fromisoformat(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["as_of"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_manifest(folder: Path) -> dict[str, Made]:
     """Return the files that the catalog made. Without a readable list there are none."""
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -105,15 +117,16 @@ def _read_manifest(folder: Path) -> dict[str, _Made]:
 
 
 def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts
+    return not path.startswith("/") and {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
-def _write_manifest(folder: Path, files: Mapping[str, _Made]) -> None:
-    write_whole(folder / MANIFEST, json.dumps({"made_by": "mesh catalog build", "files": files}).encode())
+def _write_manifest(folder: Path, files: Mapping[str, Made], as_of: datetime | None) -> None:
+    at = as_of.isoformat() if as_of else None
+    content = {"made_by": "mesh catalog build", "as_of": at, "files": files}
+    write_whole(folder / MANIFEST, json.dumps(content).encode())
 
 
-def _check_foreign(folder: Path, pages: Iterable[str], known: Mapping[str, _Made]) -> None:
+def _check_foreign(folder: Path, pages: Iterable[str], known: Mapping[str, Made]) -> None:
     foreign = [path for path in pages if path not in known and (folder / path).exists()]
     if foreign:
         raise UsageError(
@@ -122,12 +135,12 @@ def _check_foreign(folder: Path, pages: Iterable[str], known: Mapping[str, _Made
         )
 
 
-def _is_sound(path: Path, source: str, made: _Made) -> bool:
+def is_sound(folder: Path, path: str, source: str, made: Made) -> bool:
     """Whether a file is made from `source` and nobody has changed it since."""
     if made is None or made[0] != source:
         return False
     try:
-        stat = path.stat()
+        stat = os.stat(f"{folder}/{path}")
     except OSError:
         return False
     return (stat.st_size, stat.st_mtime_ns) == (made[1], made[2])
@@ -135,10 +148,11 @@ def _is_sound(path: Path, source: str, made: _Made) -> bool:
 
 def _remove_torn(folder: Path, pages: Iterable[str]) -> None:
     """Remove what killed builds left of files that they were writing: `.<name>-<random>`."""
-    names: dict[Path, set[str]] = {folder: {MANIFEST}}
+    names: dict[str, set[str]] = {"": {MANIFEST}}
     for page in pages:
-        names.setdefault((folder / page).parent, set()).add((folder / page).name)
+        place, _, name = page.rpartition("/")
+        names.setdefault(place, set()).add(name)
     for place, own in names.items():
-        for path in place.glob(".*-*") if place.is_dir() else ():
-            if path.name[1:].rpartition("-")[0] in own:
-                path.unlink(missing_ok=True)
+        for name in os.listdir(folder / place) if (folder / place).is_dir() else ():
+            if name.startswith(".") and name[1:].rpartition("-")[0] in own:
+                (folder / place / name).unlink(missing_ok=True)

@@ -6,14 +6,16 @@
   var RANK = { product: 6, term: 5, domain: 5, person: 5, team: 5, interface: 4, column: 0 };
   window.CATALOG = {
     entries: function (rows) {
-      rows.forEach(function (row) { add(row[0], row[1], row[2], row[3], row[4]); });
+      rows.forEach(function (row) { add(row[0], row[1], row[2], row[3], plain(row[3] + " " + row[4])); });
       search();
+      // Columns are most of it: what is found without them shows first.
+      setTimeout(read, 30, "columns.js");
     },
     columns: function (rows) {
       rows.forEach(function (row) {
-        var personal = row[3] ? row[3].split(" ") : [];
+        var personal = row[3] ? row[3].split(" ") : [], page = row[1] || "products/" + row[0] + ".html", of = plain(row[0]);
         row[2].split(" ").forEach(function (name) {
-          if (name) add("column", name, row[1] || "products/" + row[0] + ".html", row[0], personal.indexOf(name) < 0 ? "" : "pii");
+          if (name) add("column", name, page, row[0], personal.indexOf(name) < 0 ? of : of + " pii");
         });
       });
       search();
@@ -33,17 +35,22 @@
   function set(node, values) { for (var name in values) node.setAttribute(name, values[name]); }
   function add(kind, name, href, text, words) {
     var low = plain(name);
-    entries.push({ kind: kind, name: name, href: href || FOLDERS[kind] + "/" + name + ".html", text: text, low: low, all: low + " " + plain(text + " " + words) + " " + kind });
+    entries.push({ kind: kind, name: name, href: href, text: text, low: low, all: low + " " + words + " " + kind });
   }
-  function plain(text) { return text.toLowerCase().normalize("NFD").replace(/[\u0300-\u036f]/g, ""); }
+  // Most words have no accents; of a large mesh there are 40,000.
+  function plain(text) {
+    text = text.toLowerCase();
+    return /[^\x00-\x7f]/.test(text) ? text.normalize("NFD").replace(/[\u0300-\u036f]/g, "") : text;
+  }
   function load() {
     if (asked) return;
     asked = true;
-    ["search.js", "columns.js"].forEach(function (name) {
-      var script = document.createElement("script");
-      script.src = root + name;
-      document.body.append(script);
-    });
+    read("search.js");
+  }
+  function read(name) {
+    var script = document.createElement("script");
+    script.src = root + name;
+    document.body.append(script);
   }
   function begins(text, word) {
     var place = text.indexOf(word);
@@ -104,7 +111,7 @@
   }
   function go(number) {
     var entry = shown[number];
-    if (entry) location.href = root + entry.href;
+    if (entry) location.href = root + (entry.href || FOLDERS[entry.kind] + "/" + entry.name + ".html");
   }
   input.addEventListener("focus", load);
   input.addEventListener("input", function () { load(); search(); });
