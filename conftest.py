@@ -17,7 +17,7 @@ from functools import cache
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
 import pytest
@@ -26,6 +26,9 @@ from mesh_platform.errors import UnavailableError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.settings import Settings
 from mesh_server import MeshServer
+
+if TYPE_CHECKING:
+    from native_stack import Stack
 
 
 def draws(usual: int, thorough: int | None = None) -> int:
@@ -164,6 +167,15 @@ def make_state() -> Callable[..., State]:
 def state(tmp_path: Path, make_state: Callable[..., State]) -> State:
     """An empty state folder with the embedded broker, on the repository's own mesh."""
     return make_state(tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """PostgreSQL, MinIO, a REST catalog and RabbitMQ, which all tests of the marker `stack` share."""
+    from native_stack import native_stack
+
+    with native_stack() as servers:
+        yield servers
 
 
 @pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])

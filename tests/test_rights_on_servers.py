@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -32,12 +32,6 @@ pytestmark = pytest.mark.stack
 
 PLACE = "lake/warehouse"
 GATEWAY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesh" / "bin" / "versitygw"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with native_stack() as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

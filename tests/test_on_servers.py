@@ -1,0 +1,129 @@
+"""The whole product on a company's servers: PostgreSQL, MinIO, Iceberg's REST catalog and RabbitMQ, natively."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from invariants import landed_ids
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.relations import interface_unions
+from native_stack import Stack
+from orders import PRODUCT, ids, in_batches, lines, send
+from pyarrow.fs import FileSelector, S3FileSystem
+from pyiceberg.catalog import load_catalog
+
+from conftest import State, new_state
+
+pytestmark = pytest.mark.stack
+
+RAW = f"{PRODUCT}__raw"
+# Each moment, and each server, has orders of its own.
+_ORDERS = 60
+_KILLS = [(server, commits) for server in ("postgres", "store", "catalog") for commits in (1, 4, 8)]
+
+
+def on_servers(folder: Path, stack: Stack) -> State:
+    state = new_state(folder)
+    state.environment.update(stack.settings)
+    return state
+
+
+def properties(stack: Stack) -> dict[str, str]:
+    """pyiceberg's properties of the catalog."""
+    prefix = "PYICEBERG_CATALOG__MESH__"
+    own = {name.removeprefix(prefix): value for name, value in stack.settings.items() if name.startswith(prefix)}
+    return {name.lower().replace("__", ".").replace("_", "-"): value for name, value in own.items()}
+
+
+@pytest.fixture(scope="module")
+def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> State:
+    """Nine days of the company, from producers to facts, on the servers alone."""
+    state = on_servers(tmp_path_factory.mktemp("run"), stack)
+    outcome = state.mesh("run", "--days", 9, "--format", "json", timeout=900).json
+    assert outcome["key_ok"] is True
+    return state
+
+
+def test_a_run_gives_the_answer_key_and_all_of_it_lies_on_the_servers(run: State, stack: Stack, mesh: Mesh) -> None:
+    assert not {"broker.db", "catalog.db", "warehouse"} & {path.name for path in run.folder.iterdir()}
+    own = properties(stack)
+    store = S3FileSystem(
+        endpoint_override=own["s3.endpoint"],
+        access_key=own["s3.access-key-id"],
+        secret_key=own["s3.secret-access-key"],
+        region=own["s3.region"],
+    )
+    found = store.get_file_info(FileSelector("lake/warehouse", recursive=True))
+    with_rows = {"/".join(each.path.split("/")[2:4]) for each in found if each.path.endswith(".parquet")}
+    assert {name.replace(".", "/", 1) for name in mesh.contracts} <= with_rows
+
+
+def test_each_product_and_each_union_of_each_domain_has_a_view_with_rows(run: State, mesh: Mesh) -> None:
+    names = [*mesh.contracts, *interface_unions(mesh)]
+    sql = " union all ".join(f"select '{name}' as name, count(*) as n from {name}" for name in names)
+    rows = {row["name"]: row["n"] for row in run.json("query", sql)}
+    assert rows.keys() == {*names}
+    assert [name for name, count in rows.items() if count == 0] == []
+
+
+def test_a_view_over_a_table_that_is_gone_fails(run: State, stack: Stack, tmp_path: Path) -> None:
+    catalog = load_catalog("mesh", **properties(stack))
+    table = catalog.load_table("west_warehouse.orders_west")
+    catalog.rename_table("west_warehouse.orders_west", "west_warehouse.orders_away")
+    try:
+        answer = run.mesh("query", "select count(*) as n from west_warehouse.orders_west", "--format", "json")
+        assert answer.json == [{"n": 0}]
+    finally:
+        catalog.rename_table("west_warehouse.orders_away", "west_warehouse.orders_west")
+    assert catalog.load_table("west_warehouse.orders_west").metadata.table_uuid == table.metadata.table_uuid
+
+
+def test_what_a_person_does_with_a_lake_works_on_servers(run: State) -> None:
+    release = run.json("releases")[0]["name"]
+    count = "select count(*)::int as n from logistics_core.fact_orders"
+    (before,) = run.json("query", count)
+    run.mesh("maintain", MESH_ORPHAN_AGE_S="0")
+    assert run.json("query", count) == [before]
+    assert run.json("query", count, "--as-of", release) == [before]
+    built = run.json("build")
+    assert {row["mode"] for row in built["tables"]} == {"noop"}
+    assert run.json("history", "logistics_core.fact_orders")
+    assert run.mesh("status").code == 0
+
+
+@pytest.mark.parametrize(("server", "commits"), _KILLS)
+def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
+    stack: Stack, mesh: Mesh, tmp_path: Path, server: str, commits: int
+) -> None:
+    state = on_servers(tmp_path, stack)
+    first = 1000 + _ORDERS * _KILLS.index((server, commits))
+    good = lines(range(first, first + _ORDERS))
+    assert sorted(ids(send(state, mesh, in_batches(good, 3)))) == ids(good)
+    own = properties(stack)
+    before = snapshots(own)
+    process = state.start("ingest", PRODUCT, "--until-empty", MESH_FLUSH_LINES="3")
+    while snapshots(own) < before + commits and process.poll() is None:
+        time.sleep(0.02)
+    stack.kill(server)
+    stack.start()
+    _, told = process.communicate(timeout=300)
+    assert process.returncode in (0, 3), told
+    assert "Traceback" not in told
+    # The catalog of the tests finds out request by request which of its connections to PostgreSQL are gone.
+    for _ in range(10):
+        again = state.mesh("ingest", PRODUCT, "--until-empty", check=None, timeout=300)
+        assert again.code in (0, 3), again.err
+        if again.code == 0:
+            break
+    assert again.code == 0, again.err
+    landed = Counter(landed_ids(state.folder, PRODUCT, own))
+    assert [key for key in ids(good) if landed[key] != 1] == []
+    assert max(landed.values()) == 1
+
+
+def snapshots(own: dict[str, str]) -> int:
+    catalog = load_catalog("mesh", **own)
+    return len(catalog.load_table(RAW).snapshots()) if catalog.table_exists(RAW) else 0
