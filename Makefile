@@ -23,7 +23,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e chaos guarantees docs check hooks bench openmetadata-check real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -39,10 +39,10 @@ airflow-stop: ## Stop Airflow and all that it started
 	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
-	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e" $(ARGS)
+	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e" $(ARGS)
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack" $(ARGS)
 
 test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
@@ -50,6 +50,9 @@ test-thorough: .venv/test ## Run random tests with more draws than test-slow: 50
 
 test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
 	@$(BIN)/pytest -m e2e tests/test_*_e2e.py $(ARGS)
+
+test-stack: .venv/test ## Run the tests on servers of their own: PostgreSQL, an S3 store, a REST catalog, RabbitMQ (scripts/stack)
+	@$(PYTEST) -m stack tests/test_*on_servers.py $(ARGS)
 
 chaos: .venv/test ## Kill ingest at random, seed after seed (SECONDS=600 SEEDS=20); continues where the last call stopped
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
