@@ -127,3 +127,16 @@ def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
 def snapshots(own: dict[str, str]) -> int:
     catalog = load_catalog("mesh", **own)
     return len(catalog.load_table(RAW).snapshots()) if catalog.table_exists(RAW) else 0
+
+
+def test_the_doctor_asks_the_servers_and_names_the_one_that_is_gone(stack: Stack, tmp_path: Path) -> None:
+    state = on_servers(tmp_path, stack)
+    found = {row["service"]: row for row in state.json("doctor")}
+    assert [name for name, row in found.items() if not row["ok"]] == []
+    assert found["rabbitmq management"]["says"].startswith("RabbitMQ 3.")
+    stack.kill("store")
+    try:
+        gone = state.mesh("doctor", "--format", "json", check=3).json
+    finally:
+        stack.start()
+    assert [row["service"] for row in gone if not row["ok"]] == ["storage"]

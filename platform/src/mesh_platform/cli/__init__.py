@@ -51,6 +51,7 @@ COMMANDS = {
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",
     "grants": "mesh_platform.cli.access:grants",
+    "doctor": "mesh_platform.cli.services:doctor",
     "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",

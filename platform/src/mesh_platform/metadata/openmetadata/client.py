@@ -162,12 +162,12 @@ class Client:
         return found
 
 
-def client_of(settings: Settings) -> Client:
+def client_of(settings: Settings, attempts: int = 6) -> Client:
     """Return the server that settings name. Raises UsageError if they name none."""
     if not settings.openmetadata_url:
         fix = "Set it to the address of OpenMetadata, such as https://catalog.example.com."
         raise UsageError(f"MESH_OPENMETADATA_URL: is not set. {fix}")
-    return Client(settings.openmetadata_url, settings.openmetadata_token.get_secret_value())
+    return Client(settings.openmetadata_url, settings.openmetadata_token.get_secret_value(), attempts)
 
 
 def check_server(client: Client) -> dict[str, str]:
