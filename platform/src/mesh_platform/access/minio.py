@@ -93,7 +93,7 @@ class MinioRights:
             answer = request()
         except MinioAdminException as error:
             fix = f"Give {_SETTING} a key that may administer it, and check that it has MinIO's API."
-            raise AttentionError(f"{self.address}: {error}. {fix}") from None
+            raise AttentionError(f"{self.address}: {str(error).strip()}. {fix}") from None
         except HTTPError as error:
             name = type(error).__name__
             raise UnavailableError(f"{self.address}: no answer ({name}). Start the store, then again.") from None
