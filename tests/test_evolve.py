@@ -219,7 +219,7 @@ def test_what_breaks_is_refused_and_runs_as_version_2_beside_version_1(state: St
     assert re.search(
         rf"{CONTRACT}:\d+: the table {RAW} has order_time as timestamp, the contract says timestamptz", refused
     )
-    assert "version 2 beside this one, as docs/evolution.md says" in refused
+    assert "version 2 next to this one, as docs/evolution.md says" in refused
     assert snapshots(state) == before
 
     # The recipe of docs/evolution.md. First both beside each other.

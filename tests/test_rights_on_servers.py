@@ -8,15 +8,17 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pika
 import pytest
 from mesh_platform.access.minio import KEY, SECRET
+from mesh_platform.access.object_store import user_policy
 from mesh_platform.access.rabbitmq import Management
 from mesh_platform.access.rights import rights_of
 from mesh_platform.access.step import PLATFORM, Credentials
-from mesh_platform.broker import queue_of
+from mesh_platform.broker import Queue, queue_of
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.sql.model import read_models
 from minio import MinioAdmin
@@ -129,6 +131,42 @@ def test_a_domain_publishes_to_and_consumes_from_its_own_queues_alone(granted: S
     assert found == granted_of(mesh, "queue")
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda channel, own, other: channel.queue_bind(f"{own}.kept", other.exchange, "#"),
+        lambda channel, own, other: channel.queue_bind(other.name, own, "#"),
+        lambda channel, own, other: channel.exchange_bind(other.exchange, own, "#"),
+        lambda channel, own, other: channel.exchange_bind(own, other.exchange, "#"),
+        lambda channel, own, other: channel.queue_declare(
+            f"{own}.dead", arguments={"x-dead-letter-exchange": other.exchange}
+        ),
+        lambda channel, own, other: channel.queue_declare(
+            f"{own}.dead", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": other.name}
+        ),
+        lambda channel, own, other: channel.exchange_declare(
+            f"{own}.x", "fanout", arguments={"alternate-exchange": other.exchange}
+        ),
+        lambda channel, own, other: channel.exchange_declare(
+            f"{own}.x", "fanout", arguments={"alternate-exchange": ""}
+        ),
+        lambda channel, own, other: channel.queue_purge(other.name),
+        lambda channel, own, other: channel.queue_delete(other.name),
+        lambda channel, own, other: channel.exchange_delete(other.exchange),
+    ],
+)
+def test_no_bind_dead_letter_or_alternate_exchange_leads_to_another_domain(
+    granted: State, mesh: Mesh, act: Callable[[Any, str, Queue], object]
+) -> None:
+    own, other = "north_warehouse", queue_of(mesh.contracts[PRODUCT])
+    assert other.exchange == "south_warehouse"
+    url = credentials(granted, own)["MESH_BROKER_URL"]
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare(f"{own}.kept", exclusive=True)
+        assert not may(partial(act, channel, own, other))
+
+
 def test_what_was_changed_by_hand_is_found_and_mended(granted: State, stack: Stack) -> None:
     assert granted.mesh("grants", "--check", "--format", "json", **stack.settings).json == []
     management = Management(stack.settings["MESH_RABBITMQ_ADMIN_URL"])
@@ -146,7 +184,11 @@ def test_what_was_changed_by_hand_is_found_and_mended(granted: State, stack: Sta
     )
     everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
     admin.policy_add("mesh-north_warehouse", policy={"Version": "2012-10-17", "Statement": [everything]})
-    admin.policy_add("of_others", policy={"Version": "2012-10-17", "Statement": [everything]})
+    for name in ("of_others", "mesh-readers"):
+        admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": [everything]})
+    admin.policy_add("mesh-gone_warehouse", policy=user_policy("gone_warehouse", (), f"s3://{PLACE}"))
+    admin.user_add("gone_warehouse", "of a domain that has gone")
+    admin.policy_set("mesh-gone_warehouse", user="gone_warehouse")
     admin.policy_set("mesh-mesh", user="ml_insights")
     admin.user_remove("east_warehouse")
     admin.user_add("other_person", "a secret of theirs")
@@ -163,6 +205,8 @@ def test_what_was_changed_by_hand_is_found_and_mended(granted: State, stack: Sta
         ("s3", "ml_insights", "update", "policy of the user"),
         ("s3", "east_warehouse", "create", "user"),
         ("s3", "east_warehouse", "create", "policy of the user"),
+        ("s3", "gone_warehouse", "remove", "user"),
+        ("s3", "gone_warehouse", "remove", "policy"),
     }
     before = credentials(granted, "west_warehouse")
     granted.mesh("grants", "--apply", **stack.settings)
@@ -170,7 +214,9 @@ def test_what_was_changed_by_hand_is_found_and_mended(granted: State, stack: Sta
     # The processes of a domain need no new secret.
     assert credentials(granted, "west_warehouse") == before
     assert "other_person" in admin.user_list()
-    assert "of_others" in admin.policy_list()
+    policies = json.loads(admin.policy_list())
+    assert {"of_others", "mesh-readers"} <= policies.keys()
+    assert "mesh-gone_warehouse" not in policies
     assert management.get("users/stranger") is not None
 
 

@@ -354,6 +354,7 @@ LONG = "p" * 300
         (["catalog", "build", "--no-lake", "--out", f"/tmp/{LONG}"], {}, f"/tmp/{LONG}: cannot be written"),
         (["export", "odps", "all", "--out", "/proc/x"], {}, "/proc/x: cannot be written"),
         (["export", "odps", "all", "--out", "/dev/null"], {}, "/dev/null: cannot be written"),
+        (["export", "openmetadata", "--out", "/proc/x"], {}, "/proc/x: cannot be written"),
         (["status"], {"MESH_STATE": f"/tmp/{LONG}"}, f"/tmp/{LONG}: File name too long"),
         (["status"], {"MESH_ROOT": f"/tmp/{LONG}"}, f"/tmp/{LONG}/domains: File name too long"),
     ],
@@ -383,5 +384,5 @@ def test_an_output_that_is_full_is_no_fault_in_the_code() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         3,
-        "the output: No space left on device. Mend that disk, then run again.\n",
+        "a file or the output: No space left on device. Mend that disk, then run again.\n",
     )

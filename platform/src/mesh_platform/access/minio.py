@@ -38,13 +38,13 @@ class MinioRights:
     ) -> None:
         self._admin, self.address = _administration(url)
         self.policies = {name: _policy(name, rights, warehouse) for name in principals(domains)}
-        self.credentials = credentials
+        self.warehouse, self.credentials = warehouse, credentials
 
     def plan(self) -> Iterator[Step]:
         """Yield what must change in the store.
 
-        Users and policies that the mesh has made and whose domain has gone are removed: they are those with a policy
-        by the name of one of the mesh.
+        A policy is the mesh's if it has the name and the own objects of a domain. Where that domain has gone, the
+        policy and its user are removed.
         """
         users: dict[str, Any] = self._call(self._admin.user_list)
         policies: dict[str, Any] = self._call(self._admin.policy_list)
@@ -56,13 +56,14 @@ class MinioRights:
                 yield Step(SERVER, name, "update" if user else "create", "user")
             if (has := user.get("policyName")) != _NAME.format(name):
                 yield Step(SERVER, name, "update" if has else "create", "policy of the user", has, _NAME.format(name))
-        for name, user in users.items():
-            if name not in self.policies and user.get("policyName") == _NAME.format(name):
-                yield Step(SERVER, name, "remove", "user")
         for known, was in policies.items():
             name = known.removeprefix(_NAME.format(""))
-            if known != name and name not in self.policies:
-                yield Step(SERVER, name, "remove", "policy", was)
+            own = user_policy(name, (), self.warehouse)["Statement"][0]
+            if name == known or name in self.policies or _canonical(own) not in _canonical(was).get("Statement", ()):
+                continue
+            if users.get(name, {}).get("policyName") == known:
+                yield Step(SERVER, name, "remove", "user")
+            yield Step(SERVER, name, "remove", "policy", was)
 
     def apply(self, step: Step) -> None:
         """Do one step; it may be done twice.
@@ -92,7 +93,7 @@ class MinioRights:
             answer = request()
         except MinioAdminException as error:
             fix = f"Give {_SETTING} a key that may administer it, and check that it has MinIO's API."
-            raise AttentionError(f"{self.address}: {error}. {fix}") from None
+            raise AttentionError(f"{self.address}: {str(error).strip()}. {fix}") from None
         except HTTPError as error:
             name = type(error).__name__
             raise UnavailableError(f"{self.address}: no answer ({name}). Start the store, then again.") from None
@@ -122,7 +123,7 @@ def _policy(name: str, rights: Sequence[Right], warehouse: str) -> dict[str, Any
     if name != PLATFORM:
         return user_policy(name, rights, warehouse)
     arn = f"arn:aws:s3:::{bucket_and_prefix(warehouse)[0]}"
-    everything = {"Sid": "All", "Effect": "Allow", "Action": ["s3:*"], "Resource": [arn, f"{arn}/*"]}
+    everything = {"Effect": "Allow", "Action": ["s3:*"], "Resource": [arn, f"{arn}/*"]}
     return {"Version": VERSION, "Statement": [everything]}
 
 

@@ -1,8 +1,8 @@
 """Rights in an S3 store: a key for each domain, for the objects of its own tables, and of those that it may read.
 
 A table's objects are below `<warehouse>/<domain>/<table>/`. The documents are those of AWS, which most stores take:
-as the policy of a user (`user_policy`: AWS, MinIO and its forks), or as one policy of the bucket that names its users
-(`bucket_policy`: AWS, Ceph, versitygw).
+as the policy of a user (`user_policy`: AWS, MinIO and its forks), or as one policy of the bucket (`bucket_policy`),
+which names users as versitygw does. AWS and Ceph name them by ARN.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def user_policy(domain: str, rights: Iterable[Right], warehouse: str) -> dict[st
 def bucket_policy(domains: Sequence[str], rights: Sequence[Right], warehouse: str) -> dict[str, Any]:
     """Return the policy of the bucket: the statements of all domains, each for the user of the domain's name."""
     statements = [
-        {**statement, "Sid": f"{domain}{statement['Sid']}".replace("_", ""), "Principal": {"AWS": [domain]}}
+        {**statement, "Principal": {"AWS": [domain]}}
         for domain in domains
         for statement in _statements(domain, rights, warehouse)
     ]
@@ -49,16 +49,16 @@ def _statements(domain: str, rights: Iterable[Right], warehouse: str) -> list[di
     arn = f"arn:aws:s3:::{bucket}"
     own = f"{prefix}{domain}/"
     foreign = [f"{prefix}{name.replace('.', '/', 1)}/" for name in _readable(domain, rights)]
-    statements = [{"Sid": "Own", "Effect": "Allow", "Action": [*_WRITE], "Resource": [f"{arn}/{own}*"]}]
+    statements = [{"Effect": "Allow", "Action": [*_WRITE], "Resource": [f"{arn}/{own}*"]}]
     if foreign:
         resources = [f"{arn}/{place}*" for place in foreign]
-        statements.append({"Sid": "Read", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": resources})
+        statements.append({"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": resources})
     # Readers list, too: to find that an object is missing, they list its name.
     listed: Mapping[str, Any] = {"StringLike": {"s3:prefix": [f"{place}*" for place in (own, *foreign)]}}
     return [
         *statements,
-        {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listed},
-        {"Sid": "Find", "Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [arn]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn], "Condition": listed},
+        {"Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [arn]},
     ]
 
 

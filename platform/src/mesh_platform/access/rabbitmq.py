@@ -2,7 +2,8 @@
 
 Queues and exchanges are named by their domain, so one pattern is a domain's right. A user may not create a queue
 with dead letters: for that RabbitMQ asks for the right to write to the default exchange, and who may write to that
-may publish to every queue of every domain. So the topology is made here, by the administrator
+may publish to every queue of every domain. So the topology is made here, by the administrator. For a passive
+declaration RabbitMQ asks for no right: every user can see how many messages wait in a queue whose name it knows
 (https://www.rabbitmq.com/docs/access-control).
 """
 
@@ -13,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -41,7 +42,8 @@ class Permissions:
 
 def permissions_of(domain: str) -> Permissions:
     """Return what the user of a domain may use: the exchange, the queues and the dead letters of its name."""
-    own = rf"^{re.escape(domain)}(\..*)?$"
+    # The default exchange is called amq.default here: a domain 'amq' must not have it.
+    own = rf"^(?!amq\.){re.escape(domain)}(\..*)?$"
     return Permissions(own, own, own)
 
 
@@ -62,14 +64,13 @@ class Management:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.username:
             raise UsageError(f"{_SETTING}: is not of the form http(s)://admin:password@host:15672/vhost.")
-        self.host = parts.hostname
         self.vhost = unquote(parts.path.strip("/")) or "/"
-        port = f":{parts.port}" if parts.port else ""
-        self.address = f"{parts.scheme}://{parts.hostname}{port}"
+        place = parts.netloc.rpartition("@")[2]
+        self.host = re.sub(r":\d+$", "", place)
+        self.address = f"{parts.scheme}://{place}"
         user, password = unquote(parts.username), unquote(parts.password or "")
         self._headers = urllib3.make_headers(basic_auth=f"{user}:{password}") | {"Content-Type": "application/json"}
         self._pool = urllib3.PoolManager(timeout=20, retries=urllib3.Retry(3, redirect=0, backoff_factor=0.2))
-        self.user = user
 
     def get(self, path: str) -> Any:
         """Return what is at `path`, None if there is nothing."""
@@ -104,13 +105,18 @@ class Management:
 
 
 class RabbitRights:
-    """Brings RabbitMQ in step with the domains of the mesh. `amqp` is its `host:port` for clients."""
+    """Brings RabbitMQ in step with the domains of the mesh. `clients` is its URL for clients, of whatever user."""
 
     def __init__(
-        self, server: Management, domains: Sequence[str], queues: Sequence[Queue], credentials: Credentials, amqp: str
+        self,
+        server: Management,
+        domains: Sequence[str],
+        queues: Sequence[Queue],
+        credentials: Credentials,
+        clients: SplitResult,
     ) -> None:
         self.server, self.domains, self.queues = server, domains, queues
-        self.credentials, self.amqp = credentials, amqp
+        self.credentials, self.clients = credentials, clients
         self.vhost = quote(server.vhost, safe="")
 
     def plan(self) -> Iterator[Step]:
@@ -160,7 +166,8 @@ class RabbitRights:
                     broker.declare([queue for queue in self.queues if queue.name == step.now])
             case _, "user":
                 password = _password(self.credentials.read(step.principal)) or new_secret()
-                url = f"amqp://{user}:{password}@{self.amqp}/{self.vhost}"
+                place = self.clients.netloc.rpartition("@")[2]
+                url = self.clients._replace(netloc=f"{user}:{password}@{place}", path=f"/{self.vhost}").geturl()
                 self.credentials.set(step.principal, {VARIABLE: url})
                 self.server.put(path, {"tags": MARK, "password": password})
             case _:

@@ -1,8 +1,8 @@
 """Derive who may read and write what, from domains, contracts and SQL.
 
-A domain has its own queues and tables. Of other domains it reads the published tables that its models name, and
-nothing else: no queue, no landing table, no quarantine. So a model that reads a new table is the request for the
-right, and its review is the grant.
+A domain has its own queues and tables. Of other domains it reads the published tables that its models read and
+that its contracts refer to (for the `__resolved` views), and nothing else: no queue, no landing table, no
+quarantine. So a model or contract that names a new table is the request for the right, and its review is the grant.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mesh_platform.lake.releases import RELEASES
 from mesh_platform.lake.tables import tables_of
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.sql.model import Model, tables_read
+from mesh_platform.sql.references import tables_referred_to
 
 Access = Literal["read", "write"]
 OWN = "its own"
@@ -69,6 +70,8 @@ def _own(domain: Domain) -> Iterator[Right]:
 def _foreign(mesh: Mesh, models: Mapping[str, Model], domain: Domain) -> Iterator[Right]:
     yield Right(domain.name, "table", RELEASES, "read", "the releases of the mesh")
     for contract in domain.contracts.values():
-        for table in tables_read(mesh, models, contract.identifier):
+        reasons = dict.fromkeys(tables_referred_to(contract), "referred to by")
+        reasons |= dict.fromkeys(tables_read(mesh, models, contract.identifier), "read by the model of")
+        for table, reason in reasons.items():
             if table.partition(".")[0] != domain.name:
-                yield Right(domain.name, "table", table, "read", f"read by the model of {contract.identifier}")
+                yield Right(domain.name, "table", table, "read", f"{reason} {contract.identifier}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,13 @@ class Credentials:
             name, equals, value = line.partition("=")
             if not line.strip() or line.startswith("#"):
                 continue
-            if not equals or not name.isidentifier():
+            try:
+                words = shlex.split(value)
+            except ValueError:
+                words = None
+            if not equals or not name.isidentifier() or words is None:
                 raise AttentionError(f"{path}:{number}: is no line NAME=value. Correct it, or remove the file.")
-            found[name] = value
+            found[name] = " ".join(words)
         return found
 
     def set(self, principal: str, variables: Mapping[str, str]) -> None:
@@ -84,7 +89,8 @@ class Credentials:
         kept = self.read(principal) | dict(variables)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A temporary file is made for its owner alone, and `write_whole` renames it.
-        write_whole(self.path(principal), "".join(f"{name}={value}\n" for name, value in kept.items()).encode())
+        lines = (f"{name}={shlex.quote(value)}\n" for name, value in kept.items())
+        write_whole(self.path(principal), "".join(lines).encode())
 
 
 def new_secret() -> str:

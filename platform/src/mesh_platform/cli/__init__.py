@@ -28,7 +28,7 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 # Pydantic would read the entry points of every installed package to find plugins of its own; nothing here has any.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-# The disk of an output fails.
+# The disk of a file or of the output fails.
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 COMMANDS = {
     "produce": "mesh_platform.cli.events:produce",
@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.errno in _OF_DISKS:
             _drop_output()
             click.echo(
-                f"{error.filename or 'the output'}: {error.strerror}. Mend that disk, then run again.", err=True
+                f"{error.filename or 'a file or the output'}: {error.strerror}. Mend that disk, then run again.",
+                err=True,
             )
             sys.exit(3)
         if error.errno == errno.ENAMETOOLONG and error.filename:

@@ -10,6 +10,7 @@ import click
 
 from mesh_platform.cli.output import read_settings, write_json
 from mesh_platform.cli.text_table import write_table
+from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.text import shortened
 
@@ -31,8 +32,8 @@ _SHOWN = 60
 )
 def grants(mode: str | None, output_format: str) -> None:
     """Show the rights of each domain: its own queues and tables, and the published tables of others that its models
-    read. Nothing else is granted, and nothing is written down: a model that reads a table is the request, its review
-    the grant.
+    read and its contracts refer to. Nothing else is granted, and nothing is written down: a model that reads a table
+    is the request, its review the grant.
 
     \b
     mesh grants
@@ -49,6 +50,8 @@ def grants(mode: str | None, output_format: str) -> None:
     from mesh_platform.cli.progress import progress_bar, tell
     from mesh_platform.sql.model import read_models
 
+    if mode and output_format not in ("text", "json"):
+        raise UsageError(f"--format {output_format}: prints documents alone. Leave it out with --{mode}.")
     settings = read_settings()
     mesh = load_mesh(settings.root)
     rights = rights_of(mesh, read_models(mesh))

@@ -197,7 +197,8 @@ def requests(out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
-    write_whole(out, text.encode())
+    with writing(out):
+        write_whole(out, text.encode())
     tell(f"{counted(len(found), 'request')} written to {out}.")
 
 

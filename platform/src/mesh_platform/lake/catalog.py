@@ -293,7 +293,7 @@ def _check_table(identifier: str, table: Table, table_schema: TableSchema) -> No
         raise AttentionError(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
     if kind in ("quarantine", "ledger") or breaking:
         raise AttentionError(
-            f"{found} Put the contract back as it was, or publish the change as version 2 beside this one, as "
+            f"{found} Put the contract back as it was, or publish the change as version 2 next to this one, as "
             "docs/evolution.md says."
         )
     raise AttentionError(f"{found} Run 'mesh evolve {product}', then again.")

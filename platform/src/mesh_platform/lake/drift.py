@@ -107,8 +107,8 @@ def _mend(change: Change, product: str) -> str:
         return f"{evolve[:-1]} --purge'."
     if change.breaking:
         return (
-            "Put contract or table back as it was, or publish the change as version 2 beside this one, as "
-            "docs/evolution.md says."
+            "Put contract or table back as it was, or publish the change as version 2 next to this "
+            "one, as docs/evolution.md says."
         )
     return f"{evolve}, then 'mesh build {product}'." if change.change == "repartition" else f"{evolve}."
 

@@ -70,7 +70,7 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
                 table_schema.by_name[change.field].line if change.field in table_schema.by_name else table_schema.line
             )
             optional = "Make it optional, or publish" if change.change == "add_required" else "Publish"
-            fix = f"{optional} it as version 2 beside this one, as docs/evolution.md says."
+            fix = f"{optional} it as version 2 next to this one, as docs/evolution.md says."
             if change.purgeable:
                 fix = (
                     f"Run 'mesh evolve {contract.identifier} --purge' to drop the old column for good, or rename it."

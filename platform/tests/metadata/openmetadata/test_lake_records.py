@@ -106,6 +106,17 @@ def test_the_results_of_a_build_are_those_of_its_rules(built: Place, live: Serve
     assert (refused["testCaseStatus"], refused["result"]) == ("Success", "0 events wait in quarantine")
 
 
+def test_the_rows_of_a_rule_with_a_semicolon_in_its_name_are_counted(tmp_path: Path):
+    place = owned_mesh(tmp_path)
+    path = place.root / "domains" / "core" / "contracts" / "fact_sales.odcs.yaml"
+    path.write_text(path.read_text().replace("no refunds", "sales; no refunds"))
+    place = Place(place.root)
+    place.land("alpha", SALES)
+    place.build(*BUILT)
+    (found,) = [record.body() for record in records(place) if record.of.fqn == f"{FACT}.sales; no refunds"]
+    assert (found["testCaseStatus"], found["result"]) == ("Failed", "1 row held back")
+
+
 def test_a_commit_is_a_run_of_its_pipeline_and_a_size_of_its_table(built: Place, live: Server, wanted: list[Entity]):
     live.publish(wanted, records(built))
     runs = held(live.double, "status", "pipeline", BUILD)

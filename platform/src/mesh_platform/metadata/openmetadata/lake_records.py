@@ -145,7 +145,8 @@ class LakeRecords:
         if table is None or snapshot is None or not has_snapshot(table, snapshot):
             return 0
         rules = read_files(table, files_at(table, snapshot), [HELD_RULE])[HELD_RULE].to_pylist()
-        return sum(check.name in str(rule).split("; ") for rule in rules)
+        # Names may have what separates them.
+        return sum(f"; {check.name}; " in f"; {rule}; " for rule in rules)
 
     def _measure(self, contract: Contract) -> dict[str, Decimal | None]:
         checks = {
