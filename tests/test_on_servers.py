@@ -107,6 +107,7 @@ def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
     process = state.start("ingest", PRODUCT, "--until-empty", MESH_FLUSH_LINES="3")
     while snapshots(own) < before + commits and process.poll() is None:
         time.sleep(0.02)
+    assert process.poll() is None, "it ended before the kill"
     stack.kill(server)
     stack.start()
     _, told = process.communicate(timeout=300)
