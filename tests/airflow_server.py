@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rabbit_node import is_free
 
 from conftest import State
 
@@ -75,7 +76,7 @@ class Server:
 @contextmanager
 def airflow_server(state: State, **environment: str) -> Iterator[Server]:
     """Airflow on the mesh of a state, started; it is stopped in the end."""
-    port = next(port for port in range(8100, 9000) if _is_free(port))
+    port = next(port for port in range(8100, 9000) if is_free(port))
     own = {**state.environment, "MESH_AIRFLOW_PORT": str(port), **environment}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
     try:
@@ -107,8 +108,3 @@ def _call(url: str, token: str | None, given: dict[str, Any] | None = None) -> A
     data = json.dumps(given).encode() if given is not None else None
     with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
         return json.load(answer)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from rabbit_node import is_free
 
 from conftest import ROOT, missing
 
@@ -37,7 +38,7 @@ def native_stack(store: str = "minio") -> Iterator[Stack]:
 
     PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
     """
-    ports = (port for port in range(6200, 12000, 20) if all(map(_is_free, _taken(port))))
+    ports = (port for port in range(6200, 12000, 20) if all(map(is_free, _taken(port))))
     port = next(ports)
     with tempfile.TemporaryDirectory(prefix="mesh-stack-") as folder:
         Path(folder).chmod(0o755)
@@ -67,8 +68,3 @@ def _run(*words: str, environment: Mapping[str, str]) -> str:
 
 def _taken(port: int) -> list[int]:
     return [port, port + 1, port + 2, port + 3, port + 10000, port + 15000, port + 20000]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -52,7 +52,7 @@ class Node:
 @contextmanager
 def rabbit_node(folder: Path) -> Iterator[Node]:
     """A node with its state in `folder`, not started; it is stopped in the end."""
-    port = next(port for port in range(6200, 12000) if all(map(_is_free, (port, port + 15000, port + 20000))))
+    port = next(port for port in range(6200, 12000) if all(map(is_free, (port, port + 15000, port + 20000))))
     node = Node(folder, {**os.environ, "MESH_STATE": str(folder), "MESH_RABBITMQ_PORT": str(port)})
     try:
         yield node
@@ -60,6 +60,7 @@ def rabbit_node(folder: Path) -> Iterator[Node]:
         node.stop()
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0

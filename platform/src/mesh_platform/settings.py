@@ -86,10 +86,16 @@ class Settings(BaseSettings):
         return self.state_dir / "clock"
 
     @property
+    def has_external_catalog(self) -> bool:
+        """Whether pyiceberg's own variables configure the catalog, rather than the state folder."""
+        return any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+
+    @property
     def has_lake(self) -> bool:
         """Whether there is a lake to open, rather than an empty one to make."""
-        external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
-        return external or any((self.state_dir / name).exists() for name in ("catalog.db", "warehouse"))
+        return self.has_external_catalog or any(
+            (self.state_dir / name).exists() for name in ("catalog.db", "warehouse")
+        )
 
     def now(self) -> datetime:
         """The current time in UTC: `MESH_CLOCK`, else the simulated clock of the state folder, else the system clock.

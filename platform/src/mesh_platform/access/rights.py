@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mesh_platform.broker import queue_of
 from mesh_platform.lake.releases import RELEASES
@@ -31,16 +31,6 @@ class Right:
     name: str
     access: Access
     reason: str = ""
-
-    def as_value(self) -> dict[str, Any]:
-        """Return what `mesh grants` prints of it."""
-        return {
-            "domain": self.domain,
-            "resource": self.resource,
-            "name": self.name,
-            "access": self.access,
-            "reason": self.reason,
-        }
 
 
 def rights_of(mesh: Mesh, models: Mapping[str, Model]) -> list[Right]:

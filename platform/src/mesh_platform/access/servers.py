@@ -9,6 +9,8 @@ from mesh_platform.access.rights import Right
 from mesh_platform.access.step import Credentials, Server, principals
 from mesh_platform.broker import queue_of
 from mesh_platform.errors import UsageError
+from mesh_platform.iceberg.connection import catalog_settings
+from mesh_platform.lake.catalog import CATALOG
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
 
@@ -50,9 +52,7 @@ def _check_user(setting: str, url: str, domains: Sequence[str]) -> None:
 
 def warehouse_of_settings() -> str:
     """Return the warehouse of the catalog by pyiceberg's settings. Raises UsageError if they name none."""
-    from pyiceberg.utils.config import Config
-
-    found = (Config().get_catalog_config("mesh") or {}).get("warehouse")
+    found = catalog_settings(CATALOG).get("warehouse")
     if not found:
         raise UsageError("PYICEBERG_CATALOG__MESH__WAREHOUSE: is not set. Give the place of the tables, s3://bucket.")
     return str(found)

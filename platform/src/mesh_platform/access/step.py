@@ -27,17 +27,6 @@ class Step:
     was: Any = None
     now: Any = None
 
-    def as_value(self) -> dict[str, Any]:
-        """Return what `mesh grants` prints of it."""
-        return {
-            "server": self.server,
-            "principal": self.principal,
-            "action": self.action,
-            "what": self.what,
-            "was": self.was,
-            "now": self.now,
-        }
-
 
 class Server(Protocol):
     """A server that enforces rights. After a stop, the next plan has the steps that are left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +64,7 @@ def grants(mode: str | None, output_format: str) -> None:
         return
     if mode is None:
         if output_format == "json":
-            write_json([right.as_value() for right in rights])
+            write_json([asdict(right) for right in rights])
         else:
             write_table(_summary(rights))
         return
@@ -77,7 +78,7 @@ def grants(mode: str | None, output_format: str) -> None:
                 for step in planned:
                     server.apply(step)
                     advance(1)
-    rows = [step.as_value() for step in steps]
+    rows = [asdict(step) for step in steps]
     if output_format == "json":
         write_json(rows)
     elif rows:

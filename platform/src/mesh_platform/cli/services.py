@@ -126,11 +126,10 @@ def _management(url: str) -> str:
 
 
 def _lake_properties(settings: Settings) -> Mapping[str, str]:
-    from pyiceberg.utils.config import Config
-
+    from mesh_platform.iceberg.connection import catalog_settings
     from mesh_platform.lake.catalog import CATALOG, embedded_properties
 
-    found = Config().get_catalog_config(CATALOG) or {}
+    found = catalog_settings(CATALOG)
     return {name: str(value) for name, value in found.items()} or embedded_properties(settings)
 
 

@@ -25,14 +25,19 @@ TIMEOUTS = {
 }
 
 
+def catalog_settings(name: str) -> dict[str, Any]:
+    """Return what pyiceberg's own settings say of the catalog `name`; nothing if they do not name it."""
+    # Read now: pyiceberg's own copy dates from its import.
+    return {**(Config().get_catalog_config(name) or {})}
+
+
 def connect_catalog(name: str, **properties: str) -> Catalog:
     """Open the catalog `name`. A property comes from `properties`, else pyiceberg's own settings, else `TIMEOUTS`.
 
     `rest.connect-timeout` and `rest.request-timeout` (seconds without a byte) are additions of this function. Raises
     what pyiceberg raises.
     """
-    # Read now: pyiceberg's own copy dates from its import.
-    found: dict[str, Any] = {**TIMEOUTS, **(Config().get_catalog_config(name) or {}), **properties}
+    found: dict[str, Any] = {**TIMEOUTS, **catalog_settings(name), **properties}
     kind = CatalogType(str(found["type"]).lower()) if found.get("type") else infer_catalog_type(name, found)
     if kind is CatalogType.REST and found.get("uri"):
         return _connect_rest(name, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -50,6 +49,8 @@ PROPERTIES = {
 # The default is 2 MiB. Ids fill that dictionary at each flush before they are written without one, which takes a
 # third of the time of a write. Large files are faster to read with it.
 _BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
+# How to make a change that breaks readers.
+AS_VERSION_2 = "as version 2 next to this one, as docs/evolution.md says."
 _MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
 # In the state folder: it can be rebuilt.
@@ -70,7 +71,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
     from sqlalchemy.exc import DBAPIError
 
     state = settings.state_dir
-    external = any(name.startswith("PYICEBERG_CATALOG__MESH__") for name in os.environ)
+    external = settings.has_external_catalog
     own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX)}
     subject = "PYICEBERG_CATALOG__MESH__*" if external else str(state / "catalog.db")
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
@@ -292,8 +293,5 @@ def _check_table(identifier: str, table: Table, table_schema: TableSchema) -> No
     if breaking and all(change.purgeable for change in breaking):
         raise AttentionError(f"{found} Run 'mesh evolve {product} --purge', or put the contract back as it was.")
     if kind in ("quarantine", "ledger") or breaking:
-        raise AttentionError(
-            f"{found} Put the contract back as it was, or publish the change as version 2 next to this one, as "
-            "docs/evolution.md says."
-        )
+        raise AttentionError(f"{found} Put the contract back as it was, or publish the change {AS_VERSION_2}")
     raise AttentionError(f"{found} Run 'mesh evolve {product}', then again.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mesh_platform.contract.schema_change import Change, compare
 from mesh_platform.iceberg.outage import answering
-from mesh_platform.lake.catalog import existing_table, present_schema, table_properties
+from mesh_platform.lake.catalog import AS_VERSION_2, existing_table, present_schema, table_properties
 from mesh_platform.lake.evolution import schemas_of
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
 from mesh_platform.lake.tables import all_tables, tables_of
@@ -106,10 +106,7 @@ def _mend(change: Change, product: str) -> str:
     if change.purgeable:
         return f"{evolve[:-1]} --purge'."
     if change.breaking:
-        return (
-            "Put contract or table back as it was, or publish the change as version 2 next to this "
-            "one, as docs/evolution.md says."
-        )
+        return f"Put contract or table back as it was, or publish the change {AS_VERSION_2}"
     return f"{evolve}, then 'mesh build {product}'." if change.change == "repartition" else f"{evolve}."
 
 

@@ -16,7 +16,7 @@ from mesh_platform.errors import ContractError, Problem
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import find_table, partition_name, present_schema
+from mesh_platform.lake.catalog import AS_VERSION_2, find_table, partition_name, present_schema
 from mesh_platform.lake.tables import tables_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
                 table_schema.by_name[change.field].line if change.field in table_schema.by_name else table_schema.line
             )
             optional = "Make it optional, or publish" if change.change == "add_required" else "Publish"
-            fix = f"{optional} it as version 2 next to this one, as docs/evolution.md says."
+            fix = f"{optional} it {AS_VERSION_2}"
             if change.purgeable:
                 fix = (
                     f"Run 'mesh evolve {contract.identifier} --purge' to drop the old column for good, or rename it."

@@ -23,7 +23,7 @@ class MeshTable:
     @property
     def name(self) -> str:
         """`<domain>.<table>`."""
-        return f"{self.contract.identifier}{_SUFFIXES[self.kind]}"
+        return f"{self.contract.identifier}{SUFFIXES[self.kind]}"
 
     @property
     def schema(self) -> TableSchema:
@@ -53,8 +53,8 @@ def table_named(mesh: Mesh, name: str) -> MeshTable | None:
 
 def split_name(name: str) -> tuple[str, TableKind]:
     """Return the product that a table belongs to by its name, and the kind of table that it is."""
-    kind = next(kind for kind, suffix in _SUFFIXES.items() if name.endswith(suffix))
-    return name.removesuffix(_SUFFIXES[kind]), kind
+    kind = next(kind for kind, suffix in SUFFIXES.items() if name.endswith(suffix))
+    return name.removesuffix(SUFFIXES[kind]), kind
 
 
 def landing_name(contract: Contract) -> str:
@@ -132,7 +132,7 @@ def ledger_schema(contract: Contract) -> TableSchema:
 
 
 def _table_name(contract: Contract, kind: TableKind) -> str:
-    return f"{contract.table.name}{_SUFFIXES[kind]}"
+    return f"{contract.table.name}{SUFFIXES[kind]}"
 
 
 def _column(name: str, type_: str | FieldType, description: str, required: bool = True, key: int = 0) -> Field:
@@ -168,7 +168,7 @@ _REJECTED = (
 # The tables that one flush of ingest writes to.
 EVENT_TABLES: tuple[TableKind, ...] = ("landing", "quarantine", "ledger")
 LANDING_SUFFIX = "__raw"
-_SUFFIXES: dict[TableKind, str] = {
+SUFFIXES: dict[TableKind, str] = {
     "landing": LANDING_SUFFIX,
     "quarantine": "__rejected",
     "ledger": "__removed",

@@ -20,7 +20,7 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.bound_plan import How, Source
 from mesh_platform.sql.lineage import Lineage, Query, Tracer
 from mesh_platform.sql.model import Model
-from mesh_platform.sql.references import references, resolved_select, tables_referred_to, version_columns
+from mesh_platform.sql.references import RESOLVED, references, resolved_select, tables_referred_to, version_columns
 from mesh_platform.sql.relations import interface_unions, relation_schemas, union_select
 from mesh_platform.text import shown
 
@@ -75,7 +75,7 @@ class Columns:
                 sql = resolved_select(self.mesh, contract, contract.table.by_name, {})
                 added = chain(*version_columns(self.mesh, contract).values())
                 inputs = (name, *tables_referred_to(contract))
-                found[f"{name}__resolved"] = Relation(inputs, Query(sql, inputs, (*contract.table.by_name, *added)))
+                found[f"{name}{RESOLVED}"] = Relation(inputs, Query(sql, inputs, (*contract.table.by_name, *added)))
         return found
 
     @cached_property

@@ -20,7 +20,7 @@ from mesh_platform.mesh.schedule import CRON
 from mesh_platform.metadata.columns import Columns, queue_relation, sent_fields
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
 from mesh_platform.sql.model import Model
-from mesh_platform.sql.references import references, target, version_columns
+from mesh_platform.sql.references import RESOLVED, references, target, version_columns
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
 from mesh_platform.text import counted
 
@@ -210,15 +210,15 @@ class _Builder:
         if not contract.retired:
             self._link(me, "output", f"table:{name}")
         if references(contract) and not contract.retired:
-            view = self._add("view", f"{name}__resolved", f"{name} with its references resolved.")
+            view = self._add("view", f"{name}{RESOLVED}", f"{name} with its references resolved.")
             self._link(view, "part of", me)
             self._link(me, "output", view)
-            self._columns(f"{name}__resolved", contract.table.fields, view, contract)
+            self._columns(f"{name}{RESOLVED}", contract.table.fields, view, contract)
             for column, added in version_columns(self.mesh, contract).items():
                 dimension, _ = target(contract.table.by_name[column])
                 fields = self.mesh.contracts[dimension].table.by_name
                 shown = [replace(fields[version], name=alias) for alias, version in added.items()]
-                self._columns(f"{name}__resolved", shown, view, contract)
+                self._columns(f"{name}{RESOLVED}", shown, view, contract)
 
     def _table(self, table: MeshTable, product: str) -> None:
         schema = table.schema

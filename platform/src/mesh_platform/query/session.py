@@ -24,7 +24,7 @@ from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
 from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.query.state_cache import StateCache
-from mesh_platform.sql.references import references, resolved_select, tables_referred_to, target
+from mesh_platform.sql.references import RESOLVED, references, resolved_select, tables_referred_to, target
 from mesh_platform.sql.relations import create_schemas, interface_unions, tables_behind, union_select
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def view_names(mesh: Mesh) -> list[str]:
     A session has the views of a quarantine, a ledger or a table of held rows only once that table exists.
     """
     tables = [table.name for table in tables_shown(mesh)]
-    resolved = [f"{name}__resolved" for name, contract in mesh.contracts.items() if references(contract)]
+    resolved = [f"{name}{RESOLVED}" for name, contract in mesh.contracts.items() if references(contract)]
     return [*tables, *interface_unions(mesh), *resolved, RELEASES]
 
 
@@ -119,7 +119,7 @@ def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
     """Return the tables that the views read."""
     needed = set()
     for view in views:
-        name = view.removesuffix("__resolved")
+        name = view.removesuffix(RESOLVED)
         needed |= {*tables_behind(mesh, name)}
         table = table_named(mesh, name)
         if table and table.kind == "held":
@@ -160,7 +160,7 @@ def _create_views(
     for name, contract in mesh.contracts.items():
         if references(contract):
             dangling = _dangling(connection, contract, states, role, cache)
-            _create(connection, f"{name}__resolved", resolved_select(mesh, contract, shown[name], dangling))
+            _create(connection, f"{name}{RESOLVED}", resolved_select(mesh, contract, shown[name], dangling))
     _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
 
 

@@ -10,6 +10,8 @@ from mesh_platform.mesh.mesh import Mesh
 
 # The member of a dimension that stands for all that it lacks.
 UNKNOWN = "unknown"
+# How the name of a view with resolved references ends, after that of its table.
+RESOLVED = "__resolved"
 
 
 def references(contract: Contract) -> list[Field]:

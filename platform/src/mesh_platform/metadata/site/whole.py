@@ -10,19 +10,21 @@ from typing import NamedTuple
 
 from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.errors import Problem
-from mesh_platform.lake.tables import split_name
+from mesh_platform.lake.tables import SUFFIXES, TableKind, split_name
 from mesh_platform.mesh.mesh import interface_view
 from mesh_platform.metadata.graph import Graph
 from mesh_platform.metadata.pipelines import pipelines_of
 from mesh_platform.metadata.site.drawing import neighbours
 from mesh_platform.metadata.site.paths import page
+from mesh_platform.sql.references import RESOLVED
 
 # A mesh with more products is large: its pages say less, and the drawing has the nearest relations only.
 MANY = 500
 _DRAWN, _DRAWN_OF_MANY = 30, 2
-_RESOLVED = "__resolved"
+# Tables that no drawing has.
+_PRIVATE: tuple[TableKind, ...] = ("quarantine", "ledger", "held")
 # The ends of the names of relations that belong to a product, besides its own.
-OWN_SUFFIXES = ("__raw", "__rejected", "__removed", "__held", _RESOLVED)
+OWN_SUFFIXES = (*filter(None, SUFFIXES.values()), RESOLVED)
 
 
 class Outline(NamedTuple):
@@ -97,7 +99,7 @@ class Whole:
         """Return the product that a relation belongs to, retired or not; None for a view over products and a file."""
         if relation in self.views or relation.startswith("file:"):
             return None
-        return split_name(relation.removeprefix("queue:").removesuffix(_RESOLVED))[0]
+        return split_name(relation.removeprefix("queue:").removesuffix(RESOLVED))[0]
 
     def place(self, relation: str) -> str | None:
         """Return the page that describes a relation."""
@@ -116,7 +118,7 @@ class Whole:
 
     def _shown_readers(self, name: str) -> Sequence[str]:
         near = self.readers.get(name, ())
-        return [other for other in near if not other.endswith(("__rejected", "__removed", "__held"))]
+        return [other for other in near if split_name(other)[1] not in _PRIVATE]
 
     @property
     def _drawn(self) -> int:
