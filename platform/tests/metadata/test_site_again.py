@@ -110,7 +110,9 @@ def _rename_column(contract: dict[str, Any], number: int) -> None:
 
 
 def _drop_column(contract: dict[str, Any], number: int) -> None:
-    del contract["schema"][-1]["properties"][-1]
+    # A contract without columns is no edit of a mesh: the edits after it would have none to change.
+    if len(contract["schema"][-1]["properties"]) > 2:
+        contract["schema"][-1]["properties"].pop()
 
 
 def _retype(contract: dict[str, Any], number: int) -> None:

@@ -19,6 +19,7 @@ from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import MeshError, UnavailableError
 from mesh_platform.settings import Settings
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -115,7 +116,7 @@ def _broker(settings: Settings) -> str:
     queues = [contract.identifier for contract in load_mesh(settings.root).ingested()]
     with connect(settings.broker) as broker:
         depths = broker.depths(queues)
-    return f"{len(depths)} of {len(queues)} queues, {sum(depths.values())} messages wait"
+    return f"{len(depths)} of {len(queues)} queues, {counted(sum(depths.values()), 'message waits', 'messages wait')}"
 
 
 def _management(url: str) -> str:
