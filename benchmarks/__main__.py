@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from benchmarks import (
+    catalog,
     commits,
     dag_parsing,
     dedupe,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "dag_parsing": dag_parsing.measure,
     "governance": governance.measure,
     "lineage": lineage.measure,
+    "catalog": catalog.measure,
     "openmetadata": openmetadata.measure,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,28 @@ def requests(chrome: Chrome) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
     sent = [each["params"] for each in messages if each["method"] == "Network.requestWillBeSent"]
     return [each["request"]["url"] for each in sent]
+
+
+_WATCH = """
+const box = document.querySelector('input[type=search]');
+window.TOOK = []; let pressed = null;
+document.addEventListener('keydown', event => { pressed = event.timeStamp; }, true);
+new MutationObserver(() => {
+  if (pressed === null || !document.querySelector('#found li')) return;
+  const since = pressed; pressed = null;
+  requestAnimationFrame(() => window.TOOK.push(performance.now() - since));
+}).observe(document.getElementById('found'), {childList: true});
+"""
+
+
+def watch_answers(chrome: Chrome) -> Callable[[], list[float]]:
+    """Time the search of the page from now on.
+
+    The returned function returns, for each key that led to a list, milliseconds from the key to the frame that shows
+    it, by the page's own clock: a driver's own round trips take longer than that.
+    """
+    chrome.execute_script(_WATCH)
+    return lambda: list(chrome.execute_script("return window.TOOK"))
 
 
 def complaints(chrome: Chrome) -> list[dict[str, Any]]:

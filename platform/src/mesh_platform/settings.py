@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from mesh_platform.errors import AttentionError, UsageError
 
+_PREFIX = "MESH_"
 
-class Settings(BaseSettings):
-    """The settings of the platform. Each field is read from the variable `MESH_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="MESH_", extra="ignore")
+class Settings(BaseModel):
+    """The settings of the platform. Each field is read from the variable `MESH_<FIELD>`, unless it is given."""
 
     root: Path = Field(
         default_factory=lambda: find_root(Path.cwd()), description="The repository, which has `domains/`."
@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     flush_seconds: float = Field(
         default=2.0, ge=0, le=600, description="Ingest writes after this many seconds at the latest."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_environment(cls, given: dict[str, Any]) -> dict[str, Any]:
+        names = {name: f"{_PREFIX}{name.upper()}" for name in cls.model_fields}
+        return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ} | given
 
     @property
     def state_dir(self) -> Path:
