@@ -57,8 +57,8 @@ are in `platform/src/mesh_platform`.
 
 ### I5: the counts add up
 
-- **Promise:** the records that a run received are the sum of those that it appended, quarantined, found to be
-  duplicates, dead-lettered and returned. It reports each figure.
+- **Promise:** the records that a run received are the sum of those that it appended, quarantined or
+  dead-lettered, and of duplicates. It reports each figure.
 - **Enforced in:** `Ingested` (`ingest/ingest.py`), which counts each record once.
 - **If violated:** the report of a run does not show a lost or a doubled event.
 

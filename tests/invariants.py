@@ -21,7 +21,7 @@ from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-PARTS = ("appended", "quarantined", "duplicates", "dead_lettered", "returned")
+PARTS = ("appended", "quarantined", "duplicates", "dead_lettered")
 
 
 def violations(

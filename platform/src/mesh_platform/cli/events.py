@@ -218,8 +218,7 @@ def ingest(
     The result counts the records of each product: `deliveries` are all that came, and each of them is counted in one
     of the other columns. `appended` is new, `quarantined` is refused with a reason (docs/quarantine.md), `duplicates`
     were there already. `dead_lettered` counts messages that the broker moved to the dead-letter queue during the run,
-    because they were delivered 20 times and never acknowledged. `returned` counts messages that went back to the
-    queue; it is 0 if the run ended normally.
+    because they were delivered 20 times and never acknowledged.
 
     `--dead-letters` consumes the dead-letter queues, once the reason for their failures is mended.
 

@@ -81,10 +81,9 @@ class Limits:
 class Ingested:
     """The counts of one product's run. Every delivered record is counted once:
 
-    deliveries = appended + quarantined + duplicates + dead_lettered + returned.
+    deliveries = appended + quarantined + duplicates + dead_lettered.
 
-    `dead_lettered` counts the messages that the broker dead-lettered meanwhile. A run that ends normally writes
-    everything delivered to it, so that `returned` is 0.
+    `dead_lettered` counts the messages that the broker dead-lettered meanwhile.
     """
 
     table: str
@@ -94,7 +93,6 @@ class Ingested:
     quarantined: int = 0
     duplicates: int = 0
     dead_lettered: int = 0
-    returned: int = 0
 
 
 @dataclass
