@@ -54,10 +54,11 @@ __all__ = ["CheapTransaction", "ManifestMergeManager", "OverwriteFiles"]
 for _entry in (MetadataLogEntry, PartitionSpec, Schema, Snapshot, SnapshotLogEntry, SortOrder):
     _entry.__deepcopy__ = lambda self, memo=None: self  # type: ignore[method-assign]
 
-# A build loads each table several times, and parsing takes most of that. Metadata objects are never changed either.
-_KEPT, _MOST_LETTERS = 64, 50_000
+# A run loads each table several times, and parsing takes most of that. Metadata objects are never changed either.
+# There is room for two states of each table of a mesh like ACME's.
+_METADATA_KEPT, _MOST_LETTERS = 256, 30_000
 _parse = TableMetadataUtil.parse_raw
-_parse_once = lru_cache(_KEPT)(_parse)
+_parse_once = lru_cache(_METADATA_KEPT)(_parse)
 
 
 def _parse_metadata(text: str) -> TableMetadata:
@@ -66,6 +67,8 @@ def _parse_metadata(text: str) -> TableMetadata:
 
 
 TableMetadataUtil.parse_raw = staticmethod(_parse_metadata)  # type: ignore[method-assign, assignment]
+
+_KEPT = 64
 
 # Manifests of one kind and partition have one schema, and what reads them depends on their schema alone.
 _get_schema, _AVRO_SCHEMA = AvroFileHeader.get_schema, pyiceberg.avro.file._SCHEMA_KEY
