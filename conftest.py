@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
+import jinja2
 import pytest
 from mesh_platform.broker import connect, queue_of
 from mesh_platform.errors import UnavailableError
@@ -45,6 +46,23 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # The template lists what is installed for each new domain. That takes half a second, and does not change meanwhile.
 importlib.metadata.packages_distributions = cache(importlib.metadata.packages_distributions)
+
+_compile_template = jinja2.Environment.compile
+_TEMPLATES: dict[tuple[object, ...], Any] = {}
+
+
+def _compile_template_once(of: jinja2.Environment, source: Any, *more: Any, **options: Any) -> Any:
+    """Compile a template for all environments of its kind and syntax: most of a first catalog was that."""
+    if not isinstance(source, str):
+        return _compile_template(of, source, *more, **options)
+    # Environments of one syntax share their lexer.
+    key = (type(of), of.lexer, of.autoescape, *of.extensions, source, *more, *options.items())
+    if key not in _TEMPLATES:
+        _TEMPLATES[key] = _compile_template(of, source, *more, **options)
+    return _TEMPLATES[key]
+
+
+jinja2.Environment.compile = _compile_template_once  # type: ignore[method-assign]
 
 ROOT = Path(__file__).resolve().parent
 _SERVER = MeshServer()

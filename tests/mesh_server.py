@@ -24,7 +24,10 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 
 _KILL_WITH_PARENT = 1
-_LIBRARIES = ("click", "duckdb", "pika", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "rich.progress", "sqlglot")
+_LIBRARIES = (
+    *("click", "duckdb", "pika", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "rich.progress"),
+    *("sqlalchemy.dialects.sqlite", "sqlglot.dialects.duckdb", "sqlglot.dialects.spark", "sqlglot.transforms"),
+)
 _ROOT = Path(__file__).resolve().parents[1]
 # These read the environment when they are imported, so each call imports them itself.
 _NOT_YET = ("mesh_platform.cli.", "mesh_platform.dags.", "acme_world.commands")

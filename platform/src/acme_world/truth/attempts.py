@@ -80,9 +80,10 @@ def draw_attempts(
     newcomer = goods.known + draw.integers(0, len(NEWCOMERS), len(order))
 
     region = region_of(domain).upper()
+    stamp = f"{region}-{day:%Y%m%d}"
     tier = np.array(TIERS)[np.searchsorted(TIER_STEPS, rank, side="right")]
     return Attempts(
-        order_id=np.array([f"{region}-{day:%Y%m%d}-{n:06d}" for n in range(1, orders + 1)], dtype=np.str_),
+        order_id=np.array([f"{stamp}-{n:06d}" for n in range(1, orders + 1)], dtype=np.str_),
         customer_id=np.array([f"C-{region}-{n + 1:05d}" for n in customer.tolist()], dtype=np.str_),
         loyalty_tier=tier,
         status=status,

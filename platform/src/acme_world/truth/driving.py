@@ -25,6 +25,7 @@ FIRST_CUSTOMER = 0.88
 STOP_MINUTES, HEAVY_MINUTES = 1.0, 1.1
 REPORT_MINUTES = (50.0, 70.0)
 STRETCHES = np.array([0.0, 0.22, 0.44, 0.66, FIRST_CUSTOMER])
+SHARES = np.diff(STRETCHES)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
     report_hours = np.concatenate((on_the_way[on_the_way < done - 0.2], [done]))
     reported = np.round(report_hours * HOUR_MS).astype(np.int64)
     travelled = np.floor(np.interp(report_hours, times, along) * trip.distance).astype(np.int64)
-    gone = np.diff(travelled, prepend=0)
-    speed = np.round(gone * HOUR_MS / np.diff(reported, prepend=0)).astype(np.int64)
+    speed = np.round(_steps(travelled) * HOUR_MS / _steps(reported)).astype(np.int64)
 
     return Drive(
         delivered=np.round((arrives + handling) * HOUR_MS).astype(np.int64),
@@ -95,6 +95,13 @@ def drive(trip: Circumstances, weights: NDArray[np.int64], draw: np.random.Gener
         speed=speed,
         back=int((done + usual_hours) * HOUR_MS),
     )
+
+
+def _steps(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The difference of each value to the one before, of the first to 0; np.diff takes three times as long."""
+    steps = values.copy()
+    steps[1:] -= values[:-1]
+    return steps
 
 
 def _usual_speed(trip: Circumstances) -> float:
@@ -110,10 +117,9 @@ def _stretches(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The ends of the stretches up to the first customer: when they are reached, in hours, and where, 0 to 1."""
     luck, strikes, where, lost = draw.normal(0.0, LUCK_SIGMA), draw.random(), draw.random(), draw.random()
-    shares = np.diff(STRETCHES)
-    hours = usual_hours * shares * np.exp(luck + draw.normal(0.0, 0.05, len(shares)))
+    hours = usual_hours * SHARES * np.exp(luck + draw.normal(0.0, 0.05, len(SHARES)))
     # Limited by the maximum speed of the vehicle.
-    hours = np.maximum(hours, trip.distance / 10 * shares / (0.97 * trip.max_speed))
+    hours = np.maximum(hours, trip.distance / 10 * SHARES / (0.97 * trip.max_speed))
     if strikes < INCIDENT_SHARE:
         least, most = INCIDENT_MINUTES
         hours[int(where * len(hours))] += (least + (most - least) * lost) / 60

@@ -160,10 +160,12 @@ class History:
             "quantity": attempts.quantity[had],
             "amount": attempts.quantity[had] * attempts.unit_price[had],
         }
-        for number, low, high in zip(numbers.tolist(), first.tolist(), [*first[1:].tolist(), len(had)], strict=True):
-            self._unsent[str(attempts.order_id[number])] = _Sold(
-                str(attempts.customer_id[number]), str(attempts.loyalty_tier[number]), columns, low, high
-            )
+        ordered = (attempts.order_id, attempts.customer_id, attempts.loyalty_tier)
+        ends = [*first[1:].tolist(), len(had)]
+        for order_id, customer, tier, low, high in zip(
+            *(values[numbers].tolist() for values in ordered), first.tolist(), ends, strict=True
+        ):
+            self._unsent[order_id] = _Sold(customer, tier, columns, low, high)
         return Loads(
             attempts.order_id[numbers],
             attempts.customer_id[numbers],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ class Line:
     fields: tuple[Field, ...]
     extra: tuple[Field, ...] = ()
 
-    @property
+    @cached_property
     def time_field(self) -> str:
         """The field of the event time: the last time field, after promised times."""
         return [field.name for field in self.fields if field.kind == "time"][-1]
@@ -51,7 +52,7 @@ class Line:
         """The field that identifies the event; an order line needs its `line_number` too."""
         return self.fields[0].name
 
-    @property
+    @cached_property
     def truth(self) -> tuple[str, ...]:
         """The columns of its Events: all fields but the time field, whose values are `at`."""
         return tuple(field.name for field in (*self.fields, *self.extra) if field.name != self.time_field)

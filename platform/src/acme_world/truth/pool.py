@@ -41,7 +41,7 @@ def pool_events(line: Line) -> Pool:
 
 def number_events(line: Line, prefix: str, columns: Columns, end: int) -> Events:
     """Events of the UTC day that ends at `end`, with ids numbered from 1: `<prefix>-20251001-00001`."""
-    day = day_of(end - DAY_MS)
-    ids = [f"{prefix}-{day:%Y%m%d}-{number:05d}" for number in range(1, len(columns["at"]) + 1)]
+    stamp = f"{prefix}-{day_of(end - DAY_MS):%Y%m%d}"
+    ids = [f"{stamp}-{number:05d}" for number in range(1, len(columns["at"]) + 1)]
     named = {line.id_field: np.array(ids, dtype=np.str_), **columns}
     return arrange(line, named.pop("at"), named)

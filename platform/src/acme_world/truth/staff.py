@@ -52,9 +52,8 @@ class Staff:
 def local_hours(at: NDArray[np.int64], time_zone: str) -> NDArray[np.int64]:
     """The local hour, 0 to 23, at each instant of `at` (ms since 1970, UTC)."""
     # Offsets change only at full quarters of an hour.
-    quarters, which = np.unique(at // (HOUR_MS // 4), return_inverse=True)
-    hours: NDArray[np.int64] = np.array([_hour(quarter, time_zone) for quarter in quarters.tolist()], np.int64)[which]
-    return hours
+    quarters = (at // (HOUR_MS // 4)).tolist()
+    return np.array([_hour(quarter, time_zone) for quarter in quarters], np.int64)
 
 
 @lru_cache(maxsize=100_000)

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
-from uuid import UUID
 
 ENVELOPE = ("event_id", "event_time", "event_type", "payload", "producer", "schema_version")
 
@@ -56,9 +55,7 @@ class Event:
             "schema_version": self.schema_version,
             "payload": self.payload,
         }
-        return json.dumps(
-            envelope, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_wire
-        ).encode()
+        return _WIRE.encode(envelope).encode()
 
 
 class EventIds:
@@ -85,12 +82,12 @@ class EventIds:
         milliseconds = to_milliseconds(record.time)
         payload = {**record.payload, **record.dropped} if record.dropped else record.payload
         parts = [self._source, milliseconds, self._hashed(payload)]
-        content = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_to_hash)
-        digest = blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = blake2b(_HASHED.encode(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         occurrence = self._seen[digest]
         self._seen[digest] += 1
         rest = int.from_bytes(blake2b(digest + occurrence.to_bytes(8, "big"), digest_size=10).digest(), "big")
-        return str(UUID(int=(milliseconds << 80 | rest) & _NOT_VERSION_OR_VARIANT | _VERSION_7))
+        uuid = f"{(milliseconds << 80 | rest) & _NOT_VERSION_OR_VARIANT | _VERSION_7:032x}"
+        return f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 
     def _hashed(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         texts = {name: text for name in self._times if isinstance(text := payload.get(name), str)}
@@ -143,6 +140,9 @@ def _to_hash(value: object) -> str:
     return _to_wire(value)
 
 
+# Made once: json.dumps makes one for each call.
+_WIRE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_to_wire)
+_HASHED = json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=_to_hash)
 # The fraction of a second: its first three digits, and the others.
 _FINER = re.compile(r"(\.\d{3})\d+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
