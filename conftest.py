@@ -192,7 +192,8 @@ def stack() -> Iterator[Stack]:
     """PostgreSQL, MinIO, a REST catalog and RabbitMQ, which all tests of the marker `stack` share."""
     from native_stack import native_stack
 
-    with native_stack() as servers:
+    # A disk that a test can fill.
+    with native_stack(disk_mb=1024) as servers:
         yield servers
 
 

@@ -1,7 +1,8 @@
 """Two ingest processes die, freeze and race at random while a publisher sends good and bad lines.
 
 A seed, a broker and a number of kills arrive; broken promises leave, and where each kill hit. `make chaos` runs seed
-after seed for the time it is given, and goes on where the last run stopped: build/chaos.json keeps count.
+after seed for the time it is given, and goes on where the last run stopped: build/chaos.json keeps count. With
+`--servers` the lake is in an S3 store and a REST catalog.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -26,19 +28,25 @@ from invariants import landed_ids, violations
 from mesh_platform.errors import UnavailableError
 from mesh_platform.faults import POINTS
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from native_stack import Stack, catalog_properties, native_stack
 from orders import PRODUCT, emptied, ids, lines, send
+from spoiled_requests import forget
 from traffic import Sent, publishing
 
 from conftest import AMQP_URL, ROOT, State, empty_queues, new_state
 
-NAMES = {"embedded": "the embedded broker", "rabbitmq": "RabbitMQ"}
+NAMES = {
+    "embedded": "the embedded broker",
+    "rabbitmq": "RabbitMQ",
+    "servers": "RabbitMQ, MinIO and a REST catalog on PostgreSQL",
+}
 COUNT_FILE = ROOT / "build" / "chaos.json"
 KILLS_A_ROUND = 10
 # Seconds. A frozen process sleeps for longer than the broker waits for it: a lease, or two missed heartbeats.
 LEASE = 1.0
 HEARTBEAT = 1
-FROZEN = {"embedded": 1.4, "rabbitmq": 3.2}
-FREEZES = {"embedded": 0.1, "rabbitmq": 0.06}
+FROZEN = {"embedded": 1.4, "rabbitmq": 3.2, "servers": 3.2}
+FREEZES = {"embedded": 0.1, "rabbitmq": 0.06, "servers": 0.06}
 # Small and frequent flushes, so that there is always a step to be killed in.
 LIMITS = {"lines": 200, "bytes": 64 * 1024, "seconds": 0.05}
 WORK = Work(PRODUCT, lease=LEASE, limits=LIMITS)
@@ -68,8 +76,15 @@ class Tally:
 
 
 def broker_of(state: State) -> str:
-    """`embedded` or `rabbitmq`."""
+    """`embedded`, `rabbitmq`, or `servers` where the lake is not in the state folder either."""
+    if lake_of(state):
+        return "servers"
     return "embedded" if state.settings.broker.startswith("sqlite") else "rabbitmq"
+
+
+def lake_of(state: State) -> dict[str, str] | None:
+    """pyiceberg's properties of the catalog; None for that of the state folder."""
+    return catalog_properties(state.environment) or None
 
 
 def torment(
@@ -88,8 +103,12 @@ def torment(
     drained, more = _drain(state, workers)
     tally.confirmed = len(sent.confirmed) - before
     problems += more
-    problems += violations(state.folder, PRODUCT, sent.confirmed, sent=sent.tried, runs=[*reports, *drained])
-    missing = set(ids(sent.good.intersection(sent.confirmed))) - set(landed_ids(state.folder, PRODUCT))
+    problems += violations(
+        state.folder, PRODUCT, sent.confirmed, sent=sent.tried, runs=[*reports, *drained], catalog=lake_of(state)
+    )
+    missing = set(ids(sent.good.intersection(sent.confirmed))) - set(
+        landed_ids(state.folder, PRODUCT, lake_of(state))
+    )
     problems += [f"I4: {each} is good, was confirmed and is not in the landing table" for each in sorted(missing)[:5]]
     return problems, tally
 
@@ -145,7 +164,7 @@ def _begin(state: State, workers: Workers, chance: random.Random, lifetime: floa
     """A process with its fate: killed at a random time, at a random point, after a long sleep; few end in peace."""
     environment = dict(state.environment)
     broker = broker_of(state)
-    if broker == "rabbitmq":
+    if broker != "embedded":
         environment["MESH_BROKER_URL"] += f"?heartbeat={HEARTBEAT}"
     work = replace(WORK, until_empty=chance.random() < 0.3)
     now = time.monotonic()
@@ -202,8 +221,10 @@ def spread(places: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(place, places.get(place, 0)) for place in (START, *INGEST_POINTS)]
 
 
-def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_FILE) -> int:
-    """Bring one seed after the other to `kills` on each broker, until `seconds` are over.
+def run(
+    seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_FILE, stack: Stack | None = None
+) -> int:
+    """Bring one seed after the other to `kills` on each broker, or on a stack, until `seconds` are over.
 
     Without `seconds`, ends after so many `seeds`. What an earlier run reached counts, unless it broke a promise. The
     exit code: 1 where one broke now; the state folder is kept then.
@@ -214,16 +235,16 @@ def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_
         return seconds is not None and time.monotonic() - begin >= seconds
 
     mesh = load_mesh(ROOT)
-    urls = {"embedded": ""} | _rabbitmq()
+    settings = {"servers": stack.settings} if stack else {"embedded": {}} | _rabbitmq()
     for seed in count(1):
         if seed > seeds and seconds is None:
             break
-        for broker, url in urls.items():
+        for broker, environment in settings.items():
             tally = read_counts(count_file).get(broker, {}).get(seed, Tally())
             if tally.broken:
                 tally = Tally()
             if tally.kills < kills and not over():
-                problems = _run_seed(mesh, seed, broker, url, tally, kills, over, count_file)
+                problems = _run_seed(mesh, seed, broker, environment, tally, kills, over, count_file)
                 if problems:
                     print(*problems, sep="\n", file=sys.stderr)
                     return 1
@@ -235,23 +256,33 @@ def run(seconds: float | None, seeds: int, kills: int, count_file: Path = COUNT_
     return 0
 
 
-def _rabbitmq() -> dict[str, str]:
+def _rabbitmq() -> dict[str, Mapping[str, str]]:
     try:
         empty_queues(AMQP_URL)
     except UnavailableError as error:
         print(f"The embedded broker alone: {error}", file=sys.stderr)
         return {}
-    return {"rabbitmq": AMQP_URL}
+    return {"rabbitmq": {"MESH_BROKER_URL": AMQP_URL}}
 
 
 def _run_seed(
-    mesh: Mesh, seed: int, broker: str, url: str, tally: Tally, kills: int, over: Callable[[], bool], count_file: Path
+    mesh: Mesh,
+    seed: int,
+    broker: str,
+    environment: Mapping[str, str],
+    tally: Tally,
+    kills: int,
+    over: Callable[[], bool],
+    count_file: Path,
 ) -> list[str]:
     """Round after round on one state, which goes when all held; the problems of the round that broke a promise."""
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{broker}-{seed}-"))
-    state = new_state(folder / "state", broker_url=url)
-    if url:
-        empty_queues(url)
+    state = new_state(folder / "state")
+    state.environment.update(environment)
+    if broker != "embedded":
+        empty_queues(environment["MESH_BROKER_URL"])
+    if lake := lake_of(state):
+        forget(lake)
     sent = Sent()
     with Workers(folder / "workers") as workers:
         lifetime = prepare(state, mesh, workers, sent)
@@ -309,7 +340,10 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, help="go on for so long (default 600; with --seeds: to their end)")
     parser.add_argument("--seeds", type=int, help="how many seeds to bring to their kills")
     parser.add_argument("--kills", type=int, default=50, help="kills for each seed and broker (default 50)")
+    parser.add_argument("--servers", action="store_true", help="on MinIO, a REST catalog and RabbitMQ of its own")
     given = parser.parse_args()
     if given.seconds is None and given.seeds is None:
         given.seconds = 600
-    sys.exit(run(given.seconds, given.seeds or 0, given.kills))
+    with native_stack() if given.servers else nullcontext() as servers:
+        code = run(given.seconds, given.seeds or 0, given.kills, stack=servers)
+    sys.exit(code)

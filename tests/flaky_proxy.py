@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 # What may become of a request. With "after" the server has done what it says before the client hears of it, or not.
-STATUSES = ("409", "500", "502", "503", "504")
+# A test may name any other status, too.
+STATUSES = ("403", "409", "429", "500", "502", "503", "504")
 BEFORE = (*STATUSES, "cut", "stall")
 AFTER = tuple(f"{kind} after" for kind in BEFORE)
 KINDS = (*BEFORE, *AFTER)
@@ -46,12 +47,14 @@ class Faults:
 
 
 class Proxy:
-    """The proxy's URL, and the faults that it is to make; `over` wakes what stalls."""
+    """The proxy's URL, the faults that it is to make, and the requests `seen`; `over` wakes what stalls."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         self.faults = Faults()
         self.over = threading.Event()
+        # The method and the path of each.
+        self.seen: list[tuple[str, str]] = []
 
 
 @contextmanager
@@ -64,6 +67,7 @@ def flaky_proxy(target: str) -> Iterator[Proxy]:
 
         def handle_any(self) -> None:
             body = self.body()
+            proxy.seen.append((self.command, self.path))
             kind = proxy.faults.draw(self.command, self.path)
             if kind and not kind.endswith("after"):
                 self.spoil(kind)
@@ -110,7 +114,7 @@ def flaky_proxy(target: str) -> Iterator[Proxy]:
             self.close_connection = True
             if kind == "stall":
                 proxy.over.wait(60)
-            if kind not in STATUSES:
+            if not kind.isdigit():
                 return
             self.send_response_only(int(kind))
             self.send_header("Content-Length", "0")

@@ -22,6 +22,13 @@ class Stack:
 
     environment: Mapping[str, str]
     settings: Mapping[str, str]
+    # Where the store keeps its objects.
+    disk: Path
+
+    @property
+    def catalog(self) -> dict[str, str]:
+        """pyiceberg's properties of the catalog."""
+        return catalog_properties(self.settings)
 
     def kill(self, name: str) -> None:
         """End one as a crash would: postgres, store or catalog."""
@@ -33,9 +40,10 @@ class Stack:
 
 
 @contextmanager
-def native_stack(store: str = "minio") -> Iterator[Stack]:
+def native_stack(store: str = "minio", disk_mb: int | None = None) -> Iterator[Stack]:
     """Servers of this test's own, with their data in a temporary folder; they are ended with it.
 
+    With `disk_mb` the store has a disk of this size for itself, if this machine lets the test mount one.
     PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
     """
     ports = (port for port in range(6200, 12000, 20) if all(map(is_free, _taken(port))))
@@ -49,12 +57,22 @@ def native_stack(store: str = "minio") -> Iterator[Stack]:
             "MESH_STACK_PORT": str(port + 1),
             "MESH_RABBITMQ_PORT": str(port),
         }
+        disk = Path(folder, "stack", store, "data")
+        disk.mkdir(parents=True)
+        mounted = disk_mb is not None and _mounted(disk, disk_mb)
         try:
             printed = _run("start", environment=environment)
             settings = dict(re.findall(r"^export (\w+)=(.*)$", printed, re.MULTILINE))
-            yield Stack(environment, settings)
+            yield Stack(environment, settings, disk)
         finally:
             _run("stop", environment=environment)
+            if mounted:
+                subprocess.run(["umount", str(disk)], check=True)
+
+
+def _mounted(disk: Path, megabytes: int) -> bool:
+    words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
+    return subprocess.run(words, capture_output=True).returncode == 0
 
 
 def _run(*words: str, environment: Mapping[str, str]) -> str:
@@ -68,3 +86,10 @@ def _run(*words: str, environment: Mapping[str, str]) -> str:
 
 def _taken(port: int) -> list[int]:
     return [port, port + 1, port + 2, port + 3, port + 10000, port + 15000, port + 20000]
+
+
+def catalog_properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """pyiceberg's properties of the catalog that these variables name."""
+    prefix = "PYICEBERG_CATALOG__MESH__"
+    own = {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
+    return {name.lower().replace("__", ".").replace("_", "-"): value for name, value in own.items()}

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from invariants import landed_ids
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.relations import interface_unions
 from native_stack import Stack
-from orders import PRODUCT, ids, in_batches, lines, send
+from orders import PRODUCT, envelope, ids, in_batches, lines, send
 from pyarrow.fs import FileSelector, S3FileSystem
 from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import ServerError
 
 from conftest import State, new_state
 
 pytestmark = pytest.mark.stack
 
+T = TypeVar("T")
 RAW = f"{PRODUCT}__raw"
+NOTE = """      - name: gift_note
+        logicalType: string
+        physicalType: string
+        description: What the customer wrote on the card.
+        examples: [Happy birthday]
+"""
 # Each moment, and each server, has orders of its own.
 _ORDERS = 60
 _KILLS = [(server, commits) for server in ("postgres", "store", "catalog") for commits in (1, 2, 4)]
@@ -29,13 +41,6 @@ def on_servers(folder: Path, stack: Stack) -> State:
     state = new_state(folder)
     state.environment.update(stack.settings)
     return state
-
-
-def properties(stack: Stack) -> dict[str, str]:
-    """pyiceberg's properties of the catalog."""
-    prefix = "PYICEBERG_CATALOG__MESH__"
-    own = {name.removeprefix(prefix): value for name, value in stack.settings.items() if name.startswith(prefix)}
-    return {name.lower().replace("__", ".").replace("_", "-"): value for name, value in own.items()}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> State:
 
 def test_a_run_gives_the_answer_key_and_all_of_it_lies_on_the_servers(run: State, stack: Stack, mesh: Mesh) -> None:
     assert not {"broker.db", "catalog.db", "warehouse"} & {path.name for path in run.folder.iterdir()}
-    own = properties(stack)
+    own = stack.catalog
     store = S3FileSystem(
         endpoint_override=own["s3.endpoint"],
         access_key=own["s3.access-key-id"],
@@ -70,7 +75,7 @@ def test_each_product_and_each_union_of_each_domain_has_a_view_with_rows(run: St
 
 
 def test_a_view_over_a_table_that_is_gone_has_no_rows(run: State, stack: Stack, tmp_path: Path) -> None:
-    catalog = load_catalog("mesh", **properties(stack))
+    catalog = load_catalog("mesh", **stack.catalog)
     table = catalog.load_table("west_warehouse.orders_west")
     catalog.rename_table("west_warehouse.orders_west", "west_warehouse.orders_away")
     try:
@@ -94,6 +99,21 @@ def test_what_a_person_does_with_a_lake_works_on_servers(run: State) -> None:
     assert run.mesh("status").code == 0
 
 
+def test_what_a_rollback_removes_does_not_return(run: State, stack: Stack, mesh: Mesh) -> None:
+    head = load_catalog("mesh", **stack.catalog).load_table(RAW).current_snapshot()
+    assert head is not None
+    before = landed_ids(run.folder, PRODUCT, stack.catalog)
+    bodies = in_batches(lines(range(2000, 2010), minutes=0), 5)
+    send(run, mesh, bodies)
+    run.mesh("ingest", PRODUCT, "--until-empty")
+    assert len(landed_ids(run.folder, PRODUCT, stack.catalog)) == len(before) + 10
+    run.mesh("rollback", RAW, "--to", head.snapshot_id)
+    send(run, mesh, bodies)
+    (report,) = run.json("ingest", PRODUCT, "--until-empty")
+    assert (report["appended"], report["duplicates"]) == (0, 10)
+    assert landed_ids(run.folder, PRODUCT, stack.catalog) == before
+
+
 @pytest.mark.parametrize(("server", "commits"), _KILLS)
 def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
     stack: Stack, mesh: Mesh, tmp_path: Path, server: str, commits: int
@@ -102,10 +122,10 @@ def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
     first = 1000 + _ORDERS * _KILLS.index((server, commits))
     good = lines(range(first, first + _ORDERS))
     assert sorted(ids(send(state, mesh, in_batches(good, 3)))) == ids(good)
-    own = properties(stack)
-    before = snapshots(own)
+    own = stack.catalog
+    before = answered(partial(snapshots, own))
     process = state.start("ingest", PRODUCT, "--until-empty", MESH_FLUSH_LINES="3")
-    while snapshots(own) < before + commits and process.poll() is None:
+    while answered(partial(snapshots, own)) < before + commits and process.poll() is None:
         time.sleep(0.02)
     assert process.poll() is None, "it ended before the kill"
     stack.kill(server)
@@ -113,16 +133,47 @@ def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
     _, told = process.communicate(timeout=300)
     assert process.returncode in (0, 3), told
     assert "Traceback" not in told
-    # The catalog of the tests finds out request by request which of its connections to PostgreSQL are gone.
+    # As the catalog finds out request by request which of its connections are gone.
     for _ in range(10):
         again = state.mesh("ingest", PRODUCT, "--until-empty", check=None, timeout=300)
         assert again.code in (0, 3), again.err
         if again.code == 0:
             break
     assert again.code == 0, again.err
-    landed = Counter(landed_ids(state.folder, PRODUCT, own))
+    landed = Counter(answered(lambda: landed_ids(state.folder, PRODUCT, own)))
     assert [key for key in ids(good) if landed[key] != 1] == []
     assert max(landed.values()) == 1
+
+
+def test_an_optional_column_is_added_to_a_table_with_rows(
+    run: State, stack: Stack, mesh: Mesh, mesh_copy: Path, tmp_path: Path
+) -> None:
+    contract = mesh_copy / "domains/south_warehouse/contracts/orders_south.odcs.yaml"
+    contract.write_text(
+        contract.read_text().replace("      - name: order_time\n", f"{NOTE}      - name: order_time\n")
+    )
+    state = new_state(tmp_path / "evolved", root=mesh_copy)
+    state.environment.update(stack.settings)
+    send(state, mesh, [json.dumps(envelope(3000, payload={"gift_note": "Happy birthday"})).encode()])
+    refused = state.mesh("ingest", PRODUCT, "--until-empty", check=1).err
+    assert f"Run 'mesh evolve {PRODUCT}'" in refused
+    assert [row["field"] for row in state.json("evolve", PRODUCT)] == ["gift_note"]
+    state.mesh("ingest", PRODUCT, "--until-empty")
+    notes = f"select gift_note, count(*) > 1 as more from {RAW} group by gift_note order by gift_note nulls last"
+    assert state.json("query", notes) == [
+        {"gift_note": "Happy birthday", "more": False},
+        {"gift_note": None, "more": True},
+    ]
+
+
+def answered(call: Callable[[], T]) -> T:
+    """What a call returns, once the catalog has found all of its connections to a PostgreSQL that was killed."""
+    for _ in range(10):
+        try:
+            return call()
+        except ServerError:
+            time.sleep(0.1)
+    return call()
 
 
 def snapshots(own: dict[str, str]) -> int:

@@ -5,58 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
+from copied_lake import NAME, content, fill, open_lake, states, use
 from lake_services import object_store, rest_catalog
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.relocate import relocate
-from mesh_platform.lake.catalog import PROPERTIES, find_table, open_catalog
-from mesh_platform.settings import Settings
-from pyarrow.fs import FileSelector, FileSystem, S3FileSystem
-from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.manifest import clear_manifest_cache
-
-NAME = "north.sales"
-ROWS = pa.schema([pa.field("n", pa.int64()), pa.field("word", pa.large_string())])
-
-
-def fill(catalog: Catalog, snapshots: int = 3, **arguments: Any) -> None:
-    catalog.create_namespace("north")
-    table = catalog.create_table(NAME, ROWS, properties=PROPERTIES, **arguments)
-    for number in range(snapshots):
-        append_rows(table, pa.table([[number], ["a"]], schema=table.schema().as_arrow()))
-    table.manage_snapshots().create_tag(table.snapshots()[0].snapshot_id, "r1").commit()
-
-
-def states(catalog: Catalog) -> list[list[int]]:
-    clear_manifest_cache()
-    table = catalog.load_table(NAME)
-    ids = [table.refs()["r1"].snapshot_id, *(snapshot.snapshot_id for snapshot in table.snapshots())]
-    return [sorted(table.scan(snapshot_id=number).to_arrow()["n"].to_pylist()) for number in ids]
-
-
-def content(files: FileSystem, prefix: str) -> dict[str, bytes]:
-    found = files.get_file_info(FileSelector(prefix, recursive=True))
-    return {each.path: files.open_input_stream(each.path).read() for each in found if each.is_file}
+from mesh_platform.lake.catalog import find_table
+from pyarrow.fs import S3FileSystem
+from pyiceberg.catalog import load_catalog
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with object_store(tmp_path_factory.mktemp("s3")) as url:
         yield url
-
-
-def use(monkeypatch: pytest.MonkeyPatch, properties: dict[str, str]) -> None:
-    for name, value in properties.items():
-        variable = name.upper().replace(".", "__").replace("-", "_")
-        monkeypatch.setenv(f"PYICEBERG_CATALOG__MESH__{variable}", value)
-
-
-def open_lake(copied: bool = False) -> Catalog:
-    return open_catalog(Settings(root=Path("/"), state=Path("/nowhere")), copied=copied)
 
 
 def test_a_copied_prefix_becomes_a_lake_of_its_own(

@@ -12,10 +12,12 @@ from io import BufferedWriter, FileIO
 from pathlib import Path
 from uuid import uuid4
 
+from pyarrow.fs import FileSystem
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from mesh_platform import faults
+from mesh_platform.iceberg.store_io import StoredFile, connect_store
 
 # The fault point to pass when a file with this ending is complete.
 _COMPLETE = {".parquet": "commit.written", ".avro": "commit.listed", ".metadata.json": "commit.described"}
@@ -97,6 +99,9 @@ class _PassingOutput(PyArrowFile):
     def create(self, overwrite: bool = False) -> OutputStream:
         return _PassingFile(self._output.create(overwrite), self.location)
 
+    def __len__(self) -> int:
+        return len(self._output)
+
 
 class _PassingFile:
     def __init__(self, file: OutputStream, location: str) -> None:
@@ -136,17 +141,31 @@ class _PassingFile:
 
 
 class DurableFileIO(PyArrowFileIO):
-    """pyiceberg's FileIO, except that local files are synced before the commit that names them."""
+    """pyiceberg's FileIO, except that local files are synced before the commit that names them.
+
+    Files in an object store take few requests, see `store_io`.
+    """
+
+    def new_input(self, location: str) -> PyArrowFile:
+        """Return the input for `location`."""
+        made = super().new_input(location)
+        return made if self._is_local(location) else _stored(made)
 
     def new_output(self, location: str) -> PyArrowFile:
         """Return the output for `location`; a `file:` URL or a path gets a synced one."""
-        scheme, _host, path = self.parse_location(location, self.properties)
-        output = super().new_output(location)
-        if scheme == "file":
-            output = _DurableOutput(
-                location=location,
-                path=path,
-                fs=self.fs_by_scheme("file", ""),
-                buffer_size=1024 * 1024,
-            )
+        made = super().new_output(location)
+        if self._is_local(location):
+            output: PyArrowFile = _DurableOutput(location, made._path, made._filesystem, 1024 * 1024)
+        else:
+            output = _stored(made)
         return _PassingOutput(output) if faults.armed("commit.") else output
+
+    def _is_local(self, location: str) -> bool:
+        return self.parse_location(location, self.properties)[0] == "file"
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
+        return connect_store(self.properties, scheme, netloc) or super()._initialize_fs(scheme, netloc)
+
+
+def _stored(made: PyArrowFile) -> StoredFile:
+    return StoredFile(made.location, made._path, made._filesystem, made._buffer_size)

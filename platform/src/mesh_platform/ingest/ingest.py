@@ -374,6 +374,8 @@ def _quarantine(
 
     A rejected row whose id is there with other bytes gets a key that includes its bytes.
     """
+    if not rejected.num_rows and reused is None:
+        return 0, 0
     append = partial(
         append_new,
         lambda: ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract)),

@@ -28,8 +28,8 @@ def removed_keys(catalog: Catalog, ledger: str, known: IdIndex | None = None) ->
     known = known or IdIndex()
 
     def refused(rows: pa.Table) -> pa.Array:
-        table = find_table(catalog, ledger)
-        if table is None or not rows.num_rows:
+        table = find_table(catalog, ledger) if rows.num_rows else None
+        if table is None:
             return pa.array([], pa.large_string())
         days = days_filter("event_time", rows["event_time"])
         held = known.held(table, to_ids(rows["event_id"]), "event_id", days)
