@@ -6,9 +6,11 @@ No container engine runs here: nothing of this starts an image.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
@@ -220,3 +222,43 @@ def test_the_second_store_replaces_the_first_in_what_differs(services: dict[str,
     assert source in other["volumes"]
     assert source not in services["store"]["volumes"][0]
     assert services["store"]["volumes"] == [f"store_data:{folder}"]
+
+
+def test_the_native_servers_are_set_up_by_what_the_compose_file_says(tmp_path: Path) -> None:
+    """scripts/stack in a copy whose compose file has other names, beside one in the repository."""
+
+    def settings(root: Path, **environment: str) -> dict[str, str]:
+        script = [sys.executable, str(root / "scripts" / "stack"), "env"]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MESH_")}
+        kept |= {"MESH_STATE": str(tmp_path / "state"), **environment}
+        printed = subprocess.run(script, env=kept, check=True, capture_output=True, text=True).stdout
+        return dict(re.findall(r"^export (\w+)=(.*)$", printed, re.MULTILINE))
+
+    usual = settings(ROOT)
+    assert usual["PYICEBERG_CATALOG__MESH__WAREHOUSE"] == "s3://lake/warehouse"
+    assert usual["PYICEBERG_CATALOG__MESH__S3__ENDPOINT"] == "http://127.0.0.1:9000"
+    assert usual["MESH_BROKER_URL"] == "amqp://guest:guest@127.0.0.1:5672/"
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "stack", tmp_path / "scripts")
+    shutil.copy(ROOT / GATEWAY, tmp_path)
+    text = (ROOT / MAIN).read_text(encoding="utf-8")
+    for old, new in {
+        "s3://lake/warehouse": "s3://ocean/house",
+        "us-east-1": "eu-west-1",
+        "MINIO_ROOT_USER: mesh-admin": "MINIO_ROOT_USER: captain",
+        "PORT:-9000}": "PORT:-9100}",
+        "PORT:-9002}": "PORT:-9105}",
+        "PORT:-5672}": "PORT:-5700}",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / MAIN).write_text(text, encoding="utf-8")
+    other = settings(tmp_path)
+    assert other["PYICEBERG_CATALOG__MESH__WAREHOUSE"] == "s3://ocean/house"
+    assert other["PYICEBERG_CATALOG__MESH__S3__ENDPOINT"] == "http://127.0.0.1:9100"
+    assert other["PYICEBERG_CATALOG__MESH__S3__REGION"] == "eu-west-1"
+    assert other["PYICEBERG_CATALOG__MESH__S3__ACCESS_KEY_ID"] == "captain"
+    assert other["PYICEBERG_CATALOG__MESH__URI"] == "http://127.0.0.1:9105"
+    assert other["MESH_BROKER_URL"] == "amqp://guest:guest@127.0.0.1:5700/"
+    moved = settings(tmp_path, MESH_STACK_PORT="9200")
+    assert moved["PYICEBERG_CATALOG__MESH__URI"] == "http://127.0.0.1:9205"
