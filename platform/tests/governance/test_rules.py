@@ -66,11 +66,19 @@ def claim(name: str, **levels: str) -> Break:
     return edit(name, lambda contract: contract["customProperties"].extend(custom))
 
 
-def compose(*lines: str) -> Break:
-    image = [] if any(line.startswith("image:") for line in lines) else ["image: rabbitmq:4.1.0"]
+def compose(*lines: str, without: str = "", others: str = "") -> Break:
+    """A compose file with one service, which has these lines on top of what every service has."""
+    usual = {"image": "rabbitmq:4.1.0@sha256:00", "healthcheck": "{test: [CMD, ping]}", "mem_limit": "1g"}
+    given = {line.partition(":")[0] for line in lines}
+    every = [f"{key}: {value}" for key, value in usual.items() if key not in given and key != without]
     return write(
-        "/docker-compose.yml", "services:\n  broker:\n" + "".join(f"    {line}\n" for line in [*image, *lines])
+        "/docker-compose.yml",
+        "services:\n  broker:\n" + "".join(f"    {line}\n" for line in [*every, *lines]) + others,
     )
+
+
+ONCE = """  setup: {image: "a:1@sha256:00", mem_limit: 1g, restart: "no"}
+"""
 
 
 def waiver(**words: str) -> Break:
@@ -229,7 +237,9 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("compose-safe", "/docker-compose.yml", write("/docker-compose.yml", "\tservices")),
     ("compose-safe", "/docker-compose.yml", compose("image: rabbitmq")),
     ("compose-safe", "/docker-compose.yml", compose("image: reg.example:5000/rabbitmq")),
-    ("compose-safe", "/docker-compose.yml", compose("image: rabbitmq:${TAG:-latest}")),
+    ("compose-safe", "/docker-compose.yml", compose("image: rabbitmq:${TAG:-latest}@sha256:00")),
+    ("compose-safe", "/docker-compose.yml", compose("image: rabbitmq:4.1.0")),
+    ("compose-safe", "/docker-compose.yml", compose("image: rabbitmq@sha256:00")),
     ("compose-safe", "/docker-compose.yml", compose('ports: ["5672:5672"]')),
     ("compose-safe", "/docker-compose.yml", compose('ports: [{target: 80, published: "80"}]')),
     ("compose-safe", "/docker-compose.yml", compose("network_mode: host")),
@@ -241,6 +251,32 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("compose-safe", "/docker-compose.yml", compose("privileged: true")),
     ("compose-safe", "/docker-compose.yml", compose("cap_add: [SYS_ADMIN]")),
     ("compose-safe", "/docker-compose.yml", compose('volumes: ["/var/run/docker.sock:/var/run/docker.sock"]')),
+    ("compose-safe", "/docker-compose.yml", compose('environment: {A_SECRET: "me:${A_SECRET:-hunter2}"}')),
+    ("compose-safe", "/compose.more.yml", write("/compose.more.yml", "services: {broker: {image: rabbitmq}}")),
+    ("compose-whole", "/docker-compose.yml", compose(without="healthcheck")),
+    ("compose-whole", "/docker-compose.yml", compose("healthcheck: {test: [CMD, ping], disable: true}")),
+    ("compose-whole", "/docker-compose.yml", compose(without="mem_limit")),
+    ("compose-whole", "/docker-compose.yml", compose("command: [run, $WHERE]")),
+    ("compose-whole", "/docker-compose.yml", compose('command: [run, "${WHERE}"]')),
+    ("compose-whole", "/docker-compose.yml", compose('command: [run, "${WHERE:?set it}"]')),
+    ("compose-whole", "/docker-compose.yml", compose('volumes: ["data:/data"]')),
+    ("compose-whole", "/docker-compose.yml", compose("volumes: [{source: data, target: /data}]")),
+    ("compose-whole", "/docker-compose.yml", compose("secrets: [key]")),
+    ("compose-whole", "/docker-compose.yml", compose("networks: {inner: {}}")),
+    ("compose-whole", "/docker-compose.yml", compose("depends_on: [setup]")),
+    (
+        "compose-whole",
+        "/docker-compose.yml",
+        compose("depends_on: {setup: {condition: service_healthy}}", others=ONCE),
+    ),
+    (
+        "compose-whole",
+        "/docker-compose.yml",
+        compose(
+            "depends_on: {setup: {condition: service_completed_successfully}}",
+            others=ONCE.replace('restart: "no"', "healthcheck: {test: [CMD, ping]}"),
+        ),
+    ),
     (
         "consent",
         "lab/consents.yaml",
@@ -272,16 +308,28 @@ def test_a_safe_compose_file_has_no_problem(mesh: CleanMesh) -> None:
 services:
   broker:
     image: rabbitmq:4.1.0@sha256:0000
-    ports: ["127.0.0.1:5672:5672", {target: 80, host_ip: 127.0.0.1}]
+    ports: ["127.0.0.1:${PORT:-5672}:5672", {target: 80, host_ip: 127.0.0.1}]
     environment:
       DB_PASSWORD: ${DB_PASSWORD:?set it in .env}
-      DB: postgres://me:${DB_PASSWORD}@db/x
+      DB: postgres://me:${DB_PASSWORD:?set it in .env}@db/x
+      DB_CREDENTIAL: me:${DB_PASSWORD:?set it in .env}
       SECRET_FILE: /run/secrets/x
-      MONKEY: banana
-    volumes: ["data:/var/lib/rabbitmq", "./conf:/etc/rabbitmq"]
+      AWS_ACCESS_KEY_ID: admin
+      MONKEY: banana$$
+    volumes: ["data:/var/lib/rabbitmq", "./conf:/etc/rabbitmq", {type: bind, source: ./more, target: /more}]
+    secrets: [x]
+    networks: [default]
+    healthcheck: {test: [CMD, ping]}
+    mem_limit: 1g
+    depends_on: {own: {condition: service_completed_successfully}}
   own:
+    image: own:local
     build: .
     expose: ["80"]
+    restart: "no"
+    deploy: {resources: {limits: {memory: 1g}}}
+volumes: {data: {}}
+secrets: {x: {file: ./x}}
 """,
     )
     assert mesh.check() == []

@@ -52,6 +52,8 @@ COMMANDS = {
     "diff": "mesh_platform.cli.governance:diff",
     "grants": "mesh_platform.cli.access:grants",
     "doctor": "mesh_platform.cli.services:doctor",
+    "up": "mesh_platform.cli.stack:up",
+    "down": "mesh_platform.cli.stack:down",
     "evolve": "mesh_platform.cli.evolution:evolve",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",
