@@ -74,6 +74,23 @@ def test_the_core_needs_at_most_6_gib_and_the_docs_say_what_each_profile_needs(
     }
 
 
+def test_the_docs_say_at_which_port_each_service_is(services: dict[str, dict[str, Any]]) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    said = re.search(r"^- \*\*Access\.\*\*(.*?)^- ", text, re.MULTILINE | re.DOTALL)
+    assert said
+    published = [port for service in services.values() for port in service.get("ports", ())]
+    usual = {re.fullmatch(r"127\.0\.0\.1:\$\{MESH_\w+_PORT:-(\d+)\}:\d+", port)[1] for port in published}
+    assert len(usual) == len(published)
+    assert usual == {*re.findall(r"\b\d{4,5}\b", said[1])}
+
+
+def test_every_image_but_one_has_a_digest_that_somebody_has_published(services: dict[str, dict[str, Any]]) -> None:
+    images = {service["image"] for service in services.values() if "build" not in service}
+    images.add(read(GATEWAY)["services"]["store"]["image"])
+    unknown = {image for image in images if not re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)}
+    assert {image.partition(":")[0] for image in unknown} == {"openmetadata/server"}
+
+
 def test_the_profile_all_has_every_service(services: dict[str, dict[str, Any]]) -> None:
     assert {name for name, service in services.items() if not {CORE, "all"} & {*profiles(service)}} == set()
 

@@ -30,8 +30,8 @@ _SECRETS = "secrets"
 _SECRET = re.compile(r"\$\{(\w+):?\?")
 # The digest of an image that nobody has published; whoever starts it must say which one to trust.
 _UNKNOWN = re.compile(r"^(?P<image>[^@]+)@\$\{(?P<name>\w+):-sha256:0{64}\}$")
-# A first start pulls and builds some GB before it, without a limit.
-_PATIENCE_S = 600
+# From the start of the containers; a first start pulls and builds some GB before it, without a limit.
+_PATIENCE_S = 1200
 _LOG_LINES = 20
 
 

@@ -84,11 +84,14 @@ def version_columns(mesh: Mesh, contract: Contract) -> dict[str, dict[str, str]]
     """Return the columns that a `__resolved` view adds for dimensions that keep history, after each reference.
 
     They are the names of new columns, such as `vehicle_version` for `dim_vehicle.version`, each with the column of
-    the dimension that it shows.
+    the dimension that it shows. A reference to a table without a contract adds none.
     """
     found: dict[str, dict[str, str]] = {}
     for field in references(contract) if contract.freshness_column else ():
         name, key = target(field)
+        if name not in mesh.contracts:
+            # `mesh check` reports the reference, and goes on to what else is wrong.
+            continue
         schema = mesh.contracts[name].table
         versions = [column for column in schema.key if column != key]
         if schema.history and len(versions) == 1:
