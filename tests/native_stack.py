@@ -33,10 +33,11 @@ class Stack:
 
 
 @contextmanager
-def native_stack(store: str = "minio") -> Iterator[Stack]:
+def native_stack(store: str = "minio", **variables: str) -> Iterator[Stack]:
     """Servers of this test's own, with their data in a temporary folder; they are ended with it.
 
-    PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
+    `variables` are more settings of scripts/stack. PostgreSQL runs as a user of its own, which may enter no folder of
+    pytest's.
     """
     ports = (port for port in range(6200, 12000, 20) if all(map(is_free, _taken(port))))
     port = next(ports)
@@ -48,6 +49,7 @@ def native_stack(store: str = "minio") -> Iterator[Stack]:
             "MESH_STACK_STORE": store,
             "MESH_STACK_PORT": str(port + 1),
             "MESH_RABBITMQ_PORT": str(port),
+            **variables,
         }
         try:
             printed = _run("start", environment=environment)
