@@ -40,11 +40,11 @@ class Stack:
 
 
 @contextmanager
-def native_stack(store: str = "minio", disk_mb: int | None = None) -> Iterator[Stack]:
+def native_stack(store: str = "minio", disk_mb: int | None = None, **variables: str) -> Iterator[Stack]:
     """Servers of this test's own, with their data in a temporary folder; they are ended with it.
 
-    With `disk_mb` the store has a disk of this size for itself, if this machine lets the test mount one.
-    PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
+    With `disk_mb` the store has a disk of this size for itself, if this machine lets the test mount one. `variables`
+    are more settings of scripts/stack. PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
     """
     ports = (port for port in range(6200, 12000, 20) if all(map(is_free, _taken(port))))
     port = next(ports)
@@ -56,6 +56,7 @@ def native_stack(store: str = "minio", disk_mb: int | None = None) -> Iterator[S
             "MESH_STACK_STORE": store,
             "MESH_STACK_PORT": str(port + 1),
             "MESH_RABBITMQ_PORT": str(port),
+            **variables,
         }
         disk = Path(folder, "stack", store, "data")
         disk.mkdir(parents=True)

@@ -17,13 +17,12 @@ from urllib.request import Request, urlopen
 from minio import Minio
 
 REALM = "mesh"
-CATALOG = "mesh"
 
 
 def main() -> None:
-    warehouse = urlsplit(os.environ["PYICEBERG_CATALOG__MESH__WAREHOUSE"])
-    make_bucket(warehouse.netloc)
-    make_catalog(warehouse.geturl())
+    warehouse = os.environ["MESH_INIT_WAREHOUSE"]
+    make_bucket(urlsplit(warehouse).netloc)
+    make_catalog(os.environ["PYICEBERG_CATALOG__MESH__WAREHOUSE"], warehouse)
     sys.exit(subprocess.run(["mesh", "grants", "--apply"]).returncode)
 
 
@@ -43,8 +42,8 @@ def make_bucket(name: str) -> None:
         print(f"bucket {name}: made")
 
 
-def make_catalog(warehouse: str) -> None:
-    """Make the catalog in Polaris, with its tables below `warehouse`, and let its administrators write tables.
+def make_catalog(name: str, warehouse: str) -> None:
+    """Make a catalog in Polaris, with its tables below `warehouse`, and let its administrators write tables.
 
     Clients have keys and an address of the store of their own. So Polaris hands out no keys (`stsUnavailable`), and
     the address is for its own use alone.
@@ -67,19 +66,19 @@ def make_catalog(warehouse: str) -> None:
         "stsUnavailable": True,
     }
     catalog = {
-        "name": CATALOG,
+        "name": name,
         "type": "INTERNAL",
         "properties": {"default-base-location": warehouse},
         "storageConfigInfo": storage,
     }
     own = f"{server}/management/v1"
     _send("POST", f"{own}/catalogs", {"catalog": catalog}, token)
-    roles = f"catalogs/{CATALOG}/catalog-roles/catalog_admin"
+    roles = f"catalogs/{name}/catalog-roles/catalog_admin"
     _send(
         "PUT", f"{own}/{roles}/grants", {"grant": {"type": "catalog", "privilege": "CATALOG_MANAGE_CONTENT"}}, token
     )
     role = {"catalogRole": {"name": "catalog_admin"}}
-    _send("PUT", f"{own}/principal-roles/service_admin/catalog-roles/{CATALOG}", role, token)
+    _send("PUT", f"{own}/principal-roles/service_admin/catalog-roles/{name}", role, token)
 
 
 def _send(method: str, url: str, body: bytes | dict[str, Any], token: str = "") -> Any:

@@ -49,6 +49,10 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="RabbitMQ's management API, for `mesh grants`: http://admin:password@host:15672/vhost.",
     )
+    catalog_admin_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Apache Polaris' management API, for `mesh grants`: http://id:secret@host:8181.",
+    )
     s3_admin_url: SecretStr = Field(
         default=SecretStr(""),
         description="MinIO's administration API, for `mesh grants`: http://key:secret@host:9000.",

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from mesh_platform.access.object_store import bucket_and_prefix, bucket_policy, user_policy
+from mesh_platform.access.polaris import Polaris, PolarisRights
 from mesh_platform.access.rabbitmq import Management, RabbitRights, permissions_of, wanted_permissions
 from mesh_platform.access.rights import Right, rights_of
 from mesh_platform.access.step import Credentials, Step
-from mesh_platform.errors import AttentionError, UsageError
+from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.sql.model import read_models
 
@@ -110,6 +111,34 @@ def test_a_domain_reaches_the_broker_by_the_protocol_and_options_of_the_mesh(
     assert re.fullmatch(r"amqps://north:\w{32}@\[::1\]:5671/mine\?heartbeat=20", url)
 
 
+def test_a_principal_of_polaris_has_its_secret_in_its_file_before_the_server_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = Credentials(tmp_path)
+    server = Polaris("https://root:secret@[::1]:8181", "lake")
+    rights = PolarisRights(server, ["north"], [], credentials)
+    known = []
+
+    def stop(*_: object) -> None:
+        known.append(credentials.read("north")["PYICEBERG_CATALOG__MESH__CREDENTIAL"])
+        raise UnavailableError("no answer")
+
+    monkeypatch.setattr(server, "send", stop)
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            rights.apply(Step("polaris", "north", "create", "principal"))
+    # Polaris takes nothing else: https://polaris.apache.org, ResetPrincipalRequest.
+    assert re.fullmatch(r"[0-9a-f]{16}:[0-9a-f]{32}", known[0])
+    assert known[0] == known[1]
+    assert credentials.read("north")["PYICEBERG_CATALOG__MESH__OAUTH2_SERVER_URI"].startswith("https://[::1]:8181/")
+
+
+@pytest.mark.parametrize("url", ["ftp://id:secret@host", "http://host:8181", "http://id@host:8181", "http://:8181"])
+def test_another_address_is_none_of_polaris(url: str) -> None:
+    with pytest.raises(UsageError, match=r"http\(s\)://id:secret@host:8181"):
+        Polaris(url, "lake")
+
+
 def test_only_the_platform_may_write_to_the_default_exchange() -> None:
     may = {
         name for name, each in wanted_permissions(["north", "south"]).items() if re.search(each.write, "amq.default")
@@ -189,6 +218,12 @@ def test_without_a_server_the_command_says_which_setting_names_one(state: State)
         done = state.mesh("grants", mode, check=2)
         assert "MESH_RABBITMQ_ADMIN_URL" in done.err
         assert "MESH_S3_ADMIN_URL" in done.err
+        assert "MESH_CATALOG_ADMIN_URL" in done.err
+    done = state.mesh(
+        "grants", "--check", check=2, MESH_CATALOG_ADMIN_URL="http://id:its-secret@127.0.0.1:1", **place
+    )
+    assert "is the name of a catalog in Polaris" in done.err
+    assert "its-secret" not in done.err
     done = state.mesh("grants", "--check", check=2, MESH_S3_ADMIN_URL="http://127.0.0.1:1", **place)
     assert "http(s)://key:secret@host:9000" in done.err
 

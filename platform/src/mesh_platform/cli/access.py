@@ -41,9 +41,10 @@ def grants(mode: str | None, output_format: str) -> None:
     mesh grants --check
     mesh grants --apply
 
-    MESH_RABBITMQ_ADMIN_URL and MESH_S3_ADMIN_URL name the servers. `--apply` makes a user for each domain and one for
-    the platform (`mesh`), creates the queues, and removes users and rights that are not derived. The secrets are in
-    credentials/<domain>.env in the state folder. After a stop, the next call does what is left.
+    MESH_RABBITMQ_ADMIN_URL, MESH_CATALOG_ADMIN_URL and MESH_S3_ADMIN_URL name the servers. `--apply` makes a user for
+    each domain and one for the platform (`mesh`), creates queues and namespaces, and removes users and rights that
+    are not derived. The secrets are in credentials/<domain>.env in the state folder. After a stop, the next call does
+    what is left.
     """
     from mesh_platform.access.object_store import bucket_policy, user_policy
     from mesh_platform.access.rights import rights_of
@@ -57,10 +58,10 @@ def grants(mode: str | None, output_format: str) -> None:
     mesh = load_mesh(settings.root)
     rights = rights_of(mesh, read_models(mesh))
     if output_format == "bucket-policy":
-        write_json(bucket_policy([*mesh.domains], rights, warehouse_of_settings()))
+        write_json(bucket_policy([*mesh.domains], rights, warehouse_of_settings(settings)))
         return
     if output_format == "user-policies":
-        write_json({domain: user_policy(domain, rights, warehouse_of_settings()) for domain in mesh.domains})
+        write_json({domain: user_policy(domain, rights, warehouse_of_settings(settings)) for domain in mesh.domains})
         return
     if mode is None:
         if output_format == "json":

@@ -152,8 +152,10 @@ def _storage(settings: Settings, properties: Mapping[str, str]) -> str:
 
     with answering("", "the storage does not answer", _MEND):
         catalog: Catalog = open_catalog(settings)
-        files = load_file_io({**catalog.properties, **properties}, properties["warehouse"])
-        place = f"{properties['warehouse'].rstrip('/')}/doctor-{uuid4().hex}"
+        # A catalog with several warehouses names them, and says where each is.
+        warehouse = catalog.properties.get("default-base-location") or properties["warehouse"]
+        files = load_file_io({**catalog.properties, **properties}, warehouse)
+        place = f"{warehouse.rstrip('/')}/doctor-{uuid4().hex}"
         with files.new_output(place).create() as out:
             out.write(b"doctor")
         with files.new_input(place).open() as file:
