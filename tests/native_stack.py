@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,8 @@ def native_stack(store: str = "minio", disk_mb: int | None = None, **variables: 
     With `disk_mb` the store has a disk of this size for itself, if this machine lets the test mount one. `variables`
     are more settings of scripts/stack. PostgreSQL runs as a user of its own, which may enter no folder of pytest's.
     """
-    ports = (port for port in range(6200, 12000, 20) if all(map(is_free, _taken(port))))
-    port = next(ports)
-    with tempfile.TemporaryDirectory(prefix="mesh-stack-") as folder:
+    with ExitStack() as claims, tempfile.TemporaryDirectory(prefix="mesh-stack-") as folder:
+        port = next(port for port in range(6200, 12000, 20) if _claimed(claims, port))
         Path(folder).chmod(0o755)
         environment = {
             **os.environ,
@@ -83,6 +83,17 @@ def _run(*words: str, environment: Mapping[str, str]) -> str:
         missing(done.stderr)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _claimed(claims: ExitStack, port: int) -> bool:
+    """Whether the ports from this one on are free, and no other process is about to use them."""
+    # Its name is gone with the process that holds it.
+    claim = claims.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        claim.bind(f"\0mesh-stack-{port}")
+    except OSError:
+        return False
+    return all(map(is_free, _taken(port)))
 
 
 def _taken(port: int) -> list[int]:
