@@ -192,6 +192,9 @@ def test_what_was_changed_by_hand_is_found_and_mended(run: State, granted: State
     marked = {"made-by": "mesh"}
     admin.send("POST", f"{api}/principals", {"principal": {"name": "gone_warehouse", "properties": marked}})
     admin.send("POST", f"{api}/principals", {"principal": {"name": "other_person", "properties": {}}})
+    admin.send("PUT", f"{api}/principals/other_person/principal-roles", {"principalRole": {"name": "east_warehouse"}})
+    admin.send("POST", f"{api}/principal-roles", {"principalRole": {"name": "readers", "properties": {}}})
+    admin.send("PUT", f"{api}/principal-roles/readers/catalog-roles/{LAKE}", {"catalogRole": {"name": PLATFORM}})
     found = granted.mesh("grants", "--check", "--format", "json", check=1, **stack.settings).json
     told = {(step["server"], step["principal"], step["action"], step["what"]) for step in found}
     assert told == {
@@ -201,6 +204,8 @@ def test_what_was_changed_by_hand_is_found_and_mended(run: State, granted: State
         ("polaris", "west_warehouse", "create", "role of the principal"),
         ("polaris", "ml_insights", "remove", "role of the principal"),
         ("polaris", "gone_warehouse", "remove", "principal"),
+        ("polaris", "east_warehouse", "remove", "holder of the role"),
+        ("polaris", PLATFORM, "remove", "holder of the catalog role"),
     }
     before = credentials(granted, "west_warehouse")
     granted.mesh("grants", "--apply", **stack.settings)

@@ -158,6 +158,13 @@ class PolarisRights:
                     yield Step(SERVER, name, "remove", kind, was=other)
                 if name not in has:
                     yield Step(SERVER, name, "create", kind, now=name)
+            for kind, owner in (
+                ("holder of the role", "principal role"),
+                ("holder of the catalog role", "catalog role"),
+            ):
+                holders = self._holders(kind, name) if name in found[owner] else set()
+                for other in sorted(holders - self.readable.keys()):
+                    yield Step(SERVER, name, "remove", kind, was=other)
             granted = self._grants(name) if name in found["catalog role"] else set()
             wanted = self._wanted(name, tables)
             for grant in sorted(granted - wanted):
@@ -190,6 +197,10 @@ class PolarisRights:
                 send("POST", f"{own}/catalog-roles/{name}/grants", {"grant": _resource(step.was)})
             case _, "grant":
                 send("PUT", f"{own}/catalog-roles/{name}/grants", {"grant": _resource(step.now)})
+            case "remove", "holder of the role":
+                send("DELETE", f"{self._assignments('role of the principal', step.was)}/{name}")
+            case "remove", "holder of the catalog role":
+                send("DELETE", f"{self._assignments('catalog role of the role', step.was)}/{name}")
             case "remove", kind:
                 send("DELETE", f"{self._assignments(kind, step.principal)}/{quote(step.was, safe='')}")
             case _, kind:
@@ -235,6 +246,13 @@ class PolarisRights:
     def _assigned(self, kind: str, name: str) -> list[str]:
         answer = self.server.send("GET", self._assignments(kind, name)) or {}
         return [each["name"] for each in answer.get("roles", ())]
+
+    def _holders(self, kind: str, name: str) -> set[str]:
+        """Who has a role: principals, or of a catalog role the principal roles."""
+        of_role = kind == "holder of the role"
+        path = f"{self._path('principal role' if of_role else 'catalog role')}/{quote(name, safe='')}"
+        answer = self.server.send("GET", f"{path}/{'principals' if of_role else 'principal-roles'}") or {}
+        return {each["name"] for each in answer.get("principals" if of_role else "roles", ())}
 
     def _assignments(self, kind: str, name: str) -> str:
         of_principal = kind == "role of the principal"
