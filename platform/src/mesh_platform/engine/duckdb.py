@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # How many plans one query makes.
 _PLANS = 200
+
+_numbers = count(1)
 
 VERSION = duckdb.__version__
 DuckDBError = duckdb.Error
@@ -60,9 +65,33 @@ def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connec
     return connection
 
 
-def connect_in_memory() -> Connection:
+def connect_in_memory() -> duckdb.DuckDBPyConnection:
     """Open a DuckDB in memory that cannot read Python's variables, for SQL that needs no lake."""
     return duckdb.connect(config={"python_enable_replacements": "false"})
+
+
+@contextmanager
+def own_database() -> Iterator[Connection]:
+    """Lend an empty database in memory, for SQL that needs no lake; it reads neither files nor Python's variables.
+
+    All of them are in one DuckDB of this process, because to start another takes longer than most checks. What is
+    set in one session does not apply to the next.
+    """
+    name = f"own_{next(_numbers)}"
+    with _lender(os.getpid()).cursor() as connection:
+        connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
+        try:
+            yield connection
+        finally:
+            connection.execute(f"USE memory; DETACH {name}")
+
+
+@cache
+def _lender(process: int) -> duckdb.DuckDBPyConnection:
+    """The DuckDB of a process: a forked one must not use that of its parent. It has one thread, for few rows."""
+    lender = connect_in_memory()
+    lender.execute("SET threads = 1; SET enable_external_access = false")
+    return lender
 
 
 def statement_kinds(sql: str) -> list[str]:

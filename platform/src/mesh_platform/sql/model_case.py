@@ -21,7 +21,7 @@ from typing import Any
 from mesh_platform.contract.contract import TableSchema
 from mesh_platform.contract.types import shown_value
 from mesh_platform.contract.yaml_document import read_document
-from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, own_database
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import literal, quoted, table_definition, typed
 from mesh_platform.errors import ContractError, Problem
@@ -82,7 +82,7 @@ def run_case(mesh: Mesh, case: Case) -> str | None:
             raise _fault(case, f"'{relation}' is no relation of the mesh.", offer(relation, schemas))
     wanted, model = mesh.contracts[case.model].table, models[case.model]
     needed = {case.model, *case.given, *model.inputs}
-    with connect_in_memory() as connection:
+    with own_database() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         create_schemas(connection, mesh)
         connection.execute(f"DELETE FROM {quoted(SITES)}")

@@ -144,11 +144,11 @@ def _is_row_wise_macro(definition: str) -> bool:
 def _duckdb_functions() -> dict[str, tuple[tuple[str, str], ...]]:
     """Return the kinds of each built-in function of DuckDB, each with the definition if it is a macro."""
     # Not at the top: callers that only need inputs and an order, such as the parser of DAGs, do without DuckDB.
-    from mesh_platform.engine.duckdb import connect_in_memory
+    from mesh_platform.engine.duckdb import own_database
 
     query = "SELECT function_name, function_type, coalesce(macro_definition, '') FROM duckdb_functions()"
     found: dict[str, dict[tuple[str, str], None]] = {}
-    with connect_in_memory() as connection:
+    with own_database() as connection:
         for name, kind, definition in connection.execute(query).fetchall():
             # Queries cannot call a pragma, which may have the name of a function.
             if kind != "pragma":

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.engine.duckdb import DuckDBError, connect_in_memory
+from mesh_platform.engine.duckdb import DuckDBError, own_database
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, quoted
 from mesh_platform.errors import ContractError, Problem
@@ -57,13 +57,12 @@ def check_contracts(
     chosen = [model for model in chosen if schemas.keys() >= {*model.inputs}]
     read = {relation for model in chosen for relation in model.inputs}
     found: dict[str, list[Problem]] = {contract.path: [] for contract in contracts}
-    with connect_in_memory() as connection:
+    with own_database() as connection:
         create_schemas(connection, mesh)
         for relation, schema in schemas.items():
             if relation in read and relation != SITES:
                 # A view, as in a build, because a table would also have a rowid.
                 connection.execute(f"CREATE VIEW {quoted(relation)} AS {empty_select(schema)}")
-        connection.execute("SET enable_external_access = false")
         # There are no rows, so optimising a plan takes longer than it saves.
         connection.execute("PRAGMA disable_optimizer")
         for model in chosen:
