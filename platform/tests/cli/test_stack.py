@@ -114,7 +114,7 @@ def test_up_keeps_secrets_that_are_there_and_adds_those_that_lack(state: State, 
     secrets.parent.mkdir(parents=True)
     secrets.write_text("MESH_STORE_PASSWORD=mine\n")
     calls = docker(CORE, {"init": ENDED, "catalog-bootstrap": ENDED})
-    state.mesh("up", PATH=calls.path)
+    state.mesh("up", PATH=calls.path, MESH_STORE_PASSWORD="")
     assert "MESH_STORE_PASSWORD=mine\n" in secrets.read_text()
     assert "MESH_POSTGRES_PASSWORD=" in secrets.read_text()
 

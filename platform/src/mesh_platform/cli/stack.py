@@ -100,8 +100,9 @@ def _compose_file(settings: Settings) -> str:
 
 def _make_secrets(made: Credentials, text: str) -> None:
     """Make each secret that the file asks for and that is not there yet."""
-    there = {**made.read(_SECRETS), **os.environ}
-    lacking = [name for name in dict.fromkeys(_SECRET.findall(text)) if not there.get(name)]
+    # An empty variable must not replace a secret of the file: the volumes keep the passwords of their first start.
+    there = made.read(_SECRETS)
+    lacking = [name for name in dict.fromkeys(_SECRET.findall(text)) if not (there.get(name) or os.environ.get(name))]
     if lacking:
         made.set(_SECRETS, {name: _new_secret(name) for name in lacking})
 
