@@ -88,6 +88,19 @@ def test_a_file_that_the_store_refuses_is_not_taken_for_written(store: Proxy, pr
         read(properties, "refused")
 
 
+def test_a_file_whose_replacement_fails_is_read_again(store: Proxy, properties: dict[str, str]) -> None:
+    io = DurableFileIO(properties)
+    write(io, "s3://lake/again.avro", b"before")
+    write(PyArrowFileIO(properties), "s3://lake/again.avro", b"after")
+    store.faults = Faults("403", times=9)
+    try:
+        with pytest.raises(OSError, match="ACCESS_DENIED"):
+            write(io, "s3://lake/again.avro", b"neither")
+    finally:
+        store.faults = Faults()
+    assert read(properties, "again") == b"after"
+
+
 def test_all_tables_of_a_process_share_the_connections_of_their_settings(properties: dict[str, str]) -> None:
     def file_system(**changes: str) -> object:
         return DurableFileIO({**properties, **changes}).fs_by_scheme("s3", "lake")

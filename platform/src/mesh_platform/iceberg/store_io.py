@@ -15,7 +15,7 @@ from pyarrow.fs import FileSystem, S3FileSystem
 from pyiceberg.io import InputStream, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-# Bytes of Avro files that a process keeps; they never change. The bytes of a larger file are not kept.
+# Bytes of Avro files that a process keeps: only `mesh relocate` changes one, here. A larger file is not kept.
 _KEPT, _LARGEST = 32 * 1024 * 1024, 1024 * 1024
 _recent: LRUCache[str, bytes] = LRUCache(_KEPT, getsizeof=len)
 _turn = Lock()
@@ -48,7 +48,11 @@ class StoredFile(PyArrowFile):
     _size: int | None = None
 
     def create(self, overwrite: bool = False) -> OutputStream:
-        """Open the file for writing. It is in the store when it is closed, whole or not at all."""
+        """Open the file for writing. What was written is in the store when it is closed without an error."""
+        # A request that fails may have replaced the file.
+        self._size = None
+        with _turn:
+            _recent.pop(self.location, None)
         return _Counted(super().create(overwrite), self)
 
     def open(self, seekable: bool = True) -> InputStream:
@@ -89,9 +93,10 @@ class _Counted:
         self.closed = False
 
     def write(self, b: bytes) -> int:
+        written = self._file.write(b)
         if self._parts is not None:
             self._parts.append(bytes(b))
-        return self._file.write(b)
+        return written
 
     def flush(self) -> None:
         self._file.flush()  # type: ignore[attr-defined]
