@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from mesh_platform.iceberg import store_io
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import PROPERTIES, open_catalog
 from mesh_platform.settings import Settings
@@ -29,7 +30,9 @@ def fill(catalog: Catalog, snapshots: int = 3, **arguments: Any) -> None:
 
 def states(catalog: Catalog) -> list[list[int]]:
     """The rows at the tag, and at each snapshot."""
+    # What is in the store counts, not what this process remembers of it.
     clear_manifest_cache()
+    store_io._recent.clear()
     table = catalog.load_table(NAME)
     ids = [table.refs()["r1"].snapshot_id, *(snapshot.snapshot_id for snapshot in table.snapshots())]
     return [sorted(table.scan(snapshot_id=number).to_arrow()["n"].to_pylist()) for number in ids]
