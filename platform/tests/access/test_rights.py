@@ -7,11 +7,12 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from mesh_platform.access.object_store import bucket_and_prefix, bucket_policy, user_policy
-from mesh_platform.access.polaris import Polaris, PolarisRights
+from mesh_platform.access.polaris import Polaris, PolarisRights, read_grant, write_grant
 from mesh_platform.access.rabbitmq import Management, RabbitRights, permissions_of, wanted_permissions
 from mesh_platform.access.rights import Right, rights_of
 from mesh_platform.access.step import Credentials, Step
@@ -131,6 +132,21 @@ def test_a_principal_of_polaris_has_its_secret_in_its_file_before_the_server_has
     assert re.fullmatch(r"[0-9a-f]{16}:[0-9a-f]{32}", known[0])
     assert known[0] == known[1]
     assert credentials.read("north")["PYICEBERG_CATALOG__MESH__OAUTH2_SERVER_URI"].startswith("https://[::1]:8181/")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"type": "catalog"},
+        {"type": "namespace", "namespace": ["north", "inner"]},
+        {"type": "table", "namespace": ["north"], "tableName": "sales"},
+        {"type": "view", "namespace": ["north", "inner"], "viewName": "sales"},
+        {"type": "policy", "namespace": ["north"], "policyName": "sales"},
+    ],
+)
+def test_a_grant_that_somebody_made_is_taken_away_from_where_it_is(place: dict[str, Any]) -> None:
+    resource = {**place, "privilege": "SOME"}
+    assert write_grant(read_grant(resource)) == resource
 
 
 @pytest.mark.parametrize("url", ["ftp://id:secret@host", "http://host:8181", "http://id@host:8181", "http://:8181"])

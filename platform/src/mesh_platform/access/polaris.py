@@ -26,7 +26,10 @@ MARK = {"made-by": "mesh"}
 _SETTING = "MESH_CATALOG_ADMIN_URL"
 _TOKENS, _MANAGEMENT, _CATALOG = "/api/catalog/v1/oauth/tokens", "/api/management/v1", "/api/catalog/v1"
 _KINDS = ("principal", "principal role", "catalog role")
-Grant = tuple[str, str]
+# What a grant is on, if it is in a namespace, and the field with its name.
+_NAMED = {"table": "tableName", "view": "viewName", "policy": "policyName"}
+# What it is on, where that is (empty for the catalog), and the privilege.
+Grant = tuple[str, str, str]
 
 
 class Polaris:
@@ -194,9 +197,9 @@ class PolarisRights:
             case _, "catalog role":
                 send("POST", self._path(step.what), {"catalogRole": {"name": step.principal, "properties": MARK}})
             case "remove", "grant":
-                send("POST", f"{own}/catalog-roles/{name}/grants", {"grant": _resource(step.was)})
+                send("POST", f"{own}/catalog-roles/{name}/grants", {"grant": write_grant(step.was)})
             case _, "grant":
-                send("PUT", f"{own}/catalog-roles/{name}/grants", {"grant": _resource(step.now)})
+                send("PUT", f"{own}/catalog-roles/{name}/grants", {"grant": write_grant(step.now)})
             case "remove", "holder of the role":
                 send("DELETE", f"{self._assignments('role of the principal', step.was)}/{name}")
             case "remove", "holder of the catalog role":
@@ -219,12 +222,13 @@ class PolarisRights:
         self.server.send("POST", path, {"clientId": identity, "clientSecret": secret})
 
     def _wanted(self, name: str, tables: set[str]) -> set[Grant]:
-        """The grants of a principal: (where, privilege); where is empty for the catalog, a namespace, or a table."""
+        """The grants that a principal must have, of those on the tables that exist."""
         if name == PLATFORM:
-            return {("", "CATALOG_MANAGE_CONTENT")}
-        readable = {(table, "TABLE_READ_DATA") for table in self.readable[name] if table in tables}
+            return {("catalog", "", "CATALOG_MANAGE_CONTENT")}
+        readable = {("table", table, "TABLE_READ_DATA") for table in self.readable[name] if table in tables}
         # Names alone: what is in a table, only those see who may read it.
-        return {(name, "CATALOG_MANAGE_CONTENT"), ("", "NAMESPACE_LIST"), ("", "TABLE_LIST"), *readable}
+        names = {("catalog", "", "NAMESPACE_LIST"), ("catalog", "", "TABLE_LIST")}
+        return {("namespace", name, "CATALOG_MANAGE_CONTENT"), *names, *readable}
 
     def _namespaces(self) -> set[str]:
         found = self.server.send("GET", self.server.namespaces)
@@ -241,7 +245,7 @@ class PolarisRights:
 
     def _grants(self, name: str) -> set[Grant]:
         answer = self.server.send("GET", f"{self.server.own}/catalog-roles/{quote(name, safe='')}/grants") or {}
-        return {(_place(grant), grant["privilege"]) for grant in answer.get("grants", ())}
+        return {read_grant(grant) for grant in answer.get("grants", ())}
 
     def _assigned(self, kind: str, name: str) -> list[str]:
         answer = self.server.send("GET", self._assignments(kind, name)) or {}
@@ -265,16 +269,22 @@ class PolarisRights:
         return f"{_MANAGEMENT}/{kind.replace(' ', '-')}s"
 
 
-def _place(grant: Mapping[str, Any]) -> str:
-    last = grant.get("tableName") or grant.get("viewName") or grant.get("policyName")
-    return ".".join([*grant.get("namespace", ()), *([last] if last else [])])
+def read_grant(resource: Mapping[str, Any]) -> Grant:
+    """Return a grant of Polaris' API, on whatever it is: somebody else may have made it."""
+    namespace = [*resource.get("namespace", ())]
+    for kind, field in _NAMED.items():
+        if resource.get(field):
+            return kind, ".".join([*namespace, resource[field]]), resource["privilege"]
+    return "namespace" if namespace else "catalog", ".".join(namespace), resource["privilege"]
 
 
-def _resource(grant: Grant) -> dict[str, Any]:
-    place, privilege = grant
-    namespace, _, table = place.partition(".")
-    if not place:
-        return {"type": "catalog", "privilege": privilege}
-    if not table:
-        return {"type": "namespace", "namespace": [namespace], "privilege": privilege}
-    return {"type": "table", "namespace": [namespace], "tableName": table, "privilege": privilege}
+def write_grant(grant: Grant) -> dict[str, Any]:
+    """Return what Polaris' API takes for a grant."""
+    kind, place, privilege = grant
+    found: dict[str, Any] = {"type": kind, "privilege": privilege}
+    if kind == "catalog":
+        return found
+    namespace = place.split(".")
+    if kind in _NAMED:
+        found[_NAMED[kind]] = namespace.pop()
+    return {**found, "namespace": namespace}
