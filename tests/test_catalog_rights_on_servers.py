@@ -17,20 +17,20 @@ from mesh_platform.access.step import PLATFORM
 from mesh_platform.errors import AttentionError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.sql.model import read_models
-from native_stack import Stack, native_stack
+from native_stack import Stack, catalog_properties, native_stack
 from orders import PRODUCT, in_batches, lines, send
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.exceptions import ForbiddenError
 from requests import get
-from test_on_servers import properties
 from test_rights_on_servers import as_domain, credentials
 
 from conftest import ROOT, State, new_state
 
 pytestmark = pytest.mark.stack
 
-LAKE = "lake"
+# The catalog in Polaris that docker-compose.yml names.
+LAKE = "mesh"
 SECONDS = 10
 
 
@@ -62,7 +62,7 @@ def run(granted: State, stack: Stack, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def catalog_of(granted: State, stack: Stack, name: str) -> Catalog:
-    return RestCatalog("mesh", **properties(Stack({}, stack.settings | credentials(granted, name))))
+    return RestCatalog("mesh", **catalog_properties(stack.settings | credentials(granted, name)))
 
 
 def administration(stack: Stack) -> Polaris:
