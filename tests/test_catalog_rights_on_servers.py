@@ -190,7 +190,10 @@ def test_what_was_changed_by_hand_is_found_and_mended(run: State, granted: State
     admin.send("DELETE", f"{api}/principals/west_warehouse")
     admin.send("PUT", f"{api}/principals/ml_insights/principal-roles", {"principalRole": {"name": PLATFORM}})
     marked = {"made-by": "mesh"}
-    admin.send("POST", f"{api}/principals", {"principal": {"name": "gone_warehouse", "properties": marked}})
+    # As after a stop between a principal and its secret.
+    admin.send("DELETE", f"{api}/principals/south_warehouse")
+    for name in ("south_warehouse", "gone_warehouse"):
+        admin.send("POST", f"{api}/principals", {"principal": {"name": name, "properties": marked}})
     admin.send("POST", f"{api}/principals", {"principal": {"name": "other_person", "properties": {}}})
     admin.send("PUT", f"{api}/principals/other_person/principal-roles", {"principalRole": {"name": "east_warehouse"}})
     admin.send("POST", f"{api}/principal-roles", {"principalRole": {"name": "readers", "properties": {}}})
@@ -200,6 +203,8 @@ def test_what_was_changed_by_hand_is_found_and_mended(run: State, granted: State
     assert told == {
         ("polaris", "south_warehouse", "remove", "grant"),
         ("polaris", "north_warehouse", "create", "grant"),
+        ("polaris", "south_warehouse", "update", "principal"),
+        ("polaris", "south_warehouse", "create", "role of the principal"),
         ("polaris", "west_warehouse", "create", "principal"),
         ("polaris", "west_warehouse", "create", "role of the principal"),
         ("polaris", "ml_insights", "remove", "role of the principal"),

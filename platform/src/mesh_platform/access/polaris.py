@@ -90,15 +90,27 @@ class Polaris:
             raise AttentionError(f"{self.address}: has no catalog '{self.catalog}'. {fix}")
         return str(found["properties"]["default-base-location"])
 
+    def accepts(self, credential: str) -> bool:
+        """Whether a principal gets a token for its credential, `id:secret`."""
+        identity, _, secret = credential.partition(":")
+        answer = self._ask_token({"client_id": identity, "client_secret": secret})
+        if answer.status in (400, 401):
+            return False
+        self._check(answer, f"POST {_TOKENS}")
+        return True
+
     def _authorized(self, method: str, path: str, body: Mapping[str, Any] | None) -> urllib3.BaseHTTPResponse:
         self._token = self._token or self._new_token()
         return self._request(method, path, json=body, headers={"Authorization": f"Bearer {self._token}"})
 
     def _new_token(self) -> str:
-        fields = {"grant_type": "client_credentials", "scope": "PRINCIPAL_ROLE:ALL", **self._root}
-        answer = self._request("POST", _TOKENS, fields=fields, encode_multipart=False)
+        answer = self._ask_token(self._root)
         self._check(answer, f"POST {_TOKENS}")
         return str(answer.json()["access_token"])
+
+    def _ask_token(self, credential: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        fields = {"grant_type": "client_credentials", "scope": "PRINCIPAL_ROLE:ALL", **credential}
+        return self._request("POST", _TOKENS, fields=fields, encode_multipart=False)
 
     def _request(self, method: str, path: str, **how: Any) -> urllib3.BaseHTTPResponse:
         if how.get("json") is None:
@@ -135,7 +147,7 @@ class PolarisRights:
                 self.readable[right.domain].append(right.name)
 
     def plan(self) -> Iterator[Step]:
-        """Yield what must change. It sends only GET, and asks for a token."""
+        """Yield what must change. It sends only GET, and asks for tokens."""
         self.server.base_location()
         present = self._namespaces()
         for namespace in (*self.domains, PLATFORM):
@@ -150,7 +162,7 @@ class PolarisRights:
         found = {kind: self._found(kind) for kind in _KINDS}
         for name in self.readable:
             for kind in _KINDS:
-                if name not in found[kind] or (kind == "principal" and CREDENTIAL not in self.credentials.read(name)):
+                if name not in found[kind] or (kind == "principal" and not self._may_enter(name)):
                     yield Step(SERVER, name, "update" if name in found[kind] else "create", kind)
             for kind, owner in (
                 ("role of the principal", "principal"),
@@ -209,6 +221,11 @@ class PolarisRights:
             case _, kind:
                 body = "principalRole" if kind == "role of the principal" else "catalogRole"
                 send("PUT", self._assignments(kind, step.principal), {body: {"name": step.now}})
+
+    def _may_enter(self, name: str) -> bool:
+        """Whether Polaris takes the credential in a principal's file; after a stop it may have another one."""
+        credential = self.credentials.read(name).get(CREDENTIAL)
+        return credential is not None and self.server.accepts(credential)
 
     def _make_principal(self, name: str) -> None:
         known = self.credentials.read(name).get(CREDENTIAL)
