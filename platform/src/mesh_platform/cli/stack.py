@@ -47,7 +47,8 @@ def up(profiles: tuple[str, ...]) -> None:
     mesh up all
 
     The first call makes the secrets, in compose/secrets.env in the state folder, which only its owner reads. It pulls
-    and builds images, which takes minutes. A further call starts what does not run, and changes nothing else.
+    and builds images, which takes minutes. A further call builds and starts what has changed or does not run, and
+    applies the rights of the domains again; data and secrets stay.
 
     Exit code 3: Docker Compose is missing, or a container failed; the message has its state and the end of its log.
     """
