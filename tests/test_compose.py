@@ -279,3 +279,12 @@ def test_the_native_servers_are_set_up_by_what_the_compose_file_says(tmp_path: P
     assert other["MESH_BROKER_URL"] == "amqp://guest:guest@127.0.0.1:5700/"
     moved = settings(tmp_path, MESH_STACK_PORT="9200")
     assert moved["PYICEBERG_CATALOG__MESH__URI"] == "http://127.0.0.1:9205"
+
+
+def test_no_native_server_is_started_where_one_is_not_installed(tmp_path: Path) -> None:
+    nothing = {"MESH_STATE": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "empty")}
+    script = [sys.executable, str(ROOT / "scripts" / "stack"), "start"]
+    done = subprocess.run(script, env=os.environ | nothing, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "install" in done.stderr.lower()
+    assert [*tmp_path.rglob("pid")] == []
