@@ -5,18 +5,13 @@ It reads the variables of the service `init` of docker-compose.yml, and may run 
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
+from mesh_platform.access.polaris import Polaris
 from minio import Minio
-
-REALM = "mesh"
 
 
 def main() -> None:
@@ -48,15 +43,7 @@ def make_catalog(name: str, warehouse: str) -> None:
     Clients have keys and an address of the store of their own. So Polaris hands out no keys (`stsUnavailable`), and
     the address is for its own use alone.
     """
-    address = urlsplit(os.environ["MESH_CATALOG_ADMIN_URL"])
-    server = f"{address.scheme}://{address.netloc.rpartition('@')[2]}/api"
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": address.username or "",
-        "client_secret": address.password or "",
-        "scope": "PRINCIPAL_ROLE:ALL",
-    }
-    token = _send("POST", f"{server}/catalog/v1/oauth/tokens", urlencode(form).encode())["access_token"]
+    server = Polaris(os.environ["MESH_CATALOG_ADMIN_URL"], name)
     storage = {
         "storageType": "S3",
         "allowedLocations": [warehouse],
@@ -65,36 +52,13 @@ def make_catalog(name: str, warehouse: str) -> None:
         "pathStyleAccess": True,
         "stsUnavailable": True,
     }
-    catalog = {
-        "name": name,
-        "type": "INTERNAL",
-        "properties": {"default-base-location": warehouse},
-        "storageConfigInfo": storage,
-    }
-    own = f"{server}/management/v1"
-    _send("POST", f"{own}/catalogs", {"catalog": catalog}, token)
-    roles = f"catalogs/{name}/catalog-roles/catalog_admin"
-    _send(
-        "PUT", f"{own}/{roles}/grants", {"grant": {"type": "catalog", "privilege": "CATALOG_MANAGE_CONTENT"}}, token
-    )
-    role = {"catalogRole": {"name": "catalog_admin"}}
-    _send("PUT", f"{own}/principal-roles/service_admin/catalog-roles/{name}", role, token)
-
-
-def _send(method: str, url: str, body: bytes | dict[str, Any], token: str = "") -> Any:
-    """Send a request; return what JSON is answered. 409, it is there already, is no error."""
-    headers = {"Polaris-Realm": REALM} | ({"Authorization": f"Bearer {token}"} if token else {})
-    if isinstance(body, dict):
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(body).encode()
-    try:
-        with urlopen(Request(url, body, headers, method=method), timeout=30) as answer:
-            text = answer.read()
-    except HTTPError as error:
-        if error.code == 409:
-            return None
-        sys.exit(f"{method} {url}: {error.code}, {error.read().decode('utf-8', 'replace')[:300]}")
-    return json.loads(text) if text else None
+    place = {"default-base-location": warehouse}
+    catalog = {"name": name, "type": "INTERNAL", "properties": place, "storageConfigInfo": storage}
+    server.send("POST", "/api/management/v1/catalogs", {"catalog": catalog})
+    grant = {"type": "catalog", "privilege": "CATALOG_MANAGE_CONTENT"}
+    server.send("PUT", f"{server.own}/catalog-roles/catalog_admin/grants", {"grant": grant})
+    roles = f"/api/management/v1/principal-roles/service_admin/catalog-roles/{name}"
+    server.send("PUT", roles, {"catalogRole": {"name": "catalog_admin"}})
 
 
 if __name__ == "__main__":

@@ -47,3 +47,11 @@ def test_a_forked_process_has_a_duckdb_of_its_own() -> None:
         child.join(60)
         assert child.exitcode == 0
         connection.execute("CREATE TABLE t (n INT)")
+
+
+def test_an_error_in_a_transaction_is_the_one_that_is_raised() -> None:
+    with pytest.raises(DuckDBError, match="no_such_table"), own_database() as connection:
+        connection.execute("BEGIN; SELECT * FROM no_such_table")
+    with own_database() as connection:
+        names = connection.execute("SELECT database_name FROM duckdb_databases() WHERE NOT internal").fetchall()
+    assert len(names) == 2

@@ -74,16 +74,18 @@ def connect_in_memory() -> duckdb.DuckDBPyConnection:
 def own_database() -> Iterator[Connection]:
     """Lend an empty database in memory, for SQL that needs no lake; it reads neither files nor Python's variables.
 
-    All of them are in one DuckDB of this process, because to start another takes longer than most checks. What is
-    set in one session does not apply to the next.
+    All of them are in one DuckDB of this process, because to start another takes longer than most checks. A setting
+    of one session does not apply to the next, a global one does.
     """
-    name = f"own_{next(_numbers)}"
-    with _lender(os.getpid()).cursor() as connection:
-        connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
-        try:
+    name, lender = f"own_{next(_numbers)}", _lender(os.getpid())
+    try:
+        with lender.cursor() as connection:
+            connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
             yield connection
-        finally:
-            connection.execute(f"USE memory; DETACH {name}")
+    finally:
+        # By another session: a transaction that has failed takes no more commands, and would hide why.
+        with lender.cursor() as other:
+            other.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
 @cache
