@@ -18,6 +18,7 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from mesh_platform import faults
 from mesh_platform.iceberg.store_io import StoredFile, connect_store
+from mesh_platform.iceberg.written_file import WrittenFile
 
 # The fault point to pass when a file with this ending is complete.
 _COMPLETE = {".parquet": "commit.written", ".avro": "commit.listed", ".metadata.json": "commit.described"}
@@ -103,15 +104,14 @@ class _PassingOutput(PyArrowFile):
         return len(self._output)
 
 
-class _PassingFile:
+class _PassingFile(WrittenFile):
     def __init__(self, file: OutputStream, location: str) -> None:
-        self._file = file
+        super().__init__(file)
         self._location = location
         self._writes = 0
-        self.closed = False
 
     def write(self, b: bytes) -> int:
-        written = self._file.write(b)
+        written = super().write(b)
         self._writes += 1
         # The first two writes are Parquet's magic word and the header of a page, which contain no data.
         if self._writes == 3 and self._location.endswith(".parquet"):
@@ -119,25 +119,11 @@ class _PassingFile:
             faults.point("commit.writing")
         return written
 
-    def flush(self) -> None:
-        self._file.flush()  # type: ignore[attr-defined]
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._file.close()
-            for ending, point in _COMPLETE.items():
-                if self._location.endswith(ending):
-                    faults.point(point)
-
-    def __enter__(self) -> OutputStream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def complete(self) -> None:
+        super().complete()
+        for ending, point in _COMPLETE.items():
+            if self._location.endswith(ending):
+                faults.point(point)
 
 
 class DurableFileIO(PyArrowFileIO):

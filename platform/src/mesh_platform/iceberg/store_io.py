@@ -15,6 +15,8 @@ from pyarrow.fs import FileSystem, S3FileSystem
 from pyiceberg.io import InputStream, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
+from mesh_platform.iceberg.written_file import WrittenFile
+
 # Bytes of Avro files that a process keeps: only `mesh relocate` changes one, here. A larger file is not kept.
 _KEPT, _LARGEST = 32 * 1024 * 1024, 1024 * 1024
 _recent: LRUCache[str, bytes] = LRUCache(_KEPT, getsizeof=len)
@@ -84,35 +86,21 @@ class StoredFile(PyArrowFile):
                 _recent[self.location] = content
 
 
-class _Counted:
+class _Counted(WrittenFile):
     """A file that is being written to a store. When it is closed, it tells its `StoredFile` what is there."""
 
     def __init__(self, file: OutputStream, stored: StoredFile) -> None:
-        self._file, self._stored = file, stored
+        super().__init__(file)
+        self._stored = stored
         self._parts: list[bytes] | None = [] if stored.location.endswith(".avro") else None
-        self.closed = False
 
     def write(self, b: bytes) -> int:
-        written = self._file.write(b)
+        written = super().write(b)
         if self._parts is not None:
             self._parts.append(bytes(b))
         return written
 
-    def flush(self) -> None:
-        self._file.flush()  # type: ignore[attr-defined]
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            size = self._file.tell()
-            self._file.close()
-            self._stored.written(size, None if self._parts is None else b"".join(self._parts))
-
-    def __enter__(self) -> OutputStream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def complete(self) -> None:
+        size = self.tell()
+        super().complete()
+        self._stored.written(size, None if self._parts is None else b"".join(self._parts))
