@@ -90,6 +90,28 @@ class Polaris:
             raise AttentionError(f"{self.address}: has no catalog '{self.catalog}'. {fix}")
         return str(found["properties"]["default-base-location"])
 
+    def make_catalog(self, warehouse: str, endpoint: str, region: str) -> None:
+        """Make the catalog if it is missing, with its tables below `warehouse`; its administrators may write tables.
+
+        Clients have keys and an address of the store of their own. So Polaris hands out no keys (`stsUnavailable`),
+        and `endpoint` is for its own use alone.
+        """
+        storage = {
+            "storageType": "S3",
+            "allowedLocations": [warehouse],
+            "endpointInternal": endpoint,
+            "region": region,
+            "pathStyleAccess": True,
+            "stsUnavailable": True,
+        }
+        place = {"default-base-location": warehouse}
+        catalog = {"name": self.catalog, "type": "INTERNAL", "properties": place, "storageConfigInfo": storage}
+        self.send("POST", f"{_MANAGEMENT}/catalogs", {"catalog": catalog})
+        grant = write_grant(("catalog", "", "CATALOG_MANAGE_CONTENT"))
+        self.send("PUT", f"{self.own}/catalog-roles/catalog_admin/grants", {"grant": grant})
+        roles = f"{_MANAGEMENT}/principal-roles/service_admin/catalog-roles/{quote(self.catalog, safe='')}"
+        self.send("PUT", roles, {"catalogRole": {"name": "catalog_admin"}})
+
     def accepts(self, credential: str) -> bool:
         """Whether a principal gets a token for its credential, `id:secret`."""
         identity, _, secret = credential.partition(":")

@@ -43,7 +43,8 @@ def servers_of(settings: Settings, mesh: Mesh, rights: Sequence[Right]) -> list[
         from mesh_platform.access.minio import MinioRights
 
         _check_user("MESH_S3_ADMIN_URL", url, domains)
-        found.append(MinioRights(url, domains, rights, warehouse_of_settings(settings), credentials))
+        warehouse = polaris.base_location() if polaris else warehouse_of_settings(settings)
+        found.append(MinioRights(url, domains, rights, warehouse, credentials))
     if not found:
         fix = "Set MESH_RABBITMQ_ADMIN_URL, MESH_CATALOG_ADMIN_URL, MESH_S3_ADMIN_URL, or all of them."
         raise UsageError(f"mesh grants: no server is named that enforces rights. {fix}")
