@@ -26,8 +26,8 @@ _STRONG = {"ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "DAC_REA
 
 # ${NAME}, ${NAME:-default}, ${NAME:?message}, $NAME; and $$, which is a plain dollar.
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<braced>\w+)(?P<more>[^}]*)\}|\$(?P<bare>\w+)")
-# What a name in one part of a service refers to: the key of a service, and the part of the file that declares it.
-_REFERENCES = {"volumes": "volumes", "secrets": "secrets", "configs": "configs", "networks": "networks"}
+# Keys of a service whose entries name what the file declares below the same key.
+_REFERENCES = ("volumes", "secrets", "configs", "networks")
 
 _Found = Iterator[tuple[Place, str, str]]
 
@@ -197,12 +197,12 @@ def _is_watched(service: Mapping[str, Any]) -> bool:
 
 
 def _references(file: Mapping[str, Any], service: Mapping[str, Any]) -> _Found:
-    for key, part in _REFERENCES.items():
-        declared = file.get(part) or {}
+    for key in _REFERENCES:
+        declared = file.get(key) or {}
         for place, name in _names(service.get(key)):
             # A path is a folder of the host; `default` is the network that every file has.
             if name and not name.startswith((".", "/", "~", "$")) and name not in (*declared, "default"):
-                fix = f"Declare it below {part}: at the end of the file, or correct the name."
+                fix = f"Declare it below {key}: at the end of the file, or correct the name."
                 yield (key, *place), f"names {name}, which no part of the file declares.", fix
 
 
