@@ -14,6 +14,8 @@ from uuid import UUID
 
 import pika
 from mesh_platform.broker import Message, connect, queue_of
+from mesh_platform.ingest.ingest import Ingested, Limits, ingest
+from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.mesh.mesh import Mesh
 
 from conftest import State
@@ -80,6 +82,21 @@ def send(state: State, mesh: Mesh, bodies: Iterable[bytes]) -> list[bytes]:
         broker.declare([queue])
         broker.publish(queue, messages, confirmed.append)
     return [line for message in confirmed for line in message.body.split(b"\n")]
+
+
+def ingest_orders(state: State, mesh: Mesh, limits: Limits | None = None) -> Ingested:
+    """Ingest them in this process until the queue is empty. Raises MeshError."""
+    with connect(state.settings.broker) as broker:
+        contracts = [mesh.contract(PRODUCT)]
+        (result,) = ingest(
+            open_catalog(state.settings),
+            broker,
+            contracts,
+            lambda: datetime.now(UTC),
+            until_empty=True,
+            limits=limits,
+        )
+    return result
 
 
 def waiting(state: State, dead: bool = False) -> int:

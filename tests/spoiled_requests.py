@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from itertools import count, cycle
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import pytest
 from copied_lake import use
 from flaky_proxy import KINDS, STATUSES, Faults, Proxy
 from invariants import landed_ids, quarantine, violations
-from mesh_platform.broker import connect
 from mesh_platform.errors import MeshError
 from mesh_platform.iceberg.connection import TIMEOUTS
-from mesh_platform.ingest.ingest import Ingested, Limits, ingest
-from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.ingest.ingest import Ingested
 from mesh_platform.mesh.mesh import Mesh
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, envelope, in_batches, ingest_orders, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 
 from conftest import State
@@ -62,11 +59,11 @@ def attempt(
         runs = []
         lake.proxy.faults = faults
         with suppress(MeshError):
-            runs.append(run(own, mesh))
+            runs.append(ingest_orders(own, mesh))
         assert runs or faults.spoiled
         lake.proxy.faults = Faults()
         use(monkeypatch, dict.fromkeys(TIMEOUTS, "60"))
-        last = run(own, mesh)
+        last = ingest_orders(own, mesh)
         tried = (faults.kind, faults.at, faults.spoiled)
         reports = [[asdict(each)] for each in (*runs, last)]
         assert (waiting(own), violations(own.folder, PRODUCT, sent, runs=reports, catalog=outside)) == (0, []), tried
@@ -77,21 +74,6 @@ def attempt(
         return runs[0] if runs else None
 
     return attempt
-
-
-def run(state: State, mesh: Mesh, limits: Limits | None = None) -> Ingested:
-    """Ingest in this process until the queue is empty. Raises MeshError."""
-    with connect(state.settings.broker) as broker:
-        contracts = [mesh.contract(PRODUCT)]
-        (result,) = ingest(
-            open_catalog(state.settings),
-            broker,
-            contracts,
-            lambda: datetime.now(UTC),
-            until_empty=True,
-            limits=limits,
-        )
-    return result
 
 
 def forget(properties: dict[str, str]) -> None:

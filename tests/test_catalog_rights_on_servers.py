@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from daily_commands import use_daily_commands
 from mesh_platform.access.polaris import Polaris
 from mesh_platform.access.rights import rights_of
 from mesh_platform.access.step import PLATFORM
@@ -118,15 +119,7 @@ def test_a_domain_makes_drops_and_renames_no_table_of_another_and_grants_nothing
 
 
 def test_what_a_person_does_with_a_lake_works_with_the_platforms_principal(run: State) -> None:
-    release = run.json("releases")[0]["name"]
-    count = "select count(*)::int as n from logistics_core.fact_orders"
-    (before,) = run.json("query", count)
-    run.mesh("maintain", MESH_ORPHAN_AGE_S="0")
-    assert run.json("query", count) == [before]
-    assert run.json("query", count, "--as-of", release) == [before]
-    assert {row["mode"] for row in run.json("build")} == {"noop"}
-    assert run.json("history", "logistics_core.fact_orders")
-    assert run.mesh("status").code == 0
+    use_daily_commands(run)
     found = {row["service"]: row["ok"] for row in run.json("doctor")}
     assert found["catalog"]
     assert found["storage"]

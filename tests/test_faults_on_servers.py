@@ -24,9 +24,9 @@ from mesh_platform.ingest.ingest import Ingested, Limits
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.mesh.mesh import Mesh
 from native_stack import Stack
-from orders import PRODUCT, ids, in_batches, lines, send, waiting
+from orders import PRODUCT, ids, in_batches, ingest_orders, lines, send, waiting
 from pyarrow.fs import S3FileSystem
-from spoiled_requests import HOW, Lake, attempt, each_request, forget, run
+from spoiled_requests import HOW, Lake, attempt, each_request, forget
 
 from conftest import ROOT, State
 
@@ -87,7 +87,7 @@ def test_a_commit_takes_the_requests_that_the_document_names(
     for name, lake in (("catalog", behind_catalog), ("store", behind_store)):
         lake.proxy.faults = Faults("watch", times=0, of=watch(seen, name))
     send(state, mesh, in_batches(lines(range(40), minutes=0), 10))
-    assert run(state, mesh, Limits(lines=1)).appended == 40
+    assert ingest_orders(state, mesh, Limits(lines=1)).appended == 40
     commits = [at for at, request in enumerate(seen) if re.fullmatch(r"catalog POST .*/orders_south__raw", request)]
     assert len(commits) == 4
     # The first commit of a process also connects, and reads what the table has.
@@ -148,12 +148,12 @@ def test_a_refused_key_or_token_is_named_as_such_and_nothing_is_acknowledged(
     else:
         use(monkeypatch, servers.catalog | {name: value})
     with pytest.raises(UnavailableError, match=r"access is refused .*Give this process the key or token of a user"):
-        run(state, mesh)
+        ingest_orders(state, mesh)
     behind_catalog.proxy.faults = Faults()
     assert waiting(state) == 3
     monkeypatch.delenv("PYICEBERG_CATALOG__MESH__TOKEN", raising=False)
     use(monkeypatch, servers.catalog)
-    assert run(state, mesh).appended == 6
+    assert ingest_orders(state, mesh).appended == 6
 
 
 def test_a_store_whose_disk_is_full_takes_no_rows_and_nothing_is_acknowledged(
@@ -166,7 +166,7 @@ def test_a_store_whose_disk_is_full_takes_no_rows_and_nothing_is_acknowledged(
     monkeypatch.setattr("mesh_platform.iceberg.append.time.sleep", lambda seconds: None)
     good = lines(range(12))
     sent = send(state, mesh, in_batches(good[:6], 2))
-    assert run(state, mesh).appended == 6
+    assert ingest_orders(state, mesh).appended == 6
     sent += send(state, mesh, in_batches(good[6:], 2))
     filler = servers.disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
@@ -175,11 +175,11 @@ def test_a_store_whose_disk_is_full_takes_no_rows_and_nothing_is_acknowledged(
     try:
         for _ in range(3):
             with pytest.raises(UnavailableError, match=r"does not take rows .*Nothing was acknowledged"):
-                run(state, mesh)
+                ingest_orders(state, mesh)
             assert waiting(state) == 3
     finally:
         filler.unlink()
-    assert eventually(partial(run, state, mesh)).appended == 6
+    assert eventually(partial(ingest_orders, state, mesh)).appended == 6
     assert violations(state.folder, PRODUCT, sent, catalog=servers.catalog) == []
     assert landed_ids(state.folder, PRODUCT, servers.catalog) == ids(good)
     record("the disk is full", "that of MinIO, behind a REST catalog; three ingests", 3)

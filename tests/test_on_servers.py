@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from daily_commands import use_daily_commands
 from invariants import landed_ids
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.relations import interface_unions
@@ -87,16 +88,7 @@ def test_a_view_over_a_table_that_is_gone_has_no_rows(run: State, stack: Stack, 
 
 
 def test_what_a_person_does_with_a_lake_works_on_servers(run: State) -> None:
-    release = run.json("releases")[0]["name"]
-    count = "select count(*)::int as n from logistics_core.fact_orders"
-    (before,) = run.json("query", count)
-    run.mesh("maintain", MESH_ORPHAN_AGE_S="0")
-    assert run.json("query", count) == [before]
-    assert run.json("query", count, "--as-of", release) == [before]
-    built = run.json("build")
-    assert {row["mode"] for row in built} == {"noop"}
-    assert run.json("history", "logistics_core.fact_orders")
-    assert run.mesh("status").code == 0
+    use_daily_commands(run)
 
 
 def test_what_a_rollback_removes_does_not_return(run: State, stack: Stack, mesh: Mesh) -> None:

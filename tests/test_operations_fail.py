@@ -9,27 +9,26 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
 from fault_record import record
 from invariants import landed_ids, quarantine, violations
-from mesh_platform.broker import connect
 from mesh_platform.errors import MeshError
 from mesh_platform.ingest import ingest as ingesting
-from mesh_platform.ingest.ingest import Ingested, Limits, ingest
-from mesh_platform.lake.catalog import open_catalog
+from mesh_platform.ingest.ingest import Limits
 from mesh_platform.mesh.mesh import Mesh
 from nth_operation import ANSWERED, ERRORS, Operations, watched
-from orders import PRODUCT, envelope, in_batches, lines, send, waiting
+from orders import PRODUCT, envelope, in_batches, ingest_orders, lines, send, waiting
 
 from conftest import State
 
 IN_TURN = f"{', '.join(ERRORS)} in turn"
 Attempt = Callable[[Operations], None]
 GOOD = [*lines(range(12), minutes=250)]
+# The first makes the tables, the second finds them.
+TWO_FLUSHES = Limits(lines=9)
 BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quantity": -1})).encode(), b"no json"]
 
 
@@ -37,22 +36,6 @@ BODIES = [*in_batches(GOOD, 3), GOOD[2], json.dumps(envelope(90, payload={"quant
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mesh_platform.iceberg.append.time.sleep", lambda seconds: None)
     monkeypatch.setattr(ingesting, "_RECEIVE", 3)
-
-
-def run(state: State, mesh: Mesh) -> Ingested:
-    """Ingest in this process until the queue is empty. Raises MeshError."""
-    with connect(state.settings.broker) as broker:
-        contracts = [mesh.contract(PRODUCT)]
-        (result,) = ingest(
-            open_catalog(state.settings),
-            broker,
-            contracts,
-            lambda: datetime.now(UTC),
-            until_empty=True,
-            # Two flushes: the later finds tables, the first makes them.
-            limits=Limits(lines=9),
-        )
-    return result
 
 
 @pytest.fixture
@@ -67,9 +50,9 @@ def attempt(state: State, mesh: Mesh, tmp_path: Path, make_state: Callable[..., 
             shutil.copy(file, own.folder)
         runs = []
         with watched(fault), suppress(MeshError):
-            runs.append([asdict(run(own, mesh))])
+            runs.append([asdict(ingest_orders(own, mesh, TWO_FLUSHES))])
         assert runs or fault.failed
-        runs.append([asdict(run(own, mesh))])
+        runs.append([asdict(ingest_orders(own, mesh, TWO_FLUSHES))])
         tried = (fault.at, fault.failed, fault.error())
         assert (waiting(own), violations(own.folder, PRODUCT, sent, runs=runs)) == (0, []), tried
         assert landed_ids(own.folder, PRODUCT) == sorted(json.loads(line)["event_id"] for line in GOOD), tried
