@@ -12,7 +12,7 @@ SLOW_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 # Folders of tests are in memory where 8 GB are free there: a test waits for no disk, and files cost a tenth less.
-PYTEST = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(BIN)/pytest
+PYTEST = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(NICE) $(BIN)/pytest
 # Each worker would import what drives a browser, for nothing.
 NO_BROWSER = --ignore-glob='*_e2e.py'
 export MESH_STATE := $(STATE)

@@ -76,7 +76,8 @@ class Server:
 @contextmanager
 def airflow_server(state: State, **environment: str) -> Iterator[Server]:
     """Airflow on the mesh of a state, started; it is stopped in the end."""
-    port = next(port for port in range(8100, 9000) if is_free(port))
+    # Another run of the tests looks for a port at the same moment: it starts elsewhere.
+    port = next(port for port in range(8100 + os.getpid() % 800, 9000) if is_free(port))
     own = {**state.environment, "MESH_AIRFLOW_PORT": str(port), **environment}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
     try:
