@@ -23,7 +23,7 @@ from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
 from acme_world.companion import Companion, Keys, compute_keys, find_sellers
-from acme_world.key.key_check import Difference, compare
+from acme_world.key.key_check import Difference, compare, views_read
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
 from acme_world.wire.faults import parse_rates
 
@@ -91,8 +91,7 @@ def run(
         with Companion(settings, only, world, target) as company, run_reports(settings, mesh, tell) as report:
             with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
-                    for contract in products.values():
-                        ensure_tables(catalog, contract)
+                    ensure_tables(catalog, *products.values())
                 news = company.published(len(products))
                 while True:
                     with seconds.spent("wait for producers"):
@@ -210,7 +209,8 @@ def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Differ
     from mesh_platform.query.session import open_session
 
     figures, differences = 0, []
-    with open_session(mesh, catalog, locked=False) as session:
+    only = {view for key in keys.groups for view in views_read(mesh, key)}
+    with open_session(mesh, catalog, only=only, locked=False) as session:
         for key in keys.groups:
             compared, found = compare(mesh, session, key)
             figures += compared

@@ -202,8 +202,10 @@ def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequen
     from mesh_platform.query.state_cache import StateCache
     from mesh_platform.query.status import read_status
 
-    found = read_status(mesh, catalog, settings.now(), StateCache(settings.state_dir / "counted.json"))
-    return [each for each in found if not names or any(fnmatchcase(each.table, name) for name in names)]
+    def wanted(table: str) -> bool:
+        return not names or any(fnmatchcase(table, name) for name in names)
+
+    return read_status(mesh, catalog, settings.now(), StateCache(settings.state_dir / "counted.json"), wanted)
 
 
 def _duration(seconds: int | None) -> str | None:

@@ -187,6 +187,18 @@ def _read(namespace: str, table: str, metadata: str, previous: str | None) -> En
     return Entry(namespace, table, metadata, noted["previous"], tuple(noted["places"]))
 
 
+def load_entry(catalog: Catalog, entry: Entry) -> Table:
+    """Load the table of an entry of a SQL catalog, in the state that it names. Raises what pyiceberg raises."""
+    from pyiceberg.io import load_file_io
+    from pyiceberg.serializers import FromInputFile
+    from pyiceberg.table import Table
+
+    location = entry.metadata
+    metadata = FromInputFile.table_metadata(load_file_io(catalog.properties, location).new_input(location))
+    io = load_file_io({**catalog.properties, **metadata.properties}, location)
+    return Table((*entry.namespace.split("."), entry.table), metadata, location, io, catalog)
+
+
 def namespace_places(catalog: Catalog) -> dict[str, str]:
     """Return the places that the namespaces of a SQL catalog give to their tables, for those that do."""
     from pyiceberg.catalog.sql import IcebergNamespaceProperties as Row

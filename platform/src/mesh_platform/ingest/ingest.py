@@ -26,7 +26,7 @@ from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.iceberg.append import Appended, append_new
 from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.ingest.validator import Validated, reject_reused, validate
-from mesh_platform.lake.catalog import ensure_table
+from mesh_platform.lake.catalog import ensure_all, ensure_table
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.tables import (
     landing_name,
@@ -396,7 +396,8 @@ def _quarantine(
     return first.appended + second.appended, first.duplicates + second.duplicates
 
 
-def ensure_tables(catalog: Catalog, contract: Contract) -> None:
-    """Create the landing and quarantine tables of a product where missing. Raises as `ensure_table` does."""
-    ensure_table(catalog, landing_name(contract), landing_schema(contract))
-    ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract))
+def ensure_tables(catalog: Catalog, *contracts: Contract) -> None:
+    """Create the landing and quarantine tables of these products where missing. Raises as `ensure_table` does."""
+    landing = {landing_name(contract): landing_schema(contract) for contract in contracts}
+    quarantine = {quarantine_name(contract): quarantine_schema(contract) for contract in contracts}
+    ensure_all(catalog, landing | quarantine)

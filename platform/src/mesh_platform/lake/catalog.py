@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.iceberg.connection import connect_catalog
 from mesh_platform.iceberg.key_index import KEY_INDEX
 from mesh_platform.iceberg.outage import answering, is_outage
-from mesh_platform.iceberg.place import check_table, check_warehouse
+from mesh_platform.iceberg.place import check_table, check_warehouse, is_sql, load_entry, sql_entries
 from mesh_platform.lake.tables import split_name
 
 if TYPE_CHECKING:
@@ -148,6 +148,25 @@ def find_table(catalog: Catalog, identifier: str) -> Table | None:
         return table
 
 
+def find_tables(catalog: Catalog, identifiers: Iterable[str]) -> dict[str, Table]:
+    """Load the tables of these names that exist, each at its newest state. Raises what `find_table` raises.
+
+    It asks a SQL catalog once for all of them.
+    """
+    if not is_sql(catalog):
+        found = {name: find_table(catalog, name) for name in identifiers}
+        return {name: table for name, table in found.items() if table is not None}
+    with answering(CATALOG, "the lake does not answer", _MEND):
+        entries = {entry.name: entry for entry in sql_entries(catalog)}
+    tables = {}
+    for name in identifiers:
+        if name in entries:
+            with answering(name, "the lake does not answer", _MEND):
+                tables[name] = load_entry(catalog, entries[name])
+                check_table(tables[name])
+    return tables
+
+
 def existing_table(catalog: Catalog, identifier: str) -> Table:
     """Load the table of that name. Raises UsageError if there is none, and what `find_table` raises."""
     table = find_table(catalog, identifier)
@@ -175,6 +194,16 @@ def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -
         table = _create_table(catalog, identifier, table_schema)
         _check_table(identifier, table, table_schema)
     return table
+
+
+def ensure_all(catalog: Catalog, schemas: Mapping[str, TableSchema]) -> None:
+    """Check the tables of these names, and create those that are missing. Raises what `checked_table` raises."""
+    found = find_tables(catalog, schemas)
+    for name, table_schema in schemas.items():
+        if name in found:
+            _check_table(name, found[name], table_schema)
+        else:
+            ensure_table(catalog, name, table_schema)
 
 
 def _create_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:

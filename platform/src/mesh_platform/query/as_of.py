@@ -15,7 +15,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import contract_type, find_table
+from mesh_platform.lake.catalog import contract_type, find_tables
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
@@ -100,10 +100,8 @@ def find_states(
     there = [name for name in known if name in kept[name.split(".")[0]]]
     if isinstance(as_of, str) and "@" in as_of and wanted is not None:
         wanted = {*wanted, as_of.partition("@")[0]}
-    tables = {
-        name: find_table(catalog, name) if name in there and (wanted is None or name in wanted) else None
-        for name in known
-    }
+    found = find_tables(catalog, (name for name in there if wanted is None or name in wanted))
+    tables = {name: found.get(name) for name in known}
     chosen: dict[str, tuple[int | None, str]] = {}
     if isinstance(as_of, str) and "@" in as_of:
         name, snapshot = _parse_snapshot(as_of, tables, there)

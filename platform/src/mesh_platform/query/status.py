@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import find_table
+from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.session import open_session
@@ -54,30 +54,34 @@ class TableStatus:
     max_ahead_time: datetime | None = None
 
 
-def read_status(mesh: Mesh, catalog: Catalog, now: datetime, cache: StateCache | None = None) -> list[TableStatus]:
-    """Return the status of all tables that exist, landing tables first in each product; ages are relative to `now`.
+def read_status(
+    mesh: Mesh,
+    catalog: Catalog,
+    now: datetime,
+    cache: StateCache | None = None,
+    wanted: Callable[[str], bool] = lambda name: True,
+) -> list[TableStatus]:
+    """Return the status of the `wanted` tables that exist, landing tables first in each product.
 
-    Most of it comes from the tables' metadata. What must be counted in rows is kept in `cache`, by the state of
-    the tables that it is counted from.
+    Ages are relative to `now`. Most of it comes from the tables' metadata. What must be counted in rows is kept in
+    `cache`, by the state of the tables that it is counted from.
     """
     cache = cache or StateCache()
-    tables = {
-        name: (contract, kind, column, table)
+    listed = {
+        name: (contract, kind, column)
         for contract in mesh.contracts.values()
         for name, kind, column in _tables(mesh, contract)
-        if (table := find_table(catalog, name)) is not None
     }
-    heads = {name: current_snapshot_id(table) for name, (_, _, _, table) in tables.items()}
-    counted = _count(mesh, catalog, heads, cache)
-
-    def find(name: str) -> Table | None:
-        return tables[name][3] if name in tables else None
-
+    # A count may need the states of tables that are not wanted.
+    found = find_tables(catalog, listed)
+    heads = {name: current_snapshot_id(table) for name, table in found.items()}
+    shown = {name: (*listed[name], table) for name, table in found.items() if wanted(name)}
+    counted = _count(mesh, catalog, heads, shown, cache)
     ages = {
-        name: age_of(contract, table, column, now, find, cache)
-        for name, (contract, _, column, table) in tables.items()
+        name: age_of(contract, table, column, now, found.get, cache)
+        for name, (contract, _, column, table) in shown.items()
     }
-    found = [
+    statuses = [
         TableStatus(
             table=name,
             kind=kind,
@@ -95,17 +99,17 @@ def read_status(mesh: Mesh, catalog: Catalog, now: datetime, cache: StateCache |
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
             dangling=counted.get(("dangling", name)),
         )
-        for name, (contract, kind, column, table) in tables.items()
+        for name, (contract, kind, column, table) in shown.items()
     ]
     cache.save()
-    return found
+    return statuses
 
 
 def _count(
-    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], cache: StateCache
+    mesh: Mesh, catalog: Catalog, heads: Mapping[str, int | None], shown: Collection[str], cache: StateCache
 ) -> dict[tuple[str, str], int]:
     """Count what only rows can tell; the keys are (what is counted, the table whose status shows it)."""
-    wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in heads}
+    wanted = {key: found for key, found in _queries(mesh, heads).items() if key[1] in shown}
     states = {
         key: [query, *(f"{name}@{heads.get(name)}" for name in reads)] for key, (reads, query) in wanted.items()
     }
