@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.locations import without_values
-from mesh_platform.lake.catalog import PROPERTIES
+from mesh_platform.lake.catalog import PROPERTIES, table_properties
 from mesh_platform.lake.maintain import maintain
+from mesh_platform.lake.tables import landing_schema
 from mesh_platform.query.query import run_query
 from mesh_platform.query.session import open_session
 from pyiceberg.catalog import load_catalog
@@ -96,7 +97,7 @@ def test_a_writer_without_this_package_can_write_to_the_tables(place: Place) -> 
     place.land("alpha", [Sale(1)])
     properties = place.catalog.load_table(RAW).properties
     assert not {name for name in properties if "location" in name}
-    assert PROPERTIES.items() <= properties.items()
+    assert table_properties(landing_schema(place.mesh.contracts["alpha.sales_alpha"])).items() <= properties.items()
 
 
 def test_a_table_that_says_where_its_files_go_keeps_its_way() -> None:

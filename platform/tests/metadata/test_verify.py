@@ -131,7 +131,7 @@ PLANTED: dict[str, tuple[str, Callable[[Table], None], str, str | None, str | No
                      "then 'mesh build core.fact_sales'"),
     "a sort order": ("core.fact_sales", _sort, "has a sort order", None, "buyer", "pyiceberg"),
     "another property": ("core.fact_sales", _retry, "has another commit.retry.num-retries", "0", "4",
-                         "set_properties({'commit.retry.num-retries': '0'})"),
+                         "mesh maintain core.fact_sales"),
 }  # fmt: skip
 
 

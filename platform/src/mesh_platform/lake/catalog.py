@@ -41,14 +41,20 @@ PROPERTIES = {
     # pyiceberg's own retry would rebase an append onto a commit that deduplication has not seen.
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
+    # A reader opens every manifest, and DuckDB does so for each view, whether a query reads it or not.
+    "commit.manifest.min-count-to-merge": "8",
     # Busy tables write a hundred metadata.json in minutes, and a reader may use an older one. `orphan_files` removes
     # them when no reader can use them any more.
     "write.metadata.delete-after-commit.enabled": "false",
     "write.metadata.previous-versions-max": "20",
 }
-# The default is 2 MiB. Ids fill that dictionary at each flush before they are written without one, which takes a
-# third of the time of a write. Large files are faster to read with it.
-_BY_FLUSH = {"write.parquet.dict-size-bytes": str(128 * 1024)}
+_BY_FLUSH = {
+    # The default is 2 MiB. Ids fill that dictionary at each flush before they are written without one, which takes a
+    # third of the time of a write. Large files are faster to read with it.
+    "write.parquet.dict-size-bytes": str(128 * 1024),
+    # These tables are written often and read by few.
+    "commit.manifest.min-count-to-merge": "20",
+}
 # How to make a change that breaks readers.
 AS_VERSION_2 = "as version 2 next to this one, as docs/evolution.md says."
 _MEND = "Mend the catalog or the storage, then run again."

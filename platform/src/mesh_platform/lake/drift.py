@@ -97,7 +97,7 @@ def _layout(found: Table, name: str, product: str | None, schema: TableSchema) -
     for key, value in table_properties(schema).items():
         there = found.properties.get(key)
         if there != value:
-            mend = f"Set it back with pyiceberg: transaction.set_properties({{'{key}': '{value}'}})."
+            mend = f"Run 'mesh maintain {name}', unless its contract forbids that."
             yield Difference("lake", product, name, f"has another {key}", value, there, mend)
 
 

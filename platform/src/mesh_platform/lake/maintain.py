@@ -1,4 +1,4 @@
-"""Maintain tables: compact small files, expire old snapshots, remove orphan files.
+"""Maintain tables: set their properties, compact small files, expire old snapshots, remove orphan files.
 
 Each table goes through these steps in this order. A run may be killed at any time, and any number of runs may work at
 once, alongside ingest and builds: the next run does what was left undone.
@@ -7,6 +7,7 @@ once, alongside ingest and builds: the next run does what was left undone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,10 +20,10 @@ from mesh_platform.iceberg.compaction import Compacted, compact, plan
 from mesh_platform.iceberg.expiry import choose_expired, expire
 from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, shared_with, table_folders
 from mesh_platform.iceberg.outage import answering, explain
-from mesh_platform.iceberg.provenance import held_snapshot, read_provenance
+from mesh_platform.iceberg.provenance import held_snapshot, note_properties, read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.releases import RELEASES, read_releases
+from mesh_platform.lake.catalog import find_table, find_tables, table_properties
+from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA, read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import offer
@@ -87,7 +88,8 @@ def maintain(
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
         held_from = mesh_table.contract.identifier if mesh_table and mesh_table.kind == "held" else None
-        job = _Job(name, load, lifetime, needs, folders, datetime.now(UTC) - orphan_age, held_from)
+        properties = table_properties(mesh_table.schema if mesh_table else RELEASES_SCHEMA)
+        job = _Job(name, load, properties, lifetime, needs, folders, datetime.now(UTC) - orphan_age, held_from)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
             maintained = Maintained(name, 0, 0, 0, skipped, snapshot_id=current_snapshot_id(load()), excluded=True)
@@ -133,8 +135,8 @@ class _Needs:
             for name, snapshot in release.tables.items():
                 self.releases.setdefault(name, set()).add(snapshot)
         self.readers: dict[str, set[str]] = {}
-        for output in mesh.contracts:
-            for name in self._inputs(output):
+        for output, table in find_tables(catalog, mesh.contracts).items():
+            for name in _inputs(table):
                 self.readers.setdefault(name, set()).add(output)
 
     def of(self, name: str, held_from: str | None) -> set[int]:
@@ -143,8 +145,8 @@ class _Needs:
         For a table of rows held back from the table `held_from`, also those that the snapshots of that table name.
         """
         needed = set(self.releases.get(name, ()))
-        for output in self.readers.get(name, ()):
-            needed |= {snapshot for snapshot in (self._inputs(output).get(name),) if snapshot}
+        for reader in find_tables(self.catalog, self.readers.get(name, ())).values():
+            needed |= {snapshot for snapshot in (_inputs(reader).get(name),) if snapshot}
         table = find_table(self.catalog, name)
         noted = read_provenance(table, current_snapshot_id(table)) if table else None
         if noted:
@@ -155,21 +157,24 @@ class _Needs:
             needed |= {held} if held else set()
         return needed
 
-    def _inputs(self, output: str) -> Mapping[str, int]:
-        table = find_table(self.catalog, output)
-        noted = read_provenance(table, current_snapshot_id(table)) if table else None
-        return noted[1].input_snapshots if noted else {}
+
+def _inputs(table: Table) -> Mapping[str, int]:
+    """Return the snapshots that the current rows of a table are built from."""
+    noted = read_provenance(table, current_snapshot_id(table))
+    return noted[1].input_snapshots if noted else {}
 
 
 @dataclass(frozen=True)
 class _Job:
     """One table to maintain. Only files older than `before` can be orphans.
 
+    `properties` are those that the table must have; one that an older version of the platform made lacks some.
     `held_from` is the product table from which the rows of a held table are held back, None for all other tables.
     """
 
     name: str
     load: Callable[[], Table]
+    properties: Mapping[str, str]
     lifetime: timedelta
     needs: _Needs
     folders: Mapping[str, str]
@@ -204,6 +209,7 @@ class _Job:
         removed: list[int] = []
         skipped: list[str] = []
         try:
+            self._set_properties()
             compacted = Compacted(reason=_HELD) if self.held_from else compact(self.load)
             skipped.append(compacted.reason)
             needed = partial(self.needs.of, self.name, self.held_from)
@@ -234,6 +240,14 @@ class _Job:
             snapshot_id=current_snapshot_id(self.load()),
             failed=failed,
         )
+
+    def _set_properties(self) -> None:
+        table = self.load()
+        lacking = {key: value for key, value in self.properties.items() if table.properties.get(key) != value}
+        # If somebody else commits meanwhile, the next run sets them.
+        with suppress(ConflictError):
+            if lacking:
+                note_properties(table, lacking)
 
     def _sharing(self, table: Table) -> str:
         other = shared_with(table, self.folders)
