@@ -46,6 +46,7 @@ test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of 
 
 test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
+		platform/tests/governance/test_change_random.py platform/tests/sql/test_lineage.py tests/test_state_machine.py \
 		tests/test_power_loss.py tests/test_maintenance_under_fire.py tests/test_operations_fail.py $(ARGS)
 	@THOROUGH=1 $(PYTEST) -n 0 -m stack tests/test_faults_on_servers.py $(ARGS)
 

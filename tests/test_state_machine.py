@@ -229,4 +229,4 @@ def test_a_few_histories() -> None:
 
 @pytest.mark.slow
 def test_many_long_histories() -> None:
-    run(examples=40, steps=30)
+    run(examples=draws(16, 40), steps=30)

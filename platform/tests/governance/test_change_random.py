@@ -24,6 +24,8 @@ from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.tables import held_name, held_schema, landing_name, landing_schema
 from mesh_platform.mesh.mesh import read_mesh
 
+from conftest import draws
+
 from ..changed_mesh import TODAY, Repository, new_repository
 from ..random_edits import edited
 from ..small_mesh import add_contract
@@ -62,9 +64,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.mark.parametrize(
     ("which", "examples"),
     [
-        ("small", 40),
-        pytest.param("small", 700, marks=pytest.mark.slow),
-        pytest.param("real", 300, marks=pytest.mark.slow),
+        pytest.param("small", draws(40), id="small"),
+        pytest.param("small", draws(300, 700), id="small, many edits", marks=pytest.mark.slow),
+        pytest.param("real", draws(100, 300), id="ACME", marks=pytest.mark.slow),
     ],
 )
 def test_no_edit_stops_a_check_and_each_that_breaks_is_called_breaking(
