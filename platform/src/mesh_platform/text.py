@@ -34,6 +34,10 @@ def offer(wrong: str, known: Mapping[str, object]) -> str:
     """A sentence that suggests the names in `known` closest to `wrong`, else lists all, or the first of many."""
     whole = [name for name in known if name.endswith(f".{wrong}")]
     near = whole or get_close_matches(wrong, known, n=3, cutoff=0.6)
+    if not near:
+        # A namespace that was left out, or is another, makes whole names unlike.
+        last = {name.rpartition(".")[2]: name for name in known}
+        near = [last[name] for name in get_close_matches(wrong.rpartition(".")[2], last, n=3, cutoff=0.7)]
     if near:
         return f"Did you mean {' or '.join(near)}?"
     more = f" and {len(known) - _OFFERED} more" if len(known) > _OFFERED else ""

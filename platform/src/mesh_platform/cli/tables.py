@@ -19,7 +19,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
-from mesh_platform.text import counted
+from mesh_platform.text import counted, offer
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -155,7 +155,13 @@ def status(names: tuple[str, ...], output_format: str) -> None:
     `dangling` counts the rows that refer to a row which a dimension lacks. `<fact>__resolved` shows their key as
     `unknown`.
     """
+    from mesh_platform.lake.tables import all_tables
+
     settings, mesh, catalog = _open()
+    known = {table.name: table for table in all_tables(mesh)}
+    for name in names:
+        if not any(fnmatchcase(table, name) for table in known):
+            raise UsageError(f"{name}: no table of the mesh has such a name. {offer(name, known)}")
     if output_format == "json":
         write_json([asdict(each) for each in _read_status(settings, mesh, catalog, names)])
     else:
@@ -186,8 +192,8 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
         for each in found
     ]
     if not rows:
-        what = f"No table is called {' or '.join(names)}. 'mesh status' lists them." if names else ""
-        click.echo(what or "There are no tables yet. 'make run' makes them.")
+        what = f"called {' or '.join(names)} " if names else ""
+        click.echo(f"There are no tables {what}yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
     for each in found:
