@@ -85,8 +85,13 @@ class _Mesh(click.Group):
 
 
 @click.group(cls=_Mesh, context_settings={"help_option_names": ["-h", "--help"]})
-def mesh() -> None:
+@click.option("--timing", is_flag=True, help="Say on stderr where the time of the command went.")
+def mesh(timing: bool) -> None:
     """Run the data mesh: send events, ingest them, build tables, and query them."""
+    if timing:
+        from mesh_platform.cli.timing import Timing
+
+        click.get_current_context().call_on_close(Timing().show)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
