@@ -84,7 +84,7 @@ openmetadata-check: .venv/test ## Try publishing on a real OpenMetadata (URL=...
 		$(BIN)/pytest -n 0 platform/tests/metadata/openmetadata/test_any_server.py $(ARGS)
 
 dbt-check: .venv/test .venv-dbt/done ## Build an exported project with dbt, on three days of ACME and on planted faults
-	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m slow tests/test_dbt.py platform/tests/metadata/test_dbt_verdicts.py $(ARGS)
+	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m slow platform/tests/metadata/test_dbt_verdicts.py tests/test_dbt.py $(ARGS)
 
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)

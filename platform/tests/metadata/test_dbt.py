@@ -14,12 +14,12 @@ from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.metadata.dbt.database import write_sources
 from mesh_platform.metadata.dbt.jinja import plain
-from mesh_platform.metadata.dbt.project import dbt_project
+from mesh_platform.metadata.dbt.project import ATTACHED, dbt_project
 from mesh_platform.metadata.dbt.relations import relations_of
 from mesh_platform.metadata.dbt.write import MANIFEST, Written, write_project
 from mesh_platform.sql.model import read_models
 
-from ..small_mesh import BUYER_SQL, Place, Sale, add_contract, small_mesh
+from ..small_mesh import BUYER_SQL, Place, Sale, add_contract, add_domain, small_mesh
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,13 +28,19 @@ def project_of(place: Place, role: str | None = None) -> dict[str, str]:
     return dbt_project(place.mesh, read_models(place.mesh), role)
 
 
+def listed(project: dict[str, str], what: str) -> list[Any]:
+    """The sources or models in all files."""
+    return [
+        each for path, text in project.items() if path.endswith(f"/{what}.yml") for each in yaml.safe_load(text)[what]
+    ]
+
+
 def sources_of(project: dict[str, str]) -> dict[str, Any]:
-    found = yaml.safe_load(project["models/sources.yml"])["sources"]
-    return {f"{each['name']}.{table['name']}": table for each in found for table in each["tables"]}
+    return {f"{e['name']}.{table['name']}": table for e in listed(project, "sources") for table in e["tables"]}
 
 
 def models_of(project: dict[str, str]) -> dict[str, Any]:
-    return {each["name"]: each for each in yaml.safe_load(project["models/models.yml"])["models"]}
+    return {each["name"]: each for each in listed(project, "models")}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -102,6 +108,7 @@ def test_the_files_name_no_place_and_a_second_export_changes_no_byte(tmp_path: P
     assert not [path for path, text in project.items() if str(tmp_path) in text or str(Path.home()) + "/" in text]
     assert write_project(tmp_path / "dbt", project) == Written(len(project), 0, 0)
     before = content(tmp_path / "dbt")
+    assert {(tmp_path / "dbt" / path).stat().st_mode & 0o777 for path in before} == {0o644}
     times = {path: (tmp_path / "dbt" / path).stat().st_mtime_ns for path in before if path != MANIFEST}
     assert write_project(tmp_path / "dbt", project_of(place)) == Written(0, len(project), 0)
     assert content(tmp_path / "dbt") == before
@@ -236,6 +243,13 @@ def test_what_a_role_cannot_see_is_not_tested(tmp_path: Path) -> None:
     assert tests("alpha")["required"]["columns"] == ["sale_id", "name", "n"]
     with pytest.raises(UsageError, match="no contract knows this role"):
         project_of(place, "nobody")
+
+
+def test_a_domain_that_has_the_name_of_the_sources_is_refused(tmp_path: Path) -> None:
+    place = small_mesh(tmp_path)
+    add_domain(place, ATTACHED, site=False)
+    with pytest.raises(UsageError, match=r"the domain mesh_lake.*Rename it"):
+        project_of(place)
 
 
 def test_the_command_writes_project_and_database(tmp_path: Path) -> None:

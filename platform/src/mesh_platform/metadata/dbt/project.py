@@ -38,16 +38,21 @@ def dbt_project(mesh: Mesh, models: Mapping[str, Model], role: str | None = None
         raise UsageError(f"the domain {ATTACHED} has the name that the dbt project gives its sources. Rename it.")
     relations = relations_of(mesh, models, role)
     found = dict(_assets(files(__package__) / "assets"))
-    documents = {
-        "models/sources.yml": {"sources": [*_sources(mesh, relations, role)]},
-        "models/models.yml": {"models": [_model(mesh, name, relations) for name in relations.models]},
-    }
-    for path, document in documents.items():
-        found[path] = _NOTE + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=118)
+    for source in _sources(mesh, relations, role):
+        found[f"models/{source['name']}/sources.yml"] = _yaml({"sources": [source]})
+    for domain in mesh.domains:
+        built = [_model(mesh, name, relations) for name in relations.models if name.partition(".")[0] == domain]
+        if built:
+            found[f"models/{domain}/models.yml"] = _yaml({"models": built})
     for name in relations.models:
         domain = name.partition(".")[0]
         found[f"models/{domain}/{model_name(name)}.sql"] = model_sql(mesh, models[name], relations)
     return dict(sorted(found.items()))
+
+
+def _yaml(document: Mapping[str, Any]) -> str:
+    # The dumper in Python takes half a minute for three thousand products.
+    return _NOTE + yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=118)
 
 
 def _assets(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:

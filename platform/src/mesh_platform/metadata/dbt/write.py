@@ -1,4 +1,4 @@
-"""Writing a dbt project into its folder, beside what its users add there.
+"""Writing a dbt project into its folder, which can also hold files of its users.
 
 `.mesh-dbt.json` lists the files that an export wrote, each with a hash of its content. Other files are never changed
 or removed, nor are written ones that somebody has changed.
@@ -28,7 +28,7 @@ class Written:
 
 
 def write_project(folder: Path, project: Mapping[str, str]) -> Written:
-    """Make `folder` hold the files of `project`, by path, and none that an earlier export wrote besides.
+    """Make `folder` hold the files of `project`, by path, and remove the others that an earlier export wrote.
 
     If it is stopped, the next one goes on. Raises UsageError, and changes nothing, if the folder holds something and
     is no exported project, if a file of somebody else is in the way, or if somebody has changed an exported file.
@@ -50,8 +50,7 @@ def write_project(folder: Path, project: Mapping[str, str]) -> Written:
         both = {path: sorted({*known.get(path, ()), *filter(None, [hashes.get(path)])}) for path in found}
         _write_manifest(folder, both)
     for path in stale:
-        write_whole(folder / path, project[path].encode())
-        (folder / path).chmod(0o644)
+        _write(folder / path, project[path])
     for path in gone:
         (folder / path).unlink(missing_ok=True)
         if not any((folder / path).parent.iterdir()):
@@ -93,4 +92,10 @@ def _hash_of(path: Path) -> str | None:
 
 def _write_manifest(folder: Path, files: Mapping[str, list[str]]) -> None:
     content = {"made_by": "mesh dbt export", "files": dict(sorted(files.items()))}
-    write_whole(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    _write(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, text.encode())
+    # A temporary file is its owner's alone, and a project is shared.
+    path.chmod(0o644)
