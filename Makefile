@@ -23,7 +23,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -84,6 +84,9 @@ openmetadata-check: .venv/test ## Try publishing on a real OpenMetadata (URL=...
 	@MESH_TEST_OPENMETADATA_URL='$(URL)' MESH_TEST_OPENMETADATA_TOKEN='$(TOKEN)' \
 		$(BIN)/pytest -n 0 platform/tests/metadata/openmetadata/test_any_server.py $(ARGS)
 
+dbt-check: .venv/test .venv-dbt/done ## Build an exported project with dbt, on three days of ACME and on planted faults
+	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m slow platform/tests/metadata/test_dbt_verdicts.py tests/test_dbt.py $(ARGS)
+
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
@@ -95,7 +98,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow postgresql stack test bench openmetadata; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow postgresql stack test bench openmetadata dbt; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -132,4 +135,11 @@ lock: .venv/test ## Pin the newest requirements
 	@echo "Installing OpenMetadata's models, once: some 450 MB."
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-openmetadata
 	@$(BIN)/uv pip install --quiet --python .venv-openmetadata/bin/python -r requirements/openmetadata.txt
+	@touch $@
+
+# Of its own: it asks for other versions than run.txt.
+.venv-dbt/done: .venv/python requirements/dbt.txt
+	@echo "Installing dbt, once: some 200 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-dbt
+	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python -r requirements/dbt.txt
 	@touch $@

@@ -1,0 +1,114 @@
+"""The tests of a dbt project, from the promises and rules of contracts.
+
+The verdict of each is that of a build: a test fails where a build blocks or holds rows back, and warns where it
+warns.
+Its SQL is that of `sql.audit`; the generic tests are in assets/macros/mesh.sql.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.contract.quality_rule import Bound
+from mesh_platform.engine.sql import quoted
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.metadata.dbt.jinja import plain
+from mesh_platform.metadata.dbt.relations import Relations
+from mesh_platform.sql.audit import Check, table_checks
+from mesh_platform.sql.references import target
+
+_CONDITIONS = {
+    "mustBe": "number = {0}",
+    "mustNotBe": "number <> {0}",
+    "mustBeGreaterThan": "number > {0}",
+    "mustBeGreaterOrEqualTo": "number >= {0}",
+    "mustBeLessThan": "number < {0}",
+    "mustBeLessOrEqualTo": "number <= {0}",
+    "mustBeBetween": "number between {0} and {1}",
+    "mustNotBeBetween": "number not between {0} and {1}",
+}
+# A longer name of a test would be cut off by file systems, where dbt keeps its SQL.
+_LONGEST = 60
+
+
+def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the tests of a table as dbt's `data_tests`: required columns, the key, and each check of a build.
+
+    `masks` are the columns whose values are hidden, as `query.masking.masks` has them: what needs their values is not
+    tested. A pseudonym keeps a key unique and is missing where the value is, NULL does neither.
+    """
+    nulled = {name for name, mask in masks.items() if mask == "NULL"}
+    found = []
+    required = [field.name for field in contract.table.fields if field.required and field.name not in nulled]
+    if required:
+        found.append(_test("mesh_required", "required", "Each required column has a value.", columns=required))
+    if contract.table.key and nulled.isdisjoint(contract.table.key):
+        words = "The primary key is unique."
+        found.append(_test("mesh_unique", "key", words, columns=list(contract.table.key)))
+    hidden = {name.lower() for name in masks}
+    found += [_of_check(check) for check in table_checks(mesh, contract) if hidden.isdisjoint(_columns(check))]
+    return [*_named(contract.identifier, found)]
+
+
+def reference_tests(
+    identifier: str, field: Field, masks: Mapping[str, str], target_masks: Mapping[str, str], relations: Relations
+) -> list[dict[str, Any]]:
+    """Return the test that each value of a column is in the dimension that it points to, for dbt's `data_tests`.
+
+    It only warns: a build keeps such rows, and `mesh status` counts them as dangling.
+    """
+    if not field.references:
+        return []
+    name, column = target(field)
+    # Pseudonyms can be compared with each other alone.
+    if masks.get(field.name) == "NULL" or (field.name in masks) != (column in target_masks):
+        return []
+    arguments = {"to": relations.reference(name), "field": quoted(column)}
+    known = f"{identifier.replace('.', '__')}__{field.name}__reference"
+    words = f"{field.name} is a {column} of {name}."
+    body = {"name": known, "description": words, "arguments": arguments, "config": {"severity": "warn"}}
+    return [{"relationships": body}]
+
+
+def _of_check(check: Check) -> dict[str, Any]:
+    severity = {"severity": "warn"} if check.on_failure == "warn" else {}
+    words = f"{check.words} ({check.on_failure})"
+    if check.is_of_rows:
+        return _test("mesh_rows", check.name, words, severity, condition=f"({plain(str(check.failing))})")
+    query = f"({plain(check.number)})"
+    return _test("mesh_number", check.name, words, severity, query=query, must=_condition(check.bound))
+
+
+def _condition(bound: Bound) -> str:
+    return _CONDITIONS[bound.operator].format(*(f"{number:f}" for number in bound.numbers))
+
+
+def _test(
+    test: str, name: str, words: str, config: Mapping[str, Any] | None = None, **arguments: Any
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "description": plain(words), "arguments": arguments}
+    return {test: {**found, **({"config": config} if config else {})}}
+
+
+def _named(identifier: str, tests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the tests with names that are unique in the project and that file systems take."""
+    known: dict[str, int] = {}
+    for test in tests:
+        (body,) = test.values()
+        words = re.sub(r"[^a-z0-9]+", "_", body["name"].lower()).strip("_")[:_LONGEST].rstrip("_")
+        known[words] = known.get(words, 0) + 1
+        again = f"_{known[words]}" if known[words] > 1 else ""
+        body["name"] = f"{identifier.replace('.', '__')}__{words}{again}"
+        yield test
+
+
+def _columns(check: Check) -> set[str]:
+    """Return the columns that the SQL of a check reads, in lower case."""
+    tree = sqlglot.parse_one(check.number, dialect="duckdb")
+    return {column.name.lower() for column in tree.find_all(exp.Column)}
