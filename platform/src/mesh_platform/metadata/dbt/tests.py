@@ -1,8 +1,7 @@
 """The tests of a dbt project, from the promises and rules of contracts.
 
 The verdict of each is that of a build: a test fails where a build blocks or holds rows back, and warns where it
-warns.
-Its SQL is that of `sql.audit`; the generic tests are in assets/macros/mesh.sql.
+warns. Its SQL is that of `sql.audit`; the generic tests are in assets/macros/mesh.sql.
 """
 
 from __future__ import annotations
