@@ -13,7 +13,7 @@ import yaml
 
 from conftest import ROOT, missing
 
-from ..small_mesh import Place, add_contract, small_mesh
+from ..small_mesh import Place, Sale, add_contract, small_mesh
 
 MESH = ROOT / ".venv-spark" / "bin" / "mesh"
 # DuckDB rounds, and Spark cuts off.
@@ -126,3 +126,18 @@ def test_spark_may_be_another_process(tmp_path: Path):
         assert {row["verdict"] for row in found} == {"equal"}
         server.communicate("\n", timeout=30)
     assert server.returncode == 0
+
+
+def test_a_message_has_no_personal_value_of_the_lake(tmp_path: Path):
+    place = small_mesh(tmp_path)
+    shape = {"event_id": "string key", "buyer": "string required pii", "whole": "int"}
+    add_contract(place, "core", "rough", {"rough": shape}, roles=["boss"])
+    whole = "cast(amount + 0.75::double as integer) as whole"
+    place.write("core/models/rough.sql", f"select event_id, buyer, {whole} from core.fact_sales\n")
+    place.land("alpha", [Sale(1, buyer="carla")])
+    place.build()
+    found = run(place.root, place.root / ".mesh", "parity", "core.rough", code=1)
+    (lake,) = [row for row in found if row["source"] == "lake"]
+    assert (lake["verdict"], lake["rows"]) == ("new", 1)
+    assert "alpha-0001" in lake["details"]
+    assert "carla" not in lake["details"]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Of the rows that DuckDB refuses, Spark is given so many, one by one.
 _TRIED = 20
 _SHOWN = 3
+_OPEN = ("public", "internal")
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,12 @@ class Engines:
         missing, surplus = without(self._duckdb, wanted, found), without(self._duckdb, found, wanted)
         if len(missing) or len(surplus):
             near = self._are_near(model, missing, surplus, expected)
-            return finding("rows", _shown(missing, surplus), near)
+            return finding("rows", self._shown(model.contract.table, missing, surplus), near)
         taken = [
             row for row in range(min(len(refused), _TRIED)) if self._takes(model, relation, refused.slice(row, 1))
         ]
         if taken:
-            row = refused.slice(taken[0], 1).to_pylist()[0]
+            row = self._example(self._schemas[relation], refused.slice(taken[0], 1))
             return finding("duckdb", f"DuckDB alone refuses {counted(len(taken), 'row')} of {relation}, as {row}.")
         return finding(None)
 
@@ -217,16 +218,20 @@ class Engines:
             number_near = self._duckdb.execute(same).fetchone()
         return number_near == (len(missing),)
 
+    def _shown(self, schema: TableSchema, missing: pa.Table, surplus: pa.Table) -> str:
+        counts = f"{counted(len(missing), 'row')} of DuckDB's and {counted(len(surplus), 'row')} of Spark's"
+        parts = [f"{counts} have no equal."]
+        for engine, rows in (("DuckDB", missing), ("Spark", surplus)):
+            shown = rows.slice(0, _SHOWN)
+            parts += [f"{engine}: {self._example(schema, shown.slice(row, 1))}." for row in range(len(shown))]
+        return "\n".join(parts)
+
+    def _example(self, schema: TableSchema, row: pa.Table) -> dict[str, object]:
+        """Return a row for a message. It goes into logs, so it has no personal and no confidential value."""
+        open_columns = [f.name for f in schema.fields if f.classification in _OPEN]
+        return dict((row if self._source == "edge" else row.select(open_columns)).to_pylist()[0])
+
 
 def spark_name(relation: str) -> str:
     """Return the name of a relation's temporary view in Spark, which allows no dot in it."""
     return relation.replace(".", "__of__")
-
-
-def _shown(missing: pa.Table, surplus: pa.Table) -> str:
-    parts = [
-        f"{counted(len(missing), 'row')} of DuckDB's and {counted(len(surplus), 'row')} of Spark's have no equal."
-    ]
-    for engine, rows in (("DuckDB", missing), ("Spark", surplus)):
-        parts += [f"{engine}: {row}." for row in rows.slice(0, _SHOWN).to_pylist()]
-    return "\n".join(parts)
