@@ -23,7 +23,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check real-orders clean-state lock
+.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check parity real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -79,6 +79,11 @@ hooks: .venv/test ## Let git run mesh check, yamllint and ruff before each commi
 bench: .venv/bench ## Measure speed and compare it with references; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+parity: export MESH_STATE := $(if $(filter file,$(origin STATE)),build/parity,$(STATE))
+parity: .venv-spark/done ## Run each model on DuckDB and on Spark, on three days of ACME, and write docs/parity.md
+	@.venv-spark/bin/mesh run --days 3 --format json >/dev/null
+	@.venv-spark/bin/mesh parity --page docs/parity.md $(ARGS)
+
 openmetadata-check: .venv/test ## Try publishing on a real OpenMetadata (URL=... TOKEN=...), in names of its own, removed at the end
 	@test -n "$(URL)" -a -n "$(TOKEN)" || { echo "Say where: make openmetadata-check URL=https://... TOKEN=..."; exit 2; }
 	@MESH_TEST_OPENMETADATA_URL='$(URL)' MESH_TEST_OPENMETADATA_TOKEN='$(TOKEN)' \
@@ -98,7 +103,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow postgresql stack test bench openmetadata dbt; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow postgresql stack test bench openmetadata dbt spark; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -142,4 +147,12 @@ lock: .venv/test ## Pin the newest requirements
 	@echo "Installing dbt, once: some 200 MB."
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-dbt
 	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python -r requirements/dbt.txt
+	@touch $@
+
+# Of its own: DuckDB's client would import pandas, which Spark's client needs, in each command.
+.venv-spark/done: .venv/python requirements/run.txt requirements/spark.txt platform/pyproject.toml
+	@echo "Installing Spark's client and Sail, once: some 800 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-spark
+	@$(BIN)/uv pip install --quiet --python .venv-spark/bin/python -r requirements/run.txt -r requirements/spark.txt
+	@$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --no-deps --no-build-isolation -e platform
 	@touch $@

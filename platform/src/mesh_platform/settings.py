@@ -57,6 +57,10 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="MinIO's administration API, for `mesh grants`: http://key:secret@host:9000.",
     )
+    spark_remote: str = Field(
+        default="",
+        description="The address of Spark, sc://host:port, for `mesh parity`; if empty, Sail in its process.",
+    )
     require_services: bool = Field(
         default=False, description="A missing service fails a test instead of skipping it."
     )

@@ -51,6 +51,7 @@ COMMANDS = {
     "dbt": "mesh_platform.cli.dbt:dbt",
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",
+    "parity": "mesh_platform.cli.governance:parity",
     "grants": "mesh_platform.cli.access:grants",
     "doctor": "mesh_platform.cli.services:doctor",
     "up": "mesh_platform.cli.stack:up",

@@ -1,16 +1,18 @@
-"""`mesh check` and `mesh diff`: apply all rules to the files of the mesh, and show the effect of a change."""
+"""`mesh check`, `mesh diff`, `mesh parity`: apply all rules, show the effect of a change, compare the engines."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from mesh_platform.cli.output import read_settings
+from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.errors import MeshError, UsageError
-from mesh_platform.text import shown
+from mesh_platform.files import write_whole
+from mesh_platform.text import offer, shown
 
 
 @click.command(short_help="Check the mesh against its rules; report each problem and its fix.")
@@ -85,3 +87,55 @@ def diff(base: str | None, output_format: str) -> None:
     except MeshError as error:
         raise UsageError(str(error)) from error
     click.echo(FORMATS[output_format](found))
+
+
+@click.command(short_help="Run each model on DuckDB and on Spark, and compare the rows.")
+@click.argument("tables", nargs=-1)
+@click.option("--no-lake", is_flag=True, help="Compare on generated rows alone, even if there is a lake.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write the report there, as Markdown.")
+@format_option
+def parity(tables: tuple[str, ...], no_lake: bool, page: Path | None, output_format: str) -> None:
+    """Run each model (or those of TABLES) on DuckDB and on Spark, on generated rows at the edges of each type and on
+    the rows of the lake, and compare what they return.
+
+    \b
+    mesh parity
+    mesh parity logistics_core.dim_date --no-lake
+    mesh parity --page docs/parity.md
+
+    MESH_SPARK_REMOTE has the address of Spark; without one it is Sail, in this process. The rows are sent there. Both
+    need the packages of requirements/spark.txt. A domain writes the differences that it expects into its parity.yaml;
+    docs/governance.md has the form.
+
+    Exit code 1: there is a difference that nobody expects, or an expected one is gone.
+    """
+    from mesh_platform.cli.progress import progress_bar
+    from mesh_platform.cli.text_table import write_table
+    from mesh_platform.engine.spark import spark_session
+    from mesh_platform.governance.parity.report import as_row, as_value, parity_page
+    from mesh_platform.governance.parity.run import compare_models
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.mesh.mesh import load_mesh
+    from mesh_platform.sql.model import read_models
+
+    settings = read_settings()
+    mesh = load_mesh(settings.root)
+    models = read_models(mesh)
+    for name in tables:
+        if name not in models:
+            raise UsageError(f"{name}: no table with a model. {offer(name, models)}")
+    catalog = open_catalog(settings) if settings.has_lake and not no_lake else None
+    runs = len(tables or models) * (2 if catalog else 1)
+    with spark_session(settings.spark_remote) as spark, progress_bar("compare", runs, "run") as advance:
+        found = [*compare_models(mesh, catalog, spark, tables, advance)]
+    if page:
+        with writing(page):
+            write_whole(page, parity_page(found).encode())
+    if output_format == "json":
+        write_json([as_value(finding) for finding in found])
+    else:
+        write_table([as_row(finding) for finding in found])
+        for finding in found:
+            if finding.is_fault:
+                click.echo(f"\n{finding.table}, {finding.source}, {finding.verdict}: {finding.advice}", err=True)
+    sys.exit(1 if any(finding.is_fault for finding in found) else 0)

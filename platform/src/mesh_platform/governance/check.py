@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mesh_platform.cache.cache import Cache
 from mesh_platform.errors import MeshError, Problem, UsageError
+from mesh_platform.governance.parity.expected import read_expected
 from mesh_platform.governance.registry import GlobalRule, all_rules
 from mesh_platform.governance.scope import Scope
 from mesh_platform.governance.waivers import apply_waivers, read_waivers
@@ -39,7 +40,7 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     # Whether a waiver is needed is only known after applying every rule.
     held = {*only, *_UNREAD} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
-    faults += scope.consents[1]
+    faults += [*scope.consents[1], *read_expected(scope.mesh)[1]]
     faults += [problem for name, rule in rules.items() if name in held for problem in _problems(rule, scope)]
     about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)

@@ -21,7 +21,10 @@ def contract(scope: Scope) -> Iterable[Problem]:
 
 @rule(waivable=False)
 def domain_files(scope: Scope) -> Iterable[Problem]:
-    """`domain.yaml`, `owners.yaml`, `glossary.yaml`, `waivers.yaml`, `consents.yaml` are valid, with known keys."""
+    """`domain.yaml`, `owners.yaml` and a domain's other YAML files are valid, with known keys.
+
+    The others are `glossary.yaml`, `waivers.yaml`, `consents.yaml` and `parity.yaml`.
+    """
     return scope.of_rule("domain-files")
 
 

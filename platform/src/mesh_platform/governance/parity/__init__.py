@@ -1,0 +1,1 @@
+"""Run every model on DuckDB and on Spark, and compare the rows."""

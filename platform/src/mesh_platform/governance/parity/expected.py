@@ -1,0 +1,78 @@
+"""Differences between engines that a domain expects, from its `parity.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from mesh_platform.contract.yaml_model import FileModel, Stated, Word
+from mesh_platform.errors import Problem
+from mesh_platform.governance.domain_lists import read_entries
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.text import offer
+
+Source = Literal["lake", "edge"]
+# "spark": it alone refuses the query; "duckdb": it alone refuses a row; "rows": both return rows, which differ.
+Kind = Literal["spark", "duckdb", "rows"]
+
+
+class Expectation(FileModel):
+    """One difference of a model of the domain. `expected` says whether somebody means to mend it.
+
+    `tolerance` names double columns with how far their values may differ, relative to the larger one. Then `kind` is
+    rows, and rows that differ by more, or in another column, are a new difference.
+    """
+
+    model: Word
+    rows: Source
+    kind: Kind
+    expected: Literal["not yet", "never"]
+    reason: Stated = Field(min_length=10)
+    tolerance: dict[str, float] = Field(default_factory=dict)
+
+
+class _Parity(FileModel):
+    parity: tuple[Expectation, ...]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An expectation with its file and line. `table` is the identifier of the model's product."""
+
+    expectation: Expectation
+    table: str
+    path: str
+    line: int
+
+
+def read_expected(mesh: Mesh) -> tuple[dict[tuple[str, Source], Expected], list[Problem]]:
+    """Return what is expected of each model and kind of rows, and the problems of the files."""
+
+    def make(entry: Expectation, domain: Domain, path: str, line: int) -> Expected:
+        return Expected(entry, f"{domain.name}.{entry.model}", path, line)
+
+    found, problems = read_entries(mesh, "parity", _Parity, make)
+    known: dict[tuple[str, Source], Expected] = {}
+    for each in found:
+        place = (each.table, each.expectation.rows)
+        twice = ("has two entries for these rows.", "Keep one of them.") if place in known else None
+        if fault := _fault(mesh, each) or twice:
+            message = f"'{each.expectation.model}' {fault[0]}"
+            problems.append(Problem(each.path, each.line, message, fault[1], rule="domain-files"))
+        known[place] = each
+    return known, problems
+
+
+def _fault(mesh: Mesh, each: Expected) -> tuple[str, str] | None:
+    contract = mesh.contracts.get(each.table)
+    if contract is None:
+        return "is no product of the domain.", offer(each.table, mesh.contracts)
+    doubles = {field.name: None for field in contract.table.fields if field.type.name == "double"}
+    for name in each.expectation.tolerance:
+        if name not in doubles:
+            return f"has no double column '{name}'.", offer(name, doubles)
+    if each.expectation.tolerance and (each.expectation.kind != "rows" or not contract.table.key):
+        return "has a tolerance.", "Only rows with a key, of kind rows, can have one."
+    return None
