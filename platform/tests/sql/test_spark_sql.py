@@ -48,6 +48,7 @@ def test_a_time_of_unknown_type_is_an_error_with_its_place(mesh: Mesh):
 def test_parts_of_a_text_are_cast_one_by_one_because_missing_ones_are_left_out(mesh: Mesh):
     text = in_spark(mesh, "concat('a', r.quantity, 'b')")
     assert text == "CONCAT('a', COALESCE(CAST(r.quantity AS STRING), ''), 'b')"
+    assert in_spark(mesh, "concat_ws('-', r.order_id, 'b')") == "CONCAT_WS('-', r.order_id, 'b')"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,20 @@ def test_a_series_is_a_list_whose_items_are_rows(mesh: Mesh):
     query = spark_query(model, {}, str)
     assert "(SELECT EXPLODE(SEQUENCE(CAST('1990-01-01' AS TIMESTAMP_NTZ), " in query
     assert "AS day) AS series" in query
+
+
+def test_what_is_attached_to_a_relation_stays_with_it(mesh: Mesh):
+    contract = mesh.contracts["east_warehouse.orders_east"]
+    sql = f"select r.order_id as x from ({EAST} as r join {EAST} as s on s.event_id = r.event_id)"
+    query = spark_query(Model(contract, "a.sql", sql, ((EAST, 1),)), relation_schemas(mesh), lambda name: "t")
+    assert "FROM (t AS r JOIN t AS s ON s.event_id = r.event_id)" in query
+
+
+@pytest.mark.parametrize("series", ["range(3)", "range(3) as r (a, b)"])
+def test_a_series_without_a_name_for_its_column_is_an_error(mesh: Mesh, series: str):
+    model = Model(mesh.contracts["east_warehouse.orders_east"], "a.sql", f"select 1 as x from {series}", ())
+    with pytest.raises(AttentionError, match=r"a\.sql: cannot be written for Spark: a series has no name"):
+        spark_query(model, {}, str)
 
 
 def test_every_model_of_the_company_can_be_written_and_casts_to_its_contract(mesh: Mesh):

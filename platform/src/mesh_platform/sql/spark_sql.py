@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import ErrorLevel, exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import SqlglotError, UnsupportedError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
@@ -43,8 +43,8 @@ def spark_query(model: Model, schemas: Mapping[str, TableSchema], place: Callabl
         for table in [*tree.find_all(exp.Table)]:
             if table.db:
                 there = exp.to_table(place(name_of(table)), dialect="spark")
-                there.set("alias", table.args.get("alias"))
-                table.replace(there)
+                for part in ("this", "db", "catalog"):
+                    table.set(part, there.args.get(part))
         made = tree.sql(dialect="spark", unsupported_level=ErrorLevel.RAISE, comments=False)
     except SqlglotError as error:
         raise AttentionError(f"{model.path}: cannot be written for Spark: {error}. Write it otherwise.") from error
@@ -84,7 +84,9 @@ def _rewrite_series(node: exp.Expr) -> exp.Expr:
     """A series is a table function of DuckDB, and a list of Spark."""
     if not isinstance(node, exp.Table) or not isinstance(node.this, exp.GenerateSeries):
         return node
-    alias = node.args["alias"]
+    alias = node.args.get("alias")
+    if alias is None or len(alias.columns) > 1:
+        raise UnsupportedError("a series has no name, or not one column. Name it, such as AS series (day)")
     (column,) = alias.columns or [alias.this]
     days = exp.Explode(this=node.this.copy())
     return exp.select(exp.alias_(days, column.copy())).subquery(alias.this.copy())
@@ -141,7 +143,7 @@ def _rewrite(node: exp.Expr) -> exp.Expr:
             # The year of the Thursday in the same week; Sail 0.7 has no YEAROFWEEK.
             day = node.expressions[0]
             return exp.Year(this=_call("DATE_ADD", day, exp.Literal.number(4) - _iso_weekday(day)))
-        case exp.Concat():
+        case exp.Concat() if not isinstance(node, exp.ConcatWs):
             # sqlglot puts COALESCE(x, '') around each part, which makes Spark cast '' to the type of x.
             parts = [part.copy() if part.is_string else exp.cast(part.copy(), _TEXT) for part in node.expressions]
             return exp.Concat(expressions=parts, safe=node.args.get("safe"), coalesce=node.args.get("coalesce"))
