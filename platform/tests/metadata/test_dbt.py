@@ -132,6 +132,15 @@ def test_a_product_that_left_is_removed_and_files_of_others_stay(tmp_path: Path)
     assert (folder / "target").exists()
 
 
+def test_a_folder_that_somebody_removed_stops_no_export(tmp_path: Path) -> None:
+    folder = tmp_path / "dbt"
+    write_project(folder, {"dbt_project.yml": "name: mesh", "models/shop/a.sql": "select 1"})
+    (folder / "models/shop/a.sql").unlink()
+    (folder / "models/shop").rmdir()
+    assert write_project(folder, {"dbt_project.yml": "name: mesh"}) == Written(0, 1, 0)
+    assert content(folder).keys() == {"dbt_project.yml", MANIFEST}
+
+
 def test_an_export_stops_before_it_replaces_what_somebody_else_wrote(tmp_path: Path) -> None:
     project = project_of(small_mesh(tmp_path / "mesh"))
     foreign = tmp_path / "foreign"

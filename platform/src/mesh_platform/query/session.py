@@ -78,10 +78,7 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
     DuckDB's extensions avro and iceberg. The file is replaced atomically. Raises UsageError if `path` is a folder or
     any other file than a DuckDB file.
     """
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
-    if path.exists() and not _is_duckdb(path):
-        raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
+    check_replaceable(path)
     if path.name.partition(".")[0].lower() in mesh.domains:
         # DuckDB names the database after the file, so `shop.sales` would be ambiguous in shop.duckdb.
         raise UsageError(
@@ -95,6 +92,14 @@ def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
             states = find_states(mesh, catalog, None, None)
             _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, StateCache())
         os.replace(beside, path)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise UsageError if a DuckDB file would replace a folder or any other file."""
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
+    if path.exists() and not _is_duckdb(path):
+        raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
 
 
 def _is_duckdb(path: Path) -> bool:

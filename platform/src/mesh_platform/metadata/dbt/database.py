@@ -7,17 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh_platform.engine.duckdb import DuckDBError
 from mesh_platform.engine.sql import literal, quoted
-from mesh_platform.errors import UsageError
-from mesh_platform.query.session import open_session, write_views
+from mesh_platform.query.session import check_replaceable, open_session, write_views
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pyiceberg.catalog import Catalog
 
-    from mesh_platform.engine.protocol import Connection
     from mesh_platform.mesh.mesh import Mesh
 
 _COPY = "mesh_copy"
@@ -35,12 +32,12 @@ def write_sources(
     if role is None:
         write_views(mesh, catalog, path)
         return
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         open_session(mesh, catalog, role=role, only=sources, locked=False) as session,
         tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder,
     ):
-        _check_replaceable(session, path)
         copy = Path(folder) / "sources.duckdb"
         session.execute(f"ATTACH {literal(str(copy))} AS {_COPY}")
         for namespace in sorted({name.partition(".")[0] for name in sources}):
@@ -49,13 +46,3 @@ def write_sources(
             session.execute(f"CREATE TABLE {quoted(f'{_COPY}.{name}')} AS SELECT * FROM {quoted(name)}")
         session.execute(f"DETACH {_COPY}")
         os.replace(copy, path)
-
-
-def _check_replaceable(session: Connection, path: Path) -> None:
-    if not path.exists():
-        return
-    try:
-        session.execute(f"ATTACH {literal(str(path))} AS former (READ_ONLY)")
-        session.execute("DETACH former")
-    except DuckDBError:
-        raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.") from None

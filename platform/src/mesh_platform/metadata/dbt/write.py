@@ -45,14 +45,14 @@ def write_project(folder: Path, project: Mapping[str, str]) -> Written:
                 "name, or remove the file."
             )
     stale = [path for path in project if found[path] != hashes[path]]
-    gone = [path for path in known if path not in project]
+    gone = [path for path in known if path not in project and found[path] is not None]
     if stale or gone:
         both = {path: sorted({*known.get(path, ()), *filter(None, [hashes.get(path)])}) for path in found}
         _write_manifest(folder, both)
     for path in stale:
         _write(folder / path, project[path])
     for path in gone:
-        (folder / path).unlink(missing_ok=True)
+        (folder / path).unlink()
         if not any((folder / path).parent.iterdir()):
             (folder / path).parent.rmdir()
     _write_manifest(folder, {path: [content] for path, content in hashes.items()})
