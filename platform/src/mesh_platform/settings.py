@@ -57,8 +57,8 @@ class Settings(BaseModel):
         default=SecretStr(""),
         description="MinIO's administration API, for `mesh grants`: http://key:secret@host:9000.",
     )
-    spark_remote: str = Field(
-        default="",
+    spark_remote: SecretStr = Field(
+        default=SecretStr(""),
         description="The address of Spark, sc://host:port, for `mesh parity`; if empty, Sail in its process.",
     )
     require_services: bool = Field(

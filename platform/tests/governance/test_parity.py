@@ -103,8 +103,9 @@ def test_a_row_that_one_engine_alone_refuses_is_a_difference(tmp_path: Path):
 
 def test_an_address_without_a_server_is_reported_at_once(tmp_path: Path):
     place = rough_mesh(tmp_path)
-    said = run(place.root, tmp_path / ".mesh", "parity", code=3, MESH_SPARK_REMOTE="sc://127.0.0.1:9")
+    said = run(place.root, tmp_path / ".mesh", "parity", code=3, MESH_SPARK_REMOTE="sc://127.0.0.1:9/;token=hush")
     assert "sc://127.0.0.1:9: no server answers" in said
+    assert "hush" not in said
     said = run(place.root, tmp_path / ".mesh", "parity", code=2, MESH_SPARK_REMOTE="127.0.0.1:9")
     assert "Write sc://host:port" in said
 
@@ -141,3 +142,16 @@ def test_a_message_has_no_personal_value_of_the_lake(tmp_path: Path):
     assert (lake["verdict"], lake["rows"]) == ("new", 1)
     assert "alpha-0001" in lake["details"]
     assert "carla" not in lake["details"]
+
+
+def test_nor_do_the_words_in_which_spark_refuses_it(tmp_path: Path):
+    place = small_mesh(tmp_path)
+    add_contract(place, "core", "rough", {"rough": {"event_id": "string key", "whole": "int"}})
+    # DuckDB rounds the number in a text, and Spark takes whole numbers only.
+    place.write("core/models/rough.sql", "select event_id, cast(buyer as integer) as whole from core.fact_sales\n")
+    place.land("alpha", [Sale(1, buyer="41.5")])
+    place.build()
+    found = run(place.root, place.root / ".mesh", "parity", "core.rough", code=1)
+    (lake,) = [row for row in found if row["source"] == "lake"]
+    assert (lake["verdict"], lake["kind"]) == ("new", "spark")
+    assert "41.5" not in lake["details"]

@@ -126,7 +126,10 @@ def parity(tables: tuple[str, ...], no_lake: bool, page: Path | None, output_for
             raise UsageError(f"{name}: no table with a model. {offer(name, models)}")
     catalog = open_catalog(settings) if settings.has_lake and not no_lake else None
     runs = len(tables or models) * (2 if catalog else 1)
-    with spark_session(settings.spark_remote) as spark, progress_bar("compare", runs, "run") as advance:
+    with (
+        spark_session(settings.spark_remote.get_secret_value()) as spark,
+        progress_bar("compare", runs, "run") as advance,
+    ):
         found = [*compare_models(mesh, catalog, spark, tables, advance)]
     if page:
         with writing(page):

@@ -28,7 +28,7 @@ class Spark:
     def __init__(self, session: Any) -> None:
         self._session = session
 
-    def show(self, name: str, rows: pa.Table) -> None:
+    def register(self, name: str, rows: pa.Table) -> None:
         """Let SQL read `rows` as `name`, a name without dots. They are sent to the server."""
         # Without a schema, empty tables have none, and a local time is taken for an instant.
         from pyspark.sql.pandas.types import from_arrow_schema
@@ -69,7 +69,9 @@ def spark_session(remote: str = "") -> Iterator[Spark]:
             session.conf.set("spark.sql.session.timeZone", "UTC")
             session.conf.set("spark.sql.ansi.enabled", "true")
         except PySparkException as error:
-            raise UnavailableError(f"{address}: Spark does not answer: {error}. Start it, then run again.") from error
+            raise UnavailableError(
+                f"{_plain(address)}: Spark does not answer: {error}. Start it, then run again."
+            ) from error
         try:
             yield Spark(session)
         finally:
@@ -85,12 +87,19 @@ def _given(remote: str) -> Iterator[str]:
     except ValueError:
         host = None
     if not host or parts.scheme != "sc":
-        raise UsageError(f"{remote}: no address of Spark Connect. Write sc://host:port.")
+        raise UsageError(f"{_plain(remote)}: no address of Spark Connect. Write sc://host:port.")
     try:
         socket.create_connection((host, port), _SECONDS).close()
     except OSError as error:
-        raise UnavailableError(f"{remote}: no server answers: {error}. Start it, or correct the address.") from error
+        raise UnavailableError(
+            f"{_plain(remote)}: no server answers: {error}. Start it, or correct the address."
+        ) from error
     yield remote
+
+
+def _plain(address: str) -> str:
+    """Return an address for messages, without its parameters: one of them can be a token."""
+    return address.partition(";")[0].rstrip("/")
 
 
 @contextmanager

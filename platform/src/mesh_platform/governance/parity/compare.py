@@ -97,7 +97,7 @@ class Engines:
         for namespace in {relation.partition(".")[0] for relation in inputs}:
             duckdb.execute(f"CREATE SCHEMA {quoted(namespace)}")
         for relation, rows in inputs.items():
-            spark.show(spark_name(relation), rows)
+            spark.register(spark_name(relation), rows)
 
     def compare(self, model: Model, expected: Expected | None) -> Finding:
         """Run the model on both and compare the rows."""
@@ -117,7 +117,7 @@ class Engines:
             try:
                 found = self._run_spark(model)
             except AttentionError as error:
-                return finding("spark", str(error))
+                return finding("spark", self._said(model, error))
         missing, surplus = without(self._duckdb, wanted, found), without(self._duckdb, found, wanted)
         if len(missing) or len(surplus):
             near = self._are_near(model, missing, surplus, expected)
@@ -179,12 +179,12 @@ class Engines:
         if not relation or len(rows) == len(self._inputs[relation]):
             yield
             return
-        self._spark.show(spark_name(relation), rows)
+        self._spark.register(spark_name(relation), rows)
         try:
             with self._given(relation, rows):
                 yield
         finally:
-            self._spark.show(spark_name(relation), self._inputs[relation])
+            self._spark.register(spark_name(relation), self._inputs[relation])
 
     @contextmanager
     def _given(self, relation: str, rows: pa.Table) -> Iterator[None]:
@@ -225,6 +225,15 @@ class Engines:
             shown = rows.slice(0, _SHOWN)
             parts += [f"{engine}: {self._example(schema, shown.slice(row, 1))}." for row in range(len(shown))]
         return "\n".join(parts)
+
+    def _said(self, model: Model, error: AttentionError) -> str:
+        """Return Spark's words for a message, unless they can have a value that `_example` would leave out."""
+        fields = [field for relation in model.inputs for field in self._schemas[relation].fields]
+        if self._source == "edge" or all(field.classification in _OPEN for field in fields):
+            return str(error)
+        return (
+            f"Spark says: {type(error.__cause__).__name__}. Its words are left out: they can have a personal value."
+        )
 
     def _example(self, schema: TableSchema, row: pa.Table) -> dict[str, object]:
         """Return a row for a message. It goes into logs, so it has no personal and no confidential value."""
