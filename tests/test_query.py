@@ -117,7 +117,7 @@ def test_an_empty_catalog_beside_tables_is_not_taken_for_a_new_one(
 
 def test_status_of_a_table_that_the_mesh_does_not_have_says_which_are_near(filled: State) -> None:
     said = filled.mesh("status", "fact_order", check=2).err
-    assert "fact_order: no table of the mesh has such a name. Did you mean logistics_core.fact_orders" in said
+    assert "fact_order: no product has a table of that name. Did you mean logistics_core.fact_orders" in said
     assert "fact_orders" in filled.mesh("status", "*.fact_orders").out
     # One of the mesh that is not built yet is no mistake.
     assert "no tables called *.fact_returns yet" in filled.mesh("status", "*.fact_returns").out

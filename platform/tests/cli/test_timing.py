@@ -37,5 +37,5 @@ def test_the_answer_of_a_command_is_as_without_it(tmp_path: Path, make_state: Ca
     assert json.loads(done.out) == []
     assert done.err.splitlines()[0].startswith("start ")
     failed = state.mesh("--timing", "status", "nothing", check=2)
-    assert "no table of the mesh" in failed.err
+    assert "no product has a table" in failed.err
     assert "start " in failed.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +54,14 @@ def test_every_relation_of_the_company_gets_rows_that_keep_its_promises(mesh: Me
             assert not broken, (relation, quoted(field.name), broken[:3])
         if schema.key:
             assert rows.select(schema.key).group_by(schema.key).aggregate([]).num_rows == rows.num_rows, relation
+
+
+def test_the_values_of_a_key_keep_its_promises(tmp_path: Path):
+    event = every_type(tmp_path, code={"examples": ["A-12"]}).event
+    assert event
+    fields = tuple(replace(field, key=int(field.name == "code")) for field in event.fields)
+    rows = edge_rows("shop.things", replace(event, fields=fields), ["word"])
+    assert rows.column("code").to_pylist() == ["A-12"]
 
 
 def test_a_pattern_without_an_example_that_matches_asks_for_one(tmp_path: Path):

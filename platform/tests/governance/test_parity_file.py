@@ -44,6 +44,8 @@ def test_an_entry_is_found_by_its_table_and_kind_of_rows(place: Place):
     ("entry", "said"),
     [
         ({"model": "weight"}, "'weight' is no product of the domain."),
+        ({"model": "items"}, "'items' has no model: its table is reference data. Remove the entry."),
+        ({"tolerance": {"kg": float("inf")}}, "less than 1"),
         ({"tolerance": {"item_id": 0.1}}, "'weights' has no double column 'item_id'."),
         ({"tolerance": {"kg": 0.1}, "kind": "spark"}, "'weights' has a tolerance. Only rows with a key"),
         ({"expected": "perhaps"}, "not yet"),

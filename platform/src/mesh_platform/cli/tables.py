@@ -155,13 +155,13 @@ def status(names: tuple[str, ...], output_format: str) -> None:
     `dangling` counts the rows that refer to a row which a dimension lacks. `<fact>__resolved` shows their key as
     `unknown`.
     """
-    from mesh_platform.lake.tables import all_tables
+    from mesh_platform.lake.tables import tables_of
 
     settings, mesh, catalog = _open()
-    known = {table.name: table for table in all_tables(mesh)}
+    known = {table.name: table for contract in mesh.contracts.values() for table in tables_of(contract)}
     for name in names:
         if not any(fnmatchcase(table, name) for table in known):
-            raise UsageError(f"{name}: no table of the mesh has such a name. {offer(name, known)}")
+            raise UsageError(f"{name}: no product has a table of that name. {offer(name, known)}")
     if output_format == "json":
         write_json([asdict(each) for each in _read_status(settings, mesh, catalog, names)])
     else:

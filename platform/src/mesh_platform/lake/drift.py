@@ -97,7 +97,7 @@ def _layout(found: Table, name: str, product: str | None, schema: TableSchema) -
     for key, value in table_properties(schema).items():
         there = found.properties.get(key)
         if there != value:
-            mend = f"Run 'mesh maintain {name}', unless its contract forbids that."
+            mend = f"Run 'mesh maintain {name}'. If its contract forbids that, set the property with pyiceberg."
             yield Difference("lake", product, name, f"has another {key}", value, there, mend)
 
 

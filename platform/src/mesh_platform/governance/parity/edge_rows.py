@@ -115,7 +115,7 @@ def edge_rows(relation: str, schema: TableSchema, words: Sequence[str], number: 
     for field in schema.fields:
         values = _values(relation, field, texts)
         drawn = [draw.choice(values) for _ in range(number)]
-        if (field.name,) == schema.key and field.type.name == "string":
+        if (field.name,) == schema.key and field.type.name == "string" and not [*promises_of(field)]:
             drawn = [*texts, *(f"key {n}" for n in range(number))][:number]
         elif not field.required and field.name not in schema.key:
             drawn = [None if draw.random() < _MISSING else value for value in drawn]

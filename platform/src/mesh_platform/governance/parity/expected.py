@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ class Expectation(FileModel):
     kind: Kind
     expected: Literal["not yet", "never"]
     reason: Stated = Field(min_length=10)
-    tolerance: dict[str, float] = Field(default_factory=dict)
+    tolerance: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
 
 
 class _Parity(FileModel):
@@ -69,6 +69,8 @@ def _fault(mesh: Mesh, each: Expected) -> tuple[str, str] | None:
     contract = mesh.contracts.get(each.table)
     if contract is None:
         return "is no product of the domain.", offer(each.table, mesh.contracts)
+    if mesh.domains[contract.domain].product_kind(contract) == "reference":
+        return "has no model: its table is reference data.", "Remove the entry."
     doubles = {field.name: None for field in contract.table.fields if field.type.name == "double"}
     for name in each.expectation.tolerance:
         if name not in doubles:
