@@ -131,7 +131,7 @@ class Engines:
         return finding(None)
 
     def _divide(self, model: Model) -> tuple[str, pa.Table, pa.Table]:
-        """Return a relation, its rows that DuckDB takes, and those that it refuses."""
+        """Return a relation, rows of it that DuckDB takes together, and those that it refuses alone."""
         relations = [*dict.fromkeys((*driving_inputs(model), *model.inputs))]
         if not relations:
             return "", pa.table({}), pa.table({})
@@ -139,11 +139,15 @@ class Engines:
             return relations[0], self._inputs[relations[0]], self._inputs[relations[0]].slice(0, 0)
         for relation in relations:
             rows = self._inputs[relation]
-            sound = [*self._sound(model, relation, rows)]
-            together = pa.concat_tables([rows.slice(0, 0), *sound])
-            if self._runs(model, relation, together):
-                return relation, together, without(self._duckdb, rows, together)
-        raise AttentionError(f"{model.path}: no rows are known that DuckDB takes.")
+            parts = [*self._sound(model, relation, rows)]
+            together = pa.concat_tables([rows.slice(0, 0), *parts])
+            # A sum can fit for each part and not for all of them. Then the largest part is compared.
+            for sound in (together, *sorted(parts, key=len)[-1:]):
+                if self._runs(model, relation, sound):
+                    return relation, sound, without(self._duckdb, rows, together)
+        raise AttentionError(
+            f"{model.path}: DuckDB takes no known rows. Give the columns of its inputs examples that it takes."
+        )
 
     def _sound(self, model: Model, relation: str, rows: pa.Table) -> Iterator[pa.Table]:
         if len(rows) and self._runs(model, relation, rows):
