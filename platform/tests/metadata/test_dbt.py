@@ -236,7 +236,12 @@ def test_what_a_role_cannot_see_is_not_tested(tmp_path: Path) -> None:
     data["schema"][0]["properties"][1]["logicalTypeOptions"] = {"minimum": 1}
     data["schema"][0]["properties"][3]["logicalTypeOptions"] = {"minimum": 2}
     query = "SELECT COUNT(*) FROM ${object} WHERE SCORE > n"
-    data["schema"][0]["quality"] = [{"type": "sql", "name": "low", "query": query, "mustBe": 0}]
+    # It names no column that is hidden, and reads them all.
+    twice = "SELECT COUNT(*) - (SELECT COUNT(*) FROM (SELECT DISTINCT * FROM ${object})) FROM ${object}"
+    data["schema"][0]["quality"] = [
+        {"type": "sql", "name": "low", "query": query, "mustBe": 0},
+        {"type": "sql", "name": "twice", "query": twice, "mustBe": 0},
+    ]
     path.write_text(yaml.safe_dump(data))
     place.write("core/reference/scores.csv", "sale_id,score,name,n\na,1,x,2\n")
 
@@ -247,7 +252,7 @@ def test_what_a_role_cannot_see_is_not_tested(tmp_path: Path) -> None:
         }
 
     assert tests("boss") == tests(None)
-    assert tests(None).keys() == {"required", "key", "score_is_below_1", "n_is_below_2", "low"}
+    assert tests(None).keys() == {"required", "key", "score_is_below_1", "n_is_below_2", "low", "twice"}
     assert tests("alpha").keys() == {"required", "key", "n_is_below_2"}
     assert tests("alpha")["required"]["columns"] == ["sale_id", "name", "n"]
     with pytest.raises(UsageError, match="no contract knows this role"):

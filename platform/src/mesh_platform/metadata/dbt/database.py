@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from mesh_platform.mesh.mesh import Mesh
 
-_COPY = "mesh_copy"
+# The name of a domain has no hyphen, so it cannot be this one.
+_COPY = "mesh-copy"
 
 
 def write_sources(
@@ -39,10 +40,10 @@ def write_sources(
         tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder,
     ):
         copy = Path(folder) / "sources.duckdb"
-        session.execute(f"ATTACH {literal(str(copy))} AS {_COPY}")
+        session.execute(f"ATTACH {literal(str(copy))} AS {quoted(_COPY)}")
         for namespace in sorted({name.partition(".")[0] for name in sources}):
             session.execute(f"CREATE SCHEMA {quoted(f'{_COPY}.{namespace}')}")
         for name in sources:
             session.execute(f"CREATE TABLE {quoted(f'{_COPY}.{name}')} AS SELECT * FROM {quoted(name)}")
-        session.execute(f"DETACH {_COPY}")
+        session.execute(f"DETACH {quoted(_COPY)}")
         os.replace(copy, path)

@@ -50,8 +50,8 @@ def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, str]) -> lis
     if contract.table.key and nulled.isdisjoint(contract.table.key):
         words = "The primary key is unique."
         found.append(_test("mesh_unique", "key", words, columns=list(contract.table.key)))
-    hidden = {name.lower() for name in masks}
-    found += [_of_check(check) for check in table_checks(mesh, contract) if hidden.isdisjoint(_columns(check))]
+    own, hidden = ({name.lower() for name in names} for names in (contract.table.by_name, masks))
+    found += [_of_check(check) for check in table_checks(mesh, contract) if hidden.isdisjoint(_columns(check, own))]
     return [*_named(contract.identifier, found)]
 
 
@@ -107,7 +107,10 @@ def _named(identifier: str, tests: list[dict[str, Any]]) -> Iterator[dict[str, A
         yield test
 
 
-def _columns(check: Check) -> set[str]:
-    """Return the columns that the SQL of a check reads, in lower case."""
+def _columns(check: Check, own: set[str]) -> set[str]:
+    """Return those of a table's `own` columns that the SQL of a check may read, in lower case."""
     tree = sqlglot.parse_one(check.number, dialect="duckdb")
-    return {column.name.lower() for column in tree.find_all(exp.Column)}
+    names = {column.name.lower() for column in tree.find_all(exp.Column)}
+    stars = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
+    # Another name may be that of a row as a whole.
+    return own if stars or names - own else names
