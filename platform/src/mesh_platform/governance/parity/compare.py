@@ -54,9 +54,9 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """One of equal, tolerated, expected, new, cured."""
+        """One of equal, empty, tolerated, expected, new, cured."""
         if self.expected is None:
-            return "equal" if self.kind is None else "new"
+            return "new" if self.kind else "equal" if self.rows else "empty"
         if self.kind is None:
             return "cured"
         if self.kind != self.expected.expectation.kind:
@@ -68,13 +68,15 @@ class Finding:
     @property
     def is_fault(self) -> bool:
         """Whether somebody must act."""
-        return self.verdict in ("new", "cured")
+        return self.verdict in ("new", "cured") or (self.verdict == "empty" and self.source == "edge")
 
     @property
     def advice(self) -> str:
         """What differs, and what to do about it."""
         if self.kind is None and self.expected:
             return f"nothing differs. Remove the entry at {self.expected.path}:{self.expected.line}."
+        if self.kind is None:
+            return "no row was compared. Give the columns of its inputs examples of which it makes rows."
         return f"{self.details}\nMend the model, or write the difference (kind: {self.kind}) into parity.yaml."
 
 
@@ -145,9 +147,8 @@ class Engines:
             for sound in (together, *sorted(parts, key=len)[-1:]):
                 if self._runs(model, relation, sound):
                     return relation, sound, without(self._duckdb, rows, together)
-        raise AttentionError(
-            f"{model.path}: DuckDB takes no known rows. Give the columns of its inputs examples that it takes."
-        )
+        # It takes none. If it refuses even this, the query itself is at fault, and says so.
+        return relations[0], self._inputs[relations[0]].slice(0, 0), self._inputs[relations[0]]
 
     def _sound(self, model: Model, relation: str, rows: pa.Table) -> Iterator[pa.Table]:
         if len(rows) and self._runs(model, relation, rows):

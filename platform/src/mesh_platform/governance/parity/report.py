@@ -23,6 +23,7 @@ three days of ACME. Rows are equal if SQL finds no difference, in any order; 0.0
 | verdict | meaning |
 |---|---|
 | equal | both return the same rows, or both refuse the row |
+| empty | both return no row, which is a fault for edge rows |
 | tolerated | doubles differ by no more than the named tolerance |
 | expected | they differ, and `parity.yaml` of the domain gives the reason |
 | new | they differ, and nobody expects it: the run fails |
