@@ -180,6 +180,18 @@ def test_a_stopped_export_is_finished_by_the_next_one(tmp_path: Path, monkeypatc
     assert {path: (folder / path).read_text() for path in wanted} == wanted
 
 
+def test_an_export_that_was_stopped_while_it_removed_files_is_finished_by_the_next_one(tmp_path: Path) -> None:
+    project = project_of(small_mesh(tmp_path / "mesh"))
+    folder = tmp_path / "dbt"
+    write_project(folder, {**project, "models/left/gone.sql": "select 1 as n\n"})
+    # The stopped one removed the last file of its folder, and so the folder.
+    (folder / "models/left/gone.sql").unlink()
+    (folder / "models/left").rmdir()
+    write_project(folder, project)
+    assert content(folder).keys() == {*project, MANIFEST}
+    assert write_project(folder, project) == Written(0, len(project), 0)
+
+
 def test_a_role_gets_copies_without_what_is_hidden_from_it(tmp_path: Path) -> None:
     place = small_mesh(tmp_path)
     place.land("alpha", [Sale(1, buyer="ann-secret"), Sale(2, buyer="bob-secret")])

@@ -52,9 +52,12 @@ def write_project(folder: Path, project: Mapping[str, str]) -> Written:
     for path in stale:
         _write(folder / path, project[path])
     for path in gone:
-        (folder / path).unlink(missing_ok=True)
-        if not any((folder / path).parent.iterdir()):
-            (folder / path).parent.rmdir()
+        parent = (folder / path).parent
+        # A stopped export may have removed the file already, and its folder.
+        if found[path] is not None:
+            (folder / path).unlink()
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
     _write_manifest(folder, {path: [content] for path, content in hashes.items()})
     return Written(len(stale), len(project) - len(stale), len(gone))
 
