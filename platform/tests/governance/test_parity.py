@@ -109,6 +109,14 @@ def test_an_address_without_a_server_is_reported_at_once(tmp_path: Path):
     assert "Write sc://host:port" in said
 
 
+def test_the_token_of_an_address_is_in_no_message(tmp_path: Path):
+    place = rough_mesh(tmp_path)
+    for address, code in (("sc://127.0.0.1:9/;token=secret-1", 3), ("http://127.0.0.1:9/;token=secret-1", 2)):
+        said = run(place.root, tmp_path / ".mesh", "parity", code=code, MESH_SPARK_REMOTE=address)
+        assert "127.0.0.1:9/: no " in said
+        assert "secret-1" not in said
+
+
 def test_spark_may_be_another_process(tmp_path: Path):
     if not MESH.exists():
         missing("no environment with Spark's client: make .venv-spark/done")

@@ -69,7 +69,8 @@ def spark_session(remote: str = "") -> Iterator[Spark]:
             session.conf.set("spark.sql.session.timeZone", "UTC")
             session.conf.set("spark.sql.ansi.enabled", "true")
         except PySparkException as error:
-            raise UnavailableError(f"{address}: Spark does not answer: {error}. Start it, then run again.") from error
+            shown = _without_token(address)
+            raise UnavailableError(f"{shown}: Spark does not answer: {error}. Start it, then run again.") from error
         try:
             yield Spark(session)
         finally:
@@ -85,12 +86,18 @@ def _given(remote: str) -> Iterator[str]:
     except ValueError:
         host = None
     if not host or parts.scheme != "sc":
-        raise UsageError(f"{remote}: no address of Spark Connect. Write sc://host:port.")
+        raise UsageError(f"{_without_token(remote)}: no address of Spark Connect. Write sc://host:port.")
     try:
         socket.create_connection((host, port), _SECONDS).close()
     except OSError as error:
-        raise UnavailableError(f"{remote}: no server answers: {error}. Start it, or correct the address.") from error
+        shown = _without_token(remote)
+        raise UnavailableError(f"{shown}: no server answers: {error}. Start it, or correct the address.") from error
     yield remote
+
+
+def _without_token(address: str) -> str:
+    """Return an address for messages. Its parameters, as in `sc://host:15002/;token=...`, go into no log."""
+    return address.partition(";")[0]
 
 
 @contextmanager
