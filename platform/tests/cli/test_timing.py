@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,16 @@ def test_time_counts_for_the_innermost_package_of_the_platform(capsys: pytest.Ca
     timing.show()
     parts = [line.split()[0] for line in capsys.readouterr().err.splitlines()]
     assert parts[:2] == ["start", "query"]
+
+
+def test_a_command_whose_stderr_is_closed_does_not_fail_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        with pytest.raises(OSError, match="No space left"):
+            print("full", file=full)
+        Timing().show()
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 
 def test_the_answer_of_a_command_is_as_without_it(tmp_path: Path, make_state: Callable[..., State]) -> None:

@@ -50,6 +50,7 @@ def test_an_entry_is_found_by_its_table_and_kind_of_rows(place: Place):
         ({"tolerance": {"kg": 0.1}, "kind": "spark"}, "'weights' has a tolerance. Only rows with a key"),
         ({"expected": "perhaps"}, "not yet"),
         ({"reason": ""}, "reason"),
+        ({"reason": "rounding"}, "reason: String should have at least 10 characters"),
         ({"until": "2026-01-01"}, "until"),
     ],
 )

@@ -16,6 +16,7 @@ from mesh_platform.metadata.dbt.database import write_sources
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.project import ATTACHED, dbt_project
 from mesh_platform.metadata.dbt.relations import relations_of
+from mesh_platform.metadata.dbt.tests import named
 from mesh_platform.metadata.dbt.write import MANIFEST, Written, write_project
 from mesh_platform.sql.model import read_models
 
@@ -84,6 +85,24 @@ def test_a_model_is_its_sql_with_the_relations_replaced_and_nothing_else(tmp_pat
     assert f"from (\n{wanted}\n) as made" in text
     # What Jinja makes of the braces is what the file has.
     assert re.sub(r"\{\{ '(.{2})' \}\}", r"\1", plain(sql)) == sql != plain(sql)
+
+
+def test_a_column_whose_name_is_a_keyword_of_sql_is_quoted(tmp_path: Path) -> None:
+    place = small_mesh(tmp_path)
+    add_contract(place, "core", "wide", {"wide": {"order": "string key", "group": "long"}})
+    place.write("core/models/wide.sql", 'select buyer as "order", sales as "group" from core.dim_buyer\n')
+    # Without it, dbt writes `create table wide (order VARCHAR, ...)`.
+    assert {c["name"]: c["quote"] for c in models_of(project_of(place))["core__wide"]["columns"]} == {
+        "order": True,
+        "group": True,
+    }
+
+
+def test_no_two_tests_of_a_table_have_the_same_name() -> None:
+    tests = [{"mesh_rows": {"name": name}} for name in ("a", "a!", "a 2", "A")]
+    assert [test["mesh_rows"]["name"] for test in named("core.sales", tests)] == [
+        f"core__sales__{words}" for words in ("a", "a_2", "a_2_2", "a_3")
+    ]
 
 
 def test_what_users_install_is_what_the_tests_run() -> None:

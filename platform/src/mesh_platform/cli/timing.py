@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -42,8 +43,10 @@ class Timing:
         self._ended.set()
         self._thread.join()
         total = self._before + sum(self._seconds.values())
-        for part, seconds in [("start", self._before), *sorted(self._seconds.items(), key=lambda item: -item[1])]:
-            click.echo(f"{part:12s} {seconds:7.2f} s {seconds / total:5.0%}", err=True)
+        # A command that has done its work does not fail because nobody reads where its time went.
+        with suppress(OSError):
+            for part, seconds in [("start", self._before), *sorted(self._seconds.items(), key=lambda item: -item[1])]:
+                click.echo(f"{part:12s} {seconds:7.2f} s {seconds / total:5.0%}", err=True)
 
 
 def _part(frame: FrameType | None) -> str:

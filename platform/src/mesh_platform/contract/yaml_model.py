@@ -24,6 +24,8 @@ def _said(text: str) -> str:
 
 # Text that a person has written, not a placeholder of a template.
 Stated = Annotated[Word, AfterValidator(_said)]
+# Not Stated with Field(min_length=10) as a field's value: pydantic keeps the shorter length of Word then.
+Reason = Annotated[str, StringConstraints(min_length=10, strip_whitespace=True), AfterValidator(_said)]
 
 
 class FileModel(BaseModel):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from mesh_platform.contract.version import Version, parse_version
-from mesh_platform.contract.yaml_model import FileModel, Stated, Word
+from mesh_platform.contract.yaml_model import FileModel, Reason, Stated, Word
 from mesh_platform.errors import Problem
 from mesh_platform.governance.domain_lists import read_entries
 from mesh_platform.mesh.mesh import Domain, Mesh
@@ -32,7 +32,7 @@ class Consent(FileModel):
     version: Annotated[str, AfterValidator(_is_version)]
     by: Stated
     date: date
-    reason: Stated = Field(min_length=10)
+    reason: Reason
 
 
 class _Consents(FileModel):

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 
-from pydantic import Field
-
-from mesh_platform.contract.yaml_model import FileModel, Stated, Word
+from mesh_platform.contract.yaml_model import FileModel, Reason, Stated, Word
 from mesh_platform.errors import Problem
 from mesh_platform.governance.domain_lists import read_entries
 from mesh_platform.governance.registry import GlobalRule
@@ -30,7 +28,7 @@ class Waiver(FileModel):
     rule: Word
     file: Word
     names: Word | None = None
-    reason: Stated = Field(min_length=10)
+    reason: Reason
     owner: Stated
     until: date
 

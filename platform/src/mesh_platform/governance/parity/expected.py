@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mesh_platform.contract.yaml_model import FileModel, Stated, Word
+from mesh_platform.contract.yaml_model import FileModel, Reason, Word
 from mesh_platform.errors import Problem
 from mesh_platform.governance.domain_lists import read_entries
 from mesh_platform.mesh.mesh import Domain, Mesh
@@ -29,7 +29,7 @@ class Expectation(FileModel):
     rows: Source
     kind: Kind
     expected: Literal["not yet", "never"]
-    reason: Stated = Field(min_length=10)
+    reason: Reason
     tolerance: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
 
 

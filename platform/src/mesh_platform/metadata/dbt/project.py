@@ -127,6 +127,8 @@ def _columns(schema: TableSchema, tests: Mapping[str, list[dict[str, Any]]]) -> 
     return [
         {
             "name": field.name,
+            # The name can be a keyword of SQL.
+            "quote": True,
             "description": plain(field.description),
             "data_type": field.type.duckdb,
             "config": {"meta": _column_facts(field)},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from typing import Any
 
 import sqlglot
@@ -52,7 +53,7 @@ def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, str]) -> lis
         found.append(_test("mesh_unique", "key", words, columns=list(contract.table.key)))
     own, hidden = ({name.lower() for name in names} for names in (contract.table.by_name, masks))
     found += [_of_check(check) for check in table_checks(mesh, contract) if hidden.isdisjoint(_columns(check, own))]
-    return [*_named(contract.identifier, found)]
+    return [*named(contract.identifier, found)]
 
 
 def reference_tests(
@@ -95,15 +96,17 @@ def _test(
     return {test: {**found, **({"config": config} if config else {})}}
 
 
-def _named(identifier: str, tests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def named(identifier: str, tests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the tests with names that are unique in the project and that file systems take."""
-    known: dict[str, int] = {}
+    known: set[str] = set()
     for test in tests:
         (body,) = test.values()
         words = re.sub(r"[^a-z0-9]+", "_", body["name"].lower()).strip("_")[:_LONGEST].rstrip("_")
-        known[words] = known.get(words, 0) + 1
-        again = f"_{known[words]}" if known[words] > 1 else ""
-        body["name"] = f"{identifier.replace('.', '__')}__{words}{again}"
+        name = next(
+            name for name in chain([words], (f"{words}_{number}" for number in count(2))) if name not in known
+        )
+        known.add(name)
+        body["name"] = f"{identifier.replace('.', '__')}__{name}"
         yield test
 
 
