@@ -153,9 +153,8 @@ def differences(state: State) -> list[dict[str, Any]]:
     keys = compute_keys(settings, mesh, read_progress(settings, None, None, None))
     assert "logistics_core.fact_orders" in keys.groups[0]
     catalog = open_catalog(settings)
-    for contract in mesh.ingested():
-        # A queue in which nothing came has no tables yet.
-        ensure_tables(catalog, contract)
+    # A queue in which nothing came has no tables yet.
+    ensure_tables(catalog, *mesh.ingested())
     with open_session(mesh, catalog, locked=False) as session:
         return [asdict(found) for key in keys.groups for found in compare(mesh, session, key)[1]]
 

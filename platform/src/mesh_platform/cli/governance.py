@@ -130,7 +130,7 @@ def parity(tables: tuple[str, ...], no_lake: bool, page: Path | None, output_for
         spark_session(settings.spark_remote.get_secret_value()) as spark,
         progress_bar("compare", runs, "run") as advance,
     ):
-        found = [*compare_models(mesh, catalog, spark, tables, advance)]
+        found = [*compare_models(mesh, models, catalog, spark, tables, advance)]
     if page:
         with writing(page):
             write_whole(page, parity_page(found).encode())

@@ -17,16 +17,16 @@ METRICS = ("nullValues", "invalidValues", "duplicateValues", "rowCount")
 ON_FAILURE: tuple[OnFailure, ...] = ("block", "hold", "warn")
 # What contracts called it before; accepted until version 2.0 of the platform.
 _FORMERLY = {"quarantine": "hold"}
-# The operators of ODCS v3.1 ("Data quality"), each with how it reads after a number.
+# The operators of ODCS v3.1 ("Data quality"), each with how it reads after a number, and after one in SQL.
 _OPERATORS = {
-    "mustBe": "must be {}",
-    "mustNotBe": "must not be {}",
-    "mustBeGreaterThan": "must be greater than {}",
-    "mustBeGreaterOrEqualTo": "must be at least {}",
-    "mustBeLessThan": "must be less than {}",
-    "mustBeLessOrEqualTo": "must be at most {}",
-    "mustBeBetween": "must be between {} and {}",
-    "mustNotBeBetween": "must not be between {} and {}",
+    "mustBe": ("must be {}", "= {}"),
+    "mustNotBe": ("must not be {}", "<> {}"),
+    "mustBeGreaterThan": ("must be greater than {}", "> {}"),
+    "mustBeGreaterOrEqualTo": ("must be at least {}", ">= {}"),
+    "mustBeLessThan": ("must be less than {}", "< {}"),
+    "mustBeLessOrEqualTo": ("must be at most {}", "<= {}"),
+    "mustBeBetween": ("must be between {} and {}", "between {} and {}"),
+    "mustNotBeBetween": ("must not be between {} and {}", "not between {} and {}"),
 }
 _ROWS_ONLY = "Only a rule that tells row by row, and allows none, can hold rows back: block or warn."
 
@@ -59,8 +59,13 @@ class Bound:
         """Whether 0 is the only count within the bound."""
         return (self.operator, self.numbers) in _NONE
 
+    def condition(self, number: str) -> str:
+        """Return the SQL condition that `number`, an expression, is within the bound."""
+        sql = _OPERATORS[self.operator][1].format(*(f"{bound:f}" for bound in self.numbers))
+        return f"{number} {sql}"
+
     def __str__(self) -> str:
-        return _OPERATORS[self.operator].format(*self.numbers)
+        return _OPERATORS[self.operator][0].format(*self.numbers)
 
 
 NONE = Bound("mustBe", (Decimal(0),))

@@ -21,7 +21,7 @@ from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg.commit import append_rows, first_to_commit
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table, find_tables
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -89,7 +89,10 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     releases = _releases_in(ledger)
     if not tables or (releases and releases[0].tables == tables):
         return None
-    found = {name: _load(catalog, name, snapshot) for name, snapshot in sorted(tables.items())}
+    found = find_tables(catalog, sorted(tables))
+    for name, snapshot in tables.items():
+        if name not in found or current_snapshot_id(found[name]) != snapshot:
+            raise ConflictError(f"{name}: somebody else built it since.")
     taken = [_number(name) for table in found.values() for name in table.refs() if RELEASE_NAME.fullmatch(name)]
     newest = _number(releases[0].name) if releases else 0
     release = Release(f"r{max([newest, *taken]) + 1}", datetime.now(UTC), dict(tables))
@@ -101,13 +104,6 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     faults.point("build.tagged")
     append_rows(ledger, _rows(release))
     return release
-
-
-def _load(catalog: Catalog, name: str, snapshot_id: int) -> Table:
-    table = find_table(catalog, name)
-    if table is None or current_snapshot_id(table) != snapshot_id:
-        raise ConflictError(f"{name}: somebody else built it since.")
-    return table
 
 
 def _tag(table: Table, snapshot_id: int, name: str, dead: set[str]) -> None:

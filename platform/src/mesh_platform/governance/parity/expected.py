@@ -39,21 +39,22 @@ class _Parity(FileModel):
 
 @dataclass(frozen=True)
 class Expected:
-    """An expectation with its file and line. `table` is the identifier of the model's product."""
+    """An expectation with its file and line."""
 
     expectation: Expectation
-    table: str
+    domain: Domain
     path: str
     line: int
+
+    @property
+    def table(self) -> str:
+        """The identifier of the model's product."""
+        return f"{self.domain.name}.{self.expectation.model}"
 
 
 def read_expected(mesh: Mesh) -> tuple[dict[tuple[str, Source], Expected], list[Problem]]:
     """Return what is expected of each model and kind of rows, and the problems of the files."""
-
-    def make(entry: Expectation, domain: Domain, path: str, line: int) -> Expected:
-        return Expected(entry, f"{domain.name}.{entry.model}", path, line)
-
-    found, problems = read_entries(mesh, "parity", _Parity, make)
+    found, problems = read_entries(mesh, "parity", _Parity, Expected)
     known: dict[tuple[str, Source], Expected] = {}
     for each in found:
         place = (each.table, each.expectation.rows)
@@ -69,7 +70,7 @@ def _fault(mesh: Mesh, each: Expected) -> tuple[str, str] | None:
     contract = mesh.contracts.get(each.table)
     if contract is None:
         return "is no product of the domain.", offer(each.table, mesh.contracts)
-    if mesh.domains[contract.domain].product_kind(contract) == "reference":
+    if each.domain.product_kind(contract) == "reference":
         return "has no model: its table is reference data.", "Remove the entry."
     doubles = {field.name: None for field in contract.table.fields if field.type.name == "double"}
     for name in each.expectation.tolerance:

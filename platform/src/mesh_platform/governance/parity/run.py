@@ -19,7 +19,7 @@ from mesh_platform.governance.parity.expected import Source, read_expected
 from mesh_platform.lake.catalog import arrow_schema
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.session import open_session
-from mesh_platform.sql.model import Model, read_models
+from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
 
 if TYPE_CHECKING:
@@ -31,17 +31,18 @@ Advance = Callable[[int], None]
 
 def compare_models(
     mesh: Mesh,
+    models: Mapping[str, Model],
     catalog: Catalog | None,
     spark: Spark,
     tables: Sequence[str] = (),
     advance: Advance = lambda steps: None,
 ) -> Iterator[Finding]:
-    """Run the models of `tables`, by default all, on DuckDB and on Spark, and yield how they differ.
+    """Run the models of `tables`, by default all `models` of the mesh, on DuckDB and on Spark; yield how they differ.
 
     The inputs are generated rows (`edge_rows`), and where there is a `catalog` also the current rows of its tables.
     They are sent to Spark: they must fit into the memory of this process. Raises ContractError for faulty files.
     """
-    models, schemas = read_models(mesh), relation_schemas(mesh)
+    schemas = relation_schemas(mesh)
     expected, problems = read_expected(mesh)
     if problems:
         raise ContractError(problems)

@@ -15,7 +15,6 @@ import sqlglot
 from sqlglot import exp
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.contract.quality_rule import Bound
 from mesh_platform.engine.sql import quoted
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.dbt.jinja import plain
@@ -23,16 +22,6 @@ from mesh_platform.metadata.dbt.relations import Relations
 from mesh_platform.sql.audit import Check, table_checks
 from mesh_platform.sql.references import target
 
-_CONDITIONS = {
-    "mustBe": "number = {0}",
-    "mustNotBe": "number <> {0}",
-    "mustBeGreaterThan": "number > {0}",
-    "mustBeGreaterOrEqualTo": "number >= {0}",
-    "mustBeLessThan": "number < {0}",
-    "mustBeLessOrEqualTo": "number <= {0}",
-    "mustBeBetween": "number between {0} and {1}",
-    "mustNotBeBetween": "number not between {0} and {1}",
-}
 # A longer name of a test would be cut off by file systems, where dbt keeps its SQL.
 _LONGEST = 60
 
@@ -82,11 +71,7 @@ def _of_check(check: Check) -> dict[str, Any]:
     if check.is_of_rows:
         return _test("mesh_rows", check.name, words, severity, condition=f"({plain(str(check.failing))})")
     query = f"({plain(check.number)})"
-    return _test("mesh_number", check.name, words, severity, query=query, must=_condition(check.bound))
-
-
-def _condition(bound: Bound) -> str:
-    return _CONDITIONS[bound.operator].format(*(f"{number:f}" for number in bound.numbers))
+    return _test("mesh_number", check.name, words, severity, query=query, must=check.bound.condition("number"))
 
 
 def _test(
