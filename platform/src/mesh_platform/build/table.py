@@ -7,7 +7,7 @@ built, so it also repairs what an earlier build left that was killed, run twice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform import faults
+from mesh_platform.build.difference import differing_rows, rows_beside
 from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
 from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.build.job import Built, Job, Mode
@@ -27,7 +28,7 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
-from mesh_platform.engine.sql import days_between, has_days, in_partitions, partition_values, quoted, scan
+from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
 from mesh_platform.errors import AttentionError, ConflictError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
@@ -44,6 +45,8 @@ from mesh_platform.iceberg.snapshot_diff import (
 from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Audited, audit_rows, table_checks
+from mesh_platform.sql.by_key import ByKey, by_key
+from mesh_platform.sql.lineage import Tracer
 from mesh_platform.sql.model import Model, driving_inputs
 from mesh_platform.sql.relations import (
     SITES,
@@ -78,6 +81,10 @@ class Builder:
         connection = connect(self.catalog.properties)
         create_schemas(connection, self.mesh)
         return connection
+
+    @cached_property
+    def tracer(self) -> Tracer:
+        return Tracer(self.mesh)
 
     def build(self, name: str, full: bool) -> Built:
         """Bring one table up to date with its inputs as they are now; `full` rebuilds it.
@@ -176,18 +183,33 @@ class Builder:
         key_anywhere = bool(driving) and not determines_partition(contract.table)
         reads = Reads(
             tables,
+            by_key=lambda: self._by_key(model, behind),
             driving={name: tables[name] for each in driving for name in behind[each] if name in tables},
             lookups={name for each, names in behind.items() if each not in driving for name in names},
         )
         return self._job(contract, inputs, query, output, key_anywhere), reads
+
+    def _by_key(self, model: Model, behind: Mapping[str, Sequence[str]]) -> ByKey | None:
+        """Return `by_key` with tables as inputs, instead of relations that consist of the tables `behind` them."""
+        found = by_key(self.tracer, model)
+        if found is None:
+            return None
+        # A table that is read in two ways is filtered only if both have the same columns.
+        ways: dict[str, set[tuple[str, ...] | None]] = {}
+        for relation, names in behind.items():
+            for name in names:
+                ways.setdefault(name, set()).add(found.inputs.get(relation))
+        return replace(found, inputs={name: way for name, (way, *more) in ways.items() if way and not more})
 
     def _build_model(self, contract: Contract, full: bool) -> Built:
         model, (job, reads) = self.models[contract.identifier], self._model_job(contract)
         match self._plan(job, reads, full).mode:
             case "noop":
                 return self._keep_rows(job)
-            case "incremental":
+            case "incremental" if reads.driving:
                 return self._apply_changes(job, model, reads)
+            case "incremental":
+                return self._apply_keys(job, model, reads)
         return self._replace_all(job, self._run(job, model, reads.tables), full)
 
     def _job(
@@ -217,9 +239,10 @@ class Builder:
             recorded_at=snapshot,
         )
 
-    def _show(self, relation: str, source: str) -> None:
+    def _show(self, relation: str, source: str, condition: str) -> None:
         columns = ", ".join(quoted(field.name) for field in self.schemas[relation].fields)
-        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
+        query = f"SELECT {columns} FROM {source} AS input WHERE {condition}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS {query}")
 
     def _show_unions(self, model: Model) -> None:
         for name, (interface, implementations) in interface_unions(self.mesh).items():
@@ -234,10 +257,12 @@ class Builder:
         tables: Mapping[str, Table],
         instead: Mapping[str, pa.Table] | None = None,
         condition: str = "true",
+        conditions: Mapping[str, str] | None = None,
     ) -> pa.Table:
         """Return the rows of a model's query, in the contract's columns and types; required columns are not checked.
 
         The query reads `tables`, or the rows `instead` for the inputs that have some: a table takes longer to open.
+        `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
         try:
@@ -245,7 +270,7 @@ class Builder:
                 for number, (name, table) in enumerate(tables.items()):
                     source = f"mesh_input_{number}" if name in given else scan(table.metadata_location)
                     stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
-                    self._show(name, source)
+                    self._show(name, source, (conditions or {}).get(name, "true"))
                 self._show_unions(model)
                 return run_model(self.connection, model, condition)
         except DuckDBError as error:
@@ -285,6 +310,43 @@ class Builder:
             return job.built(mode, len(touched), audited)
         return self._redo(job, tables, touched_rows, files, recheck)
 
+    def _apply_keys(self, job: Job, model: Model, reads: Reads) -> Built:
+        """Compute the keys of changed rows again, and rewrite the partitions in which their rows differ."""
+        keyed, changed = reads.by_key(), job.changed_inputs()
+        assert keyed is not None, f"{job.contract.identifier} does not work key by key"
+        assert changed is not None, f"{job.contract.identifier} has another model"
+        removed, added = self._changed_rows(job, {name: reads.tables[name] for name in changed})
+        named = pa.schema([optional_schema(job.contract.table).field(name) for name in keyed.columns])
+        keys = pa.concat_tables(
+            rows.select(keyed.inputs[name]).rename_columns(keyed.columns).cast(named)
+            for side in (removed, added)
+            for name, rows in side.items()
+        )
+        if not keys.num_rows:
+            self._note(job)
+            return job.built("noop")
+
+        def is_changed(relation: str, columns: Sequence[str] = keyed.columns) -> str:
+            return has_key(relation, columns, "mesh_keys", keyed.columns)
+
+        with registered(self.connection, "mesh_keys", keys.group_by([*keyed.columns]).aggregate([])):
+            inputs = {name: is_changed("input", columns) for name, columns in keyed.inputs.items()}
+            rows = self._run(job, model, reads.tables, condition=is_changed("made"), conditions=inputs)
+            published = _published(job)
+            kept = f"{published} WHERE NOT {is_changed('kept')}"
+            # The columns are part of the primary key, so no row that stays has the key of another.
+            audited = audit_rows(self.connection, job.contract, job.checks, rows, kept=kept)
+            differing = differing_rows(self.connection, audited.rows, f"{published} WHERE {is_changed('kept')}")
+            touched = partitions_of(job.output, differing)
+            files = files_in(job.output, touched)
+            if files is None:
+                return self._replace_all(job, self._run(job, model, reads.tables), False)
+            written = rows_beside(self.connection, job.contract.table, audited.rows, differing, kept)
+            faults.point("build.computed")
+            held = self._replace_held(job, audited, is_changed)
+        self._commit(job, [task.file for task in files[0]], written, held)
+        return job.built("incremental" if touched else "noop", len(touched), replace(audited, rows=written))
+
     def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
         schema, model = job.contract.table, self.models[job.contract.identifier]
         there, made = (days_between(schema, relation, first, last) for relation in ("kept", "made"))
@@ -317,7 +379,7 @@ class Builder:
             existing = keys_that_stay(self.connection, job.output, schema, redone, [], files[1])
             audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
             faults.point("build.computed")
-            held = self._replace_held(job, audited, "mesh_touched")
+            held = self._replace_held(job, audited, lambda held: in_partitions(schema, held, "mesh_touched"))
         self._commit(job, [task.file for task in files[0]], audited.rows, held)
         return job.built("rebuild", len(partitions_of(job.output, rows)), audited)
 
@@ -341,36 +403,38 @@ class Builder:
         return removed, added
 
     def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
-        """Replace all rows of the table.
+        """Replace the rows of the table, in the partitions in which they differ; in all of them if `always`.
 
-        If they are the same already, only the inputs are recorded, in a snapshot without files, or in a table
+        If all rows are the same already, only the inputs are recorded, in a snapshot without files, or in a table
         property if the inputs are the same too. Then the tables downstream have no changed rows to apply, and the
         next build need not compare again.
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
+        removed, written = all_files(job.output), audited.rows
         # Files with an older partition spec are rewritten even if their rows are the same.
-        stays = not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None
-        if stays and self._is_content(job, audited):
-            none = rows.slice(0, 0)
-            if job.was_inputs == job.inputs:
-                self._note(job)
-            else:
-                self._commit(job, [], none, job.was_held)
-            return job.built("noop", audited=replace(audited, rows=none, held=None))
+        if not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None:
+            differing = differing_rows(self.connection, audited.rows, _published(job))
+            if not differing.num_rows and self._is_held(job, audited):
+                none = rows.slice(0, 0)
+                if job.was_inputs == job.inputs:
+                    self._note(job)
+                else:
+                    self._commit(job, [], none, job.was_held)
+                return job.built("noop", audited=replace(audited, rows=none, held=None))
+            files = files_in(job.output, partitions_of(job.output, differing))
+            assert files is not None
+            removed = files[0]
+            written = rows_beside(self.connection, job.contract.table, audited.rows, differing)
         faults.point("build.computed")
         held = self._replace_held(job, audited)
-        self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
-        return job.built("rebuild", self._count_partitions(job, audited.rows), audited)
+        self._commit(job, [task.file for task in removed], written, held)
+        return job.built("rebuild", self._count_partitions(job, written), replace(audited, rows=written))
 
-    def _replace_held(self, job: Job, audited: Audited, touched: str | None = None) -> int | None:
-        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
+    def _replace_held(self, job: Job, audited: Audited, replaced: Callable[[str], str] | None = None) -> int | None:
+        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, replaced)
 
-    def _is_content(self, job: Job, audited: Audited) -> bool:
-        """Whether the output and its held rows are exactly these, in any order."""
-        # `are_rows` compares column by column, in the order of these rows.
-        columns = ", ".join(quoted(name) for name in audited.rows.column_names)
-        if not are_rows(self.connection, audited.rows, f"SELECT {columns} FROM {scan(job.output.metadata_location)}"):
-            return False
+    def _is_held(self, job: Job, audited: Audited) -> bool:
+        """Whether the held rows of the table are exactly those that were held back now, in any order."""
         was_held = read_held(self.catalog, job.contract, job.was_held)
         with registered(self.connection, "mesh_was_held", was_held):
             held = as_held(job.contract, audited.held)
