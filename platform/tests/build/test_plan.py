@@ -76,7 +76,9 @@ def test_new_events_are_carried_to_what_works_by_row_or_by_key_and_the_rest_is_b
     assert {table: plan for table, plan in planned.items() if plan[0] != "noop"} == {
         SALES: ("incremental", f"{SALES}__raw changed"),
         FACT: ("incremental", f"{SALES} changed"),
-        BUYER: ("incremental", f"{FACT} changed; it is computed by buyer") if by_key else ("rebuild", f"{FACT} changed, {whole}"),
+        BUYER: ("incremental", f"{FACT} changed; it is computed by buyer")
+        if by_key
+        else ("rebuild", f"{FACT} changed, {whole}"),
     }
     assert {table: done.mode for table, done in place.build().items()} == {
         table: mode for table, (mode, _reason) in planned.items()

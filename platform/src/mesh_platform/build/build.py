@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -157,7 +157,7 @@ def _built_if_current(builder: Builder, name: str) -> Built | None:
 
 def _build_each(
     builder: Builder,
-    names: Iterable[str],
+    names: Sequence[str],
     build_one: Callable[[str], Built],
     on_progress: Callable[[Built], None] | None,
     on_run: OnRun,
@@ -165,6 +165,7 @@ def _build_each(
     done: list[Built] = []
     failed: dict[str, str] = {}
     conflicts = []
+    builder.open_tables(names)
     for name in names:
         blocked = [other for other in upstream(builder.mesh, builder.models, name) if other in failed]
         if blocked:

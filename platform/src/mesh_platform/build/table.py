@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -29,7 +29,7 @@ from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, re
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
-from mesh_platform.errors import AttentionError, ConflictError
+from mesh_platform.errors import AttentionError, ConflictError, MeshError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
 from mesh_platform.iceberg.retry import on_conflict
@@ -42,12 +42,12 @@ from mesh_platform.iceberg.snapshot_diff import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table
+from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table, find_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Audited, audit_rows, table_checks
 from mesh_platform.sql.by_key import ByKey, by_key
 from mesh_platform.sql.lineage import Tracer
-from mesh_platform.sql.model import Model, driving_inputs
+from mesh_platform.sql.model import Model, driving_inputs, tables_read
 from mesh_platform.sql.relations import (
     SITES,
     create_schemas,
@@ -74,6 +74,17 @@ class Builder:
     def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
         self.mesh, self.catalog, self.models = mesh, catalog, models
         self.schemas = table_schemas(mesh)
+        self._opened: dict[str, Table] = {}
+
+    def open_tables(self, names: Iterable[str]) -> None:
+        """Load what the tables `names` are built from and into at once; a build would load each several times.
+
+        So these builds use tables as they are now. If somebody else builds one meanwhile, its commit here conflicts.
+        """
+        needed = {table for name in names for table in (name, *tables_read(self.mesh, self.models, name))}
+        # A table that cannot be read is reported by its own build.
+        with suppress(MeshError):
+            self._opened = find_tables(self.catalog, sorted(needed))
 
     @cached_property
     def connection(self) -> Connection:
@@ -93,8 +104,16 @@ class Builder:
         committing, and UnavailableError.
         """
         contract = self.mesh.contracts[name]
-        attempt = self._build_model if name in self.models else self._build_reference
-        return on_conflict(_ATTEMPTS, lambda: attempt(contract, full), _GIVEN_UP.format(name))
+        build = self._build_model if name in self.models else self._build_reference
+
+        def attempt() -> Built:
+            try:
+                return build(contract, full)
+            except ConflictError:
+                self._opened.clear()
+                raise
+
+        return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
 
     def build_between(self, name: str, first: date, last: date) -> Built:
         """Bring one table up to date, then rebuild its partitions by time that overlap the days `first` to `last`.
@@ -152,7 +171,7 @@ class Builder:
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
     def _ensured_table(self, name: str) -> Table:
-        return ensure_table(self.catalog, name, self.schemas[name])
+        return ensure_table(self.catalog, name, self.schemas[name], self._opened.get(name))
 
     def _present_table(self, name: str) -> Table | None:
         return checked_table(self.catalog, name, self.schemas[name])
@@ -220,7 +239,7 @@ class Builder:
         output: Table | None = None,
         key_anywhere: bool = False,
     ) -> Job:
-        output = output or ensure_table(self.catalog, contract.identifier, contract.table)
+        output = output or self._ensured_table(contract.identifier)
         checks = table_checks(self.mesh, contract)
         made_by = fingerprint(query, contract.table, checks, key_anywhere)
         job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
