@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -57,12 +57,14 @@ def build(
     def build_one(name: str) -> Built:
         return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
 
+    builder.open_tables(chosen)
     done = _build_each(builder, chosen, build_one, on_progress, on_run)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
+            builder.open_tables(chosen)
             again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
@@ -157,7 +159,7 @@ def _built_if_current(builder: Builder, name: str) -> Built | None:
 
 def _build_each(
     builder: Builder,
-    names: Sequence[str],
+    names: Iterable[str],
     build_one: Callable[[str], Built],
     on_progress: Callable[[Built], None] | None,
     on_run: OnRun,
@@ -165,7 +167,6 @@ def _build_each(
     done: list[Built] = []
     failed: dict[str, str] = {}
     conflicts = []
-    builder.open_tables(names)
     for name in names:
         blocked = [other for other in upstream(builder.mesh, builder.models, name) if other in failed]
         if blocked:
