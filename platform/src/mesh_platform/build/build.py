@@ -50,7 +50,7 @@ def build(
     failed is unchanged, and so are its dependents. Raises ConflictError if the only failures are that others kept
     committing, and UnavailableError if the lake fails.
     """
-    builder, chosen = _prepare(mesh, catalog, tables, alone)
+    builder, chosen = prepare(mesh, catalog, tables, alone)
     if between:
         _check_days(builder, tables, between)
 
@@ -58,14 +58,14 @@ def build(
         return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
 
     builder.open_tables(chosen)
-    done = _build_each(builder, chosen, build_one, on_progress, on_run)
+    done = build_each(builder, chosen, build_one, on_progress, on_run)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
             builder.open_tables(chosen)
-            again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
+            again = build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
             continue
@@ -82,7 +82,7 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
     A table downstream of a built one may turn out to need less, because its inputs may end up with the same rows.
     Raises what `build` raises before it builds, and UnavailableError.
     """
-    builder, chosen = _prepare(mesh, catalog, tables)
+    builder, chosen = prepare(mesh, catalog, tables)
     plans: dict[str, Plan] = {}
     for name in chosen:
         above = [plans[other] for other in upstream(mesh, builder.models, name) if other in plans]
@@ -93,8 +93,12 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
     return [*plans.values()]
 
 
-def _prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
-    """Return a builder and the tables to build, in build order. Raises UsageError and ContractError."""
+def prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
+    """Return a builder and the tables to build, in build order: `tables` (by default all) and, unless `alone`, their
+    upstream tables.
+
+    Raises UsageError and ContractError.
+    """
     # With only some tables chosen, wrong types in the others do not block the build.
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
@@ -117,10 +121,16 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     if problems := of_tables(mesh, tables, problems):
         raise ContractError(problems)
     builder = Builder(mesh, catalog, models)
+    return stale_of(builder, build_order(mesh, models, tables))
+
+
+def stale_of(builder: Builder, names: Sequence[str]) -> list[str]:
+    """Do what `stale_tables` does, for tables in build order."""
     stale: list[str] = []
-    for name in build_order(mesh, models, tables):
+    builder.open_tables(names)
+    for name in names:
         if (
-            any(other in stale for other in upstream(mesh, builder.models, name))
+            any(other in stale for other in upstream(builder.mesh, builder.models, name))
             or _built_if_current(builder, name) is None
         ):
             stale.append(name)
@@ -138,6 +148,7 @@ def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
     if problems:
         return None
     builder = Builder(mesh, catalog, models)
+    builder.open_tables(mesh.contracts)
     current: dict[str, Built] = {}
     for name in mesh.contracts:
         built = _built_if_current(builder, name)
@@ -157,13 +168,17 @@ def _built_if_current(builder: Builder, name: str) -> Built | None:
         return None
 
 
-def _build_each(
+def build_each(
     builder: Builder,
     names: Iterable[str],
     build_one: Callable[[str], Built],
     on_progress: Callable[[Built], None] | None,
     on_run: OnRun,
 ) -> list[Built]:
+    """Build each of `names`, in build order, and return what was done.
+
+    If one fails, its dependents are left out. Raises at the end what `build` raises.
+    """
     done: list[Built] = []
     failed: dict[str, str] = {}
     conflicts = []

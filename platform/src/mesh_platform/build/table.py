@@ -138,7 +138,7 @@ class Builder:
     def built_if_current(self, name: str) -> Built | None:
         """Return what the table is built from if a build would do nothing; None if there is something to do."""
         contract = self.mesh.contracts[name]
-        if find_table(self.catalog, name) is None:
+        if name not in self._opened and find_table(self.catalog, name) is None:
             return None
         job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
         return job.built("noop") if job.is_current() else None

@@ -5,6 +5,9 @@ a hash for what is not a table), `mesh.model` and `mesh.rules` (fingerprints), a
 held rows). If only these differ and the rows are the same, the build commits no snapshot: the table property
 `mesh.model` (`<snapshot id> <model> <rules>`) or `mesh.inputs` (`<snapshot id> <JSON>`) then overrides that part of
 the summary of the snapshot that it names.
+
+Ingest writes `mesh.received`: when it received the first of the events that the snapshot brings, by the machine's
+clock, in milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, int | str | None]
 
+RECEIVED = "mesh.received"
 _INPUTS, _MODEL, _RULES, _HELD = "mesh.inputs", "mesh.model", "mesh.rules", "mesh.held"
 
 
@@ -73,6 +77,12 @@ def held_snapshot(snapshot: Snapshot) -> int | None:
     """Return the snapshot of the held rows that belong to `snapshot`, None if there is none."""
     held = _summary(snapshot).get(_HELD)
     return int(held) if held else None
+
+
+def received_ms(snapshot: Snapshot) -> int | None:
+    """Return `mesh.received` of a snapshot, None if it has none."""
+    received = _summary(snapshot).get(RECEIVED)
+    return int(received) if received else None
 
 
 def note_properties(table: Table, properties: Mapping[str, str]) -> None:
