@@ -66,6 +66,7 @@ def run(
     """
     from mesh_platform.build.build import build
     from mesh_platform.cli.tables import show_warnings
+    from mesh_platform.governance.parity.building import spark_runs
     from mesh_platform.ingest.ingest import ensure_tables, ingest
     from mesh_platform.lake.catalog import open_catalog
 
@@ -108,8 +109,13 @@ def run(
                         results += reported_ingest(report, contracts, consume)
             world = note_done(settings, world, domains, target)
             dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
-            with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "table") as advance:
-                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=partial(report, "build"))
+            with (
+                seconds.spent("build"),
+                progress_bar("build", len(mesh.contracts), "table") as advance,
+                spark_runs(settings, mesh) as spark,
+            ):
+                on_run = partial(report, "build")
+                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=on_run, spark=spark)
             show_warnings(built)
             with seconds.spent("wait for the answer key"):
                 keys = company.keys()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mesh_platform import faults
 from mesh_platform.build.job import Built
 from mesh_platform.build.plan import Plan
+from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.build.table import Builder
 from mesh_platform.errors import AttentionError, ConflictError, ContractError, UsageError
 from mesh_platform.iceberg.outage import answering
@@ -36,6 +37,7 @@ def build(
     on_progress: Callable[[Built], None] | None = None,
     on_release: Callable[[Release], None] | None = None,
     on_run: OnRun = lambda table, outcome: None,
+    spark: SparkRuns | None = None,
 ) -> list[Built]:
     """Bring `tables` (by default all) and their upstream tables up to date with their inputs; `full` rebuilds them.
 
@@ -43,14 +45,14 @@ def build(
     rebuilt. With `alone`, upstream tables are left as they are. A build of all tables makes a release, unless the
     newest release already has the same snapshots. A table that another builder changes meanwhile is brought up to
     date again, and then appears twice in the result. `on_run` receives each table when its build starts (None), and
-    when it ends, with what was done or with the error.
+    when it ends, with what was done or with the error. With `spark`, whole queries run there; DuckDB applies changes.
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
     for faulty SQL, both before anything is built. Raises AttentionError at the end, with all failures: a table that
     failed is unchanged, and so are its dependents. Raises ConflictError if the only failures are that others kept
     committing, and UnavailableError if the lake fails.
     """
-    builder, chosen = prepare(mesh, catalog, tables, alone)
+    builder, chosen = prepare(mesh, catalog, tables, alone, spark)
     if between:
         _check_days(builder, tables, between)
 
@@ -93,7 +95,9 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
     return [*plans.values()]
 
 
-def prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
+def prepare(
+    mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False, spark: SparkRuns | None = None
+) -> tuple[Builder, list[str]]:
     """Return a builder and the tables to build, in build order: `tables` (by default all) and, unless `alone`, their
     upstream tables.
 
@@ -103,7 +107,7 @@ def prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = F
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
     # Nor does faulty SQL that none of them depends on.
-    builder = Builder(mesh, catalog, find_models(mesh)[0])
+    builder = Builder(mesh, catalog, find_models(mesh)[0], spark)
     chosen = _chosen(builder, tables, alone)
     if tables and (problems := check_types(mesh, chosen)):
         raise ContractError(problems)

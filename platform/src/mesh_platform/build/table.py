@@ -21,9 +21,10 @@ from mesh_platform.build.difference import differing_rows, rows_beside
 from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
 from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
 from mesh_platform.build.job import Built, Job, Mode
-from mesh_platform.build.model_run import optional_schema, run_model
+from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
 from mesh_platform.build.plan import NOT_BUILT, Plan, Reads, plan
 from mesh_platform.build.reference import read_reference
+from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.protocol import Connection
@@ -69,10 +70,15 @@ _GIVEN_UP = "{}: others keep building it. Build again."
 
 
 class Builder:
-    """Builds single tables of a mesh. It owns a DuckDB connection, so each thread needs its own builder."""
+    """Builds single tables of a mesh. It owns a DuckDB connection, so each thread needs its own builder.
 
-    def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
-        self.mesh, self.catalog, self.models = mesh, catalog, models
+    With `spark`, whole queries run there.
+    """
+
+    def __init__(
+        self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model], spark: SparkRuns | None = None
+    ) -> None:
+        self.mesh, self.catalog, self.models, self.spark = mesh, catalog, models, spark
         self.schemas = table_schemas(mesh)
         self._opened: dict[str, Table] = {}
 
@@ -229,7 +235,7 @@ class Builder:
                 return self._apply_changes(job, model, reads)
             case "incremental":
                 return self._apply_keys(job, model, reads)
-        return self._replace_all(job, self._run(job, model, reads.tables), full)
+        return self._rebuild(job, model, reads.tables, full)
 
     def _job(
         self,
@@ -310,7 +316,7 @@ class Builder:
         touched = partitions_of(job.output, touched_rows)
         files = files_in(job.output, touched)
         if files is None:
-            return self._replace_all(job, self._run(job, model, tables), False)
+            return self._rebuild(job, model, tables, False)
         here, elsewhere = files
         kept = _published(job)
         # Changed rules have not seen the rows that stay.
@@ -359,7 +365,7 @@ class Builder:
             touched = partitions_of(job.output, differing)
             files = files_in(job.output, touched)
             if files is None:
-                return self._replace_all(job, self._run(job, model, reads.tables), False)
+                return self._rebuild(job, model, reads.tables, False)
             written = rows_beside(self.connection, job.contract.table, audited.rows, differing, kept)
             faults.point("build.computed")
             held = self._replace_held(job, audited, is_changed)
@@ -377,7 +383,7 @@ class Builder:
             return job.built("noop")
         files = files_in(job.output, partitions_of(job.output, touched_rows))
         if files is None:
-            return self._replace_all(job, self._run(job, model, tables), True)
+            return self._rebuild(job, model, tables, True)
         return self._redo(job, tables, touched_rows, files, recheck=False)
 
     def _redo(
@@ -420,6 +426,19 @@ class Builder:
                     without(self.connection, added[name], removed[name]),
                 )
         return removed, added
+
+    def _rebuild(self, job: Job, model: Model, tables: Mapping[str, Table], always: bool) -> Built:
+        """Run the whole query, on Spark where that is given and returns the same rows, and replace all rows."""
+        why_not = self.spark.why_not(model) if self.spark else ""
+        if self.spark is None or why_not:
+            return self._replace_all(replace(job, why_not_spark=why_not), self._run(job, model, tables), always)
+        try:
+            rows = in_contract_types(self.connection, model, self.spark.run(model, tables))
+        except MeshError:
+            # Expiry is no fault of Spark.
+            self._assert_inputs_are_kept(job)
+            raise
+        return self._replace_all(replace(job, engine=self.spark.server.name), rows, always)
 
     def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
         """Replace the rows of the table, in the partitions in which they differ; in all of them if `always`.

@@ -76,6 +76,7 @@ def build(
     """
     from mesh_platform.build.build import build as build_tables
     from mesh_platform.build.build import plan_build
+    from mesh_platform.governance.parity.building import spark_runs
 
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
@@ -94,7 +95,11 @@ def build(
     if following:
         _follow(settings, mesh, catalog, tables, output_format)
         return
-    with progress_bar("build", None, "table") as advance, run_reports(settings, mesh, tell) as report:
+    with (
+        progress_bar("build", None, "table") as advance,
+        run_reports(settings, mesh, tell) as report,
+        spark_runs(settings, mesh) as spark,
+    ):
         built = build_tables(
             mesh,
             catalog,
@@ -104,6 +109,7 @@ def build(
             on_progress=lambda _built: advance(1),
             on_release=show_release,
             on_run=partial(report, "build"),
+            spark=spark,
         )
     rows = [asdict(each) for each in built]
     if output_format == "json":
