@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -110,9 +111,13 @@ def follow(document: str, shell: Shell) -> None:
         # The environment is there; what `make run` adds to `mesh run` is to set it up.
         if command.startswith("source "):
             continue
-        done = shell(variables + re.sub(r"^make run$", "mesh run", command))
-        if re.match(r"\w+=\$\(", command):
-            variables += f"{command}\n"
+        variable = re.match(r"(\w+)=\$\(", command)
+        printed = f'\nprintf %s "${variable[1]}"' if variable else ""
+        done = shell(variables + re.sub(r"^make run$", "mesh run", command) + printed)
+        if variable:
+            # Later commands have its value, and do not ask for it again.
+            variables += f"{variable[1]}={shlex.quote(done)}\n"
+            continue
         # Only answers.md may leave lines out without a line `...`: its commands print more than a reader wants.
         if document == "docs/answers.md":
             shown = all(re.search(rf"(?m)^{_pattern([line])}", _squeezed(done)) for line in expected)
