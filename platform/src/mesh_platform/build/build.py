@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.build.job import Built
+from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.plan import Plan
 from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.build.table import Builder
@@ -59,14 +60,14 @@ def build(
     def build_one(name: str) -> Built:
         return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
 
-    builder.open_tables(chosen)
+    builder.jobs.open_tables(chosen)
     done = build_each(builder, chosen, build_one, on_progress, on_run)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
-            builder.open_tables(chosen)
+            builder.jobs.open_tables(chosen)
             again = build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
@@ -91,7 +92,7 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
         if blocked := sorted(each.table for each in above if each.mode == "blocked"):
             plans[name] = Plan(name, "blocked", f"{', '.join(blocked)} cannot be built")
             continue
-        plans[name] = builder.plan(name, full, {each.table for each in above if each.mode != "noop"})
+        plans[name] = builder.jobs.plan(name, full, {each.table for each in above if each.mode != "noop"})
     return [*plans.values()]
 
 
@@ -124,18 +125,17 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     models, problems = find_models(mesh)
     if problems := of_tables(mesh, tables, problems):
         raise ContractError(problems)
-    builder = Builder(mesh, catalog, models)
-    return stale_of(builder, build_order(mesh, models, tables))
+    return stale_of(Jobs(mesh, catalog, models), build_order(mesh, models, tables))
 
 
-def stale_of(builder: Builder, names: Sequence[str]) -> list[str]:
+def stale_of(jobs: Jobs, names: Sequence[str]) -> list[str]:
     """Do what `stale_tables` does, for tables in build order."""
     stale: list[str] = []
-    builder.open_tables(names)
+    jobs.open_tables(names)
     for name in names:
         if (
-            any(other in stale for other in upstream(builder.mesh, builder.models, name))
-            or _built_if_current(builder, name) is None
+            any(other in stale for other in upstream(jobs.mesh, jobs.models, name))
+            or _built_if_current(jobs, name) is None
         ):
             stale.append(name)
     return stale
@@ -151,11 +151,11 @@ def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
     models, problems = find_models(mesh)
     if problems:
         return None
-    builder = Builder(mesh, catalog, models)
-    builder.open_tables(mesh.contracts)
+    jobs = Jobs(mesh, catalog, models)
+    jobs.open_tables(mesh.contracts)
     current: dict[str, Built] = {}
     for name in mesh.contracts:
-        built = _built_if_current(builder, name)
+        built = _built_if_current(jobs, name)
         if built is None:
             return None
         current[name] = built
@@ -165,9 +165,9 @@ def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
         return None
 
 
-def _built_if_current(builder: Builder, name: str) -> Built | None:
+def _built_if_current(jobs: Jobs, name: str) -> Built | None:
     try:
-        return builder.built_if_current(name)
+        return jobs.built_if_current(name)
     except AttentionError:
         return None
 

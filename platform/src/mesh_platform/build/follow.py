@@ -60,7 +60,7 @@ def follow(
         """Build what is stale, and return why some of it could not be built."""
         # A builder for each round: DuckDB keeps in memory what it has read.
         builder = Builder(mesh, catalog, first.models)
-        names = takewhile(lambda _name: not stopped(), stale_of(builder, chosen))
+        names = takewhile(lambda _name: not stopped(), stale_of(builder.jobs, chosen))
         try:
             # If others kept committing, the next round sees what they did.
             with suppress(ConflictError):

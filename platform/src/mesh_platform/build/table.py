@@ -7,8 +7,8 @@ built, so it also repairs what an earlier build left that was killed, run twice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from mesh_platform import faults
 from mesh_platform.build.difference import differing_rows, rows_beside
-from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
-from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
+from mesh_platform.build.held import append_held, as_held, read_held, replace_held
 from mesh_platform.build.job import Built, Job, Mode
+from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
-from mesh_platform.build.plan import NOT_BUILT, Plan, Reads, plan
+from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.contract.contract import Contract
@@ -32,7 +32,7 @@ from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
 from mesh_platform.errors import AttentionError, ConflictError, MeshError
 from mesh_platform.iceberg.commit import replace_files
-from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
+from mesh_platform.iceberg.provenance import note_properties
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
@@ -43,22 +43,16 @@ from mesh_platform.iceberg.snapshot_diff import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table, find_tables
+from mesh_platform.lake.catalog import arrow_schema, find_table
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.audit import Audited, audit_rows, table_checks
-from mesh_platform.sql.by_key import ByKey, by_key
-from mesh_platform.sql.lineage import Tracer
-from mesh_platform.sql.model import Model, driving_inputs, tables_read
+from mesh_platform.sql.audit import Audited, audit_rows
+from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import (
-    SITES,
     create_schemas,
     interface_unions,
-    table_schemas,
-    tables_behind,
     union_select,
 )
-from mesh_platform.sql.unique_keys import determines_partition, keys_that_stay
-from mesh_platform.text import shown
+from mesh_platform.sql.unique_keys import keys_that_stay
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -79,18 +73,7 @@ class Builder:
         self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model], spark: SparkRuns | None = None
     ) -> None:
         self.mesh, self.catalog, self.models, self.spark = mesh, catalog, models, spark
-        self.schemas = table_schemas(mesh)
-        self._opened: dict[str, Table] = {}
-
-    def open_tables(self, names: Iterable[str]) -> None:
-        """Load what the tables `names` are built from and into at once; a build would load each several times.
-
-        So these builds use tables as they are now. If somebody else builds one meanwhile, its commit here conflicts.
-        """
-        needed = {table for name in names for table in (name, *tables_read(self.mesh, self.models, name))}
-        # A table that cannot be read is reported by its own build.
-        with suppress(MeshError):
-            self._opened = find_tables(self.catalog, sorted(needed))
+        self.jobs = Jobs(mesh, catalog, models)
 
     @cached_property
     def connection(self) -> Connection:
@@ -98,10 +81,6 @@ class Builder:
         connection = connect(self.catalog.properties)
         create_schemas(connection, self.mesh)
         return connection
-
-    @cached_property
-    def tracer(self) -> Tracer:
-        return Tracer(self.mesh)
 
     def build(self, name: str, full: bool) -> Built:
         """Bring one table up to date with its inputs as they are now; `full` rebuilds it.
@@ -112,14 +91,7 @@ class Builder:
         contract = self.mesh.contracts[name]
         build = self._build_model if name in self.models else self._build_reference
 
-        def attempt() -> Built:
-            try:
-                return build(contract, full)
-            except ConflictError:
-                self._opened.clear()
-                raise
-
-        return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
+        return self._until_first(name, lambda: build(contract, full))
 
     def build_between(self, name: str, first: date, last: date) -> Built:
         """Bring one table up to date, then rebuild its partitions by time that overlap the days `first` to `last`.
@@ -130,105 +102,38 @@ class Builder:
 
         def attempt() -> Built:
             self._build_model(contract, False)
-            job, reads = self._model_job(contract)
+            job, reads = self.jobs.of_model(contract)
             if not job.is_current():
                 raise ConflictError(f"{name}: its inputs moved on.")
             return self._redo_between(job, reads.tables, first, last)
 
-        return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
+        return self._until_first(name, attempt)
+
+    def _until_first(self, name: str, attempt: Callable[[], Built]) -> Built:
+        """Return the result of the first attempt after which nobody else has committed first."""
+
+        def attempt_anew() -> Built:
+            try:
+                return attempt()
+            except ConflictError:
+                self.jobs.forget_tables()
+                raise
+
+        return on_conflict(_ATTEMPTS, attempt_anew, _GIVEN_UP.format(name))
 
     def has_days(self, name: str) -> bool:
         """Whether the table has a model and partitions by time."""
         return name in self.models and has_days(self.mesh.contracts[name].table)
 
-    def built_if_current(self, name: str) -> Built | None:
-        """Return what the table is built from if a build would do nothing; None if there is something to do."""
-        contract = self.mesh.contracts[name]
-        if name not in self._opened and find_table(self.catalog, name) is None:
-            return None
-        job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
-        return job.built("noop") if job.is_current() else None
-
-    def _reference_job(self, contract: Contract, output: Table | None = None) -> Job:
-        path = self.mesh.domain(contract.domain).reference_path(contract)
-        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "", output)
-
-    def plan(self, name: str, full: bool, moving: Set[str] = frozenset()) -> Plan:
-        """Return what `build` would do if the inputs `moving` are built first. Nothing is written."""
-        contract = self.mesh.contracts[name]
-        try:
-            output = self._present_table(name)
-            if output is None:
-                return Plan(name, "rebuild", NOT_BUILT)
-            if name not in self.models:
-                return self._plan(self._reference_job(contract, output), None, full)
-            job, reads = self._model_job(contract, output, self._present_table)
-            return self._plan(job, reads, full, moving)
-        except AttentionError as error:
-            return Plan(name, "blocked", str(error))
-
-    def _plan(self, job: Job, reads: Reads | None, full: bool, moving: Set[str] = frozenset()) -> Plan:
-        return plan(job, reads, full, lambda: is_kept(self.catalog, job.contract, job.was_held), moving)
-
     def _build_reference(self, contract: Contract, full: bool) -> Built:
-        job = self._reference_job(contract)
-        if self._plan(job, None, full).mode == "noop":
+        job = self.jobs.of_reference(contract)
+        if self.jobs.plan_of(job, None, full).mode == "noop":
             return self._keep_rows(job)
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
-    def _ensured_table(self, name: str) -> Table:
-        return ensure_table(self.catalog, name, self.schemas[name], self._opened.get(name))
-
-    def _present_table(self, name: str) -> Table | None:
-        return checked_table(self.catalog, name, self.schemas[name])
-
-    def _model_job(
-        self,
-        contract: Contract,
-        output: Table | None = None,
-        open_table: Callable[[str], Table | None] | None = None,
-    ) -> tuple[Job, Reads]:
-        """Return the job of a model and the tables that it reads, as they are now.
-
-        `open_table` opens an input. By default, a missing input or output is created.
-        """
-        model, open_table = self.models[contract.identifier], open_table or self._ensured_table
-        # The output is loaded before its inputs, so that somebody else's commit in between shows as a conflict.
-        output = output or self._ensured_table(contract.identifier)
-        behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
-        found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
-        tables = {name: table for name, table in found.items() if table is not None}
-        inputs: Inputs = {
-            name: current_snapshot_id(table) if table is not None else None for name, table in found.items()
-        }
-        if SITES in model.inputs:
-            inputs[SITES] = sites_hash(self.mesh)
-        query = model.sql + repr(sorted(behind.items()))
-        driving = driving_inputs(model)
-        key_anywhere = bool(driving) and not determines_partition(contract.table)
-        reads = Reads(
-            tables,
-            by_key=lambda: self._by_key(model, behind),
-            driving={name: tables[name] for each in driving for name in behind[each] if name in tables},
-            lookups={name for each, names in behind.items() if each not in driving for name in names},
-        )
-        return self._job(contract, inputs, query, output, key_anywhere), reads
-
-    def _by_key(self, model: Model, behind: Mapping[str, Sequence[str]]) -> ByKey | None:
-        """Return `by_key` with tables as inputs, instead of relations that consist of the tables `behind` them."""
-        found = by_key(self.tracer, model)
-        if found is None:
-            return None
-        # A table that is read in two ways is filtered only if both have the same columns.
-        ways: dict[str, set[tuple[str, ...] | None]] = {}
-        for relation, names in behind.items():
-            for name in names:
-                ways.setdefault(name, set()).add(found.inputs.get(relation))
-        return replace(found, inputs={name: way for name, (way, *more) in ways.items() if way and not more})
-
     def _build_model(self, contract: Contract, full: bool) -> Built:
-        model, (job, reads) = self.models[contract.identifier], self._model_job(contract)
-        match self._plan(job, reads, full).mode:
+        model, (job, reads) = self.models[contract.identifier], self.jobs.of_model(contract)
+        match self.jobs.plan_of(job, reads, full).mode:
             case "noop":
                 return self._keep_rows(job)
             case "incremental" if reads.driving:
@@ -237,35 +142,8 @@ class Builder:
                 return self._apply_keys(job, model, reads)
         return self._rebuild(job, model, reads.tables, full)
 
-    def _job(
-        self,
-        contract: Contract,
-        inputs: Inputs,
-        query: str,
-        output: Table | None = None,
-        key_anywhere: bool = False,
-    ) -> Job:
-        output = output or self._ensured_table(contract.identifier)
-        checks = table_checks(self.mesh, contract)
-        made_by = fingerprint(query, contract.table, checks, key_anywhere)
-        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
-        noted = read_provenance(output, current_snapshot_id(output))
-        if noted is None:
-            return job
-        snapshot, was = noted
-        was_model, was_rules = made_by.recognise(was.model, was.rules)
-        return replace(
-            job,
-            was_inputs=was.inputs,
-            was_model=was_model,
-            was_rules=was_rules,
-            notes_version_1=(was_model, was_rules) != (was.model, was.rules),
-            was_held=was.held,
-            recorded_at=snapshot,
-        )
-
     def _show(self, relation: str, source: str, condition: str) -> None:
-        columns = ", ".join(quoted(field.name) for field in self.schemas[relation].fields)
+        columns = ", ".join(quoted(field.name) for field in self.jobs.schemas[relation].fields)
         query = f"SELECT {columns} FROM {source} AS input WHERE {condition}"
         self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS {query}")
 
@@ -415,7 +293,7 @@ class Builder:
         removed: dict[str, pa.Table] = {}
         added: dict[str, pa.Table] = {}
         for name, table in driving.items():
-            columns = [field.name for field in self.schemas[name].fields]
+            columns = [field.name for field in self.jobs.schemas[name].fields]
             removed_files, added_files = changed_files(table, job.recorded(name))
             removed[name] = read_files(table, removed_files, columns)
             added[name] = read_files(table, added_files, columns)

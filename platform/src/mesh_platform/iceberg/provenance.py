@@ -90,6 +90,8 @@ def received_ms(snapshot: Snapshot) -> int | None:
     """Return `mesh.received` of a snapshot, None if it has none."""
     received = _summary(snapshot).get(RECEIVED)
     return int(received) if received else None
+
+
 def engine_of(snapshot: Snapshot) -> str | None:
     """Return the engine that ran the query of `snapshot`; None for DuckDB, and for one that no query made."""
     return _summary(snapshot).get(_ENGINE)
