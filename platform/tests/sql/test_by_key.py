@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_platform.engine.duckdb import Connection, connect_in_memory
-from mesh_platform.sql.by_key import _SEVERAL_GROUPINGS, pushed
+from mesh_platform.sql.by_key import _SEVERAL_GROUPINGS, ByKey, by_key, pushed
+from mesh_platform.sql.lineage import Tracer
+from mesh_platform.sql.model import read_models
 
 from conftest import draws
 
+from ..small_mesh import BUYER_SQL, small_mesh
 from .test_lineage import CASES, TABLES, Case, _value, bound_plan, queries
 
 Row = tuple[str, ...]
@@ -93,6 +97,15 @@ def test_rows_of_a_key_need_no_rows_of_another_in_random_queries(sql: str, seed:
 @given(sql=queries(depth=5), seed=st.integers(0, 2**32))
 def test_rows_of_a_key_need_no_rows_of_another_in_deep_queries(sql: str, seed: int, tables: Connection) -> None:
     check(sql, seed, tables)
+
+
+@pytest.mark.parametrize("groups", ["buyer", "rollup (buyer)", "cube (buyer)", "grouping sets ((buyer), ())"])
+def test_a_model_has_the_keys_of_its_primary_key(groups: str, tmp_path: Path) -> None:
+    place = small_mesh(tmp_path)
+    place.write("core/models/dim_buyer.sql", BUYER_SQL.replace("group by buyer", f"group by {groups}"))
+    found = by_key(Tracer(place.mesh), read_models(place.mesh)["core.dim_buyer"])
+    # The rows of all groups together depend on every row, whatever key they have.
+    assert found == (ByKey(("buyer",), {"core.fact_sales": ("buyer",)}) if groups == "buyer" else None)
 
 
 def check(sql: str, seed: int, tables: Connection) -> None:
