@@ -107,7 +107,8 @@ def _asking(address: str) -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        text = " ".join(str(error).partition("\n\nJVM stacktrace")[0].split())
+        # Its plan and the stack of its server follow in further lines.
+        text = next(iter(str(error).splitlines()), "").rstrip(".;")
         code = error.getGrpcStatusCode().name if isinstance(error, SparkConnectGrpcException) else ""
         if code == "UNAVAILABLE" or any(words in text for words in _FORGOTTEN):
             raise UnavailableError(
