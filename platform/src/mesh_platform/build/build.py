@@ -10,7 +10,6 @@ from mesh_platform import faults
 from mesh_platform.build.job import Built
 from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.plan import Plan
-from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.build.table import Builder
 from mesh_platform.errors import AttentionError, ConflictError, ContractError, UsageError
 from mesh_platform.iceberg.outage import answering
@@ -22,6 +21,8 @@ from mesh_platform.text import offer
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+
+    from mesh_platform.build.spark_run import SparkRuns
 
 _ATTEMPTS = 5
 OnRun = Callable[[str, Built | Exception | None], object]

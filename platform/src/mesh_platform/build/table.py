@@ -24,7 +24,6 @@ from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
-from mesh_platform.build.spark_run import SparkRuns
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.protocol import Connection
@@ -58,6 +57,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask, Table
+
+    from mesh_platform.build.spark_run import SparkRuns
 
 _ATTEMPTS = 5
 _GIVEN_UP = "{}: others keep building it. Build again."

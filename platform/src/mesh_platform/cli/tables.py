@@ -67,12 +67,15 @@ def build(
 
     `--plan` only reports, and builds nothing: the mode of each table, or `blocked` if it cannot be built, and why.
 
+    `engine` ran the query. MESH_SPARK_REMOTE has the address of Spark, which then runs whole queries; DuckDB applies
+    changed rows. stderr names each table whose whole query stayed with DuckDB, and why.
+
     A broken rule of a contract blocks a table, holds rows back (`held`, see `<table>__held`) or warns (`warnings`).
 
     A build of all tables in which every table succeeds makes a release, unless the tables are unchanged since the
     newest release. Its name goes to stderr; `mesh query --as-of r3` reads the tables of release r3 together.
 
-    Exit code 1: a table could not be built.
+    Exit code 1: a table could not be built. Exit code 3: the lake or Spark does not answer.
     """
     from mesh_platform.build.build import build as build_tables
     from mesh_platform.build.build import plan_build
@@ -329,7 +332,10 @@ def views(file: Path) -> None:
 @click.argument("table")
 @format_option
 def history(table: str, output_format: str) -> None:
-    """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`."""
+    """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`.
+
+    `engine` ran the query that made it, if that was not DuckDB.
+    """
     from mesh_platform.iceberg.history import read_history
     from mesh_platform.lake.catalog import existing_table
 

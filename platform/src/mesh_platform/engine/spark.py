@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def spark_session(remote: str = "") -> Iterator[Spark]:
             session.conf.set("spark.sql.ansi.enabled", "true")
         except PySparkException as error:
             raise UnavailableError(
-                f"{_plain(address)}: Spark does not answer: {error}. Start it, then run again."
+                f"{_plain(address)}: Spark does not answer: {_said(error)}. Start it, then run again."
             ) from error
         try:
             yield Spark(session, _plain(address))
@@ -107,7 +108,7 @@ def _asking(address: str) -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        text = " ".join(str(error).partition("\n\nJVM stacktrace")[0].split())
+        text = _said(error)
         code = error.getGrpcStatusCode().name if isinstance(error, SparkConnectGrpcException) else ""
         if code == "UNAVAILABLE" or any(words in text for words in _FORGOTTEN):
             raise UnavailableError(
@@ -115,6 +116,14 @@ def _asking(address: str) -> Iterator[None]:
                 "to compute. Start it, then run again."
             ) from error
         raise AttentionError(f"Spark says: {type(error).__name__}: {text}.") from error
+
+
+def _said(error: Exception) -> str:
+    """Return the words of an error in one line, without the plan and the stack of the server that follow."""
+    text = str(error)
+    # Of an error of the connection, the first line says only that there was one.
+    details = re.search(r'details = "(.*)"', text)
+    return (details[1] if details else next(iter(text.splitlines()), "")).rstrip(".;")
 
 
 @contextmanager

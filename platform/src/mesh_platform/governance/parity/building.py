@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from mesh_platform.build.spark_run import SparkRuns
-from mesh_platform.engine.spark import spark_session
 from mesh_platform.errors import ContractError
-from mesh_platform.governance.parity.expected import read_expected
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.settings import Settings
+
+if TYPE_CHECKING:
+    from mesh_platform.build.spark_run import SparkRuns
 
 
 @contextmanager
@@ -23,6 +24,11 @@ def spark_runs(settings: Settings, mesh: Mesh) -> Iterator[SparkRuns | None]:
     if not remote:
         yield None
         return
+    # Not at the top: sqlglot's optimizer takes long to import.
+    from mesh_platform.build.spark_run import SparkRuns
+    from mesh_platform.engine.spark import spark_session
+    from mesh_platform.governance.parity.expected import read_expected
+
     expected, problems = read_expected(mesh)
     if problems:
         raise ContractError(problems)
