@@ -1,4 +1,4 @@
-"""`mesh` for the commands of a shell: a script hands each call to the server that forks them, and prints what comes back.
+"""`mesh` for the commands of a shell: a script hands each call to the server that forks them, and prints its answer.
 
 Commands of a pipe run one after the other, and read nothing from it.
 """

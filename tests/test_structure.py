@@ -24,7 +24,7 @@ def test_the_folder_called_platform_does_not_shadow_the_standard_library() -> No
 
 
 def test_no_file_of_tests_hides_another() -> None:
-    """pytest calls files of both folders `tests.<name>`, and runs for the second of one name the tests of the first."""
+    """pytest calls files of both folders `tests.<name>`; for the second of a name it runs the tests of the first."""
     ours, platforms = tracked("tests/*.py"), tracked("platform/tests/*.py")
     assert {f"platform/{path}" for path in ours} & {*platforms} == set()
 
