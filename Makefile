@@ -15,6 +15,8 @@ BIN := .venv/bin
 PYTEST = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(NICE) $(BIN)/pytest
 # Each worker would import what drives a browser, for nothing.
 NO_BROWSER = --ignore-glob='*_e2e.py'
+# Each worker would import the other half of the files, Airflow with them, to select none of their tests.
+SLOW_FILES = $(shell grep -rlE 'slow|SLOW|hypothesis' --include='test_*.py' --exclude='*_e2e.py' platform/tests domains tests)
 export MESH_STATE := $(STATE)
 # Where it is set, every call compiles its imports anew, which takes longer than most commands.
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,10 +41,10 @@ airflow-stop: ## Stop Airflow and all that it started
 	@scripts/airflow stop
 
 test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
-	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack" $(ARGS)
+	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack $(BUT)" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack" $(ARGS)
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack" $(or $(ARGS),$(SLOW_FILES))
 
 test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 def draws(usual: int, thorough: int | None = None) -> int:
-    """How many examples a random test draws: a third of them in `make test`, more of some in `make test-thorough`."""
+    """How many examples a random test draws: a sixth of them in `make test`, more of some in `make test-thorough`."""
     if thorough and "THOROUGH" in os.environ:
         return thorough
-    return ceil(usual / 3) if "QUICK" in os.environ else usual
+    return ceil(usual / 6) if "QUICK" in os.environ else usual
 
 
 # A machine that is busy is no failure; and the gate must not depend on the draw of the day.
@@ -65,7 +65,7 @@ def _compile_template_once(of: jinja2.Environment, source: Any, *more: Any, **op
 jinja2.Environment.compile = _compile_template_once  # type: ignore[method-assign]
 
 ROOT = Path(__file__).resolve().parent
-_SERVER = MeshServer()
+SERVER = MeshServer()
 AMQP_URL = os.environ.get("MESH_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
 
@@ -79,7 +79,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     """End the server of `mesh`, and wait for it, so that its time counts as that of the tests."""
-    _SERVER.close()
+    SERVER.close()
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ class State:
 
     def _run(self, words: list[str], environment: dict[str, str], timeout: float) -> Result:
         if "MUTATION" not in os.environ and MeshServer.can_run(environment):
-            return Result(*_SERVER.run(words, self.root, environment, timeout))
+            return Result(*SERVER.run(words, self.root, environment, timeout))
         done = self.start(*words, **environment)
         try:
             out, err = done.communicate(timeout=timeout)

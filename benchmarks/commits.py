@@ -8,9 +8,9 @@ import time
 from mesh_platform.iceberg.append import append_new
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.keys import IdIndex
-from mesh_platform.ingest.ingest import MAINTAIN_EVERY
 from mesh_platform.lake.catalog import ensure_table
 from mesh_platform.lake.maintain import maintain
+from mesh_platform.lake.maintenance_turns import MAINTAIN_EVERY
 from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.query.session import open_session
 from pyiceberg.table import Table

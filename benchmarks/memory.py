@@ -29,31 +29,32 @@ def measure(bench: Bench) -> None:
         place = Place(folder / "any", url)
         contract = place.contract
         backlogs: dict[str, Iterator[Message]] = {
-            "batches": _batches(contract, bench.size(1_000_000, 5_000)),
-            "batches, 1 % bad lines": _batches(contract, bench.size(500_000, 5_000), bad=0.01),
-            "single events": _batches(contract, bench.size(200_000, 2_000), lines=1),
+            "batches": batches(contract, bench.size(1_000_000, 5_000)),
+            "batches, 1 % bad lines": batches(contract, bench.size(500_000, 5_000), bad=0.01),
+            "single events": batches(contract, bench.size(200_000, 2_000), lines=1),
             "messages of 8 MiB": _large(contract, bench.size(60, 2)),
         }
         for name, messages in backlogs.items():
             there = Place(folder / name, url)
-            _publish(there, contract, messages)
+            fill(there, contract, messages)
             peak = _peak(there.start(["ingest", contract.identifier, "--until-empty"]))
             bench.add(f"memory of ingest: {name}", peak, "MB", at_most=MOST)
         # Onto what the first left: whoever begins has to read which ids are there.
         there = Place(folder / "batches", url)
-        _publish(there, contract, _batches(contract, bench.size(1_000_000, 5_000), seed=1))
+        fill(there, contract, batches(contract, bench.size(1_000_000, 5_000), seed=1))
         peak = _peak(there.start(["ingest", contract.identifier, "--until-empty"]))
         bench.add("memory of ingest: batches, onto a full table", peak, "MB", at_most=MOST)
         there = Place(folder / "many", url)
         contracts = there.mesh.ingested()[:QUEUES]
         for number, each in enumerate(contracts):
-            _publish(there, each, _batches(each, bench.size(50_000, 1_000), number))
+            fill(there, each, batches(each, bench.size(50_000, 1_000), number))
         # All queues at once: one after the other is what --until-empty does.
         words = ["ingest", *(each.identifier for each in contracts), "--max-seconds", str(bench.size(20, 3))]
         bench.add(f"memory of ingest: {QUEUES} queues at once", _peak(there.start(words)), "MB", at_most=MOST)
 
 
-def _batches(contract: Contract, count: int, seed: int = 0, lines: int = 500, bad: float = 0.0) -> Iterator[Message]:
+def batches(contract: Contract, count: int, seed: int = 0, lines: int = 500, bad: float = 0.0) -> Iterator[Message]:
+    """Yield `count` events as messages, drawn some at a time; a hundredth of them come twice."""
     for first in range(0, count, _PART):
         rows = draw(contract, min(_PART, count - first), seed + first, first_day=first // 100_000)
         yield from write_messages(contract, repeat_some(rows, seed), lines, bad)
@@ -69,7 +70,8 @@ def _large(contract: Contract, count: int) -> Iterator[Message]:
         yield from write_messages(contract, rows, lines)
 
 
-def _publish(place: Place, contract: Contract, messages: Iterable[Message]) -> None:
+def fill(place: Place, contract: Contract, messages: Iterable[Message]) -> None:
+    """Put the messages into the product's queue, which is empty before."""
     with connect(place.broker) as broker:
         broker.declare([queue_of(contract)])
         if came_back := broker.purge(queue_of(contract).name):

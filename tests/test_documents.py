@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mesh_in_shell import mesh_in_shell
 
-from conftest import ROOT, State
+from conftest import ROOT, SERVER, State
 
 Shell = Callable[[str], str]
 
@@ -28,15 +30,18 @@ def commands(document: str) -> Iterator[tuple[str, list[str]]]:
             yield "\n".join([first, *more]), lines[len(more) :]
 
 
-def clone(repository: Path, make_state: Callable[..., State]) -> Shell:
-    """Runs a command in a copy of what git has of this repository, which is a repository too."""
+def clone(repository: Path, make_state: Callable[..., State], *before: Path) -> Shell:
+    """Runs a command in a copy of what git has of this repository, which is a repository too.
+
+    Programs are looked for in the folders `before` first.
+    """
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         if (ROOT / name).exists():
             (repository / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, repository / name)
     environment = {k: v for k, v in make_state(repository).environment.items() if not k.startswith("MESH_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = os.pathsep.join([*map(str, before), str(Path(sys.executable).parent), environment["PATH"]])
 
     def run(command: str) -> str:
         done = subprocess.run(
@@ -56,11 +61,12 @@ def clone(repository: Path, make_state: Callable[..., State]) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Shell:
-    """Runs a command in a clone in which `make run` has been called."""
-    run = clone(tmp_path_factory.mktemp("documents") / "repository", make_state)
-    run("mesh run")
-    return run
+def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Iterator[Shell]:
+    """Runs a command in a clone in which `make run` has been called; `mesh` is forked, as in most tests."""
+    with mesh_in_shell(SERVER, timeout=600) as folder:
+        run = clone(tmp_path_factory.mktemp("documents") / "repository", make_state, folder)
+        run("mesh run")
+        yield run
 
 
 # The first three leave everything as it was; the tour does not, and comes last.
@@ -110,9 +116,13 @@ def follow(document: str, shell: Shell) -> None:
         # The environment is there; what `make run` adds to `mesh run` is to set it up.
         if command.startswith("source "):
             continue
-        done = shell(variables + re.sub(r"^make run$", "mesh run", command))
-        if re.match(r"\w+=\$\(", command):
-            variables += f"{command}\n"
+        variable = re.match(r"(\w+)=\$\(", command)
+        printed = f'\nprintf %s "${variable[1]}"' if variable else ""
+        done = shell(variables + re.sub(r"^make run$", "mesh run", command) + printed)
+        if variable:
+            # Later commands have its value, and do not ask for it again.
+            variables += f"{variable[1]}={shlex.quote(done)}\n"
+            continue
         # Only answers.md may leave lines out without a line `...`: its commands print more than a reader wants.
         if document == "docs/answers.md":
             shown = all(re.search(rf"(?m)^{_pattern([line])}", _squeezed(done)) for line in expected)

@@ -23,6 +23,12 @@ def test_the_folder_called_platform_does_not_shadow_the_standard_library() -> No
     assert not (ROOT / "platform" / "conftest.py").exists()
 
 
+def test_no_file_of_tests_hides_another() -> None:
+    """pytest calls files of both folders `tests.<name>`; for the second of a name it runs the tests of the first."""
+    ours, platforms = tracked("tests/*.py"), tracked("platform/tests/*.py")
+    assert {f"platform/{path}" for path in ours} & {*platforms} == set()
+
+
 def test_no_file_is_so_long_that_it_surely_holds_two_things() -> None:
     lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in tracked("*.py")}
     assert {path: lines for path, lines in lengths.items() if lines > 500} == {}

@@ -14,6 +14,7 @@ import yaml
 from mesh_platform.build.build import build
 from mesh_platform.build.job import Built
 from mesh_platform.iceberg.commit import append_rows
+from mesh_platform.iceberg.provenance import RECEIVED
 from mesh_platform.lake.catalog import arrow_schema, embedded_properties, ensure_table
 from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, load_mesh
@@ -104,8 +105,8 @@ class Place:
         """Let go of the catalog, as before another lake comes into its place, or to see it opened."""
         _OPEN.clear()
 
-    def land(self, domain: str, sales: Iterable[Sale]) -> int:
-        """Append sales to the landing table of `domain`; the snapshot's id."""
+    def land(self, domain: str, sales: Iterable[Sale], received: float | None = None) -> int:
+        """Append sales to the landing table of `domain`; the snapshot's id. Ingest notes when it `received` them."""
         contract = self.mesh.contracts[f"{domain}.sales_{domain}"]
         table = ensure_table(self.catalog, landing_name(contract), landing_schema(contract))
         rows = [
@@ -122,7 +123,8 @@ class Place:
             }
             for sale in sales
         ]
-        return append_rows(table, pa.Table.from_pylist(rows, schema=arrow_schema(landing_schema(contract))))
+        noted = {} if received is None else {RECEIVED: str(round(1000 * received))}
+        return append_rows(table, pa.Table.from_pylist(rows, schema=arrow_schema(landing_schema(contract))), noted)
 
     def build(self, *tables: str, full: bool = False, release: bool = False) -> dict[str, Built]:
         """Build `tables`, by default all; a release of all of them, which takes long, only where it is asked for."""

@@ -23,13 +23,15 @@ from mesh_platform.settings import Settings
 from mesh_platform.text import counted
 
 from acme_world.companion import Companion, Keys, compute_keys, find_sellers
-from acme_world.key.key_check import Difference, compare, views_read
 from acme_world.progress_file import Progress, alone_in, note_begun, note_done, read_progress, write_whole
+from acme_world.state_file import READINGS, recall, remember
 from acme_world.wire.faults import parse_rates
 
 if TYPE_CHECKING:
     from mesh_platform.ingest.ingest import Ingested
     from pyiceberg.catalog import Catalog
+
+    from acme_world.key.key_check import Difference
 
 DEFAULT_DAYS = 28
 # The tables shown at the end: the star schema and its KPIs, which all other tables serve.
@@ -66,6 +68,7 @@ def run(
     """
     from mesh_platform.build.build import build
     from mesh_platform.cli.tables import show_warnings
+    from mesh_platform.governance.parity.building import spark_runs
     from mesh_platform.ingest.ingest import ensure_tables, ingest
     from mesh_platform.lake.catalog import open_catalog
 
@@ -84,15 +87,15 @@ def run(
         _set_clock(settings, world)
         broker.declare([queue_of(contract) for contract in products.values()])
         if catalog is None:
-            _publish(settings, only, world, domains, target, len(products), output_format)
+            _publish(settings, mesh, only, world, domains, target, output_format)
             return
         results: list[Ingested] = []
         published = 0
-        with Companion(settings, only, world, target) as company, run_reports(settings, mesh, tell) as report:
+        with Companion(settings, mesh, only, world, target) as company, run_reports(settings, mesh, tell) as report:
             with progress_bar("produce and ingest", None, "event") as advance:
                 with seconds.spent("make tables"):
                     ensure_tables(catalog, *products.values())
-                news = company.published(len(products))
+                news = company.published()
                 while True:
                     with seconds.spent("wait for producers"):
                         new = next(news, [])
@@ -108,14 +111,19 @@ def run(
                         results += reported_ingest(report, contracts, consume)
             world = note_done(settings, world, domains, target)
             dead = sum(broker.depth(queue_of(contract).dead_letter) for contract in products.values())
-            with seconds.spent("build"), progress_bar("build", len(mesh.contracts), "table") as advance:
-                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=partial(report, "build"))
+            with (
+                seconds.spent("build"),
+                progress_bar("build", len(mesh.contracts), "table") as advance,
+                spark_runs(settings, mesh) as spark,
+            ):
+                on_run = partial(report, "build")
+                built = build(mesh, catalog, on_progress=lambda _built: advance(1), on_run=on_run, spark=spark)
             show_warnings(built)
             with seconds.spent("wait for the answer key"):
                 keys = company.keys()
         seconds.add("answer key (beside)", keys.seconds)
         with seconds.spent("compare"):
-            figures, differences = _compare(mesh, catalog, keys)
+            figures, differences = _compare(settings, mesh, catalog, keys)
     outcome = {
         "published": published,
         **{
@@ -150,7 +158,7 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     mesh = load_mesh(settings.root)
     domains = [contract.domain for contract, _ in find_sellers(mesh, None)]
     world = Progress(seed, start.date(), parse_rates(rates), dict.fromkeys(domains, days), {})
-    (key,) = compute_keys(settings, mesh, world).groups
+    (key,) = compute_keys(settings.root, mesh, world)
     if output_format == "json":
         write_json(key)
         return
@@ -178,19 +186,21 @@ def _target(world: Progress, domains: list[str], days: int | None) -> int:
 
 def _publish(
     settings: Settings,
+    mesh: Mesh,
     only: str | None,
     world: Progress,
     domains: list[str],
     target: int,
-    products: int,
     output_format: str,
 ) -> None:
     """Publish the missing days of the domains, and print the number of events that the broker confirmed."""
     published = 0
-    with Companion(settings, only, world, target) as company, progress_bar("produce", None, "event") as advance:
-        for new in company.published(products):
+    with Companion(settings, mesh, only, world, target) as company, progress_bar("produce", None, "event") as advance:
+        for new in company.published():
             published += sum(each.events for each in new)
             advance(sum(each.events for each in new))
+        # It remembers the company before it sends them.
+        company.keys()
     note_done(settings, world, domains, target)
     if output_format == "json":
         write_json({"published": published})
@@ -204,17 +214,17 @@ def _set_clock(settings: Settings, world: Progress) -> None:
     write_whole(settings.clock_file, now.isoformat())
 
 
-def _compare(mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Difference]]:
+def _compare(settings: Settings, mesh: Mesh, catalog: Catalog, keys: Keys) -> tuple[int, list[Difference]]:
     """Compare with the keys; return the number of figures compared, and the differences."""
-    from mesh_platform.query.session import open_session
+    from acme_world.key.key_check import compare
 
     figures, differences = 0, []
-    only = {view for key in keys.groups for view in views_read(mesh, key)}
-    with open_session(mesh, catalog, only=only, locked=False) as session:
-        for key in keys.groups:
-            compared, found = compare(mesh, session, key)
-            figures += compared
-            differences += found
+    readings = recall(settings, READINGS, None) or {}
+    for key in keys.groups:
+        compared, found = compare(mesh, catalog, key, readings)
+        figures += compared
+        differences += found
+    remember(settings, READINGS, None, readings)
     return figures, differences
 
 

@@ -59,7 +59,11 @@ class Settings(BaseModel):
     )
     spark_remote: SecretStr = Field(
         default=SecretStr(""),
-        description="The address of Spark, sc://host:port, for `mesh parity`; if empty, Sail in its process.",
+        description="The address of Spark, sc://host:port, to run whole queries of builds, and `mesh parity`.",
+    )
+    spark_catalog: str = Field(
+        default="",
+        description="The lake's catalog in Spark; if empty, it reads tables at their paths, as only Sail can.",
     )
     require_services: bool = Field(
         default=False, description="A missing service fails a test instead of skipping it."

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from acme_world.key.answer_key import write_decimal
-from acme_world.key.dimensions import count_versions
+from acme_world.key.totals import write_decimal
+from acme_world.key.versions import find_versions
 from acme_world.truth import lines
 from acme_world.truth.clock import DAY_MS, midnight
 from acme_world.truth.world import WAREHOUSE_LINES, open_world
@@ -132,7 +132,7 @@ def test_versions_are_counted_as_one_by_one(beginnings: list[int], told: list[tu
     states = [(f"V{number}", at, (one, other)) for number, at, one, other in told]
     columns = [[*begun, *(name for name, _, _ in states)], [*beginnings, *(at for _, at, _ in states)]]
     parts = [np.array([0] * len(begun) + [state[part] for _, _, state in states]) for part in (0, 1)]
-    found = count_versions(np.array(columns[0]), np.array(columns[1]), len(begun), *parts)
+    found = len(find_versions(np.array(columns[0]), np.array(columns[1]), len(begun), *parts))
     assert found == versions(begun, states)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from acme_world.key.answer_key import MEASURES
+from acme_world.key.totals import MEASURES
 from acme_world.wire import sources
 from acme_world.wire.faults import SPOILT, Rates
 from acme_world.wire.sources import Source

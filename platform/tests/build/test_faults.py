@@ -69,9 +69,9 @@ def test_some_operations_of_a_build_fail(built: Place) -> None:
 
 
 @pytest.mark.slow
-def test_every_third_operation_of_a_build_fails(built: Place) -> None:
+def test_every_second_operation_of_a_build_fails(built: Place) -> None:
     seen: Counter[str] = Counter()
-    for fault in faults(3):
+    for fault in faults(2):
         attempt(built, fault)
         if not fault.failed:
             break
@@ -79,7 +79,7 @@ def test_every_third_operation_of_a_build_fails(built: Place) -> None:
     assert {"new_output", "create", "write", "fsync", "close", "open", "read", *CATALOG[:2]} <= set(seen)
     record(
         "the Nth file or catalog operation of build fails",
-        "every third: no space, I/O error, time-out; it alone or all that follow; before it takes effect or after",
+        "every second: no space, I/O error, time-out; it alone or all that follow; before it takes effect or after",
         seen.total(),
         "the next build makes the tables as they must be",
     )

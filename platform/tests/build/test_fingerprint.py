@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from mesh_platform.build import table as table_build
+from mesh_platform.build import jobs
 from mesh_platform.build.fingerprint import Fingerprint, fingerprint
 from mesh_platform.contract.contract import TableSchema
 from mesh_platform.sql.audit import Check, table_checks
@@ -59,7 +59,7 @@ def test_a_lake_that_version_1_built_has_nothing_to_do(place: Place, monkeypatch
         return replace(found, model=found.model_1, rules=found.rules_1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(table_build, "fingerprint", as_version_1)
+        patch.setattr(jobs, "fingerprint", as_version_1)
         assert {each.mode for each in place.build().values()} == {"rebuild"}
     before = {name: place.snapshots(name) for name in TABLES}
     assert {each.mode for each in place.build().values()} == {"noop"}

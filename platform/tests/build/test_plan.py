@@ -62,7 +62,13 @@ def test_nothing_is_made_by_a_plan_of_a_new_lake(place: Place) -> None:
     assert len(news(place)) == len(place.mesh.contracts)
 
 
-def test_new_events_are_carried_to_what_maps_rows_and_aggregates_are_built_whole(place: Place) -> None:
+@pytest.mark.parametrize("by_key", [True, False])
+def test_new_events_are_carried_to_what_works_by_row_or_by_key_and_the_rest_is_built_whole(
+    place: Place, by_key: bool
+) -> None:
+    if not by_key:
+        share = BUYER_SQL.replace("sum(amount)", "sum(sum(amount)) over ()")
+        place.write("core/models/dim_buyer.sql", share)
     place.build()
     place.land("alpha", [Sale(4)])
     whole = "and its query looks at more than one row at a time"
@@ -70,7 +76,9 @@ def test_new_events_are_carried_to_what_maps_rows_and_aggregates_are_built_whole
     assert {table: plan for table, plan in planned.items() if plan[0] != "noop"} == {
         SALES: ("incremental", f"{SALES}__raw changed"),
         FACT: ("incremental", f"{SALES} changed"),
-        BUYER: ("rebuild", f"{FACT} changed, {whole}"),
+        BUYER: ("incremental", f"{FACT} changed; it is computed by buyer")
+        if by_key
+        else ("rebuild", f"{FACT} changed, {whole}"),
     }
     assert {table: done.mode for table, done in place.build().items()} == {
         table: mode for table, (mode, _reason) in planned.items()

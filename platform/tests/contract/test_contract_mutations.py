@@ -1,7 +1,7 @@
 """Every key and value of this repository's contracts is changed, one at a time: none is changed without an effect.
 
 A change is refused by the reader, or changes the contract that is read, from which everything else is derived. What
-does neither is listed in HARMLESS, with the reason.
+does neither is listed in HARMLESS, with the reason. Domains say half of it in the same words; that is changed once.
 """
 
 from __future__ import annotations
@@ -125,6 +125,14 @@ def read(data: Any, path: Path) -> Contract | None:
     return None if problems or contract is None else contract
 
 
+def part_of(data: Any, place: Place) -> Any:
+    """The whole column that a place lies in, or the part that holds it: what the reader looks at together."""
+    in_column = len(place) > 4 and place[2] == "properties"
+    for key in place[: 4 if in_column else -1]:
+        data = data[key]
+    return data
+
+
 def label(kind: str, place: Place) -> str:
     return f"{kind} {'.'.join('*' if isinstance(part, int) else part for part in place)}"
 
@@ -133,6 +141,7 @@ def check(share: float, seed: int = 1) -> Counter[str]:
     """Try a share of all changes; return how many were refused, had an effect, and had none."""
     drawn = random.Random(seed)
     happened, unexpected, renamed = Counter[str](), [], []
+    tried = set[tuple[object, ...]]()
     for path in FILES:
         document = parse(path.read_text(encoding="utf-8"), path.name)
         assert isinstance(document, Document)
@@ -142,6 +151,10 @@ def check(share: float, seed: int = 1) -> Counter[str]:
         for kind, place, holder in mutations(data):
             if share < 1 and drawn.random() > share:
                 continue
+            same = (path.parts[-2], len(data["schema"]), label(kind, place), place[4:], repr(part_of(data, place)))
+            if same in tried:
+                continue
+            tried.add(same)
             after = read(applied(data, place, holder), path)
             happened["refused" if after is None else "another contract" if after != before else "harmless"] += 1
             if kind == "rename" and after is not None:
@@ -162,5 +175,5 @@ def test_a_draw_of_changes_has_effects() -> None:
 def test_every_change_of_every_contract_has_an_effect(record_property: Callable[[str, object], None]) -> None:
     happened = check(1)
     record_property("changes", dict(happened))
-    assert sum(happened.values()) > 40_000
+    assert sum(happened.values()) > 20_000
     assert happened["harmless"] < 0.01 * sum(happened.values())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from spark_env import json_with_spark as run
+from spark_env import sail
 
-from conftest import ROOT, missing
+from conftest import ROOT
 
 from ..small_mesh import Place, Sale, add_contract, small_mesh
 
-MESH = ROOT / ".venv-spark" / "bin" / "mesh"
 # DuckDB rounds, and Spark cuts off.
 ROUGH = "select item_id, cast(length(label) + 0.75::double as integer) as whole from core.items\n"
 NEAR = (
@@ -24,21 +22,6 @@ NEAR = (
 ENTRY = {"model": "rough", "rows": "edge", "kind": "rows", "expected": "never", "reason": "One rounds, one cuts off."}
 
 pytestmark = pytest.mark.slow
-
-
-def run(root: Path, state: Path, *words: str, code: int = 0, **environment: str) -> Any:
-    """What `mesh ... --format json` prints in the environment with Spark's client; asserts its exit code."""
-    if not MESH.exists():
-        missing("no environment with Spark's client: make .venv-spark/done")
-    done = subprocess.run(
-        [str(MESH), *words, "--format", "json"],
-        cwd=root,
-        env={**os.environ, "MESH_STATE": str(state), **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout) if done.stdout else done.stderr
 
 
 def rough_mesh(folder: Path, sql: str = ROUGH, kind: str = "int") -> Place:
@@ -135,22 +118,10 @@ def test_an_address_without_a_server_is_reported_at_once(tmp_path: Path):
 
 
 def test_spark_may_be_another_process(tmp_path: Path):
-    if not MESH.exists():
-        missing("no environment with Spark's client: make .venv-spark/done")
-    serve = (
-        "from pysail.spark import SparkConnectServer; server = SparkConnectServer(); server.start(background=True); "
-        "print(server.listening_address[1], flush=True); input(); server.stop()"
-    )
-    with subprocess.Popen(
-        [str(MESH.with_name("python")), "-c", serve], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        address = f"sc://127.0.0.1:{server.stdout.readline().strip()}"
-        place = small_mesh(tmp_path)
+    place = small_mesh(tmp_path)
+    with sail() as address:
         found = run(place.root, place.root / ".mesh", "parity", "--no-lake", MESH_SPARK_REMOTE=address)
-        assert {row["verdict"] for row in found} == {"equal"}
-        server.communicate("\n", timeout=30)
-    assert server.returncode == 0
+    assert {row["verdict"] for row in found} == {"equal"}
 
 
 def test_a_message_has_no_personal_value_of_the_lake(tmp_path: Path):

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from mesh_platform.iceberg import snapshot_diff
-from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, read_files
+from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, names_then, read_files
 from pyiceberg.table import ManifestGroupPlanner, Table
+from pyiceberg.types import StringType
 
 from ..small_mesh import Place, Sale, small_mesh
 
@@ -56,3 +57,16 @@ def test_what_a_table_was_set_back_from_left_and_nothing_came(place: Place):
     table.manage_snapshots().set_current_snapshot(snapshot_id=first).commit()
     left, came = changed_files(load(place), then)
     assert (ids(read_files(load(place), left, ["event_id"])), came) == (["alpha-0002"], [])
+
+
+def test_a_snapshot_has_the_columns_and_names_of_its_time(place: Place):
+    place.land("alpha", [Sale(1)])
+    before = load(place)
+    with before.update_schema() as update:
+        update.rename_column("buyer", "customer")
+        update.add_column("note", StringType())
+    now = load(place)
+    then = names_then(now, current_snapshot_id(now) or 0)
+    assert then["customer"] == "buyer"
+    assert then["amount"] == "amount"
+    assert not {"note", "buyer"} & then.keys()

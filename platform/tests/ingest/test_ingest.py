@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,8 +17,10 @@ from invariants import PARTS, landed_ids, quarantine, violations
 from mesh_platform.broker import Broker, Delivery, connect, queue_of
 from mesh_platform.broker.embedded_consumer import EmbeddedConsumer
 from mesh_platform.errors import AttentionError, MeshError, UnavailableError
+from mesh_platform.iceberg.provenance import received_ms
 from mesh_platform.ingest import ingest as ingesting
 from mesh_platform.ingest.ingest import Ingested, Limits, ingest, replay_rejected
+from mesh_platform.lake import maintenance_turns
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.rollback import roll_back
 from mesh_platform.mesh.mesh import Mesh
@@ -174,15 +177,30 @@ def test_a_live_run_flushes_what_it_has_when_its_time_is_over(
     assert (waiting(state), violations(state.folder, PRODUCT, confirmed)) == (0, [])
 
 
+def test_a_commit_notes_when_its_first_event_was_received_by_the_clock_of_the_machine(
+    state: State, mesh: Mesh, run: Callable[..., Ingested]
+) -> None:
+    send(state, mesh, in_batches(lines(range(4)), 2))
+    begin = time.time()
+    # The flush waits for its time.
+    run(until_empty=False, max_seconds=2, limits=Limits(seconds=1))
+    end = time.time()
+    snapshot = open_catalog(state.settings).load_table(RAW).current_snapshot()
+    assert snapshot is not None
+    received = received_ms(snapshot)
+    assert received is not None
+    assert begin * 1000 - 1 <= received <= snapshot.timestamp_ms - 1000 <= end * 1000
+
+
 def test_a_table_that_is_written_to_often_is_maintained_in_between(
     state: State, mesh: Mesh, run: Callable[..., Ingested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingesting, "_RECEIVE", 1)
-    monkeypatch.setattr(ingesting, "MAINTAIN_EVERY", 4)
-    maintained: list[tuple[str, int]] = []
+    monkeypatch.setattr(maintenance_turns, "MAINTAIN_EVERY", 4)
+    maintained: list[tuple[str | int, ...]] = []
 
-    def maintain(table: str) -> bool:
-        maintained.append((table, len(landed_ids(state.folder, PRODUCT))))
+    def maintain(tables: Sequence[str]) -> bool:
+        maintained.append((*tables, len(landed_ids(state.folder, PRODUCT))))
         # The first call finds maintenance under way.
         return len(maintained) > 1
 

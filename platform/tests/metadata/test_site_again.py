@@ -25,6 +25,7 @@ from mesh_platform.metadata.site.write import MANIFEST
 from mesh_platform.settings import Settings
 
 from ..small_mesh import Place, Sale, add_contract, small_mesh
+from ..written_once import write_once
 from .openmetadata.published import edit_column, edit_contract
 
 _CHAIN = 8
@@ -38,6 +39,11 @@ def every_mesh_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def mesh_with_a_chain(root: Path) -> Place:
     """The small mesh, with a term, and with models that read each other in a row."""
+    write_once(_write, root)
+    return Place(root)
+
+
+def _write(root: Path) -> None:
     place = small_mesh(root)
     place.write("core/glossary.yaml", yaml.safe_dump({"terms": {"amount": {"definition": "What a buyer pays."}}}))
     link = [{"url": "../glossary.yaml#amount", "type": "businessDefinition"}]
@@ -50,7 +56,6 @@ def mesh_with_a_chain(root: Path) -> Place:
         )
         before = f"core.link_{number - 1}" if number else "core.dim_item"
         place.write(f"core/models/link_{number}.sql", f"select item_id, label from {before}\n")
-    return place
 
 
 def built(place: Place, name: str = "site") -> str:

@@ -1,10 +1,11 @@
 """The rows that the dimensions and the KPI must have, and the dangling references in facts.
 
-They are computed from reference data and the events that arrived, without a model.
+They are computed day by day from reference data and the events that arrived, without a model.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -13,40 +14,71 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from acme_world.key.versions import Versions
 from acme_world.truth import lines
 from acme_world.truth.clock import DAY_MS, midnight
 from acme_world.truth.history import Company
-from acme_world.truth.lines import Events, no_events
-from acme_world.truth.reference import read_error_codes
+from acme_world.truth.lines import Events
+from acme_world.truth.reference import Logistics, read_error_codes
+
+# The references that a row lacks, by column and value.
+_Lost = tuple[tuple[str, str], ...]
 
 
 class Dimensions:
-    """The dimensions of a company after the events in `arrived`, by name of the line; `warehouses` has all ids."""
+    """The dimensions of a company; `warehouses` has the ids of all."""
 
-    def __init__(self, root: Path, company: Company, warehouses: set[str], arrived: Mapping[str, Events]) -> None:
-        self._company = company
-        self._events = {event: arrived.get(event, no_events(line)) for event, line in lines.LINES.items()}
-        tracked = self._events[lines.VEHICLE_TRACKING.event]
-        updates = self._events[lines.ROUTE_UPDATES.event]
+    def __init__(self, root: Path, company: Company, warehouses: set[str]) -> None:
         logistics = company.logistics
-        self._known: dict[str, NDArray[np.str_]] = {
-            "product_id": company.products.product_id,
-            "customer_id": np.unique(self._events[lines.ORDERS.event]["customer_id"]),
-            "warehouse_id": np.array(sorted(warehouses)),
-            "employee_id": logistics.employees.employee_id,
-            "driver_id": logistics.employees.employee_id,
-            "vehicle_id": np.union1d(logistics.vehicles.vehicle_id, tracked["vehicle_id"]),
-            "route_id": np.union1d(logistics.routes.route_id, updates["route_id"]),
-            "error_code": read_error_codes(root),
+        employees = set(logistics.employees.employee_id.tolist())
+        self._known: dict[str, set[str]] = {
+            "product_id": set(company.products.product_id.tolist()),
+            "customer_id": set(),
+            "warehouse_id": warehouses,
+            "employee_id": employees,
+            "driver_id": employees,
+            "vehicle_id": set(logistics.vehicles.vehicle_id.tolist()),
+            "route_id": set(logistics.routes.route_id.tolist()),
+            "error_code": set(read_error_codes(root).tolist()),
         }
+        self._dangling: dict[str, Counter[_Lost]] = {}
+        self._vehicles, self._routes = _vehicle_versions(logistics), _route_versions(logistics)
+        self._stock = _Stock()
 
-    def count_dangling(self, events: Events) -> int:
-        """The number of rows with a non-null reference that its dimension lacks."""
-        lost = np.zeros(len(events), np.bool_)
-        for column, known in self._known.items():
-            if column in events.columns:
-                lost |= (events[column] != "") & ~np.isin(events[column], known)
-        return int(lost.sum())
+    def add(self, arrived: Mapping[str, Events], settled: int) -> None:
+        """Add the events of a day, by name of the line; no event before `settled` (ms) arrives after them."""
+        for line, column in (
+            (lines.ORDERS, "customer_id"),
+            (lines.VEHICLE_TRACKING, "vehicle_id"),
+            (lines.ROUTE_UPDATES, "route_id"),
+        ):
+            if line.event in arrived:
+                self._known[column].update(arrived[line.event][column].tolist())
+        for line, versions in ((lines.VEHICLE_TRACKING, self._vehicles), (lines.ROUTE_UPDATES, self._routes)):
+            if line.event in arrived:
+                versions.add(arrived[line.event], settled)
+        for line, change in ((lines.INVENTORY, "quantity_change"), (lines.RESTOCKS, "quantity")):
+            if line.event in arrived:
+                self._stock.add(arrived[line.event], change)
+
+    def add_fact(self, name: str, events: Events) -> None:
+        """Add rows of a fact, after the day's events; a non-null reference that its dimension lacks is noted."""
+        lost = self._dangling.setdefault(name, Counter())
+        columns = {column: events[column].tolist() for column in self._known if column in events.columns}
+        rows: list[list[tuple[str, str]]] = [[] for _ in range(len(events))]
+        for column, values in columns.items():
+            known = self._known[column]
+            for row, value in zip(rows, values, strict=True):
+                if value not in known and value:
+                    row.append((column, value))
+        lost.update(tuple(row) for row in rows if row)
+
+    def count_dangling(self, name: str) -> int:
+        """The number of rows of a fact with a reference that its dimension still lacks."""
+        lost = self._dangling.get(name, Counter())
+        for references in [each for each in lost if all(value in self._known[column] for column, value in each)]:
+            del lost[references]
+        return lost.total()
 
     def tables(self) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
         """The name and figures of each table, and the events it is built from besides reference data."""
@@ -54,86 +86,72 @@ class Dimensions:
             yield f"logistics_core.dim_{name}", self._rows(column), ()
         yield "logistics_core.dim_error_code", self._rows("error_code"), ()
         yield "logistics_core.dim_customer", self._rows("customer_id"), (lines.ORDERS.event,)
-        versions = {"rows": self._vehicle_versions() + 1}
+        versions = {"rows": self._vehicles.count() + 1}
         yield "logistics_core.dim_vehicle", versions, (lines.VEHICLE_TRACKING.event,)
-        versions = {"rows": self._route_versions() + 1}
+        versions = {"rows": self._routes.count() + 1}
         yield "logistics_core.dim_route", versions, (lines.ROUTE_UPDATES.event,)
         moved = (lines.INVENTORY.event, lines.RESTOCKS.event)
-        yield "logistics_core.kpi_inventory_available", self._stock(), moved
+        yield "logistics_core.kpi_inventory_available", self._stock.figures(), moved
 
     def _rows(self, column: str) -> dict[str, Any]:
         """The number of values of a column, with the unknown member."""
         return {"rows": len(self._known[column]) + 1}
 
-    def _vehicle_versions(self) -> int:
-        vehicles, events = self._company.logistics.vehicles, self._events[lines.VEHICLE_TRACKING.event]
-        normal = np.full(len(vehicles.vehicle_id), "normal")
-        return count_versions(
-            np.concatenate([vehicles.vehicle_id, events["vehicle_id"]]),
-            np.concatenate([_midnights(vehicles.in_service), events.at]),
-            len(vehicles.vehicle_id),
-            np.concatenate([vehicles.home_route_id, events["home_route_id"]]),
-            np.concatenate([normal, events["condition"]]),
-        )
 
-    def _route_versions(self) -> int:
-        routes, events = self._company.logistics.routes, self._events[lines.ROUTE_UPDATES.event]
-        return count_versions(
-            np.concatenate([routes.route_id, events["route_id"]]),
-            np.concatenate([_midnights(routes.opened), events.at]),
-            len(routes.route_id),
-            np.concatenate([routes.distance, events["distance_km"]]),
-            np.concatenate([routes.promised, events["promised_hours"]]),
-            np.concatenate([routes.road_class, events["road_class"]]),
-            np.concatenate([np.full(len(routes.route_id), "open"), events["status"]]),
-        )
+class _Stock:
+    """The stock of each product in each warehouse on each day from its first movement to the last day with any.
 
-    def _stock(self) -> dict[str, Any]:
-        """The stock of each product in each warehouse on each day from its first movement to the last day with any.
+    A change counts on its own day and all later ones.
+    """
 
-        A change counts on its own day and all later ones.
-        """
-        parts = [
-            (events.at // DAY_MS, events["warehouse_id"], events["product_id"], events[change])
-            for line, change in ((lines.INVENTORY, "quantity_change"), (lines.RESTOCKS, "quantity"))
-            if len(events := self._events[line.event])
-        ]
-        if not parts:
-            return {"rows": 0, "sums": {"inventory_available": 0}}
-        day, warehouse, product, change = (np.concatenate(column) for column in zip(*parts, strict=True))
-        names, which = np.unique(product, return_inverse=True)
-        shelves = np.unique(warehouse, return_inverse=True)[1] * len(names) + which
-        place = np.unique(shelves, return_inverse=True)[1]
-        days_left = day.max() - day + 1
-        longest = np.zeros(place.max() + 1, np.int64)
-        np.maximum.at(longest, place, days_left)
+    def __init__(self) -> None:
+        # The day of each shelf's first change, by warehouse and product.
+        self._first: dict[tuple[str, str], int] = {}
+        self._last = self._change = self._change_by_day = 0
+
+    def add(self, events: Events, column: str) -> None:
+        """Add changes, in units of `column`."""
+        if not len(events):
+            return
+        day, change = events.at // DAY_MS, events[column]
+        self._last = max(self._last, int(day.max()))
+        self._change += int(change.sum())
+        self._change_by_day += int((change * day).sum())
+        shelves = zip(events["warehouse_id"].tolist(), events["product_id"].tolist(), strict=True)
+        for shelf, when in zip(shelves, day.tolist(), strict=True):
+            self._first[shelf] = min(when, self._first.get(shelf, when))
+
+    def figures(self) -> dict[str, Any]:
+        """The rows, and the sum of the stock over them."""
+        end = self._last + 1
         return {
-            "rows": int(longest.sum()),
-            "sums": {"inventory_available": int((change * days_left).sum())},
+            "rows": end * len(self._first) - sum(self._first.values()),
+            "sums": {"inventory_available": end * self._change - self._change_by_day},
         }
 
 
-def count_versions(key: NDArray[np.str_], at: NDArray[np.int64], begun: int, *state: NDArray[Any]) -> int:
-    """The number of versions of all keys. The first `begun` entries are the initial states of keys.
+def _vehicle_versions(logistics: Logistics) -> Versions:
+    vehicles = logistics.vehicles
+    begun = {
+        "vehicle_id": vehicles.vehicle_id,
+        "at": _midnights(vehicles.in_service),
+        "home_route_id": vehicles.home_route_id,
+        "condition": np.full(len(vehicles.vehicle_id), "normal"),
+    }
+    return Versions(lines.VEHICLE_TRACKING, "vehicle_id", ("home_route_id", "condition"), begun)
 
-    Entries not later than the initial state of their key do not count; of several at the same instant only the last
-    counts, and only if its state differs from the previous one.
-    """
-    _, keys = np.unique(key, return_inverse=True)
-    beginning = np.full(keys.max() + 1, np.iinfo(np.int64).min)
-    beginning[keys[:begun]] = at[:begun]
-    counts = at > beginning[keys]
-    counts[:begun] = True
-    order = np.flatnonzero(counts)
-    order = order[np.lexsort((order, at[order], keys[order]))]
-    keys, at = keys[order], at[order]
-    last = np.append((keys[1:] != keys[:-1]) | (at[1:] != at[:-1]), True)
-    order, keys = order[last], keys[last]
-    new = np.append(True, keys[1:] != keys[:-1])
-    for column in state:
-        values = column[order]
-        new |= np.append(True, values[1:] != values[:-1])
-    return int(new.sum())
+
+def _route_versions(logistics: Logistics) -> Versions:
+    routes = logistics.routes
+    begun = {
+        "route_id": routes.route_id,
+        "at": _midnights(routes.opened),
+        "distance_km": routes.distance,
+        "promised_hours": routes.promised,
+        "road_class": routes.road_class,
+        "status": np.full(len(routes.route_id), "open"),
+    }
+    return Versions(lines.ROUTE_UPDATES, "route_id", ("distance_km", "promised_hours", "road_class", "status"), begun)
 
 
 def _midnights(days: NDArray[np.int64]) -> NDArray[np.int64]:

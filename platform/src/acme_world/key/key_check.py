@@ -1,4 +1,4 @@
-"""Comparing the tables with the answer key.
+"""Comparing the tables with the answer key: the figures of all rows, of which only new ones are read.
 
 Only events of the simulation are compared, so that those of other producers in the same state folder do no harm.
 """
@@ -9,15 +9,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.tables import landing_name, quarantine_name
-from mesh_platform.sql.references import tables_referred_to
+from mesh_platform.query.as_of import find_states
+from mesh_platform.query.session import open_session
+from mesh_platform.sql.references import references, target
+
+from acme_world.key.readings import Ask, Reading, added_since, count_lost, count_sent, read, shrank
+from acme_world.wire.sources import PRODUCER
 
 if TYPE_CHECKING:
     from mesh_platform.contract.contract import Contract
-    from mesh_platform.engine.protocol import Connection
     from mesh_platform.mesh.mesh import Mesh
+    from pyiceberg.catalog import Catalog
 
-PRODUCER = "acme_world"
+ORDERS = "logistics_core.fact_orders"
+# The rows of the simulation, where others sent events too.
+_SENT = "event_id in (from sent)"
 
 
 @dataclass(frozen=True)
@@ -30,40 +38,65 @@ class Difference:
     found: str
 
 
-def views_read(mesh: Mesh, key: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the views that `compare` reads; a session with these alone opens faster."""
-    products = [mesh.contract(name) for name in key["quarantine"]]
-    tables = {*key} - {"quarantine"}
-    return {
-        *tables,
-        *(name(contract) for contract in products for name in (landing_name, quarantine_name)),
-        *(target for table in tables for target in tables_referred_to(mesh.contract(table))),
-    }
-
-
-def compare(mesh: Mesh, session: Connection, key: Mapping[str, Mapping[str, Any]]) -> tuple[int, list[Difference]]:
+def compare(
+    mesh: Mesh, catalog: Catalog, key: Mapping[str, Mapping[str, Any]], readings: dict[str, Reading]
+) -> tuple[int, list[Difference]]:
     """Compare the tables with the key; return the number of figures compared, and the differences.
 
-    A table without event ids, such as a dimension, is left out if other producers sent events that it is built from.
+    `readings`, by name of the table, are those of the last comparison, and become those of this one. If a figure
+    differs, all rows are read and compared again: a difference never rests on what was read before. A table without
+    event ids, such as a dimension, is left out if other producers sent events that it is built from.
     """
-    landed = " union all ".join(
-        f"select '{name}' as product, event_id, producer from {landing_name(mesh.contract(name))}"
-        for name in key["quarantine"]
-    )
-    others = f"select distinct product from ({landed}) where producer <> '{PRODUCER}'"
-    mixed = {product for (product,) in session.execute(others).fetchall()}
-    ours = "true"
-    if mixed:
-        sent = f"select event_id from ({landed}) where producer = '{PRODUCER}'"
-        session.execute(f"create or replace temp table sent as {sent}")
-        ours = "event_id in (from sent)"
+    figures, differences = _compare(mesh, catalog, key, readings)
+    if differences:
+        readings.clear()
+        figures, differences = _compare(mesh, catalog, key, readings)
+    return figures, differences
+
+
+def _compare(
+    mesh: Mesh, catalog: Catalog, key: Mapping[str, Mapping[str, Any]], readings: dict[str, Reading]
+) -> tuple[int, list[Difference]]:
+    products = [mesh.contract(name) for name in key["quarantine"]]
+    tables = {*key} - {"quarantine"}
+    keys = dict(target(column) for table in tables for column in references(mesh.contract(table)))
+    landed = {contract.identifier: landing_name(contract) for contract in products}
+    refused = {contract.identifier: quarantine_name(contract) for contract in products}
+    states = find_states(mesh, catalog, None, {*tables, *keys, *landed.values(), *refused.values()})
+    newest = {name: state.table for name, state in states.items() if state.table and state.snapshot}
+    for names, column in ((landed, "producer"), (refused, "message_id")):
+        for name in names.values():
+            readings[name] = count_sent(newest.get(name), readings.get(name), column)
+    mixed = {product for product, name in landed.items() if readings[name].totals[None][1]}
     compared = {
         table: figures
         for table, figures in key.items()
         if table.endswith(".dim_customer") or not mixed.intersection(figures.get("sources", ()))
     }
     expected = [*_expected(compared)]
-    found = {table: _found(mesh, session, table, key, ours) for table in {figure[0] for figure in expected}}
+    # A row of a product does not tell who sent its event.
+    before = {} if mixed else readings
+    asks = {name: _ask(mesh.contract(name), key[name], bool(mixed)) for name in tables & compared.keys()}
+    added = {name: added_since(newest.get(name), before.get(name), ask) for name, ask in asks.items()}
+    if any(shrank(newest.get(name), before.get(name), column) for name, column in keys.items()):
+        # A reference that was found once may be lost now.
+        added |= dict.fromkeys((name for name in added if "dangling" in key[name]), None)
+    whole = {name for name, files in added.items() if files is None}
+    # A row of a product does not tell who sent its event.
+    also = {*landed.values(), ORDERS} if mixed else set()
+    with open_session(mesh, catalog, only={*whole, *keys, *also}, locked=False) as session:
+        if mixed:
+            sent = (f"select event_id from {name} where producer = '{PRODUCER}'" for name in landed.values())
+            session.execute(f"create temp table sent as {' union all '.join(sent)}")
+        for name, files in added.items():
+            contract = mesh.contract(name)
+            readings[name] = read(session, contract, newest.get(name), files, before.get(name), asks[name])
+        found = {name: _figures(key[name], readings[name]) for name in added}
+        for name in added:
+            if "dangling" in key[name]:
+                found[name]["dangling"] = str(count_lost(session, mesh.contract(name), readings[name]))
+    for product, name in refused.items():
+        found[product]["quarantine"] = str(readings[name].totals[None][0])
     differences = [
         Difference(table, figure, value, actual)
         for table, figure, value in expected
@@ -76,6 +109,9 @@ def compare(mesh: Mesh, session: Connection, key: Mapping[str, Mapping[str, Any]
         for figure, actual in actuals.items()
         if (table, figure) not in known
     ]
+    for name in keys:
+        if name not in added and (table := newest.get(name)):
+            readings[name] = Reading(Ask((), ()), current_snapshot_id(table), {})
     return len(expected), differences + unexpected
 
 
@@ -96,48 +132,30 @@ def _expected(key: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield table, f"{measure}{suffix}", str(total)
 
 
-def _found(
-    mesh: Mesh, session: Connection, table: str, key: Mapping[str, Mapping[str, Any]], ours: str
-) -> dict[str, str]:
-    """The figures of a table; `ours` is the SQL condition for the events of the simulation."""
-    contract, figures = mesh.contract(table), key[table]
-    measures = list(figures.get("sums", {}))
-    totals = ", ".join(["count(*)", *(f"coalesce(sum({measure}), 0)" for measure in measures)])
-    names = ["rows", *measures]
-
-    def rows(sql: str) -> list[tuple[Any, ...]]:
-        return session.execute(sql).fetchall()
-
+def _ask(contract: Contract, figures: Mapping[str, Any], is_mixed: bool) -> Ask:
+    """What is asked of a table with these figures in the key; if others sent events, only of the simulation's."""
+    measures = tuple(figures.get("sums", ()))
+    totals = ("count(*)", *(f"coalesce(sum({measure}), 0)" for measure in measures))
     if "sources" in figures:
-        shown = "true"
-        if table.endswith(".dim_customer"):
-            in_facts = f"select customer_id from logistics_core.fact_orders where {ours}"
-            shown = f"customer_id = 'unknown' or customer_id in ({in_facts})"
-        return dict(zip(names, map(str, rows(f"select {totals} from {table} where {shown}")[0]), strict=True))
-    its = f"from {table} where {ours}"
-    found: dict[str, str] = {}
-    month = f"strftime({_time_column(contract)}, '%Y-%m') as month"
-    for name, *values in rows(f"select {month}, {totals} {its} group by rollup (month)"):
-        suffix = f" {name}" if name else ""
-        found |= {f"{figure}{suffix}": str(value) for figure, value in zip(names, values, strict=True)}
-    if "dangling" in figures:
-        found["dangling"] = str(rows(f"select count(*) {its} and ({_lost(contract)})")[0][0])
-    if table in key["quarantine"]:
-        counted = f"select count(*) from {quarantine_name(contract)} where message_id like '{PRODUCER}:%'"
-        found["quarantine"] = str(rows(counted)[0][0])
-    return found
+        in_facts = f"select customer_id from {ORDERS} where {_SENT}"
+        is_ours = f"customer_id = 'unknown' or customer_id in ({in_facts})"
+        where = is_ours if is_mixed and contract.identifier.endswith(".dim_customer") else "true"
+        return Ask(totals, measures, where=where)
+    time = _time_column(contract)
+    month = f"strftime({time}, '%Y-%m')"
+    return Ask(totals, (time, *measures), month, _SENT if is_mixed else "true", "dangling" in figures)
+
+
+def _figures(figures: Mapping[str, Any], reading: Reading) -> dict[str, str]:
+    """The figures of a reading, by the names of `_expected`."""
+    names = ["rows", *figures.get("sums", ())]
+    return {
+        f"{figure} {group}" if group else figure: str(value)
+        for group, values in reading.totals.items()
+        for figure, value in zip(names, values, strict=True)
+    }
 
 
 def _time_column(contract: Contract) -> str:
     """The column of a row's time: that of its freshness, else that of its partitions."""
     return contract.freshness_column or contract.table.partition[0][1]
-
-
-def _lost(contract: Contract) -> str:
-    """The SQL condition that a row refers to something that does not exist."""
-    pointing = [
-        f"{field.name} not in (select {field.references[1]} from {field.references[0]})"
-        for field in contract.table.fields
-        if field.references
-    ]
-    return " or ".join(pointing) or "false"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
@@ -108,7 +107,6 @@ class Fleet:
                 strict=True,
             )
         ]
-        self._route_of = lru_cache(maxsize=None)(lambda customer: _route_of(customer, len(routes.route_id)))
         self._vehicle_back = np.full(len(vehicles.vehicle_id), -(1 << 62), np.int64)
         self._driver_back: dict[str, int] = {}
         self._waiting: Loads | None = None
@@ -127,7 +125,8 @@ class Fleet:
         draw = open_stream("fleet", *self._names, day_index)
         waiting = loads if self._waiting is None else _join(self._waiting, loads)
         waiting = waiting.take(np.argsort(waiting.ready_at, kind="stable"))
-        route_of = np.array([self._route_of(customer) for customer in waiting.customer_id.tolist()], np.int64)
+        routes = len(self._routes.route_id)
+        route_of = np.array([_route_of(customer, routes) for customer in waiting.customer_id.tolist()], np.int64)
         gone = np.zeros(len(route_of), np.bool_)
         trips: list[Trip] = []
         day = self._start + timedelta(days=day_index)

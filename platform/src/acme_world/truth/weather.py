@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
 from math import cos, pi
 
 from acme_world.truth.streams import open_stream
@@ -40,11 +39,10 @@ class Weather:
         self._names = (seed, warehouse_id, start.toordinal())
         self._climate = CLIMATES.get(warehouse_id, OTHER_CLIMATE)
         self._start = start
-        self._days = lru_cache(maxsize=None)(self._draw)
 
     def on(self, day_index: int, afternoon: bool) -> str:
         """One of WEATHERS, for one half of the day `day_index` days after the start."""
-        return self._days(day_index)[afternoon]
+        return self._draw(day_index)[afternoon]
 
     def _draw(self, day_index: int) -> tuple[str, str]:
         day = self._start + timedelta(days=day_index)

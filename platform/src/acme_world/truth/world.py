@@ -20,7 +20,7 @@ from acme_world.truth.history import Company, History
 from acme_world.truth.lines import Events, Line, join
 from acme_world.truth.reference import read_exchange_rates, read_logistics, read_products
 from acme_world.truth.site import Site
-from acme_world.truth.warehouse import Warehouse
+from acme_world.truth.warehouse import Stage, Warehouse
 
 # The lines that each warehouse sends for itself; the others are sent by the company for all warehouses together.
 WAREHOUSE_LINES = (
@@ -32,6 +32,9 @@ WAREHOUSE_LINES = (
     lines.DISPATCH_LOGS,
 )
 
+# The domain of a warehouse, and its site.
+Name = tuple[str, str, str, str]
+
 
 class World:
     """The company from `start` on, in history number `seed`. Reads each reference file once."""
@@ -42,7 +45,8 @@ class World:
         self.seed, self.start, self._root = seed, start, root
         products = read_products(root)
         self.company = Company(products, list_goods(products), read_logistics(root))
-        self._warehouses: dict[tuple[str, str, str, str], Warehouse] = {}
+        self._warehouses: dict[Name, Warehouse] = {}
+        self._stages: Mapping[Name, Stage] = {}
 
     def warehouse(self, domain: str, site: Site) -> Warehouse:
         """The warehouse of `domain`. Raises UsageError where its currency has no exchange rates."""
@@ -50,9 +54,17 @@ class World:
         if name not in self._warehouses:
             rates = read_exchange_rates(self._root, domain, site.currency)
             self._warehouses[name] = Warehouse(
-                lambda: History(self.company, rates, domain, site, self.seed, self.start)
+                lambda: History(self.company, rates, domain, site, self.seed, self.start), self._stages.get(name)
             )
         return self._warehouses[name]
+
+    def stages(self, days: int) -> dict[Name, Stage]:
+        """Where each warehouse is, with its last `days` days, to be stored for `go_on`."""
+        return {**self._stages, **{name: house.stage(days) for name, house in self._warehouses.items()}}
+
+    def go_on(self, stages: Mapping[Name, Stage]) -> None:
+        """Begin warehouses where another world of the same company, seed and start was, instead of at the start."""
+        self._warehouses, self._stages = {}, stages
 
     def events(self, line: Line, domain: str, sites: Mapping[str, Site], day_index: int) -> Events:
         """The events of `line` that `domain` sends for UTC day `day_index`, counted from 0 at the start.

@@ -25,6 +25,8 @@ from acme_world.wire.dialect import Available, Counted, Dialect
 from acme_world.wire.faults import MAX_DUPLICATE_DAYS, MAX_LATE_DAYS, Rates, plan_faults
 from acme_world.wire.spoiling import spoil_event
 
+# The producer that the events of a run name.
+PRODUCER = "acme_world"
 # The producer of predictions that the world draws until there is a model.
 DRAWN_PREDICTIONS = "acme_world_draw"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.build.job import Built
+from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.plan import Plan
 from mesh_platform.build.table import Builder
 from mesh_platform.errors import AttentionError, ConflictError, ContractError, UsageError
@@ -20,6 +21,8 @@ from mesh_platform.text import offer
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+
+    from mesh_platform.build.spark_run import SparkRuns
 
 _ATTEMPTS = 5
 OnRun = Callable[[str, Built | Exception | None], object]
@@ -36,6 +39,7 @@ def build(
     on_progress: Callable[[Built], None] | None = None,
     on_release: Callable[[Release], None] | None = None,
     on_run: OnRun = lambda table, outcome: None,
+    spark: SparkRuns | None = None,
 ) -> list[Built]:
     """Bring `tables` (by default all) and their upstream tables up to date with their inputs; `full` rebuilds them.
 
@@ -43,27 +47,29 @@ def build(
     rebuilt. With `alone`, upstream tables are left as they are. A build of all tables makes a release, unless the
     newest release already has the same snapshots. A table that another builder changes meanwhile is brought up to
     date again, and then appears twice in the result. `on_run` receives each table when its build starts (None), and
-    when it ends, with what was done or with the error.
+    when it ends, with what was done or with the error. With `spark`, whole queries run there; DuckDB applies changes.
 
     Raises UsageError for an unknown table, and with `between` for one without partitions by time, and ContractError
     for faulty SQL, both before anything is built. Raises AttentionError at the end, with all failures: a table that
     failed is unchanged, and so are its dependents. Raises ConflictError if the only failures are that others kept
     committing, and UnavailableError if the lake fails.
     """
-    builder, chosen = _prepare(mesh, catalog, tables, alone)
+    builder, chosen = prepare(mesh, catalog, tables, alone, spark)
     if between:
         _check_days(builder, tables, between)
 
     def build_one(name: str) -> Built:
         return builder.build_between(name, *between) if between and name in tables else builder.build(name, full)
 
-    done = _build_each(builder, chosen, build_one, on_progress, on_run)
+    builder.jobs.open_tables(chosen)
+    done = build_each(builder, chosen, build_one, on_progress, on_run)
     newest = {built.table: built for built in done}
     for _ in range(0 if tables else _ATTEMPTS):
         try:
             release = make_release(catalog, _consistent_snapshots(newest))
         except ConflictError:
-            again = _build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
+            builder.jobs.open_tables(chosen)
+            again = build_each(builder, _chosen(builder, ()), lambda name: builder.build(name, False), None, on_run)
             newest |= {built.table: built for built in again}
             done += [built for built in again if built.mode != "noop"]
             continue
@@ -80,24 +86,30 @@ def plan_build(mesh: Mesh, catalog: Catalog, tables: Sequence[str] = (), full: b
     A table downstream of a built one may turn out to need less, because its inputs may end up with the same rows.
     Raises what `build` raises before it builds, and UnavailableError.
     """
-    builder, chosen = _prepare(mesh, catalog, tables)
+    builder, chosen = prepare(mesh, catalog, tables)
     plans: dict[str, Plan] = {}
     for name in chosen:
         above = [plans[other] for other in upstream(mesh, builder.models, name) if other in plans]
         if blocked := sorted(each.table for each in above if each.mode == "blocked"):
             plans[name] = Plan(name, "blocked", f"{', '.join(blocked)} cannot be built")
             continue
-        plans[name] = builder.plan(name, full, {each.table for each in above if each.mode != "noop"})
+        plans[name] = builder.jobs.plan(name, full, {each.table for each in above if each.mode != "noop"})
     return [*plans.values()]
 
 
-def _prepare(mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False) -> tuple[Builder, list[str]]:
-    """Return a builder and the tables to build, in build order. Raises UsageError and ContractError."""
+def prepare(
+    mesh: Mesh, catalog: Catalog, tables: Sequence[str], alone: bool = False, spark: SparkRuns | None = None
+) -> tuple[Builder, list[str]]:
+    """Return a builder and the tables to build, in build order: `tables` (by default all) and, unless `alone`, their
+    upstream tables.
+
+    Raises UsageError and ContractError.
+    """
     # With only some tables chosen, wrong types in the others do not block the build.
     if not tables and (problems := check_types(mesh)):
         raise ContractError(problems)
     # Nor does faulty SQL that none of them depends on.
-    builder = Builder(mesh, catalog, find_models(mesh)[0])
+    builder = Builder(mesh, catalog, find_models(mesh)[0], spark)
     chosen = _chosen(builder, tables, alone)
     if tables and (problems := check_types(mesh, chosen)):
         raise ContractError(problems)
@@ -114,12 +126,17 @@ def stale_tables(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> list[st
     models, problems = find_models(mesh)
     if problems := of_tables(mesh, tables, problems):
         raise ContractError(problems)
-    builder = Builder(mesh, catalog, models)
+    return stale_of(Jobs(mesh, catalog, models), build_order(mesh, models, tables))
+
+
+def stale_of(jobs: Jobs, names: Sequence[str]) -> list[str]:
+    """Do what `stale_tables` does, for tables in build order."""
     stale: list[str] = []
-    for name in build_order(mesh, models, tables):
+    jobs.open_tables(names)
+    for name in names:
         if (
-            any(other in stale for other in upstream(mesh, builder.models, name))
-            or _built_if_current(builder, name) is None
+            any(other in stale for other in upstream(jobs.mesh, jobs.models, name))
+            or _built_if_current(jobs, name) is None
         ):
             stale.append(name)
     return stale
@@ -135,10 +152,11 @@ def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
     models, problems = find_models(mesh)
     if problems:
         return None
-    builder = Builder(mesh, catalog, models)
+    jobs = Jobs(mesh, catalog, models)
+    jobs.open_tables(mesh.contracts)
     current: dict[str, Built] = {}
     for name in mesh.contracts:
-        built = _built_if_current(builder, name)
+        built = _built_if_current(jobs, name)
         if built is None:
             return None
         current[name] = built
@@ -148,20 +166,24 @@ def release_current(mesh: Mesh, catalog: Catalog) -> Release | None:
         return None
 
 
-def _built_if_current(builder: Builder, name: str) -> Built | None:
+def _built_if_current(jobs: Jobs, name: str) -> Built | None:
     try:
-        return builder.built_if_current(name)
+        return jobs.built_if_current(name)
     except AttentionError:
         return None
 
 
-def _build_each(
+def build_each(
     builder: Builder,
     names: Iterable[str],
     build_one: Callable[[str], Built],
     on_progress: Callable[[Built], None] | None,
     on_run: OnRun,
 ) -> list[Built]:
+    """Build each of `names`, in build order, and return what was done.
+
+    If one fails, its dependents are left out. Raises at the end what `build` raises.
+    """
     done: list[Built] = []
     failed: dict[str, str] = {}
     conflicts = []

@@ -6,13 +6,13 @@ A build writes held rows before the output, and the output's snapshot names the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mesh_platform import faults
 from mesh_platform.engine.duckdb import registered
-from mesh_platform.engine.sql import in_partitions
 from mesh_platform.iceberg.commit import append_rows, replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files, current_snapshot_id, files_at, has_snapshot, read_files
 from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table
@@ -74,19 +74,20 @@ def replace_held(
     contract: Contract,
     was: int | None,
     rows: pa.Table | None,
-    touched: str | None = None,
+    replaced: Callable[[str], str] | None = None,
 ) -> int | None:
-    """Replace the rows of `was`, or only those in the partitions of the relation `touched`; return the new snapshot.
+    """Replace the rows of `was`; return the new snapshot.
 
-    Raises ConflictError.
+    `replaced` returns the SQL condition that a row of a relation is one to replace; by default, all are. Raises
+    ConflictError.
     """
     replacement = as_held(contract, rows)
     if not replacement.num_rows and was is None:
         return None
-    present = read_held(catalog, contract, was) if touched else None
-    if present is not None and touched:
+    present = read_held(catalog, contract, was) if replaced else None
+    if present is not None and replaced:
         with registered(connection, "mesh_held", present):
-            query = f"SELECT * FROM mesh_held WHERE NOT {in_partitions(contract.table, 'mesh_held', touched)}"
+            query = f"SELECT * FROM mesh_held WHERE NOT {replaced('mesh_held')}"
             kept = connection.execute(query).to_arrow_table().cast(replacement.schema)
         replacement = pa.concat_tables([replacement, kept])
     return _replaced(catalog, contract, replacement)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 Mode = Literal["noop", "incremental", "rebuild"]
+DUCKDB = "DuckDB"
 
 
 @dataclass(frozen=True)
 class Built:
     """What a build did to one table: `partitions` and `rows` count what it wrote, `inputs` are the states it read.
 
-    `held` counts the rows that rules held back, `warnings` say which rules that only warn are broken.
+    `held` counts the rows that rules held back, `warnings` say which rules that only warn are broken. `engine` ran
+    the query; where Spark runs whole queries and did not run this one, `why_not_spark` is a sentence.
     """
 
     table: str
@@ -34,13 +36,16 @@ class Built:
     inputs: Mapping[str, int | str | None]
     held: int = 0
     warnings: tuple[str, ...] = ()
+    engine: str = DUCKDB
+    why_not_spark: str = ""
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know, a sentence each: the rows held back, and the rules that only warn."""
+        """What a person should know, a sentence each: rows held back, rules that only warn, another engine."""
         rows = counted(self.held, "row")
         held = [f"{self.table}: {rows} held back in {self.table}__held; held_reason says why."] if self.held else []
-        return held + [f"{self.table}: warning: {words}" for words in self.warnings]
+        stayed = [f"{self.table}: DuckDB ran its query: {self.why_not_spark}"] if self.why_not_spark else []
+        return held + [f"{self.table}: warning: {words}" for words in self.warnings] + stayed
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Job:
 
     `inputs`, `model` and `rules` are current; the `was_*` fields are what the last build recorded, in the snapshot
     `recorded_at`. `was_held` is the snapshot of held rows that belongs to it. If that record `notes_version_1` of the
-    fingerprint, `was_model` and `was_rules` are its translation.
+    fingerprint, `was_model` and `was_rules` are its translation. `engine` and `why_not_spark` are those of `Built`.
     """
 
     contract: Contract
@@ -64,18 +69,30 @@ class Job:
     was_held: int | None = None
     recorded_at: int | None = None
     notes_version_1: bool = False
+    engine: str = DUCKDB
+    why_not_spark: str = ""
     began: float = field(default_factory=time.monotonic)
 
     def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
         """Return what this attempt did with the `audited` rows."""
         rows, held = (audited.rows.num_rows, audited.held) if audited else (0, None)
         warnings = audited.warnings if audited else ()
-        name, counted = self.contract.identifier, held.num_rows if held else 0
-        return Built(name, mode, partitions, rows, current_snapshot_id(self.output), self.inputs, counted, warnings)
+        return Built(
+            self.contract.identifier,
+            mode,
+            partitions,
+            rows,
+            current_snapshot_id(self.output),
+            self.inputs,
+            held.num_rows if held else 0,
+            warnings,
+            self.engine,
+            self.why_not_spark,
+        )
 
     def provenance(self, held: int | None = None) -> Provenance:
         """Return the provenance to record for a build now; `held` is the snapshot of its held rows."""
-        return Provenance(self.inputs, self.model, self.rules, held)
+        return Provenance(self.inputs, self.model, self.rules, held, self.engine if self.engine != DUCKDB else None)
 
     def is_current(self) -> bool:
         """Whether the table is already what a build would make."""

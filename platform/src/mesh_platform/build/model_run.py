@@ -39,6 +39,15 @@ def run_model(connection: Connection, model: Model, condition: str = "true") -> 
     except DuckDBError as error:
         unread = explain_duckdb(error, f"{model.contract.identifier}: its inputs")
         raise unread or AttentionError(_why_it_stops(model, error)) from error
+    return in_contract_types(connection, model, rows)
+
+
+def in_contract_types(connection: Connection, model: Model, rows: pa.Table) -> pa.Table:
+    """Return the rows of a model's query, from any engine, in the contract's types; required columns are not checked.
+
+    Raises AttentionError for dates and times outside the years 1 to 9999.
+    """
+    table_schema = model.contract.table
     rows = rows.cast(optional_schema(table_schema))
     if fault := _outside_calendar(connection, table_schema, rows):
         raise AttentionError(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from mesh_platform.build.job import Job
+    from mesh_platform.sql.by_key import ByKey
 
 NOT_BUILT = "it is not built yet"
 
@@ -35,11 +36,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Reads:
-    """The tables that a model reads. It maps rows of `driving` one by one, and looks rows up in `lookups`."""
+    """The tables that a model reads. It maps rows of `driving` one by one, and looks rows up in `lookups`.
+
+    A model that does not map rows one by one has no `driving`. It may still work `by_key`, with tables as inputs.
+    """
 
     tables: Mapping[str, Table]
     driving: Mapping[str, Table]
     lookups: Set[str]
+    by_key: Callable[[], ByKey | None]
 
 
 def plan(
@@ -66,9 +71,14 @@ def plan(
         return Plan(table, "noop", f"{_listed(changed)} moved on with the same rows")
     changed = changed | moving
     what = f"{_listed(changed)} changed" if changed else "its rules have changed"
+    lookups, followed = reads.lookups, reads.driving.keys()
     if not reads.driving:
-        return Plan(table, "rebuild", f"{what}, and its query looks at more than one row at a time")
-    if looked_up := changed & reads.lookups or changed - reads.driving.keys():
+        by_key = reads.by_key()
+        if by_key is None or job.was_rules != job.rules:
+            return Plan(table, "rebuild", f"{what}, and its query looks at more than one row at a time")
+        lookups, followed = frozenset(), by_key.inputs.keys()
+        what += f"; it is computed by {', '.join(by_key.columns)}"
+    if looked_up := changed & lookups or changed - followed:
         return Plan(table, "rebuild", f"{_listed(looked_up)} changed, where its query looks rows up")
     if lost := {name for name in changed if not has_snapshot(reads.tables[name], job.recorded(name))}:
         return Plan(table, "rebuild", f"the state of {_listed(lost)} that it was built from is gone")

@@ -7,7 +7,7 @@ built, so it also repairs what an earlier build left that was killed, run twice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform import faults
-from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
-from mesh_platform.build.held import append_held, as_held, is_kept, read_held, replace_held
+from mesh_platform.build.difference import differing_rows, rows_beside
+from mesh_platform.build.held import append_held, as_held, read_held, replace_held
 from mesh_platform.build.job import Built, Job, Mode
-from mesh_platform.build.model_run import optional_schema, run_model
-from mesh_platform.build.plan import NOT_BUILT, Plan, Reads, plan
+from mesh_platform.build.jobs import Jobs
+from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
+from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
 from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
-from mesh_platform.engine.sql import days_between, has_days, in_partitions, partition_values, quoted, scan
-from mesh_platform.errors import AttentionError, ConflictError
+from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
+from mesh_platform.errors import AttentionError, ConflictError, MeshError
 from mesh_platform.iceberg.commit import replace_files
-from mesh_platform.iceberg.provenance import Inputs, note_properties, read_provenance
+from mesh_platform.iceberg.provenance import note_properties
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
@@ -41,36 +42,39 @@ from mesh_platform.iceberg.snapshot_diff import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, find_table
+from mesh_platform.lake.catalog import arrow_schema, find_table
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.audit import Audited, audit_rows, table_checks
-from mesh_platform.sql.model import Model, driving_inputs
+from mesh_platform.sql.audit import Audited, audit_rows
+from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import (
-    SITES,
     create_schemas,
     interface_unions,
-    table_schemas,
-    tables_behind,
     union_select,
 )
-from mesh_platform.sql.unique_keys import determines_partition, keys_that_stay
-from mesh_platform.text import shown
+from mesh_platform.sql.unique_keys import keys_that_stay
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import FileScanTask, Table
 
+    from mesh_platform.build.spark_run import SparkRuns
+
 _ATTEMPTS = 5
 _GIVEN_UP = "{}: others keep building it. Build again."
 
 
 class Builder:
-    """Builds single tables of a mesh. It owns a DuckDB connection, so each thread needs its own builder."""
+    """Builds single tables of a mesh. It owns a DuckDB connection, so each thread needs its own builder.
 
-    def __init__(self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model]) -> None:
-        self.mesh, self.catalog, self.models = mesh, catalog, models
-        self.schemas = table_schemas(mesh)
+    With `spark`, whole queries run there.
+    """
+
+    def __init__(
+        self, mesh: Mesh, catalog: Catalog, models: Mapping[str, Model], spark: SparkRuns | None = None
+    ) -> None:
+        self.mesh, self.catalog, self.models, self.spark = mesh, catalog, models, spark
+        self.jobs = Jobs(mesh, catalog, models)
 
     @cached_property
     def connection(self) -> Connection:
@@ -86,8 +90,9 @@ class Builder:
         committing, and UnavailableError.
         """
         contract = self.mesh.contracts[name]
-        attempt = self._build_model if name in self.models else self._build_reference
-        return on_conflict(_ATTEMPTS, lambda: attempt(contract, full), _GIVEN_UP.format(name))
+        build = self._build_model if name in self.models else self._build_reference
+
+        return self._until_first(name, lambda: build(contract, full))
 
     def build_between(self, name: str, first: date, last: date) -> Built:
         """Bring one table up to date, then rebuild its partitions by time that overlap the days `first` to `last`.
@@ -98,128 +103,50 @@ class Builder:
 
         def attempt() -> Built:
             self._build_model(contract, False)
-            job, reads = self._model_job(contract)
+            job, reads = self.jobs.of_model(contract)
             if not job.is_current():
                 raise ConflictError(f"{name}: its inputs moved on.")
             return self._redo_between(job, reads.tables, first, last)
 
-        return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP.format(name))
+        return self._until_first(name, attempt)
+
+    def _until_first(self, name: str, attempt: Callable[[], Built]) -> Built:
+        """Return the result of the first attempt after which nobody else has committed first."""
+
+        def attempt_anew() -> Built:
+            try:
+                return attempt()
+            except ConflictError:
+                self.jobs.forget_tables()
+                raise
+
+        return on_conflict(_ATTEMPTS, attempt_anew, _GIVEN_UP.format(name))
 
     def has_days(self, name: str) -> bool:
         """Whether the table has a model and partitions by time."""
         return name in self.models and has_days(self.mesh.contracts[name].table)
 
-    def built_if_current(self, name: str) -> Built | None:
-        """Return what the table is built from if a build would do nothing; None if there is something to do."""
-        contract = self.mesh.contracts[name]
-        if find_table(self.catalog, name) is None:
-            return None
-        job = self._model_job(contract)[0] if name in self.models else self._reference_job(contract)
-        return job.built("noop") if job.is_current() else None
-
-    def _reference_job(self, contract: Contract, output: Table | None = None) -> Job:
-        path = self.mesh.domain(contract.domain).reference_path(contract)
-        return self._job(contract, {shown(path, self.mesh.root): content_hash(path.read_bytes())}, "", output)
-
-    def plan(self, name: str, full: bool, moving: Set[str] = frozenset()) -> Plan:
-        """Return what `build` would do if the inputs `moving` are built first. Nothing is written."""
-        contract = self.mesh.contracts[name]
-        try:
-            output = self._present_table(name)
-            if output is None:
-                return Plan(name, "rebuild", NOT_BUILT)
-            if name not in self.models:
-                return self._plan(self._reference_job(contract, output), None, full)
-            job, reads = self._model_job(contract, output, self._present_table)
-            return self._plan(job, reads, full, moving)
-        except AttentionError as error:
-            return Plan(name, "blocked", str(error))
-
-    def _plan(self, job: Job, reads: Reads | None, full: bool, moving: Set[str] = frozenset()) -> Plan:
-        return plan(job, reads, full, lambda: is_kept(self.catalog, job.contract, job.was_held), moving)
-
     def _build_reference(self, contract: Contract, full: bool) -> Built:
-        job = self._reference_job(contract)
-        if self._plan(job, None, full).mode == "noop":
+        job = self.jobs.of_reference(contract)
+        if self.jobs.plan_of(job, None, full).mode == "noop":
             return self._keep_rows(job)
         return self._replace_all(job, read_reference(self.mesh, contract), full)
 
-    def _ensured_table(self, name: str) -> Table:
-        return ensure_table(self.catalog, name, self.schemas[name])
-
-    def _present_table(self, name: str) -> Table | None:
-        return checked_table(self.catalog, name, self.schemas[name])
-
-    def _model_job(
-        self,
-        contract: Contract,
-        output: Table | None = None,
-        open_table: Callable[[str], Table | None] | None = None,
-    ) -> tuple[Job, Reads]:
-        """Return the job of a model and the tables that it reads, as they are now.
-
-        `open_table` opens an input. By default, a missing input or output is created.
-        """
-        model, open_table = self.models[contract.identifier], open_table or self._ensured_table
-        # The output is loaded before its inputs, so that somebody else's commit in between shows as a conflict.
-        output = output or self._ensured_table(contract.identifier)
-        behind = {relation: tables_behind(self.mesh, relation) for relation in model.inputs}
-        found = {name: open_table(name) for name in sorted({name for names in behind.values() for name in names})}
-        tables = {name: table for name, table in found.items() if table is not None}
-        inputs: Inputs = {
-            name: current_snapshot_id(table) if table is not None else None for name, table in found.items()
-        }
-        if SITES in model.inputs:
-            inputs[SITES] = sites_hash(self.mesh)
-        query = model.sql + repr(sorted(behind.items()))
-        driving = driving_inputs(model)
-        key_anywhere = bool(driving) and not determines_partition(contract.table)
-        reads = Reads(
-            tables,
-            driving={name: tables[name] for each in driving for name in behind[each] if name in tables},
-            lookups={name for each, names in behind.items() if each not in driving for name in names},
-        )
-        return self._job(contract, inputs, query, output, key_anywhere), reads
-
     def _build_model(self, contract: Contract, full: bool) -> Built:
-        model, (job, reads) = self.models[contract.identifier], self._model_job(contract)
-        match self._plan(job, reads, full).mode:
+        model, (job, reads) = self.models[contract.identifier], self.jobs.of_model(contract)
+        match self.jobs.plan_of(job, reads, full).mode:
             case "noop":
                 return self._keep_rows(job)
-            case "incremental":
+            case "incremental" if reads.driving:
                 return self._apply_changes(job, model, reads)
-        return self._replace_all(job, self._run(job, model, reads.tables), full)
+            case "incremental":
+                return self._apply_keys(job, model, reads)
+        return self._rebuild(job, model, reads.tables, full)
 
-    def _job(
-        self,
-        contract: Contract,
-        inputs: Inputs,
-        query: str,
-        output: Table | None = None,
-        key_anywhere: bool = False,
-    ) -> Job:
-        output = output or ensure_table(self.catalog, contract.identifier, contract.table)
-        checks = table_checks(self.mesh, contract)
-        made_by = fingerprint(query, contract.table, checks, key_anywhere)
-        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
-        noted = read_provenance(output, current_snapshot_id(output))
-        if noted is None:
-            return job
-        snapshot, was = noted
-        was_model, was_rules = made_by.recognise(was.model, was.rules)
-        return replace(
-            job,
-            was_inputs=was.inputs,
-            was_model=was_model,
-            was_rules=was_rules,
-            notes_version_1=(was_model, was_rules) != (was.model, was.rules),
-            was_held=was.held,
-            recorded_at=snapshot,
-        )
-
-    def _show(self, relation: str, source: str) -> None:
-        columns = ", ".join(quoted(field.name) for field in self.schemas[relation].fields)
-        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS SELECT {columns} FROM {source}")
+    def _show(self, relation: str, source: str, condition: str) -> None:
+        columns = ", ".join(quoted(field.name) for field in self.jobs.schemas[relation].fields)
+        query = f"SELECT {columns} FROM {source} AS input WHERE {condition}"
+        self.connection.execute(f"CREATE OR REPLACE VIEW {quoted(relation)} AS {query}")
 
     def _show_unions(self, model: Model) -> None:
         for name, (interface, implementations) in interface_unions(self.mesh).items():
@@ -234,10 +161,12 @@ class Builder:
         tables: Mapping[str, Table],
         instead: Mapping[str, pa.Table] | None = None,
         condition: str = "true",
+        conditions: Mapping[str, str] | None = None,
     ) -> pa.Table:
         """Return the rows of a model's query, in the contract's columns and types; required columns are not checked.
 
         The query reads `tables`, or the rows `instead` for the inputs that have some: a table takes longer to open.
+        `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
         try:
@@ -245,7 +174,7 @@ class Builder:
                 for number, (name, table) in enumerate(tables.items()):
                     source = f"mesh_input_{number}" if name in given else scan(table.metadata_location)
                     stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
-                    self._show(name, source)
+                    self._show(name, source, (conditions or {}).get(name, "true"))
                 self._show_unions(model)
                 return run_model(self.connection, model, condition)
         except DuckDBError as error:
@@ -266,7 +195,7 @@ class Builder:
         touched = partitions_of(job.output, touched_rows)
         files = files_in(job.output, touched)
         if files is None:
-            return self._replace_all(job, self._run(job, model, tables), False)
+            return self._rebuild(job, model, tables, False)
         here, elsewhere = files
         kept = _published(job)
         # Changed rules have not seen the rows that stay.
@@ -285,6 +214,43 @@ class Builder:
             return job.built(mode, len(touched), audited)
         return self._redo(job, tables, touched_rows, files, recheck)
 
+    def _apply_keys(self, job: Job, model: Model, reads: Reads) -> Built:
+        """Compute the keys of changed rows again, and rewrite the partitions in which their rows differ."""
+        keyed, changed = reads.by_key(), job.changed_inputs()
+        assert keyed is not None, f"{job.contract.identifier} does not work key by key"
+        assert changed is not None, f"{job.contract.identifier} has another model"
+        removed, added = self._changed_rows(job, {name: reads.tables[name] for name in changed})
+        named = pa.schema([optional_schema(job.contract.table).field(name) for name in keyed.columns])
+        keys = pa.concat_tables(
+            rows.select(keyed.inputs[name]).rename_columns(keyed.columns).cast(named)
+            for side in (removed, added)
+            for name, rows in side.items()
+        )
+        if not keys.num_rows:
+            self._note(job)
+            return job.built("noop")
+
+        def is_changed(relation: str, columns: Sequence[str] = keyed.columns) -> str:
+            return has_key(relation, columns, "mesh_keys", keyed.columns)
+
+        with registered(self.connection, "mesh_keys", keys.group_by([*keyed.columns]).aggregate([])):
+            inputs = {name: is_changed("input", columns) for name, columns in keyed.inputs.items()}
+            rows = self._run(job, model, reads.tables, condition=is_changed("made"), conditions=inputs)
+            published = _published(job)
+            kept = f"{published} WHERE NOT {is_changed('kept')}"
+            # The columns are part of the primary key, so no row that stays has the key of another.
+            audited = audit_rows(self.connection, job.contract, job.checks, rows, kept=kept)
+            differing = differing_rows(self.connection, audited.rows, f"{published} WHERE {is_changed('kept')}")
+            touched = partitions_of(job.output, differing)
+            files = files_in(job.output, touched)
+            if files is None:
+                return self._rebuild(job, model, reads.tables, False)
+            written = rows_beside(self.connection, job.contract.table, audited.rows, differing, kept)
+            faults.point("build.computed")
+            held = self._replace_held(job, audited, is_changed)
+        self._commit(job, [task.file for task in files[0]], written, held)
+        return job.built("incremental" if touched else "noop", len(touched), replace(audited, rows=written))
+
     def _redo_between(self, job: Job, tables: Mapping[str, Table], first: date, last: date) -> Built:
         schema, model = job.contract.table, self.models[job.contract.identifier]
         there, made = (days_between(schema, relation, first, last) for relation in ("kept", "made"))
@@ -296,7 +262,7 @@ class Builder:
             return job.built("noop")
         files = files_in(job.output, partitions_of(job.output, touched_rows))
         if files is None:
-            return self._replace_all(job, self._run(job, model, tables), True)
+            return self._rebuild(job, model, tables, True)
         return self._redo(job, tables, touched_rows, files, recheck=False)
 
     def _redo(
@@ -317,7 +283,7 @@ class Builder:
             existing = keys_that_stay(self.connection, job.output, schema, redone, [], files[1])
             audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
             faults.point("build.computed")
-            held = self._replace_held(job, audited, "mesh_touched")
+            held = self._replace_held(job, audited, lambda held: in_partitions(schema, held, "mesh_touched"))
         self._commit(job, [task.file for task in files[0]], audited.rows, held)
         return job.built("rebuild", len(partitions_of(job.output, rows)), audited)
 
@@ -328,7 +294,7 @@ class Builder:
         removed: dict[str, pa.Table] = {}
         added: dict[str, pa.Table] = {}
         for name, table in driving.items():
-            columns = [field.name for field in self.schemas[name].fields]
+            columns = [field.name for field in self.jobs.schemas[name].fields]
             removed_files, added_files = changed_files(table, job.recorded(name))
             removed[name] = read_files(table, removed_files, columns)
             added[name] = read_files(table, added_files, columns)
@@ -340,37 +306,52 @@ class Builder:
                 )
         return removed, added
 
-    def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
-        """Replace all rows of the table.
+    def _rebuild(self, job: Job, model: Model, tables: Mapping[str, Table], always: bool) -> Built:
+        """Run the whole query, on Spark where that is given and returns the same rows, and replace all rows."""
+        why_not = self.spark.why_not(model) if self.spark else ""
+        if self.spark is None or why_not:
+            return self._replace_all(replace(job, why_not_spark=why_not), self._run(job, model, tables), always)
+        try:
+            rows = in_contract_types(self.connection, model, self.spark.run(model, tables))
+        except MeshError:
+            # Expiry is no fault of Spark.
+            self._assert_inputs_are_kept(job)
+            raise
+        return self._replace_all(replace(job, engine=self.spark.server.name), rows, always)
 
-        If they are the same already, only the inputs are recorded, in a snapshot without files, or in a table
+    def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:
+        """Replace the rows of the table, in the partitions in which they differ; in all of them if `always`.
+
+        If all rows are the same already, only the inputs are recorded, in a snapshot without files, or in a table
         property if the inputs are the same too. Then the tables downstream have no changed rows to apply, and the
         next build need not compare again.
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
+        removed, written = all_files(job.output), audited.rows
         # Files with an older partition spec are rewritten even if their rows are the same.
-        stays = not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None
-        if stays and self._is_content(job, audited):
-            none = rows.slice(0, 0)
-            if job.was_inputs == job.inputs:
-                self._note(job)
-            else:
-                self._commit(job, [], none, job.was_held)
-            return job.built("noop", audited=replace(audited, rows=none, held=None))
+        if not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None:
+            differing = differing_rows(self.connection, audited.rows, _published(job))
+            if not differing.num_rows and self._is_held(job, audited):
+                none = rows.slice(0, 0)
+                if job.was_inputs == job.inputs:
+                    self._note(job)
+                else:
+                    self._commit(job, [], none, job.was_held)
+                return job.built("noop", audited=replace(audited, rows=none, held=None))
+            files = files_in(job.output, partitions_of(job.output, differing))
+            assert files is not None
+            removed = files[0]
+            written = rows_beside(self.connection, job.contract.table, audited.rows, differing)
         faults.point("build.computed")
         held = self._replace_held(job, audited)
-        self._commit(job, [task.file for task in all_files(job.output)], audited.rows, held)
-        return job.built("rebuild", self._count_partitions(job, audited.rows), audited)
+        self._commit(job, [task.file for task in removed], written, held)
+        return job.built("rebuild", self._count_partitions(job, written), replace(audited, rows=written))
 
-    def _replace_held(self, job: Job, audited: Audited, touched: str | None = None) -> int | None:
-        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, touched)
+    def _replace_held(self, job: Job, audited: Audited, replaced: Callable[[str], str] | None = None) -> int | None:
+        return replace_held(self.connection, self.catalog, job.contract, job.was_held, audited.held, replaced)
 
-    def _is_content(self, job: Job, audited: Audited) -> bool:
-        """Whether the output and its held rows are exactly these, in any order."""
-        # `are_rows` compares column by column, in the order of these rows.
-        columns = ", ".join(quoted(name) for name in audited.rows.column_names)
-        if not are_rows(self.connection, audited.rows, f"SELECT {columns} FROM {scan(job.output.metadata_location)}"):
-            return False
+    def _is_held(self, job: Job, audited: Audited) -> bool:
+        """Whether the held rows of the table are exactly those that were held back now, in any order."""
         was_held = read_held(self.catalog, job.contract, job.was_held)
         with registered(self.connection, "mesh_was_held", was_held):
             held = as_held(job.contract, audited.held)

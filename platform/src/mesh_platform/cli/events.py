@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ import click
 
 from mesh_platform import faults as fault_points
 from mesh_platform.broker import connect, queue_of
+from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
@@ -239,20 +238,6 @@ def ingest(
 
     catalog = open_catalog(settings)
 
-    maintenance: list[subprocess.Popen[bytes]] = []
-
-    def maintain(table: str) -> bool:
-        # In its own process, because merging files takes more memory and time than ingest may use.
-        if maintenance and maintenance[-1].poll() is None:
-            return False
-        if maintenance and maintenance[-1].returncode:
-            tell("The maintenance of tables failed. 'mesh maintain' shows why.")
-        command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", table]
-        environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
-        quiet = subprocess.DEVNULL
-        maintenance[:] = [subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)]
-        return True
-
     if replay_rejected:
         with run_reports(settings, mesh, tell) as report:
             replay = partial(ingesting.replay_rejected, catalog, contracts, settings.now)
@@ -265,6 +250,7 @@ def ingest(
             stop_on_signal() as stopped,
             progress_bar("ingest", None, "event") as advance,
             run_reports(settings, mesh, tell) as report,
+            maintenance() as maintain,
         ):
             consume = partial(
                 ingesting.ingest,
@@ -281,10 +267,6 @@ def ingest(
                 maintain=maintain,
             )
             results = reported_ingest(report, contracts, consume)
-            for process in maintenance:
-                # The next maintenance continues its work.
-                process.terminate()
-                process.wait()
             for queue in map(queue_of, contracts):
                 if not dead_letters and (waiting := broker.depth(queue.dead_letter)):
                     again = f"mesh ingest {queue.name} --dead-letters"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,6 +23,36 @@ from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from mesh_platform.lake.maintain import Maintained
+    from mesh_platform.lake.maintenance_turns import Maintain
+
+
+@contextmanager
+def maintenance() -> Iterator[Maintain]:
+    """Yield a function that starts the maintenance of tables in a process of its own, which ends with the block.
+
+    It returns False while the process of an earlier call runs.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(tables: Sequence[str]) -> bool:
+        # In its own process, because merging files takes more memory and time than ingest may use.
+        if started and started[-1].poll() is None:
+            return False
+        if started and started[-1].returncode:
+            tell("The maintenance of tables failed. 'mesh maintain' shows why.")
+        command = [sys.executable, "-c", "from mesh_platform.cli import main; main()", "maintain", *tables]
+        environment = {name: value for name, value in os.environ.items() if name != "MESH_FAULT"}
+        quiet = subprocess.DEVNULL
+        started[:] = [subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)]
+        return True
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            # The next maintenance continues its work.
+            process.terminate()
+            process.wait()
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove unused files.")

@@ -46,7 +46,8 @@ def doctor(output_format: str) -> None:
     mesh doctor
 
     It asks the broker, the catalog and the storage of the lake, and, where they are set, RabbitMQ's management API,
-    OpenMetadata and Airflow. In the storage it writes, reads and removes one small file. It creates nothing else.
+    Spark, OpenMetadata and Airflow. In the storage it writes, reads and removes one small file. It creates nothing
+    else.
 
     Exit code 3: one does not answer. Exit code 1: one refuses, or is of a version that the mesh is not made for.
     """
@@ -86,6 +87,9 @@ def services(settings: Settings) -> Iterator[Service]:
         properties = _lake_properties(settings)
         yield Service("catalog", _place(properties.get("uri", "")), lambda: _catalog(settings))
         yield Service("storage", properties.get("warehouse", ""), lambda: _storage(settings, properties))
+    if remote := settings.spark_remote.get_secret_value():
+        # A parameter of the address can be a token.
+        yield Service("spark", _place(remote.partition(";")[0]), lambda: _spark(remote))
     if settings.openmetadata_url:
         yield Service("openmetadata", _place(settings.openmetadata_url), lambda: _openmetadata(settings))
     port = settings.state_dir / "airflow" / "port"
@@ -117,6 +121,13 @@ def _broker(settings: Settings) -> str:
     with connect(settings.broker) as broker:
         depths = broker.depths(queues)
     return f"{len(depths)} of {len(queues)} queues, {counted(sum(depths.values()), 'message waits', 'messages wait')}"
+
+
+def _spark(remote: str) -> str:
+    from mesh_platform.engine.spark import spark_session
+
+    with spark_session(remote) as spark:
+        return spark.name
 
 
 def _management(url: str) -> str:

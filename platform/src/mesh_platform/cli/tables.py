@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mesh_platform.cli.output import format_option, read_settings, write_json, writing
+from mesh_platform.cli.maintenance import maintenance
+from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json, writing
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
@@ -38,6 +39,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
 @click.option("--to", "last", type=_DAY, help="Last UTC day to rebuild.  [default: the day of --from]")
 @click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do at most, and why.")
+@click.option("--follow", "following", is_flag=True, help="Build again whenever events have landed, until Ctrl-C.")
 @format_option
 def build(
     tables: tuple[str, ...],
@@ -45,6 +47,7 @@ def build(
     first: datetime | None,
     last: datetime | None,
     only_plan: bool,
+    following: bool,
     output_format: str,
 ) -> None:
     """Build all tables, or those named and their inputs. If nothing changed, nothing is committed.
@@ -58,22 +61,32 @@ def build(
     changed rows of its inputs were applied. `rebuild`: its whole query ran. `partitions` and `rows` count what was
     written.
 
+    `--follow` runs beside `mesh ingest` until Ctrl-C: it builds again and again what new events reach, and maintains
+    a table after every 20 builds. It makes no release. If a table cannot be built, it says so and builds the others.
+    Its result counts what was done to each table.
+
     `--plan` only reports, and builds nothing: the mode of each table, or `blocked` if it cannot be built, and why.
+
+    `engine` ran the query. MESH_SPARK_REMOTE has the address of Spark, which then runs whole queries; DuckDB applies
+    changed rows. stderr names each table whose whole query stayed with DuckDB, and why.
 
     A broken rule of a contract blocks a table, holds rows back (`held`, see `<table>__held`) or warns (`warnings`).
 
     A build of all tables in which every table succeeds makes a release, unless the tables are unchanged since the
     newest release. Its name goes to stderr; `mesh query --as-of r3` reads the tables of release r3 together.
 
-    Exit code 1: a table could not be built.
+    Exit code 1: a table could not be built. Exit code 3: the lake or Spark does not answer.
     """
     from mesh_platform.build.build import build as build_tables
     from mesh_platform.build.build import plan_build
+    from mesh_platform.governance.parity.building import spark_runs
 
     if last and not first:
         raise UsageError(f"--to {last:%Y-%m-%d}: from which day on? Give --from too.")
     if first and full:
         raise UsageError("--full rebuilds everything, --from rebuilds some days of the named tables. Give only one.")
+    if following and (full or first or only_plan):
+        raise UsageError("--follow builds what changed, until Ctrl-C. Leave --full, --from and --plan out.")
     if first and only_plan:
         raise UsageError("--from rebuilds the days that it names; there is nothing to plan. Leave --plan out.")
     between = (first.date(), (last or first).date()) if first else None
@@ -82,7 +95,14 @@ def build(
         plans = [asdict(each) for each in plan_build(mesh, catalog, tables, full)]
         write_json(plans) if output_format == "json" else write_table(plans)
         return
-    with progress_bar("build", None, "table") as advance, run_reports(settings, mesh, tell) as report:
+    if following:
+        _follow(settings, mesh, catalog, tables, output_format)
+        return
+    with (
+        progress_bar("build", None, "table") as advance,
+        run_reports(settings, mesh, tell) as report,
+        spark_runs(settings, mesh) as spark,
+    ):
         built = build_tables(
             mesh,
             catalog,
@@ -92,6 +112,7 @@ def build(
             on_progress=lambda _built: advance(1),
             on_release=show_release,
             on_run=partial(report, "build"),
+            spark=spark,
         )
     rows = [asdict(each) for each in built]
     if output_format == "json":
@@ -99,6 +120,30 @@ def build(
     else:
         write_table(rows, columns=("table", "mode", "partitions", "rows", "held", "snapshot_id"))
     show_warnings(built)
+
+
+def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[str], output_format: str) -> None:
+    from mesh_platform.build.follow import follow
+
+    counts: dict[str, dict[str, int]] = {}
+    tell("Waiting for events; Ctrl-C ends.")
+    with (
+        stop_on_signal() as stopped,
+        progress_bar("build", None, "table") as advance,
+        run_reports(settings, mesh, tell) as report,
+        maintenance() as maintain,
+    ):
+
+        def add(built: Built) -> None:
+            count = counts.setdefault(built.table, dict.fromkeys(("builds", "rows", "held"), 0))
+            count["builds"] += 1
+            count["rows"] += built.rows
+            count["held"] += built.held
+            advance(1)
+
+        follow(mesh, catalog, tables, stopped, add, tell, maintain, partial(report, "build"))
+    rows = [{"table": table, **count} for table, count in counts.items()]
+    write_json(rows) if output_format == "json" else write_table(rows)
 
 
 def show_release(release: Release) -> None:
@@ -152,6 +197,11 @@ def status(names: tuple[str, ...], output_format: str) -> None:
     the year 9999) does not count; status reports it on stderr and as `max_ahead_time`. A table that holds only such
     times is not fresh.
 
+    `visible after` is how long events took from their receipt by ingest until a query of the table could find them:
+    the 95th percentile over those of its newest 16 commits that brought events, each of which counts with the event
+    that waited longest. All times are of the machine's clock, so late events and simulated days count as others do.
+    The wait in the broker is not in it, and a table's first build does not count.
+
     `dangling` counts the rows that refer to a row which a dimension lacks. `<fact>__resolved` shows their key as
     `unknown`.
     """
@@ -186,6 +236,7 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
             "lag": _duration(each.lag_s),
             "promise": _duration(each.promise_s),
             "fresh": each.fresh,
+            "visible after": _duration(each.visible_after_s),
             "quarantined": each.quarantined,
             "dangling": each.dangling,
         }
@@ -214,10 +265,12 @@ def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequen
     return read_status(mesh, catalog, settings.now(), StateCache(settings.state_dir / "counted.json"), wanted)
 
 
-def _duration(seconds: int | None) -> str | None:
+def _duration(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds} s"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds:.1f} s" if isinstance(seconds, float) and seconds < 10 else f"{seconds:.0f} s"
 
 
 @click.command(short_help="Run a SELECT on the tables.")
@@ -279,7 +332,10 @@ def views(file: Path) -> None:
 @click.argument("table")
 @format_option
 def history(table: str, output_format: str) -> None:
-    """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`."""
+    """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`.
+
+    `engine` ran the query that made it, if that was not DuckDB.
+    """
     from mesh_platform.iceberg.history import read_history
     from mesh_platform.lake.catalog import existing_table
 

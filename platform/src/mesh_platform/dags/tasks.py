@@ -90,12 +90,14 @@ def build_table(mesh: Mesh, name: str, between: tuple[date, date] | None = None)
     Skips the task if nothing is new. Raises as `mesh_platform.build.build.build` does.
     """
     from mesh_platform.build.build import build
+    from mesh_platform.governance.parity.building import spark_runs
     from mesh_platform.lake.catalog import existing_table
     from mesh_platform.query.freshness import newest_event
 
     catalog = _catalog(mesh)
-    with _reports(mesh) as report:
-        (built,) = build(mesh, catalog, [name], between=between, alone=True, on_run=partial(report, "build"))
+    with _reports(mesh) as report, spark_runs(Settings(root=mesh.root), mesh) as spark:
+        on_run = partial(report, "build")
+        (built,) = build(mesh, catalog, [name], between=between, alone=True, on_run=on_run, spark=spark)
     for words in built.remarks:
         log.warning("%s", words)
     if built.mode == "noop":

@@ -1,8 +1,8 @@
-"""What the platform needs of a connection to a SQL engine; mypy holds DuckDB's connection to it.
+"""What the platform needs of a connection to a SQL engine; mypy holds DuckDB's connection, and Spark's, to it.
 
-Modules outside `engine` are typed against this, so they can use nothing else of DuckDB. A second engine also needs
-what `duckdb` and `sql` of this package have: how to connect, the text that scans a snapshot, and its errors. The
-models' SQL is DuckDB's dialect; a protocol cannot state that.
+Modules outside `engine` are typed against this, so they can use nothing else of DuckDB. Another engine that is to
+replace it also needs what `duckdb` and `sql` of this package have: how to connect, the text that scans a snapshot,
+and its errors. The models' SQL is DuckDB's dialect; a protocol cannot state that.
 """
 
 from __future__ import annotations
@@ -51,3 +51,21 @@ class Connection(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
+
+
+class Server(Protocol):
+    """A session of an engine on a server, which reads the lake's tables itself. Its views last until it ends.
+
+    Raises AttentionError, with the engine's words, if it refuses SQL or a row, and UnavailableError if it does not
+    answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """The engine and its version."""
+
+    def view(self, name: str, query: str) -> None:
+        """Let SQL read a SELECT as `name`, a name without dots. Its tables are looked up now, and read later."""
+
+    def query(self, sql: str) -> pa.Table:
+        """Return the rows of a SELECT."""

@@ -5,8 +5,11 @@ Its packages are in requirements/spark.txt; nothing else imports them.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,13 +23,27 @@ if TYPE_CHECKING:
 _MISSING = "{} is not installed here. Run 'make .venv-spark/done', then .venv-spark/bin/mesh; or install {}."
 _PORT = 15002
 _SECONDS = 10
+# The client waits 50 ms before it asks again, then four times as long each time: 17 s in all. By default: 10 minutes.
+_RETRIES = 5
+# What Spark and Sail say of a session or a query that they no longer know, because they were started anew.
+_FORGOTTEN = ("INVALID_HANDLE", "operation not found")
 
 
 class Spark:
-    """A session of Spark in UTC. Its temporary views last until it ends."""
+    """A session of Spark in UTC. Its temporary views last until it ends.
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    Its methods raise AttentionError, with Spark's own words, if Spark refuses a query or a row, and UnavailableError
+    if it does not answer.
+    """
+
+    def __init__(self, session: Any, address: str) -> None:
+        self._session, self._address = session, address
+
+    @property
+    def name(self) -> str:
+        """The engine and its version; of Sail, the version of Spark that it stands for."""
+        with _asking(self._address):
+            return f"Spark {self._session.version}"
 
     def register(self, name: str, rows: pa.Table) -> None:
         """Let SQL read `rows` as `name`, a name without dots. They are sent to the server."""
@@ -34,20 +51,18 @@ class Spark:
         from pyspark.sql.pandas.types import from_arrow_schema
 
         schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
-        self._session.createDataFrame(rows, schema).createOrReplaceTempView(name)
+        with _asking(self._address):
+            self._session.createDataFrame(rows, schema).createOrReplaceTempView(name)
+
+    def view(self, name: str, query: str) -> None:
+        """Let SQL read a SELECT as `name`, a name without dots. Its tables are looked up now, and read later."""
+        with _asking(self._address):
+            self._session.sql(query).createOrReplaceTempView(name)
 
     def query(self, sql: str) -> pa.Table:
-        """Return the rows of a SELECT.
-
-        Raises AttentionError, with Spark's own words, if Spark refuses the query or a row.
-        """
-        from pyspark.errors import PySparkException
-
-        try:
+        """Return the rows of a SELECT."""
+        with _asking(self._address):
             return self._session.sql(sql).toArrow()
-        except PySparkException as error:
-            text = " ".join(str(error).partition("\n\nJVM stacktrace")[0].split())
-            raise AttentionError(f"Spark says: {type(error).__name__}: {text}.") from error
 
 
 @contextmanager
@@ -61,21 +76,54 @@ def spark_session(remote: str = "") -> Iterator[Spark]:
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
+        from pyspark.sql.connect.client.retries import DefaultPolicy
     except ImportError as error:
         raise UnavailableError(_MISSING.format("Spark's client", "requirements/spark.txt")) from error
+    # Errors are raised, and need not be logged too.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
     with _sail() if not remote else _given(remote) as address:
         try:
             session = SparkSession.builder.remote(address).create()
+            session.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
             session.conf.set("spark.sql.session.timeZone", "UTC")
             session.conf.set("spark.sql.ansi.enabled", "true")
         except PySparkException as error:
             raise UnavailableError(
-                f"{_plain(address)}: Spark does not answer: {error}. Start it, then run again."
+                f"{_plain(address)}: Spark does not answer: {_said(error)}. Start it, then run again."
             ) from error
         try:
-            yield Spark(session)
+            yield Spark(session, _plain(address))
         finally:
+            # A server that has gone would be asked again and again.
+            session.client.set_retry_policies([])
             session.stop()
+
+
+@contextmanager
+def _asking(address: str) -> Iterator[None]:
+    from pyspark.errors import PySparkException
+    from pyspark.errors.exceptions.connect import SparkConnectGrpcException
+
+    try:
+        yield
+    except PySparkException as error:
+        text = _said(error)
+        code = error.getGrpcStatusCode().name if isinstance(error, SparkConnectGrpcException) else ""
+        if code == "UNAVAILABLE" or any(words in text for words in _FORGOTTEN):
+            raise UnavailableError(
+                f"{address}: Spark has stopped answering, or was started anew. Nothing was committed of what it was "
+                "to compute. Start it, then run again."
+            ) from error
+        raise AttentionError(f"Spark says: {type(error).__name__}: {text}.") from error
+
+
+def _said(error: Exception) -> str:
+    """Return the words of an error in one line, without the plan and the stack of the server that follow."""
+    text = str(error)
+    # Of an error of the connection, the first line says only that there was one.
+    details = re.search(r'details = "(.*)"', text)
+    return (details[1] if details else next(iter(text.splitlines()), "")).rstrip(".;")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from mesh_platform.contract.contract import Field, TableSchema
@@ -94,6 +95,13 @@ def in_partitions(schema: TableSchema, relation: str, touched: str) -> str:
         columns.append(f"{there} AS p{number}")
         tests.append(f"p{number} IS NOT DISTINCT FROM {here}")
     return f"EXISTS (SELECT 1 FROM (SELECT DISTINCT {', '.join(columns)} FROM {touched}) WHERE {' AND '.join(tests)})"
+
+
+def has_key(relation: str, columns: Sequence[str], keys: str, names: Sequence[str]) -> str:
+    """Return the SQL condition that `columns` of `relation` are in a row of `keys`, in its columns `names`."""
+    pairs = zip(map(quoted, columns), map(quoted, names), strict=True)
+    tests = (f"{keys}.{name} IS NOT DISTINCT FROM {relation}.{column}" for column, name in pairs)
+    return f"EXISTS (SELECT 1 FROM {keys} WHERE {' AND '.join(tests)})"
 
 
 def table_definition(relation: str, schema: TableSchema) -> str:

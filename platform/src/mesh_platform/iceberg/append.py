@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -55,15 +55,16 @@ def append_new(
     refused: Callable[[pa.Table], pa.Array] | None = None,
     known: IdIndex | None = None,
     content: Sequence[str] = (),
+    summary: Mapping[str, str] | None = None,
 ) -> Appended:
     """Append the rows whose `key` the table lacks, as of the very snapshot that the commit asserts.
 
     If `time_column` is given, the key must determine it; then only the days of the rows are searched, because every
     copy of a key is there. `refused` returns keys that must not be appended. `known` caches keys that were read. A
-    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`. After a commit
-    with an unknown outcome, the whole procedure is repeated, which finds out. Raises UnavailableError if the lake
-    fails repeatedly, and AttentionError; a fault in the code is raised at once. The caller must then acknowledge
-    nothing.
+    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`. `summary` has
+    entries for the summary of the snapshot. After a commit with an unknown outcome, the whole procedure is repeated,
+    which finds out. Raises UnavailableError if the lake fails repeatedly, and AttentionError; a fault in the code is
+    raised at once. The caller must then acknowledge nothing.
     """
     known = known or IdIndex()
     keys = to_ids(rows[key])
@@ -95,7 +96,7 @@ def append_new(
             attempted = int(fresh.sum())
             if attempted:
                 written.write(table, rows, fresh)
-                commit_files(table, (), written.files, {_TOKEN: token})
+                commit_files(table, (), written.files, {**(summary or {}), _TOKEN: token})
                 known.remember(table, written.files, written.rows, keys.select(fresh))
                 faults.point("append.committed")
             return result(table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from mesh_platform.iceberg.expiry import expired_before, instant
+from mesh_platform.iceberg.provenance import engine_of
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One snapshot: its operation (of the Iceberg spec), the number of rows it added, and the rows in it (`rows`)."""
+    """One snapshot: its operation (of the Iceberg spec), the number of rows it added, and the rows in it (`rows`).
+
+    `engine` ran the query that made it; None for DuckDB, and for one that no query made.
+    """
 
     snapshot_id: int
     committed_at: datetime
     operation: str
     added: int
     rows: int
+    engine: str | None
 
 
 def read_history(table: Table) -> list[HistoryEntry]:
@@ -35,6 +40,7 @@ def read_history(table: Table) -> list[HistoryEntry]:
             summary.operation.value,
             int(summary["added-records"] or 0),
             int(summary["total-records"] or 0),
+            engine_of(snapshot),
         )
         for snapshot in snapshots_on_main(table)
         if (summary := snapshot.summary) is not None

@@ -1,10 +1,13 @@
 """Record provenance: what the state of a table was built from, in the table itself.
 
 A build writes it to the summary of the snapshot that it commits: `mesh.inputs` (JSON: relation to snapshot id, or to
-a hash for what is not a table), `mesh.model` and `mesh.rules` (fingerprints), and `mesh.held` (the snapshot of the
-held rows). If only these differ and the rows are the same, the build commits no snapshot: the table property
-`mesh.model` (`<snapshot id> <model> <rules>`) or `mesh.inputs` (`<snapshot id> <JSON>`) then overrides that part of
-the summary of the snapshot that it names.
+a hash for what is not a table), `mesh.model` and `mesh.rules` (fingerprints), `mesh.held` (the snapshot of the held
+rows), and `mesh.engine` (what ran the query, if it was not DuckDB). If only the first three differ and the rows are
+the same, the build commits no snapshot: the table property `mesh.model` (`<snapshot id> <model> <rules>`) or
+`mesh.inputs` (`<snapshot id> <JSON>`) then overrides that part of the summary of the snapshot that it names.
+
+Ingest writes `mesh.received`: when it received the first of the events that the snapshot brings, by the machine's
+clock, in milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -24,17 +27,23 @@ if TYPE_CHECKING:
 
 Inputs = dict[str, int | str | None]
 
+RECEIVED = "mesh.received"
 _INPUTS, _MODEL, _RULES, _HELD = "mesh.inputs", "mesh.model", "mesh.rules", "mesh.held"
+_ENGINE = "mesh.engine"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What one state of a table was built from. `held` is the snapshot of the held rows that belong to it."""
+    """What one state of a table was built from. `held` is the snapshot of the held rows that belong to it.
+
+    `engine` ran the query, with its version; None for DuckDB.
+    """
 
     inputs: Inputs
     model: str | None
     rules: str | None
     held: int | None = None
+    engine: str | None = None
 
     @property
     def input_snapshots(self) -> dict[str, int]:
@@ -45,6 +54,7 @@ class Provenance:
         """Return the provenance as entries of a snapshot's summary."""
         entries = {_INPUTS: _dump(self.inputs), _MODEL: self.model, _RULES: self.rules}
         entries[_HELD] = str(self.held) if self.held is not None else None
+        entries[_ENGINE] = self.engine
         return {name: value for name, value in entries.items() if value is not None}
 
     def to_properties(self, snapshot_id: int, with_inputs: bool) -> dict[str, str]:
@@ -64,7 +74,8 @@ def read_provenance(table: Table, snapshot_id: int | None) -> tuple[int, Provena
         if _INPUTS in summary:
             summary = {**summary, **_properties(table, ancestor.snapshot_id)}
             inputs = json.loads(summary[_INPUTS])
-            found = Provenance(inputs, summary.get(_MODEL), summary.get(_RULES), held_snapshot(ancestor))
+            made_by = summary.get(_MODEL), summary.get(_RULES)
+            found = Provenance(inputs, *made_by, held_snapshot(ancestor), engine_of(ancestor))
             return ancestor.snapshot_id, found
     return None
 
@@ -73,6 +84,17 @@ def held_snapshot(snapshot: Snapshot) -> int | None:
     """Return the snapshot of the held rows that belong to `snapshot`, None if there is none."""
     held = _summary(snapshot).get(_HELD)
     return int(held) if held else None
+
+
+def received_ms(snapshot: Snapshot) -> int | None:
+    """Return `mesh.received` of a snapshot, None if it has none."""
+    received = _summary(snapshot).get(RECEIVED)
+    return int(received) if received else None
+
+
+def engine_of(snapshot: Snapshot) -> str | None:
+    """Return the engine that ran the query of `snapshot`; None for DuckDB, and for one that no query made."""
+    return _summary(snapshot).get(_ENGINE)
 
 
 def note_properties(table: Table, properties: Mapping[str, str]) -> None:

@@ -34,6 +34,18 @@ def current_snapshot_id(table: Table) -> int | None:
     return snapshot.snapshot_id if snapshot else None
 
 
+def names_then(table: Table, snapshot_id: int) -> dict[str, str]:
+    """Return today's name of each column that a snapshot has, with the name that it had then.
+
+    Engines that read a snapshot read it by the schema that the table had when it was committed.
+    """
+    snapshot = table.metadata.snapshot_by_id(snapshot_id)
+    assert snapshot is not None
+    schema = table.schema() if snapshot.schema_id is None else table.schemas()[snapshot.schema_id]
+    then = {column.field_id: column.name for column in schema.fields}
+    return {column.name: then[column.field_id] for column in table.schema().fields if column.field_id in then}
+
+
 def has_snapshot(table: Table, snapshot_id: int | None) -> bool:
     """Whether a snapshot can still be read: not if it has expired. None, the empty first state, always can."""
     return snapshot_id is None or table.metadata.snapshot_by_id(snapshot_id) is not None

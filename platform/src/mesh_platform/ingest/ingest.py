@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,11 @@ from mesh_platform import faults
 from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.iceberg.append import Appended, append_new
 from mesh_platform.iceberg.keys import IdIndex
+from mesh_platform.iceberg.provenance import RECEIVED
 from mesh_platform.ingest.validator import Validated, reject_reused, validate
 from mesh_platform.lake.catalog import ensure_all, ensure_table
 from mesh_platform.lake.ledger import removed_keys
+from mesh_platform.lake.maintenance_turns import Maintain, MaintenanceTurns
 from mesh_platform.lake.tables import (
     landing_name,
     landing_schema,
@@ -56,13 +57,8 @@ _LEAST_BYTES = 4 * 1024 * 1024
 _QUIET = 0.5
 _KEY = pa.large_string()
 
-# A commit takes longer with each snapshot of its table, so a table that is written all day is maintained all day.
-MAINTAIN_EVERY = 20
-
 # Called after each flush with the number of records written.
 Progress = Callable[[int], None]
-# Starts the maintenance of the named table; False where it could not start.
-Maintain = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -141,8 +137,7 @@ class _Writer:
     """Writes one flush on a thread of its own, while the next is received and validated."""
 
     def __init__(self, catalog: Catalog, now: Callable[[], datetime], progress: Progress, maintain: Maintain) -> None:
-        self._maintain = maintain
-        self._flushes_since: Counter[str] = Counter()
+        self._turns = MaintenanceTurns(maintain)
         self._catalog = catalog
         self._now = now
         self._progress = progress
@@ -156,6 +151,7 @@ class _Writer:
 
     def hand_over(self, lane: _Lane) -> None:
         """Validate the waiting messages of the lane, and write them after the previous flush. Raises its error."""
+        received = time.time() - (time.monotonic() - lane.since)
         deliveries = lane.take()
         if not deliveries:
             return
@@ -163,7 +159,7 @@ class _Writer:
         validated = validate(lane.contract, deliveries, self._now())
         faults.point("ingest.validated")
         self.wait()
-        self._pending = self._thread.submit(self._write, lane, deliveries, validated)
+        self._pending = self._thread.submit(self._write, lane, deliveries, validated, received)
 
     def wait(self) -> None:
         """Wait until everything handed over is written and acknowledged. Raises the error of the writer."""
@@ -171,9 +167,9 @@ class _Writer:
         if pending is not None:
             self._progress(pending.result())
 
-    def _write(self, lane: _Lane, deliveries: list[Delivery], validated: Validated) -> int:
+    def _write(self, lane: _Lane, deliveries: list[Delivery], validated: Validated, received: float) -> int:
         before = lane.result.quarantined
-        write(self._catalog, lane.contract, validated, lane.result, self._known)
+        write(self._catalog, lane.contract, validated, lane.result, self._known, received)
         half = len(deliveries) // 2
         lane.consumer.ack(deliveries[:half])
         faults.point("ingest.acknowledged")
@@ -181,10 +177,7 @@ class _Writer:
         written = [landing_name(lane.contract)]
         if lane.result.quarantined > before:
             written.append(quarantine_name(lane.contract))
-        for table in written:
-            self._flushes_since[table] += 1
-            if self._flushes_since[table] >= MAINTAIN_EVERY and self._maintain(table):
-                self._flushes_since[table] = 0
+        self._turns.committed(written)
         return validated.lines
 
     def __enter__(self) -> Self:
@@ -207,14 +200,14 @@ def ingest(
     stopped: Callable[[], bool] = lambda: False,
     progress: Progress = lambda records: None,
     limits: Limits | None = None,
-    maintain: Maintain = lambda table: True,
+    maintain: Maintain = lambda tables: True,
 ) -> list[Ingested]:
     """Consume the products' queues until `stopped`, until all are empty, or for `max_seconds`.
 
-    After every `MAINTAIN_EVERY` flushes to a table, `maintain` is called with its name and must return quickly. `now`
-    is the clock for validating event times. With `dead_letters` the dead-letter queues are consumed instead. Raises
-    UnavailableError where broker or lake remain unreachable, AttentionError where a table does not match its
-    contract; nothing unwritten is acknowledged then.
+    After every `MAINTAIN_EVERY` flushes to a table, `maintain` is called with it. `now` is the clock for validating
+    event times. With `dead_letters` the dead-letter queues are consumed instead. Raises UnavailableError where broker
+    or lake remain unreachable, AttentionError where a table does not match its contract; nothing unwritten is
+    acknowledged then.
     """
     queues = [queue_of(contract) for contract in contracts]
     # Messages are consumed whatever the settings of their queue.
@@ -340,9 +333,14 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
     return results
 
 
-def write(catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: IdIndex) -> None:
-    """Commit every record, to the landing table or to the quarantine, and count it in `result`."""
-    landed = _land(catalog, contract, validated, known)
+def write(
+    catalog: Catalog, contract: Contract, validated: Validated, result: Ingested, known: IdIndex, received: float
+) -> None:
+    """Commit every record, to the landing table or to the quarantine, and count it in `result`.
+
+    The first was `received` at this time of the machine's clock, in seconds since 1970.
+    """
+    landed = _land(catalog, contract, validated, known, {RECEIVED: str(round(1000 * received))})
     faults.point("ingest.landed")
     reused = reject_reused(contract, validated, landed.reused) if landed.reused else None
     quarantined, repeated = _quarantine(catalog, contract, validated.rejected, reused, known)
@@ -354,7 +352,13 @@ def write(catalog: Catalog, contract: Contract, validated: Validated, result: In
     result.duplicates += landed.duplicates + repeated
 
 
-def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdIndex) -> Appended:
+def _land(
+    catalog: Catalog,
+    contract: Contract,
+    validated: Validated,
+    known: IdIndex,
+    summary: Mapping[str, str] | None = None,
+) -> Appended:
     assert contract.event is not None
     return append_new(
         lambda: ensure_table(catalog, landing_name(contract), landing_schema(contract)),
@@ -364,6 +368,7 @@ def _land(catalog: Catalog, contract: Contract, validated: Validated, known: IdI
         removed_keys(catalog, ledger_name(contract), known),
         known,
         ("event_time", *contract.event.by_name),
+        summary,
     )
 
 

@@ -192,13 +192,14 @@ def checked_table(catalog: Catalog, identifier: str, table_schema: TableSchema) 
     return table
 
 
-def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema) -> Table:
-    """Load the table of this schema, and create it if it is missing. Raises what `checked_table` raises."""
-    table = checked_table(catalog, identifier, table_schema)
-    if table is None:
-        # Another process may have created it at the same time, by another contract.
-        table = _create_table(catalog, identifier, table_schema)
-        _check_table(identifier, table, table_schema)
+def ensure_table(catalog: Catalog, identifier: str, table_schema: TableSchema, opened: Table | None = None) -> Table:
+    """Load the table of this schema unless it is `opened`; create it if it is missing.
+
+    Raises what `checked_table` raises.
+    """
+    # Another process may create it at the same time, by another contract.
+    table = opened or find_table(catalog, identifier) or _create_table(catalog, identifier, table_schema)
+    _check_table(identifier, table, table_schema)
     return table
 
 

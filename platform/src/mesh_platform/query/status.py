@@ -17,6 +17,7 @@ from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quar
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
+from mesh_platform.query.visibility import Visibility
 from mesh_platform.sql.references import dangling_query, tables_referred_to
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TableStatus:
     `max_ahead_time` is the newest time in the table if it is too far in the future to count as an event.
 
     For a landing table, `quarantined` counts the refused events that have not been accepted since. `dangling` counts
-    rows that refer to a missing dimension row.
+    rows that refer to a missing dimension row. `visible_after_s` is what `Visibility.visible_after` returns.
     """
 
     table: str
@@ -52,6 +53,7 @@ class TableStatus:
     quarantined: int | None
     dangling: int | None
     max_ahead_time: datetime | None = None
+    visible_after_s: float | None = None
 
 
 def read_status(
@@ -81,6 +83,7 @@ def read_status(
         name: age_of(contract, table, column, now, found.get, cache)
         for name, (contract, _, column, table) in shown.items()
     }
+    visibility = Visibility(found.get)
     statuses = [
         TableStatus(
             table=name,
@@ -98,6 +101,7 @@ def read_status(
             max_ahead_time=ages[name].ahead,
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
             dangling=counted.get(("dangling", name)),
+            visible_after_s=visibility.visible_after(name),
         )
         for name, (contract, kind, column, table) in shown.items()
     ]

@@ -54,7 +54,7 @@ class Tracer:
 
         Raises UnknownOperatorError.
         """
-        plans = zip(queries, self._plans(queries), strict=True)
+        plans = zip(queries, self.plans(queries), strict=True)
         return [Lineage({}) if plan.get("error") else self._lineage(query, plan) for query, plan in plans]
 
     def models(self, models: Sequence[Model]) -> list[Lineage | Problem]:
@@ -63,7 +63,7 @@ class Tracer:
         Columns of its contract that it does not select have no sources.
         """
         queries = [Query(model.sql, model.inputs, tuple(model.contract.table.by_name)) for model in models]
-        plans = self._plans(queries)
+        plans = self.plans(queries)
         return [self._of_model(*each) for each in zip(models, queries, plans, strict=True)]
 
     def _of_model(self, model: Model, query: Query, plan: Mapping[str, object]) -> Lineage | Problem:
@@ -86,7 +86,7 @@ class Tracer:
             what = f"has no lineage: its plan in DuckDB cannot be followed ({error})."
             return Problem(model.path, 1, what, "Write it with other clauses, or in fewer levels.", rule="sql")
 
-    def _plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
+    def plans(self, queries: Sequence[Query]) -> list[dict[str, object]]:
         from mesh_platform.engine.duckdb import bound_plans
 
         self._create({name for query in queries for name in query.inputs})

@@ -48,10 +48,35 @@ def spark_query(model: Model, schemas: Mapping[str, TableSchema], place: Callabl
         made = tree.sql(dialect="spark", unsupported_level=ErrorLevel.RAISE, comments=False)
     except SqlglotError as error:
         raise AttentionError(f"{model.path}: cannot be written for Spark: {error}. Write it otherwise.") from error
-    columns = ", ".join(
-        f"CAST(`{f.name}` AS {spark_type(f.type)}) AS `{f.name}`" for f in model.contract.table.fields
+    return spark_select(model.contract.table, f"({made}) AS made")
+
+
+def spark_name(relation: str) -> str:
+    """Return the name of a relation's temporary view in Spark, which allows no dot in it."""
+    return relation.replace(".", "__of__")
+
+
+def spark_select(schema: TableSchema, source: str = "", values: Mapping[str, str] | None = None) -> str:
+    """Return a SELECT of Spark with the columns and types of `schema`, which are `values` of a row of `source`.
+
+    A column without a value is NULL; without `values`, each is the column of its name. Without `source` it has one
+    row.
+    """
+    given = {field.name: quoted(field.name) for field in schema.fields} if values is None else values
+    columns = (
+        f"CAST({given.get(f.name, 'NULL')} AS {spark_type(f.type)}) AS {quoted(f.name)}" for f in schema.fields
     )
-    return f"SELECT {columns} FROM ({made}) AS made"
+    return f"SELECT {', '.join(columns)}" + (f" FROM {source}" if source else "")
+
+
+def spark_literal(text: str) -> str:
+    """Return `text` as a string literal of Spark, in which a backslash has a meaning of its own."""
+    return exp.Literal.string(text).sql(dialect="spark")
+
+
+def quoted(name: str) -> str:
+    """Return one part of a name, or a path, quoted for Spark."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def spark_type(kind: FieldType) -> str:

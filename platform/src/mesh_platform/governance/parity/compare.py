@@ -23,7 +23,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.errors import AttentionError
 from mesh_platform.governance.parity.expected import Expected, Kind, Source
 from mesh_platform.sql.model import Model, driving_inputs
-from mesh_platform.sql.spark_sql import spark_query
+from mesh_platform.sql.spark_sql import spark_name, spark_query
 from mesh_platform.text import counted
 
 if TYPE_CHECKING:
@@ -244,8 +244,3 @@ class Engines:
         """Return a row for a message. It goes into logs, so it has no personal and no confidential value."""
         open_columns = [f.name for f in schema.fields if f.classification in _OPEN]
         return dict((row if self._source == "edge" else row.select(open_columns)).to_pylist()[0])
-
-
-def spark_name(relation: str) -> str:
-    """Return the name of a relation's temporary view in Spark, which allows no dot in it."""
-    return relation.replace(".", "__of__")

@@ -11,8 +11,8 @@ _HEAD = """# Engine parity
 
 <!-- `make parity` writes this page. -->
 
-Models are written in DuckDB's SQL, and DuckDB builds them. `mesh parity` also runs each of them on Spark, by Spark
-Connect, and compares the rows: so a team knows whether a model can move to Spark when one machine no longer suffices.
+Models are written in DuckDB's SQL. `mesh parity` also runs each of them on Spark, by Spark Connect, and compares the
+rows: so a team knows whether Spark can [build](operations.md#builds-on-spark) it when one machine no longer suffices.
 By default it starts Sail, a server of Spark Connect that needs no Java; `MESH_SPARK_REMOTE` names another server.
 
 It runs each model on two kinds of rows. **Edge** rows are generated: up to 1,000 for each relation, with values at
