@@ -16,6 +16,7 @@ from mesh_platform.lake import maintenance_turns
 from mesh_platform.lake.releases import read_releases
 
 from tests.small_mesh import Place, Sale, small_mesh
+from tests.sql.test_audit import WARN, rule
 
 SALES, FACT, BUYER = "alpha.sales_alpha", "core.fact_sales", "core.dim_buyer"
 
@@ -118,6 +119,7 @@ def test_what_is_built_often_is_maintained_in_between(place: Place, monkeypatch:
 
 
 def test_the_command_follows_until_it_is_told_to_stop(place: Place) -> None:
+    rule(place, {"type": "library", "metric": "rowCount", "mustBe": 7, "customProperties": WARN})
     place.build()
     process = place.state.start("build", "--follow", FACT, "--format", "json")
     try:
@@ -131,6 +133,7 @@ def test_the_command_follows_until_it_is_told_to_stop(place: Place) -> None:
         process.kill()
     assert process.returncode == 0, err
     assert '"table": "core.fact_sales"' in out
+    assert "core.fact_sales: warning: the number of rows is 1 and must be 7" in err
     assert [row[0] for row in place.rows(FACT, "event_id")] == ["alpha-0001"]
     refused = place.state.mesh("build", "--follow", "--full", check=2)
     assert "--follow builds what changed" in refused.err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,22 @@ def test_every_model_of_the_company_is_built_as_by_duckdb_and_days_are_added_on_
     added = json_with_spark(ROOT, state, "build")
     assert {row["mode"] for row in added} == {"noop"}
     check_same(catalog, added, json_with_spark(ROOT, state, "build", "--full"))
+
+
+def test_follow_builds_on_spark_too(place: Place, spark: str):
+    environment = {**os.environ, "MESH_STATE": str(place.root / ".mesh"), "MESH_SPARK_REMOTE": spark}
+    with subprocess.Popen([str(MESH), "build", "--follow", BUYER], cwd=place.root, env=environment) as following:
+        try:
+            until = time.monotonic() + 60
+            while following.poll() is None and time.monotonic() < until:
+                if place.catalog.table_exists(BUYER) and place.snapshots(BUYER):
+                    break
+                time.sleep(0.1)
+            following.send_signal(signal.SIGTERM)
+            assert following.wait(60) == 0
+        finally:
+            following.kill()
+    assert json_with_spark(place.root, place.root / ".mesh", "history", BUYER)[0]["engine"].startswith("Spark ")
 
 
 def test_a_rest_catalog_gives_spark_the_snapshots(tmp_path: Path, place: Place):

@@ -63,7 +63,7 @@ def build(
 
     `--follow` runs beside `mesh ingest` until Ctrl-C: it builds again and again what new events reach, and maintains
     a table after every 20 builds. It makes no release. If a table cannot be built, it says so and builds the others.
-    Its result counts what was done to each table.
+    It reports broken rules and held rows when they change. Its result counts what was done to each table.
 
     `--plan` only reports, and builds nothing: the mode of each table, or `blocked` if it cannot be built, and why.
 
@@ -124,8 +124,10 @@ def build(
 
 def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[str], output_format: str) -> None:
     from mesh_platform.build.follow import follow
+    from mesh_platform.governance.parity.building import spark_runs
 
     counts: dict[str, dict[str, int]] = {}
+    remarks: dict[str, list[str]] = {}
     tell("Waiting for events; Ctrl-C ends.")
     with (
         stop_on_signal() as stopped,
@@ -139,9 +141,15 @@ def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[s
             count["builds"] += 1
             count["rows"] += built.rows
             count["held"] += built.held
+            # What a table computes whole breaks, it breaks in each round.
+            for words in built.remarks:
+                if words not in remarks.get(built.table, ()):
+                    tell(words)
+            remarks[built.table] = built.remarks
             advance(1)
 
-        follow(mesh, catalog, tables, stopped, add, tell, maintain, partial(report, "build"))
+        spark = partial(spark_runs, settings, mesh)
+        follow(mesh, catalog, tables, stopped, add, tell, maintain, partial(report, "build"), spark)
     rows = [{"table": table, **count} for table, count in counts.items()]
     write_json(rows) if output_format == "json" else write_table(rows)
 
