@@ -114,7 +114,7 @@ def test_an_address_without_a_server_is_reported_at_once(tmp_path: Path):
     assert "sc://127.0.0.1:9: no server answers" in said
     assert "hush" not in said
     said = run(place.root, tmp_path / ".mesh", "parity", code=2, MESH_SPARK_REMOTE="127.0.0.1:9")
-    assert "Write sc://host:port" in said
+    assert "MESH_SPARK_REMOTE is sc://host:port" in said
 
 
 def test_spark_may_be_another_process(tmp_path: Path):

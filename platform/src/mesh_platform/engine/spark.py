@@ -135,12 +135,12 @@ def _given(remote: str) -> Iterator[str]:
     except ValueError:
         host = None
     if not host or parts.scheme != "sc":
-        raise UsageError(f"{_plain(remote)}: no address of Spark Connect. Write sc://host:port.")
+        raise UsageError(f"{_plain(remote)}: no address of Spark Connect. MESH_SPARK_REMOTE is sc://host:port.")
     try:
         socket.create_connection((host, port), _SECONDS).close()
     except OSError as error:
         raise UnavailableError(
-            f"{_plain(remote)}: no server answers: {error}. Start it, or correct the address."
+            f"{_plain(remote)}: no server answers: {error}. Start it, or correct MESH_SPARK_REMOTE."
         ) from error
     yield remote
 
