@@ -113,11 +113,11 @@ def _platform(settings: Settings) -> str:
 
 def _broker(settings: Settings) -> str:
     from mesh_platform.broker import connect
-    from mesh_platform.mesh.remembered import load_remembered
+    from mesh_platform.mesh.mesh import load_mesh
 
     if settings.broker.startswith("sqlite:") and not Path(settings.broker.removeprefix("sqlite:///")).exists():
         return _NONE_YET
-    queues = [contract.identifier for contract in load_remembered(settings).ingested()]
+    queues = [contract.identifier for contract in load_mesh(settings.root).ingested()]
     with connect(settings.broker) as broker:
         depths = broker.depths(queues)
     return f"{len(depths)} of {len(queues)} queues, {counted(sum(depths.values()), 'message waits', 'messages wait')}"
