@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,20 @@ def test_changes_are_applied_by_duckdb_without_asking_spark(place: Place, spark:
     found = on_spark(place, "sc://127.0.0.1:9", FACT)
     assert {row["mode"] for row in found.values()} <= {"incremental", "noop"}
     assert place.rows(FACT, "event_id")[-1] == ("alpha-0003",)
+
+
+def test_followed_tables_are_built_there_too(place: Place, spark: str):
+    environment = {**os.environ, "MESH_STATE": str(place.root / ".mesh"), "MESH_SPARK_REMOTE": spark}
+    with subprocess.Popen([str(MESH), "build", "--follow", FACT], cwd=place.root, env=environment) as process:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not (place.catalog.table_exists(FACT) and place.snapshots(FACT)):
+            time.sleep(0.1)
+        process.terminate()
+    assert process.returncode == 0
+    table = place.catalog.load_table(FACT)
+    noted = read_provenance(table, table.current_snapshot().snapshot_id)
+    assert noted is not None
+    assert str(noted[1].engine).startswith("Spark ")
 
 
 def test_a_model_that_is_known_to_differ_or_cannot_be_written_stays_with_duckdb(place: Place, spark: str):

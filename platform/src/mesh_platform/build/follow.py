@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ from mesh_platform.sql.model import tables_read
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from mesh_platform.build.spark_run import SparkRuns
+
 # Seconds between two looks at the landing tables.
 _PAUSE = 0.5
 # Seconds until a round although no event has landed: for reference files, rollbacks, and tables that failed.
@@ -38,13 +40,14 @@ def follow(
     on_failure: Callable[[str], object] = lambda message: None,
     maintain: Maintain = lambda tables: True,
     on_run: OnRun = lambda table, outcome: None,
+    spark_runs: Callable[[], AbstractContextManager[SparkRuns | None]] = nullcontext,
 ) -> None:
     """Build `tables` (by default all) and their upstream tables as `build` does, in rounds, until `stopped`.
 
     A round begins when a landing table of theirs has a new snapshot, and a minute after the last one at the latest.
     It makes no release. `on_built` receives each table that was built, and `maintain` is called after every
     `MAINTAIN_EVERY` builds of a table. If a table cannot be built, the others are, and `on_failure` receives the
-    message once.
+    message once. In each round, `spark_runs` lends what runs whole queries.
 
     Raises UsageError and ContractError before the first round, and UnavailableError if the lake fails.
     """
@@ -58,12 +61,12 @@ def follow(
 
     def build_round() -> str:
         """Build what is stale, and return why some of it could not be built."""
-        # A builder for each round: DuckDB keeps in memory what it has read.
-        builder = Builder(mesh, catalog, first.models)
-        names = takewhile(lambda _name: not stopped(), stale_of(builder.jobs, chosen))
         try:
             # If others kept committing, the next round sees what they did.
-            with suppress(ConflictError):
+            with suppress(ConflictError), spark_runs() as spark:
+                # A builder for each round: DuckDB keeps in memory what it has read.
+                builder = Builder(mesh, catalog, first.models, spark)
+                names = takewhile(lambda _name: not stopped(), stale_of(builder.jobs, chosen))
                 build_each(builder, names, lambda name: builder.build(name, False), built, on_run)
         except AttentionError as error:
             return str(error)

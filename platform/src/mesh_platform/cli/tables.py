@@ -124,6 +124,7 @@ def build(
 
 def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[str], output_format: str) -> None:
     from mesh_platform.build.follow import follow
+    from mesh_platform.governance.parity.building import spark_runs
 
     counts: dict[str, dict[str, int]] = {}
     tell("Waiting for events; Ctrl-C ends.")
@@ -141,7 +142,8 @@ def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[s
             count["held"] += built.held
             advance(1)
 
-        follow(mesh, catalog, tables, stopped, add, tell, maintain, partial(report, "build"))
+        on_run, spark = partial(report, "build"), partial(spark_runs, settings, mesh)
+        follow(mesh, catalog, tables, stopped, add, tell, maintain, on_run, spark)
     rows = [{"table": table, **count} for table, count in counts.items()]
     write_json(rows) if output_format == "json" else write_table(rows)
 
