@@ -17,7 +17,8 @@ from mesh_platform.broker import connect, queue_of
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
-from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import reported_ingest, run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
@@ -73,7 +74,7 @@ def run(
     from mesh_platform.lake.catalog import open_catalog
 
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     start_date, drawn = start.date() if start else None, parse_rates(rates) if rates else None
     products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
     domains = [contract.domain for contract in products.values()]
@@ -155,7 +156,7 @@ def answer_key(seed: int, start: datetime, days: int, rates: str, output_format:
     arrived; `all` also counts those that were spoilt. `anomalies` lists what was planted to be found.
     """
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     domains = [contract.domain for contract, _ in find_sellers(mesh, None)]
     world = Progress(seed, start.date(), parse_rates(rates), dict.fromkeys(domains, days), {})
     (key,) = compute_keys(settings.root, mesh, world)

@@ -12,7 +12,7 @@ import click
 from mesh_platform.cli.output import read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
-from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.text import shortened
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def grants(mode: str | None, output_format: str) -> None:
     if mode and output_format not in ("text", "json"):
         raise UsageError(f"--format {output_format}: prints documents alone. Leave it out with --{mode}.")
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     rights = rights_of(mesh, read_models(mesh))
     if output_format == "bucket-policy":
         write_json(bucket_policy([*mesh.domains], rights, warehouse_of_settings(settings)))

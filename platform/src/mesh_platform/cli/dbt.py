@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
-from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.text import counted
 
 
@@ -54,7 +54,7 @@ def export(folder: Path, database: Path | None, role: str | None, output_format:
     from mesh_platform.sql.model import read_models
 
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     models = read_models(mesh)
     project = dbt_project(mesh, models, role)
     relations = relations_of(mesh, models, role)

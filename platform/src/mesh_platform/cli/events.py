@@ -35,7 +35,8 @@ from mesh_platform.events.producer import (
     wrap,
     write,
 )
-from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import reported_ingest, run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted
@@ -94,7 +95,7 @@ def produce(
     Exit code 1: `replay` found malformed lines.
     """
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     products, mode, path = _read_words(mesh, words, everything)
     malformed: list[Problem] = []
 
@@ -225,7 +226,7 @@ def ingest(
     cannot publish to it.
     """
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     contracts = mesh.ingested(names)
     if not contracts:
         raise UsageError(

@@ -11,7 +11,7 @@ from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.schema_change import Change
 from mesh_platform.errors import ContractError, UsageError
-from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.mesh.remembered import load_remembered
 
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
@@ -41,7 +41,7 @@ def evolve(product: str, plan: bool, purge: bool, despite_releases: bool, output
     if despite_releases and not purge:
         raise UsageError("--despite-releases: it goes with --purge.")
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     contract = mesh.contract(product)
     catalog = open_catalog(settings)
     # SQL that does not fit the contract would fail each later build.

@@ -115,11 +115,11 @@ def parity(tables: tuple[str, ...], no_lake: bool, page: Path | None, output_for
     from mesh_platform.governance.parity.report import as_row, as_value, parity_page
     from mesh_platform.governance.parity.run import compare_models
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.mesh.mesh import load_mesh
+    from mesh_platform.mesh.remembered import load_remembered
     from mesh_platform.sql.model import read_models
 
     settings = read_settings()
-    mesh = load_mesh(settings.root)
+    mesh = load_remembered(settings)
     models = read_models(mesh)
     for name in tables:
         if name not in models:

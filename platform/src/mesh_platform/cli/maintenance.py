@@ -17,7 +17,7 @@ from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import AttentionError, UsageError
-from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.text import counted
 
@@ -72,7 +72,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
     from mesh_platform.lake.maintain import maintain as maintain_tables
 
     settings = read_settings()
-    mesh, catalog = load_mesh(settings.root), open_catalog(settings)
+    mesh, catalog = load_remembered(settings), open_catalog(settings)
     with progress_bar("maintain", None, "table") as advance, run_reports(settings, mesh, tell) as report:
 
         def on_start(table: str) -> None:

@@ -16,7 +16,7 @@ import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.files import write_whole
-from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.text import counted, shortened
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def explain(product: str, output_format: str) -> None:
 
     # Everything read is needed until the process ends, which is soon.
     gc.disable()
-    mesh = load_mesh(read_settings().root)
+    mesh = load_remembered(read_settings())
     facts = explain_product(mesh, mesh.contract(product))
     if output_format == "json":
         write_json(facts)
@@ -206,7 +206,7 @@ def _graph() -> Graph:
     from mesh_platform.metadata.graph import mesh_graph
     from mesh_platform.sql.model import read_models
 
-    mesh = load_mesh(read_settings().root)
+    mesh = load_remembered(read_settings())
     return mesh_graph(mesh, read_models(mesh))
 
 

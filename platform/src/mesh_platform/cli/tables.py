@@ -17,7 +17,8 @@ from mesh_platform.cli.output import format_option, read_settings, stop_on_signa
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
-from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted, offer
@@ -382,4 +383,4 @@ def _open() -> tuple[Settings, Mesh, Catalog]:
     from mesh_platform.lake.catalog import open_catalog
 
     settings = read_settings()
-    return settings, load_mesh(settings.root), open_catalog(settings)
+    return settings, load_remembered(settings), open_catalog(settings)

@@ -17,7 +17,8 @@ from typing import Any
 from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.docs import words
 from mesh_platform.errors import AttentionError, MeshError, UnavailableError, UsageError
-from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def tell_of_stale_product(table: str, owners: Mapping[str, str], context: Mappin
 
     settings = Settings()
     try:
-        mesh = load_mesh(settings.root)
+        mesh = load_remembered(settings)
         (found,) = read_ages(mesh, [mesh.contract(table)])
     except MeshError as error:
         send(

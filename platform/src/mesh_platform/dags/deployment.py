@@ -12,7 +12,8 @@ from typing import Any
 
 from mesh_platform.errors import MeshError
 from mesh_platform.lake.tables import landing_name
-from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.settings import Settings
 
 
@@ -44,7 +45,7 @@ def main(words: list[str]) -> None:
     if len(words) != 1 or words[0] not in makers:
         sys.exit(f"{' '.join(words) or 'no word'}: there is {' and '.join(makers)}.")
     try:
-        print(json.dumps(makers[words[0]](load_mesh(Settings().root))))
+        print(json.dumps(makers[words[0]](load_remembered(Settings()))))
     except MeshError as error:
         sys.exit(str(error))
 

@@ -8,9 +8,22 @@ from pathlib import Path
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract
 from mesh_platform.contract.reader import SUFFIX, read_contract
-from mesh_platform.errors import Problem
+from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh, ReadContract, domain_folders, read_mesh
+from mesh_platform.settings import Settings
 from mesh_platform.text import shown
+
+
+def load_remembered(settings: Settings) -> Mesh:
+    """`load_mesh` of the repository that `settings` name, with a cache in the state folder."""
+    cache = Cache(settings.state_dir / "contracts.cache")
+    mesh, problems = read_remembered(settings.root, cache)
+    # Commands that only look leave a folder that is not there as it is.
+    if settings.state_dir.is_dir():
+        cache.save()
+    if problems:
+        raise ContractError(problems)
+    return mesh
 
 
 def read_remembered(root: Path, cache: Cache) -> tuple[Mesh, list[Problem]]:
