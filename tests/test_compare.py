@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,19 @@ def test_a_reference_is_lost_with_the_key_that_it_points_to(lake: Lake) -> None:
     assert {each.figure for each in found} == {"dangling"}
     assert ORDERS in {each.table for each in found}
     assert all(int(each.found) > int(each.expected) for each in found)
+
+
+def test_references_of_a_changed_contract_are_looked_at(lake: Lake) -> None:
+    after, orders = lake.mesh, lake.mesh.contracts[ORDERS]
+    fields = (f if f.name == "product_id" else replace(f, references=None) for f in orders.table.fields)
+    before = replace(orders, table=replace(orders.table, fields=tuple(fields)))
+    domain = after.domain(orders.domain)
+    changed = replace(domain, contracts={**domain.contracts, orders.table.name: before})
+    lake.mesh = replace(after, domains={**after.domains, domain.name: changed})
+    lake.compare()
+    assert lake.readings[ORDERS].lost
+    lake.mesh = after
+    assert lake.compare() == []
 
 
 def test_days_one_by_one_end_as_days_at_once(state: State, tmp_path: Path, make_state: Callable[..., State]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mesh_platform.build.build import release_current, stale_tables
+from mesh_platform.build.build import prepare, release_current, stale_tables
 from mesh_platform.errors import AttentionError, ContractError, UsageError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.snapshot_diff import all_files
@@ -228,6 +229,22 @@ def test_where_the_recorded_input_has_expired_all_is_recomputed(place: Place):
     place.catalog.load_table("alpha.sales_alpha__raw").maintenance.expire_snapshots().by_id(recorded).commit()
     assert place.build()["alpha.sales_alpha"].mode == "rebuild"
     check(place, [("alpha", Sale(1)), ("alpha", Sale(2))])
+
+
+def test_an_input_that_expires_before_its_turn_is_read_anew(place: Place):
+    raw = "alpha.sales_alpha__raw"
+    place.build()
+    place.land("alpha", [Sale(1)])
+    builder, chosen = prepare(place.mesh, place.catalog, ())
+    builder.jobs.open_tables(chosen)
+    opened = place.snapshots(raw)[-1]
+    place.land("alpha", [Sale(2)])
+    place.catalog.load_table(raw).maintenance.expire_snapshots().by_id(opened).commit()
+    # Nothing is checked within a second, in which no snapshot expires.
+    time.sleep(1)
+    built = builder.build("alpha.sales_alpha", False)
+    assert (built.mode, built.inputs[raw]) == ("incremental", place.snapshots(raw)[-1])
+    assert len(place.rows("alpha.sales_alpha")) == 2
 
 
 def test_a_changed_query_site_or_reference_file_is_recomputed_and_nothing_else_is(place: Place):

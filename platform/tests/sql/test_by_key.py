@@ -61,10 +61,12 @@ def tables() -> Iterator[Connection]:
         ("select id, (select max(y) from n.u) from n.t", {"n.t": "id"}),
         ("select distinct on (id) id, x from n.t order by id, x", {"n.t": "id"}),
         ("select id from n.t union select id from n.u", {"n.t": "id", "n.u": "id"}),
+        ("select id from n.t union all select y from n.u union all select id from n.t", {"n.t": "id", "n.u": "y"}),
         ("select id from n.t except select id from n.u", {"n.t": "id", "n.u": "id"}),
         # A table that is also read whole is not read by key.
         ("select id, sum(x) / (select sum(x) from n.t) from n.t group by id", {}),
         ("select a.id, b.x from n.t as a join n.t as b on a.x = b.id", {}),
+        ("select id from n.t union all select y from n.u union all select x from n.t", {"n.u": "y"}),
         ("select id, sum(x), max(max(ts)) over () from n.t group by id", {}),
         ("select id, x, rank() over (partition by x order by id) from n.t", {}),
         ("select id from n.t order by x limit 3", {}),

@@ -94,7 +94,7 @@ def _compare(
         found = {name: _figures(key[name], readings[name]) for name in added}
         for name in added:
             if "dangling" in key[name]:
-                found[name]["dangling"] = str(count_lost(session, mesh.contract(name), readings[name]))
+                found[name]["dangling"] = str(count_lost(session, readings[name]))
     for product, name in refused.items():
         found[product]["quarantine"] = str(readings[name].totals[None][0])
     differences = [
@@ -143,7 +143,9 @@ def _ask(contract: Contract, figures: Mapping[str, Any], is_mixed: bool) -> Ask:
         return Ask(totals, measures, where=where)
     time = _time_column(contract)
     month = f"strftime({time}, '%Y-%m')"
-    return Ask(totals, (time, *measures), month, _SENT if is_mixed else "true", "dangling" in figures)
+    pointing = references(contract) if "dangling" in figures else ()
+    lost = tuple((column.name, *target(column)) for column in pointing)
+    return Ask(totals, (time, *measures), month, _SENT if is_mixed else "true", lost)
 
 
 def _figures(figures: Mapping[str, Any], reading: Reading) -> dict[str, str]:

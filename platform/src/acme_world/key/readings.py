@@ -20,12 +20,11 @@ from mesh_platform.iceberg.snapshot_diff import (
     has_snapshot,
     read_files,
 )
-from mesh_platform.sql.references import references, target
 
 from acme_world.wire.sources import PRODUCER
 
 if TYPE_CHECKING:
-    from mesh_platform.contract.contract import Contract, Field
+    from mesh_platform.contract.contract import Contract
     from mesh_platform.engine.protocol import Connection
     from pyiceberg.table import FileScanTask, Table
 
@@ -37,18 +36,19 @@ _ADDED = "rows_added"
 class Ask:
     """What is asked of a table, in SQL: `totals` of the rows for which `where` holds, and those of each `group`.
 
-    `measures` are the columns that these read. With `dangling`, the rows with references to nothing are counted.
+    `measures` are the columns that these read. Rows in which a reference points to nothing are counted: `references`
+    are columns, each with the dimension and the key to which it points.
     """
 
     totals: tuple[str, ...]
     measures: tuple[str, ...]
     group: str = ""
     where: str = "true"
-    dangling: bool = False
+    references: tuple[tuple[str, str, str], ...] = ()
 
     def columns(self, contract: Contract) -> list[str]:
         """The columns of the table that are read."""
-        pointing = [column.name for column in references(contract)] if self.dangling else []
+        pointing = [column for column, _, _ in self.references]
         # Rows without any column could not be counted.
         return [*dict.fromkeys((*self.measures, *pointing))] or [contract.table.fields[0].name]
 
@@ -134,19 +134,19 @@ def read(
     """The reading of a table: what was read `before` and the `added` files, or its view in the session if None."""
     snapshot = current_snapshot_id(table) if table else None
     if table is None or added is None or before is None:
-        return _read(session, contract, contract.identifier, snapshot, ask)
+        return _read(session, contract.identifier, snapshot, ask)
     if not added:
         return before
     with registered(session, _ADDED, read_files(table, added, ask.columns(contract))):
-        return before.plus(_read(session, contract, _ADDED, snapshot, ask))
+        return before.plus(_read(session, _ADDED, snapshot, ask))
 
 
-def count_lost(session: Connection, contract: Contract, reading: Reading) -> int:
+def count_lost(session: Connection, reading: Reading) -> int:
     """The number of rows of a reading with a reference that its dimension lacks in the session."""
     lost = []
-    for place, column in enumerate(references(contract)):
+    for place, (_, dimension, key) in enumerate(reading.ask.references):
         values = [*{each[place] for each in reading.lost} - {None}]
-        sql = f"select value from (select unnest(?) as value) where {_is_lost('value', column)}"
+        sql = f"select value from (select unnest(?) as value) where {_is_lost('value', dimension, key)}"
         lost.append({value for (value,) in session.execute(sql, [values]).fetchall()} if values else set())
     return sum(
         count
@@ -155,20 +155,19 @@ def count_lost(session: Connection, contract: Contract, reading: Reading) -> int
     )
 
 
-def _read(session: Connection, contract: Contract, relation: str, snapshot: int | None, ask: Ask) -> Reading:
+def _read(session: Connection, relation: str, snapshot: int | None, ask: Ask) -> Reading:
     group = f"group by rollup ({ask.group})" if ask.group else ""
     sql = f"select {ask.group or 'null'}, {', '.join(ask.totals)} from {relation} where {ask.where} {group}"
     totals = {name: tuple(values) for name, *values in session.execute(sql).fetchall()}
-    pointing = references(contract) if ask.dangling else []
-    if not pointing:
+    if not ask.references:
         return Reading(ask, snapshot, totals)
-    values = ", ".join(f"case when {_is_lost(each.name, each)} then {each.name} end" for each in pointing)
-    some = " or ".join(_is_lost(each.name, each) for each in pointing)
+    tests = {column: _is_lost(column, dimension, key) for column, dimension, key in ask.references}
+    values = ", ".join(f"case when {test} then {column} end" for column, test in tests.items())
+    some = " or ".join(tests.values())
     sql = f"select {values}, count(*) from {relation} where {ask.where} and ({some}) group by all"
     return Reading(ask, snapshot, totals, {tuple(lost): count for *lost, count in session.execute(sql).fetchall()})
 
 
-def _is_lost(value: str, column: Field) -> str:
-    """The SQL condition that a value of a column is no key of the dimension to which the column points."""
-    dimension, key = target(column)
+def _is_lost(value: str, dimension: str, key: str) -> str:
+    """The SQL condition that a value is no `key` of a dimension."""
     return f"{value} not in (select {key} from {dimension})"

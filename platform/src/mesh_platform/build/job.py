@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mesh_platform.contract.contract import Contract
@@ -55,6 +54,7 @@ class Job:
     `inputs`, `model` and `rules` are current; the `was_*` fields are what the last build recorded, in the snapshot
     `recorded_at`. `was_held` is the snapshot of held rows that belongs to it. If that record `notes_version_1` of the
     fingerprint, `was_model` and `was_rules` are its translation. `engine` and `why_not_spark` are those of `Built`.
+    No table was loaded before `began`, in seconds of the monotonic clock.
     """
 
     contract: Contract
@@ -63,6 +63,7 @@ class Job:
     model: str
     rules: str
     checks: tuple[Check, ...]
+    began: float
     was_inputs: Inputs | None = None
     was_model: str | None = None
     was_rules: str | None = None
@@ -71,7 +72,6 @@ class Job:
     notes_version_1: bool = False
     engine: str = DUCKDB
     why_not_spark: str = ""
-    began: float = field(default_factory=time.monotonic)
 
     def built(self, mode: Mode, partitions: int = 0, audited: Audited | None = None) -> Built:
         """Return what this attempt did with the `audited` rows."""

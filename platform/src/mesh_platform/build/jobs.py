@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +40,7 @@ class Jobs:
         self.mesh, self.catalog, self.models = mesh, catalog, models
         self.schemas = table_schemas(mesh)
         self._opened: dict[str, Table] = {}
+        self._opened_at = math.inf
 
     def open_tables(self, names: Iterable[str]) -> None:
         """Load what the tables `names` are built from and into at once; a build would load each several times.
@@ -45,6 +48,7 @@ class Jobs:
         So these builds use tables as they are now. If somebody else builds one meanwhile, its commit here conflicts.
         """
         needed = {table for name in names for table in (name, *tables_read(self.mesh, self.models, name))}
+        self._opened_at = time.monotonic()
         # A table that cannot be read is reported by its own build.
         with suppress(MeshError):
             self._opened = find_tables(self.catalog, sorted(needed))
@@ -52,6 +56,7 @@ class Jobs:
     def forget_tables(self) -> None:
         """Load each table again when it is needed."""
         self._opened.clear()
+        self._opened_at = math.inf
 
     @cached_property
     def _tracer(self) -> Tracer:
@@ -143,7 +148,8 @@ class Jobs:
         output = output or self._ensured_table(contract.identifier)
         checks = table_checks(self.mesh, contract)
         made_by = fingerprint(query, contract.table, checks, key_anywhere)
-        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks)
+        began = min(self._opened_at, time.monotonic())
+        job = Job(contract, output, inputs, made_by.model, made_by.rules, checks, began)
         noted = read_provenance(output, current_snapshot_id(output))
         if noted is None:
             return job

@@ -25,7 +25,7 @@ class Plan:
     """What a build will do to one table.
 
     `noop`: at most it records new input snapshots. `incremental`: it applies the changed rows of its inputs.
-    `rebuild`: it runs the whole query and replaces all rows, unless they turn out to be the same. `blocked`: it
+    `rebuild`: it runs the whole query and replaces the partitions in which its rows turn out to differ. `blocked`: it
     cannot be built.
     """
 

@@ -161,10 +161,10 @@ class _Pushing:
         return _Part([c if place in on else {} for place, c in enumerate(child.columns)], child.relations)
 
     def _beside(self, node: Node) -> _Part:
-        left, right = (self.part(child) for child in node["children"])
-        pairs = zip(left.columns, right.columns, strict=True)
-        columns = [_together((left, one), (right, other)) for one, other in pairs]
-        return _Part(columns, left.relations | right.relations)
+        parts = [self.part(child) for child in node["children"]]
+        places = zip(*(part.columns for part in parts), strict=True)
+        columns = [_together(*zip(parts, place, strict=True)) for place in places]
+        return _Part(columns, frozenset().union(*(part.relations for part in parts)))
 
     def _join(self, node: Node) -> _Part:
         left, right = (self.part(child) for child in node["children"])
