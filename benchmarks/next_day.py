@@ -17,7 +17,7 @@ TIMES = 3
 
 
 def measure(bench: Bench) -> None:
-    """Build each history at once, then run its next day. Three years take half an hour, so only `--long` has them."""
+    """Continue to each history, then run its next day. Three years take half an hour, so only `--long` has them."""
     with bench.scratch() as folder:
         place = Place(folder / "state")
         kept = folder / "kept"
