@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +32,6 @@ from conftest import ROOT, State, new_state
 pytestmark = pytest.mark.stack
 
 PLACE = "lake/warehouse"
-GATEWAY = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mesh" / "bin" / "versitygw"
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +85,13 @@ def test_a_domain_reads_and_writes_the_objects_that_it_may_and_no_others(
 def test_a_gateway_with_the_policy_of_its_bucket_allows_the_same(mesh: Mesh, tmp_path: Path) -> None:
     with native_stack("versitygw") as gateway:
         state = new_state(tmp_path)
+        pid = Path(gateway.environment["MESH_STATE"], "stack", "versitygw", "pid").read_text().split()[0]
+        program = Path(f"/proc/{pid}/exe").resolve()
         policy = state.mesh("grants", "--format", "bucket-policy", **gateway.settings).json
         lake = {key.rpartition("__S3__")[2]: value for key, value in gateway.settings.items() if "__S3__" in key}
         for domain in (*mesh.domains, PLATFORM):
             secret = f"secret-of-{domain}"
-            add_user(lake, domain, secret)
+            add_user(program, lake, domain, secret)
             Credentials(state.folder / "credentials").set(domain, {KEY: domain, SECRET: secret})
         admin = boto3.client(
             "s3",
@@ -259,7 +259,7 @@ def allowed_objects(state: State, stack: Stack, mesh: Mesh) -> set[tuple[str, st
     return found
 
 
-def add_user(lake: dict[str, str], name: str, secret: str) -> None:
+def add_user(program: Path, lake: dict[str, str], name: str, secret: str) -> None:
     words = ["--access", lake["ACCESS_KEY_ID"], "--secret", lake["SECRET_ACCESS_KEY"]]
     words += [
         "--endpoint-url",
@@ -272,7 +272,7 @@ def add_user(lake: dict[str, str], name: str, secret: str) -> None:
         "--role",
         "user",
     ]
-    subprocess.run([str(GATEWAY), "admin", *words], check=True, capture_output=True)
+    subprocess.run([str(program), "admin", *words], check=True, capture_output=True)
 
 
 def may(call: Callable[[], object]) -> bool:
