@@ -201,7 +201,7 @@ def send(place: Place, domain: str, bodies: Sequence[bytes]) -> Ingested:
     contract = place.mesh.contract(f"{domain}.sales_{domain}")
     validated = validate(contract, [Delivery(body, None, 0, False) for body in bodies], NOW)
     result = Ingested(landing_name(contract))
-    write(place.catalog, contract, validated, result, IdIndex())
+    write(place.catalog, contract, validated, result, IdIndex(), NOW.timestamp())
     return result
 
 

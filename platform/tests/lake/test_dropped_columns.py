@@ -55,7 +55,8 @@ def replay(place: Place, text: str) -> Ingested:
     records = read_csv(contract, mesh.domains["alpha"], path, lambda problem: pytest.fail(str(problem)))
     bodies = [Delivery(event.to_json(), None, 0, False) for event in wrap(contract, records, "test")]
     result = Ingested(landing_name(contract))
-    write(place.catalog, contract, validate(contract, bodies, START + timedelta(days=20)), result, IdIndex())
+    validated = validate(contract, bodies, START + timedelta(days=20))
+    write(place.catalog, contract, validated, result, IdIndex(), START.timestamp())
     return result
 
 
