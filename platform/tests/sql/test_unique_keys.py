@@ -68,7 +68,7 @@ def index_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def as_older_builds(patch: pytest.MonkeyPatch) -> None:
     """Look for keys only in the partitions that are written."""
     patch.setattr("mesh_platform.sql.unique_keys.determines_partition", lambda shape: True)
-    patch.setattr("mesh_platform.build.table.determines_partition", lambda shape: True)
+    patch.setattr("mesh_platform.build.jobs.determines_partition", lambda shape: True)
 
 
 def refused(place: Place, said: str = SAID, table: str = ALPHA, full: bool = False) -> None:
