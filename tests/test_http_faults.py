@@ -80,9 +80,8 @@ def test_s3_fails_longer_than_its_client_tries(
 def test_each_request_to_a_rest_catalog_fails(
     behind_rest: Lake, attempt: Callable[[Lake, Faults], Ingested | None]
 ) -> None:
-    # The commit ends in each way above; here seven of the ways take turns at each request. All ways at each request
-    # are those of `make test-thorough`, see test_faults_on_servers.py.
-    tried = each_request(behind_rest, attempt, ways=7)
+    # All ways at each request are those of `make test-thorough`, see test_faults_on_servers.py.
+    tried = each_request(behind_rest, attempt, ways=14)
     record("a request to the REST catalog fails", HOW, tried)
 
 
