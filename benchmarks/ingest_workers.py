@@ -12,8 +12,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec
+from unittest.mock import patch
 
 from mesh_platform.broker import Message, connect, queue_of
 from mesh_platform.contract.contract import Contract
@@ -26,6 +28,7 @@ from benchmarks.figures import Bench
 from benchmarks.place import ROOT, Place, rabbitmq
 
 WORKERS = (1, 2, 4)
+_Given = ParamSpec("_Given")
 _FLUSH = {"MESH_FLUSH_LINES": "5000"}
 _PATIENCE = 600.0
 
@@ -119,23 +122,25 @@ def _work(file: str, names: Sequence[str]) -> None:
     assert all((mesh_platform.lake.catalog, pika, pyiceberg.io.pyarrow))
 
     counted = {"commits": 0, "conflicts": 0}
-    real = append.commit_files
 
-    def commit(*given: object, **more: object) -> object:
-        try:
-            result = real(*given, **more)  # type: ignore[arg-type]
-        except ConflictError:
-            counted["conflicts"] += 1
-            raise
-        counted["commits"] += 1
-        return result
+    def counting(commit: Callable[_Given, int]) -> Callable[_Given, int]:
+        def count(*given: _Given.args, **more: _Given.kwargs) -> int:
+            try:
+                result = commit(*given, **more)
+            except ConflictError:
+                counted["conflicts"] += 1
+                raise
+            counted["commits"] += 1
+            return result
 
-    append.commit_files = commit  # type: ignore[assignment]
+        return count
+
     before = sum(os.times()[:2])
     Path(f"{file}.ready").touch()
     sys.argv = ["mesh", "ingest", *names]
     try:
-        main()
+        with patch.object(append, "commit_files", counting(append.commit_files)):
+            main()
     finally:
         Path(f"{file}.json").write_text(json.dumps({**counted, "cpu": sum(os.times()[:2]) - before}))
 

@@ -15,8 +15,9 @@ from mesh_platform.build.job import Built
 from mesh_platform.lake import maintenance_turns
 from mesh_platform.lake.releases import read_releases
 
-from tests.small_mesh import Place, Sale, small_mesh
 from tests.sql.test_audit import WARN, rule
+
+from ..small_mesh import Place, Sale, small_mesh
 
 SALES, FACT, BUYER = "alpha.sales_alpha", "core.fact_sales", "core.dim_buyer"
 

@@ -17,7 +17,7 @@ from mesh_platform.sql.relations import SITES
 from mesh_platform.text import offer
 from sqlglot.dialects import DuckDB
 
-from tests.small_mesh import Place, add_contract, add_domain, small_mesh
+from ..small_mesh import Place, add_contract, add_domain, small_mesh
 
 ROOT = Path(__file__).resolve().parents[3]
 SALES = "domains/alpha/contracts/sales_alpha.odcs.yaml"

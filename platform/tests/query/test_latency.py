@@ -13,7 +13,7 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.query import freshness
 from mesh_platform.query.status import TableStatus, read_status
 
-from tests.small_mesh import START, Place, Sale, small_mesh
+from ..small_mesh import START, Place, Sale, small_mesh
 
 FACT, DIM = "core.fact_sales", "core.dim_buyer"
 

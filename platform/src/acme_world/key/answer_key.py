@@ -51,8 +51,9 @@ def answer_key(
     rates: Rates,
 ) -> dict[str, dict[str, Any]]:
     """The figures of an `AnswerKey` after `days` days, each computed anew. Raises UsageError as the world does."""
-    key = AnswerKey(root, sites, feeds, tables, open_world(root, seed, start), rates)
-    key.advance(open_world(root, seed, start), days)
+    world = open_world(root, seed, start)
+    key = AnswerKey(root, sites, feeds, tables, world, rates)
+    key.advance(world, days)
     return key.figures()
 
 

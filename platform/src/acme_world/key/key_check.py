@@ -82,7 +82,6 @@ def _compare(
         # A reference that was found once may be lost now.
         added |= dict.fromkeys((name for name in added if "dangling" in key[name]), None)
     whole = {name for name, files in added.items() if files is None}
-    # A row of a product does not tell who sent its event.
     also = {*landed.values(), ORDERS} if mixed else set()
     with open_session(mesh, catalog, only={*whole, *keys, *also}, locked=False) as session:
         if mixed:

@@ -29,9 +29,6 @@ def rows_beside(
     """Return those of `rows`, and of the SELECT `kept`, that are in the partitions of the rows `differing`."""
     columns = ", ".join(map(quoted, rows.column_names))
     with registered(connection, "mesh_rows", rows), registered(connection, "mesh_differing", differing):
-        query = " UNION ALL ".join(
-            f"SELECT {columns} FROM {source} AS made WHERE {in_partitions(schema, 'made', 'mesh_differing')}"
-            for source in ("mesh_rows", f"({kept})" if kept else "")
-            if source
-        )
+        both = f"SELECT {columns} FROM mesh_rows" + (f" UNION ALL SELECT {columns} FROM ({kept})" if kept else "")
+        query = f"SELECT {columns} FROM ({both}) AS made WHERE {in_partitions(schema, 'made', 'mesh_differing')}"
         return connection.execute(query).to_arrow_table().cast(rows.schema)

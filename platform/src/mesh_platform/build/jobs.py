@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from mesh_platform.build.fingerprint import content_hash, fingerprint, sites_hash
@@ -119,7 +119,8 @@ class Jobs:
         key_anywhere = bool(driving) and not determines_partition(contract.table)
         reads = Reads(
             tables,
-            by_key=lambda: self._by_key(model, behind),
+            # Planned with, then built by.
+            by_key=cache(lambda: self._by_key(model, behind)),
             driving={name: tables[name] for each in driving for name in behind[each] if name in tables},
             lookups={name for each, names in behind.items() if each not in driving for name in names},
         )

@@ -327,19 +327,21 @@ class Builder:
         next build need not compare again.
         """
         audited = audit_rows(self.connection, job.contract, job.checks, rows)
-        removed, written = all_files(job.output), audited.rows
-        # Files with an older partition spec are rewritten even if their rows are the same.
-        if not always and current_snapshot_id(job.output) is not None and files_in(job.output, set()) is not None:
+        differing, files = None, None
+        if not always and current_snapshot_id(job.output) is not None:
             differing = differing_rows(self.connection, audited.rows, _published(job))
-            if not differing.num_rows and self._is_held(job, audited):
-                none = rows.slice(0, 0)
-                if job.was_inputs == job.inputs:
-                    self._note(job)
-                else:
-                    self._commit(job, [], none, job.was_held)
-                return job.built("noop", audited=replace(audited, rows=none, held=None))
             files = files_in(job.output, partitions_of(job.output, differing))
-            assert files is not None
+        if differing is None or files is None:
+            # Files with an older partition spec are rewritten even if their rows are the same.
+            removed, written = all_files(job.output), audited.rows
+        elif not differing.num_rows and self._is_held(job, audited):
+            none = rows.slice(0, 0)
+            if job.was_inputs == job.inputs:
+                self._note(job)
+            else:
+                self._commit(job, [], none, job.was_held)
+            return job.built("noop", audited=replace(audited, rows=none, held=None))
+        else:
             removed = files[0]
             written = rows_beside(self.connection, job.contract.table, audited.rows, differing)
         faults.point("build.computed")
