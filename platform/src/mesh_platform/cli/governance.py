@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from mesh_platform.cli.collector import without_collector
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.errors import MeshError, UsageError
 from mesh_platform.files import write_whole
@@ -26,6 +26,7 @@ from mesh_platform.text import offer, shown
     default="text",
     help="text: for people; json: for programs; sarif and github: for code hosts.",
 )
+@without_collector
 def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str) -> None:
     """Check every file of every domain against the rules and report all problems at once. It needs no lake and no
     broker. docs/governance.md explains the rules.
@@ -38,8 +39,6 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     from mesh_platform.governance.registry import all_rules
     from mesh_platform.governance.report import FORMATS
 
-    # Everything read is needed until the process ends, which is soon.
-    gc.disable()
     settings = read_settings()
     # Not the simulated clock, which is for data: waivers end by the real calendar.
     today = (settings.clock or datetime.now(UTC)).date()

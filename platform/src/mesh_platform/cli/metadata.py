@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mesh_platform.cli.collector import without_collector
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.remembered import load_remembered
@@ -38,6 +38,7 @@ _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 @click.command(short_help="Show a product's owner, promises, columns and lineage.")
 @click.argument("product")
 @format_option
+@without_collector
 def explain(product: str, output_format: str) -> None:
     """Show the owner, the promises and the columns of a product, and where each column comes from.
 
@@ -47,8 +48,6 @@ def explain(product: str, output_format: str) -> None:
     from mesh_platform.cli.text_table import write_table
     from mesh_platform.metadata.explain import explain_product
 
-    # Everything read is needed until the process ends, which is soon.
-    gc.disable()
     mesh = load_remembered(read_settings())
     facts = explain_product(mesh, mesh.contract(product))
     if output_format == "json":
@@ -219,6 +218,7 @@ def catalog() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Its folder; by default catalog/ in the state folder.")
 @click.option("--no-lake", is_flag=True, help="Read the contracts alone, even if there is a lake.")
 @format_option
+@without_collector
 def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     """Write a page for each product, domain, term, person and release, with search, plots and lineage.
 
@@ -233,8 +233,6 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     from mesh_platform.cache.cache import Cache
     from mesh_platform.metadata.site.build import Place, build_site
 
-    # It looks through all facts of the mesh again and again, and finds nothing: half of the time of a second build.
-    gc.disable()
     settings = read_settings()
     cache = Cache(settings.state_dir / _CACHE)
     place = Place(settings.root, out or settings.state_dir / _SITE, settings.state_dir / _NOTES)
@@ -277,6 +275,7 @@ def _read_lake(settings: Settings, cache: Cache, now: Callable[[], datetime], me
 @click.option("--out", type=click.Path(path_type=Path), help="The catalog's folder; as in 'mesh catalog build'.")
 @click.option("--no-lake", is_flag=True, help="Compare contracts and pages alone, even if there is a lake.")
 @format_option
+@without_collector
 def verify(out: Path | None, no_lake: bool, output_format: str) -> None:
     """Compare the lake and the catalog with what contracts and SQL say now, and list each difference.
 
@@ -300,7 +299,6 @@ def verify(out: Path | None, no_lake: bool, output_format: str) -> None:
     from mesh_platform.metadata.site.verify import site_differences
     from mesh_platform.metadata.site.write import read_as_of
 
-    gc.disable()
     settings = read_settings()
     folder = out or settings.state_dir / _SITE
     # It is not saved.
@@ -354,6 +352,7 @@ def _openmetadata_differences(settings: Settings, graph: Graph) -> list[Differen
 @click.option("--plan", "mode", flag_value="plan", help="Show what would be done; change nothing.")
 @click.option("--check", "mode", flag_value="check", help="As --plan; exit with 1 if anything would be done.")
 @format_option
+@without_collector
 def publish(to: str, mode: str | None, output_format: str) -> None:
     """Bring a catalog in step with contracts, SQL and DAGs: create and update what differs, remove what is gone.
 
@@ -376,8 +375,6 @@ def publish(to: str, mode: str | None, output_format: str) -> None:
 
     settings = read_settings()
     client = client_of(settings)
-    # Everything read is needed until the process ends; looking through it for garbage takes as long as the work.
-    gc.disable()
     graph = _graph()
     wanted = desired(graph, DEFAULT_NAMESPACE)
     records = records_of(settings, graph.columns.mesh, DEFAULT_NAMESPACE)
