@@ -128,8 +128,9 @@ lock: .venv/test ## Pin the newest requirements
 	@touch $@
 
 # Of the packages in schemas.txt the tests read only JSON schemas. What they need does not fit run.txt.
-.venv/test: .venv/airflow requirements/test.txt requirements/stack.txt requirements/schemas.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt -r requirements/stack.txt
+.venv/test: .venv/airflow requirements/test.txt requirements/stack.txt requirements/postgresql.txt requirements/schemas.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/run.txt -r requirements/test.txt \
+		-r requirements/stack.txt -r requirements/postgresql.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements/schemas.txt
 	@touch $@
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rabbit_node import is_free
 
-from conftest import ROOT, missing
+from conftest import ROOT, State, missing, new_state
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Stack:
         """pyiceberg's properties of the catalog."""
         return catalog_properties(self.settings)
 
+    def database(self, name: str) -> str:
+        """Make a database in PostgreSQL. Return its address, postgresql://user:password@host:port/name."""
+        return _run("database", name, environment=self.environment).strip()
+
     def kill(self, name: str) -> None:
         """End one as a crash would: postgres, store or catalog."""
         _run("kill", name, environment=self.environment)
@@ -38,6 +42,13 @@ class Stack:
     def start(self) -> None:
         """Start those that do not run."""
         _run("start", environment=self.environment)
+
+
+def on_servers(folder: Path, stack: Stack) -> State:
+    """A state in `folder` whose broker and lake are these servers."""
+    state = new_state(folder)
+    state.environment.update(stack.settings)
+    return state
 
 
 @contextmanager

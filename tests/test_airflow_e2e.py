@@ -19,9 +19,9 @@ from mesh_platform.broker import connect, queue_of
 from mesh_platform.ingest.ingest import ensure_tables
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.mesh.mesh import load_mesh
-from rabbit_node import rabbit_node
+from native_stack import native_stack, on_servers
 
-from conftest import ROOT, State, missing, new_state
+from conftest import ROOT, State, missing
 
 pytestmark = pytest.mark.e2e
 
@@ -31,10 +31,18 @@ PATIENCE = 1800.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Airflow beside a RabbitMQ."""
-    with rabbit_node(tmp_path_factory.mktemp("rabbitmq")) as node:
-        state = new_state(tmp_path_factory.mktemp("airflow"), broker_url=node.start())
-        with airflow_server(state, MESH_ALERTS="log file:alerts.jsonl") as server:
+    """Airflow with the LocalExecutor on servers: RabbitMQ, the lake on S3 and REST, its own state in PostgreSQL."""
+    with native_stack() as stack, pytest.MonkeyPatch.context() as patch:
+        state = on_servers(tmp_path_factory.mktemp("airflow"), stack)
+        for name, value in stack.settings.items():
+            patch.setenv(name, value)
+        own = stack.database("airflow").replace("postgresql:", "postgresql+psycopg2:")
+        with airflow_server(
+            state,
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=own,
+            MESH_ALERTS="log file:alerts.jsonl",
+        ) as server:
             yield server
 
 

@@ -16,7 +16,7 @@ from daily_commands import use_daily_commands
 from invariants import landed_ids
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.relations import interface_unions
-from native_stack import Stack
+from native_stack import Stack, on_servers
 from orders import PRODUCT, envelope, ids, in_batches, lines, send
 from pyarrow.fs import FileSelector, S3FileSystem
 from pyiceberg.catalog import Catalog, load_catalog
@@ -37,12 +37,6 @@ NOTE = """      - name: gift_note
 # Each moment, and each server, has orders of its own. A moment is a number of commits.
 _ORDERS, _MOMENTS = 45, (1, 2, 4)
 _SERVERS = ("postgres", "store", "catalog")
-
-
-def on_servers(folder: Path, stack: Stack) -> State:
-    state = new_state(folder)
-    state.environment.update(stack.settings)
-    return state
 
 
 @pytest.fixture(scope="module")
