@@ -88,7 +88,7 @@ def test_a_copy_reads_all_states_of_the_original(filled: State, mesh: Mesh, make
     assert f"lies in {filled.folder}/warehouse" in noop.err
     shown = copy.mesh("relocate")
     assert RAW in shown.out
-    assert "0 of them were in their place" in shown.err
+    assert "checked; 0 already in place." in shown.err
     assert copy.json("releases") == filled.json("releases")
     assert copy.json("history", RAW) == filled.json("history", RAW)
     (first, *_) = (row["snapshot_id"] for row in reversed(filled.json("history", RAW)))

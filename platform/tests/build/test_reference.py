@@ -66,6 +66,7 @@ def test_an_empty_line_is_no_row(place: Place, text: str, line_end: str):
         ("1,1,1e999", "rate '1e999' is not a finite number"),
         ("1,1,1_0", "rate '1_0' is not a finite number"),
         ("1,1,1\0", "is not a finite number"),
+        ("1,1,1\u2028", r"rate '1\u2028' is not a finite number"),
     ],
 )
 def test_a_cell_that_is_no_value_is_told_with_its_line(place: Place, cells: str, told: str):

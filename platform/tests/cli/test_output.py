@@ -48,7 +48,10 @@ THINGS = (
     "tasks|terms|times|values|versions|warnings"
 )
 NUMBER = r"\{(?!_?[A-Z_]+\})(?![^{}]*(?:join\(|\"))[^{}]+\}"
-PLURAL = re.compile(rf"{NUMBER} (?:(?!of |if )[a-z]+ )?(?:{THINGS})\b|\{{len\([^{{}}]*\)\}} (?:are|have|do|were)\b")
+PLURAL = re.compile(
+    rf"{NUMBER} (?:(?!of |if )[a-z]+ )?(?:{THINGS})\b|"
+    r"(?:\{len\([^{}]*\)\}|\} of them) (?:are|have|do|were)\b"
+)
 
 
 def test_no_message_has_a_plural_of_its_own() -> None:

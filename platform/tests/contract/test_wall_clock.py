@@ -21,7 +21,7 @@ from mesh_platform.contract.wall_clock import OddTimeError, find_instant, find_o
 from mesh_platform.errors import Problem
 from mesh_platform.events.event import Event, EventIds, Record, format_local
 from mesh_platform.events.producer import read_csv, stamp, wrap
-from mesh_platform.governance.local_times import find_unsure
+from mesh_platform.governance.local_times import find_misread
 
 from conftest import draws
 from tests.every_type import PAYLOAD, check, every_type, shop
@@ -301,9 +301,10 @@ def test_the_ends_of_the_calendar_have_no_surprises(year: int) -> None:
 # SQL that would read another instant is found
 
 
-UNSURE = {
+LOCAL = {
     ("shop.sales__raw", "wall"): "timezone(zone, event_time) = wall then event_time",
     ("shop.sales__raw", "due"): "timezone(zone, due - interval 2 hour) + interval 2 hour then due",
+    ("shop.sales__raw", "sent"): "",
 }
 
 
@@ -322,8 +323,14 @@ UNSURE = {
         ("select case when wall > due then event_time else timezone(z, wall) end as t from shop.sales__raw", [1]),
         ("select case when timezone(z, event_time) = wall then 1 else timezone(z, due) end as t from shop.sales__raw",
          [1]),
+        ("select timezone(z, sent) as t from shop.sales__raw", []),
+        ("select\n sent::timestamptz as t,\n cast(r.wall as timestamp with time zone) as u,\n"
+         " try_cast(due as timestamptz) as v from shop.sales__raw as r", [2, 3, 4]),
+        ("with w as (select sent as x from shop.sales__raw) select w.x::timestamptz as t from w", [1]),
+        ("select sent::date as d, event_time::timestamptz as t, sure::timestamptz as u from shop.sales__raw", []),
+        ("select case when timezone(z, event_time) = wall then wall::timestamptz end as t from shop.sales__raw", [1]),
     ],
 )  # fmt: skip
-def test_a_call_that_may_be_an_hour_off_is_found(sql: str, lines: list[int]) -> None:
+def test_a_call_or_a_cast_that_may_be_hours_off_is_found(sql: str, lines: list[int]) -> None:
     tree = sqlglot.parse_one(sql, dialect="duckdb")
-    assert sorted(line for line, _, _ in find_unsure(tree, UNSURE)) == lines
+    assert sorted(line for line, _, _ in find_misread(tree, LOCAL)) == lines

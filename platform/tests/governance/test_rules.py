@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def write(name: str, text: str) -> Break:
     return lambda mesh: mesh.write(name, text)
 
 
-def send_local_time(mesh: CleanMesh) -> None:
+def send_local_time(mesh: CleanMesh, read: str = "timezone('America/New_York', sold_ts)") -> None:
     """Events with local time, which the SQL reads without their envelopes."""
 
     def change(event: Any) -> None:
@@ -48,7 +49,7 @@ def send_local_time(mesh: CleanMesh) -> None:
 
     mesh.edit(SALES, lambda contract: change(contract["schema"][0]))
     sql = mesh.path("shop/models/sales.sql")
-    sql.write_text(sql.read_text().replace("sold_ts", "timezone('America/New_York', sold_ts) as sold_ts"))
+    sql.write_text(sql.read_text().replace("sold_ts", f"{read} as sold_ts"))
 
 
 def rename(name: str, old: str, new: str, sql: str) -> Break:
@@ -178,6 +179,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("name-event", SALES, edit(SALES, schema(lambda event: event.update(name="sale_made_south"), 0))),
     ("name-event", SALES, add_product("refunds", {"sale_made": SENT, "refunds": REFUND}, REFUNDS, freshness=24)),
     ("local-time", "shop/models/sales.sql", send_local_time),
+    ("local-time", "shop/models/sales.sql", partial(send_local_time, read="sold_ts::timestamptz")),
     ("name-column", OUTLOOK, rename(OUTLOOK, "expected_count", "expected_ts", SQL)),
     ("one-word", OUTLOOK, rename(OUTLOOK, "expected_count", "forecast", SQL)),
     ("name-file", "shop/producers/sales.py", write("shop/producers/sales.py", "")),

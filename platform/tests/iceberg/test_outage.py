@@ -80,6 +80,7 @@ REFUSALS = (
 DAMAGES = (
     FileNotFoundError(errno.ENOENT, "Failed to open local file 'x.parquet'"),
     DatabaseError("s", {}, Exception("database disk image is malformed")),
+    OperationalError("s", {}, Exception("no such table: iceberg_tables")),
     OSError("Could not open Parquet input source '<Buffer>': Couldn't deserialize thrift: invalid"),
     pa.ArrowInvalid("Could not open Parquet input source '<Buffer>': Parquet file size is 0 bytes"),
     duckdb.IOException('IO Error: Cannot open file "x.avro": No such file or directory'),

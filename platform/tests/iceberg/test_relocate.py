@@ -9,9 +9,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
-from mesh_platform.errors import AttentionError, UsageError
+from mesh_platform.errors import AttentionError, UnavailableError, UsageError
 from mesh_platform.iceberg.compaction import compact
 from mesh_platform.iceberg.expiry import expire
 from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans
@@ -19,7 +20,9 @@ from mesh_platform.iceberg.place import within
 from mesh_platform.iceberg.relocate import relocate
 from mesh_platform.lake.catalog import find_table, open_catalog
 from mesh_platform.settings import Settings
-from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import TableAlreadyExistsError
+from pyiceberg.table import Table
 
 from ..moved_lake import (
     NAME,
@@ -329,16 +332,22 @@ def test_a_warehouse_written_as_a_url_is_the_same_place(original: Path) -> None:
     assert {each.mode for each in relocate(catalog)} == {"noop"}
 
 
-def test_a_table_registered_from_a_copy_is_refused_and_relocated(original: Path, tmp_path: Path) -> None:
-    """The files of a table were copied, and its metadata file registered in a new, correct catalog."""
-    before = tree(original)
-    said = describe(open_lake(original), original)[NAME]
-    other = tmp_path / "other"
+def register_copy(original: Path, other: Path) -> Path:
+    """Copy a table into another lake, and register it there; its metadata file, relative to the state folder."""
     catalog = open_lake(other)
     shutil.copytree(original / "warehouse" / "north", other / "warehouse" / "north")
     catalog.create_namespace("north")
     at = Path(open_lake(original).load_table(NAME).metadata_location).relative_to(original)
     catalog.register_table(NAME, str(other / at))
+    return at
+
+
+def test_a_table_registered_from_a_copy_is_refused_and_relocated(original: Path, tmp_path: Path) -> None:
+    """The files of a table were copied, and its metadata file registered in a new, correct catalog."""
+    before = tree(original)
+    said = describe(open_lake(original), original)[NAME]
+    other = tmp_path / "other"
+    at = register_copy(original, other)
     with pytest.raises(UsageError, match=rf"{NAME}: its metadata file {other / at} lies outside of the table's own"):
         find_table(open_catalog(Settings(root=other.parent, state=other)), NAME)
     (done,) = relocated(other)
@@ -346,6 +355,46 @@ def test_a_table_registered_from_a_copy_is_refused_and_relocated(original: Path,
     assert find_table(open_lake(other), NAME) is not None
     assert describe(open_lake(other), other)[NAME] == said
     assert tree(original) == before
+
+
+class Keeping:
+    """A catalog of one table that keeps the metadata that it has read, as some REST catalogs do."""
+
+    name, properties = "mesh", dict[str, str]()
+
+    def __init__(self, own: Catalog) -> None:
+        self._own, self._kept = own, own.load_table(NAME)
+        self.list_namespaces = own.list_namespaces
+        self.fails: Exception | None = None
+
+    def list_tables(self, _namespace: object) -> list[tuple[str, ...]]:
+        return [self._kept.name()]
+
+    def load_table(self, _name: object) -> Table:
+        return self._kept
+
+    def register_table(self, name: str, _metadata: str, overwrite: bool) -> None:
+        assert overwrite
+        if self.fails:
+            raise self.fails
+        self._kept = self._own.load_table(name)
+
+
+def test_only_a_catalog_that_refuses_asks_for_the_table_to_be_dropped(original: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "other"
+    register_copy(original, copy)
+    keeping = Keeping(open_lake(copy))
+    catalog = cast("Catalog", keeping)
+    keeping.fails = ConnectionError("refused")
+    with pytest.raises(UnavailableError, match=r"^the lake does not answer \(refused\)\. .* then relocate again\.$"):
+        relocate(catalog)
+    keeping.fails = TableAlreadyExistsError("it is there")
+    with pytest.raises(AttentionError, match=r"again \(it is there\)\. Drop the table"):
+        relocate(catalog)
+    keeping.fails = None
+    relocate(catalog)
+    assert find_table(catalog, NAME) is not None
+    assert catalog.load_table(NAME).location() == f"{warehouse(copy)}/north/sales"
 
 
 def test_a_lake_that_is_where_it_was_is_not_touched(original: Path, tmp_path: Path) -> None:

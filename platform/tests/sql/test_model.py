@@ -53,6 +53,14 @@ def test_all_wrong_columns_of_all_models_are_told_together_with_their_lines(plac
     assert any(p.startswith("domains/core/models/dim_item.sql:4: DuckDB says: ") and '"lable"' in p for p in problems)
 
 
+def test_a_local_time_where_the_contract_says_an_instant_asks_for_its_zone_and_no_cast(place: Place):
+    sql = place.root / "domains" / "core" / "models" / "fact_sales.sql"
+    place.write("core/models/fact_sales.sql", sql.read_text().replace("sold_at", "sold_at::timestamp as sold_at"))
+    (problem,) = check_types(place.mesh)
+    assert "column 'sold_at' is TIMESTAMP; " in problem.message
+    assert problem.fix == "Write timezone(zone, ...) as sold_at, with the time zone that the local time is in."
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [

@@ -81,12 +81,14 @@ def _read_row(
             row[name] = _read_cell(field, cell)
         except (ValueError, OverflowError):
             fine = field.type.logical == "timestamp" and is_too_fine(cell)
-            message = f"{name} '{cell}' {f'{TOO_FINE}; it is' if fine else 'is not'} {field.type.on_wire}."
+            message = f"{name} {cell[:80]!r} {f'{TOO_FINE}; it is' if fine else 'is not'} {field.type.on_wire}."
             problems.append(Problem(label, line, message, "Correct the cell."))
             continue
         fault = _broken_promise(field, row[name]) or _odd_time(field, row[name], contract.time_zone)
         if fault:
-            problems.append(Problem(label, line, f"{name} '{cell}' {fault}.", f"See {contract.path}:{field.line}."))
+            problems.append(
+                Problem(label, line, f"{name} {cell[:80]!r} {fault}.", f"See {contract.path}:{field.line}.")
+            )
     return row, problems
 
 

@@ -135,7 +135,7 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
         return
     moved = [row for row in rows if row["mode"] != "noop"]
     write_table(moved, columns=columns)
-    tell(f"{counted(len(rows), 'table')} checked; {len(rows) - len(moved)} of them were in their place already.")
+    tell(f"{counted(len(rows), 'table')} checked; {len(rows) - len(moved)} already in place.")
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:

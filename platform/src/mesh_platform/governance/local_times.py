@@ -1,7 +1,8 @@
-"""Finding calls of timezone() in SQL that read a local time as another instant than its contract.
+"""Finding calls of timezone(), and casts, in SQL that read a local time as another instant than its contract.
 
 DuckDB reads a local time that the clock shows twice as the later instant, and one that it never shows with the offset
-before the clock was set. Contracts can promise otherwise; see docs/contracts.md.
+before the clock was set. Contracts can promise otherwise; see docs/contracts.md. A cast knows no clock: it takes any
+local time for UTC.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from mesh_platform.lake.tables import landing_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.syntax import line_of, name_of
 
-# (relation, column): the text of the test by which a query can distinguish the two instants.
-Unsure = Mapping[tuple[str, str], str]
+# (relation, column): the text of the test by which a query can distinguish the two instants; empty where timezone()
+# returns the one that the contract promises.
+LocalTimes = Mapping[tuple[str, str], str]
 
 
-def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
-    """The columns of local time that timezone() without a test may read as another instant than the contract."""
+def local_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
+    """The columns that hold what the clock of a site shows, unless that shows UTC."""
     found: dict[tuple[str, str], str] = {}
     for contract in (*mesh.contracts.values(), *mesh.retired.values()):
-        if contract.time_zone is None:
+        if contract.time_zone in (None, "UTC"):
             continue
         schemas = {contract.identifier: contract.table}
         if contract.event:
@@ -38,22 +40,28 @@ def unsure_columns(mesh: Mesh) -> dict[tuple[str, str], str]:
                     # Two hours before, the clock had not been set yet; clocks are set by half an hour to two hours.
                     earlier = f"timezone(zone, {name} - interval 2 hour) + interval 2 hour"
                     found[relation, name] = f"timezone(zone, {earlier}) = {name} then {earlier}"
+                else:
+                    found[relation, name] = ""
     return found
 
 
-def find_unsure(tree: exp.Expr, unsure: Unsure) -> Iterator[tuple[int, str, str]]:
-    """(line, fault, fix) for each call of timezone() on one of these columns without a test.
+def find_misread(tree: exp.Expr, local: LocalTimes) -> Iterator[tuple[int, str, str]]:
+    """(line, fault, fix) for each cast of one of these columns to an instant, and each timezone() without a test.
 
     A test is a CASE around the call that compares the column with the local time of some instant.
     """
     for scope in traverse_scope(tree):
         for column in scope.columns:
             call = column.parent
-            if not _is_of_zone(call, column):
+            casts = isinstance(call, exp.Cast) and call.to.this == exp.DType.TIMESTAMPTZ
+            if not casts and not _is_of_zone(call, column):
                 continue
             origin = _origin(scope, column)
-            if origin in unsure and not _is_tested(column):
-                test = unsure[origin]
+            test = local.get(origin, "")
+            if casts and origin in local:
+                message = f"a cast reads '{origin[1]}', a local time, as UTC."
+                yield line_of(column), message, f"Write timezone(zone, {origin[1]}), with the time zone of its site."
+            elif test and not _is_tested(column):
                 message = f"timezone() reads a '{origin[1]}' that the clock shows twice as the later instant."
                 fix = f"Write case when {test} else timezone(zone, {origin[1]}) end."
                 yield line_of(column), message, fix

@@ -33,6 +33,8 @@ _PARQUET = (
 )
 # DuckDB's messages about one, raised with the same type as for a row that it cannot process.
 _PARQUET_OF_DUCKDB = ("No magic bytes found", "Failed to read file", "decompression failure")
+# SQLite's messages about a file with other tables, raised with the same type as for a locked one.
+_OTHER_TABLES = ("no such table", "no such column", "has no column named")
 # What Arrow, DuckDB and REST catalogs say where a key or token is wrong, has expired or has no right.
 _REFUSED = (
     "ACCESS_DENIED", "AccessDenied", "INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "SIGNATURE_DOES_NOT_MATCH",
@@ -107,7 +109,7 @@ def is_refusal(error: BaseException) -> bool:
 def is_damage(error: BaseException) -> bool:
     """Whether a file is missing or has other bytes than it had."""
     from pyarrow import ArrowInvalid
-    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
     if isinstance(error, FileNotFoundError):
         return True
@@ -116,6 +118,8 @@ def is_damage(error: BaseException) -> bool:
     if _is_of_duckdb(error, "InvalidInputException"):
         return any(words in str(error) for words in _PARQUET_OF_DUCKDB)
     if isinstance(error, OSError | ArrowInvalid) and any(words in str(error) for words in _PARQUET):
+        return True
+    if isinstance(error, OperationalError) and any(words in str(error.orig) for words in _OTHER_TABLES):
         return True
     # sqlite3 raises the general DatabaseError, which sqlalchemy keeps, for a file that is not a database or is torn.
     return type(error) is DatabaseError or (

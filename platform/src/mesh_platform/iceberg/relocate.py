@@ -22,7 +22,7 @@ from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.durable_io import replace_file
 from mesh_platform.iceberg.moved_files import Moves, metadata_places, read_metadata
 from mesh_platform.iceberg.moved_table import MovedTable, parsed, read_file, rewritten_files, walk
-from mesh_platform.iceberg.outage import answering
+from mesh_platform.iceberg.outage import answering, is_outage
 from mesh_platform.iceberg.place import (
     Entry,
     is_name_of,
@@ -296,6 +296,8 @@ class _Job:
             try:
                 self.catalog.register_table(name, table.metadata, overwrite=True)
             except Exception as error:
+                if is_outage(error):
+                    raise
                 raise AttentionError(
                     f"{name}: its files are rewritten, but the catalog holds what it read before and does not take "
                     f"it again ({error}). Drop the table without purging it, and register {table.metadata}."

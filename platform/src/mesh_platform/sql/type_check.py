@@ -16,6 +16,8 @@ from mesh_platform.sql.model import Model, binding_problem, build_order, find_mo
 from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
 from mesh_platform.sql.syntax import line_of
 
+_CLOCKS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
+
 
 def check_types(mesh: Mesh, tables: Collection[str] | None = None) -> list[Problem]:
     """Return everything wrong with the SQL of the mesh, or of some `tables`; no data is needed.
@@ -103,8 +105,9 @@ def _column_fault(model: Model, field: Field | None, found: str) -> tuple[str, s
         return "is not in the contract.", f"Drop it, or add it to {model.contract.path}:{model.contract.table.line}."
     if found != field.type.duckdb:
         where = f"{model.contract.path}:{field.line}"
-        return (
-            f"is {found}; the contract ({where}) says {field.type.name}.",
-            f"Write cast(... as {field.type.duckdb.lower()}) as {field.name}.",
-        )
+        fix = f"Write cast(... as {field.type.duckdb.lower()}) as {field.name}."
+        if found in _CLOCKS and field.type.duckdb in _CLOCKS:
+            # A cast would take the local time for UTC.
+            fix = f"Write timezone(zone, ...) as {field.name}, with the time zone that the local time is in."
+        return f"is {found}; the contract ({where}) says {field.type.name}.", fix
     return None

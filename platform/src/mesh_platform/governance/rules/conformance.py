@@ -7,7 +7,7 @@ from functools import partial
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
-from mesh_platform.governance.local_times import Unsure, find_unsure, unsure_columns
+from mesh_platform.governance.local_times import LocalTimes, find_misread, local_columns
 from mesh_platform.governance.portable_sql import find_unportable
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
@@ -58,22 +58,23 @@ def local_time(scope: Scope) -> Iterable[Problem]:
 
     `timezone(zone, time)` returns the later of two instants. For the event's own time, `event_time` tells which of
     them it was; for other columns the contract may promise the earlier, by `mesh.ambiguousTime`. A call on such a
-    column must be inside a CASE that compares the column with the local time of an instant, as the fix shows. The
-    rule examines columns of relations, and those that a subquery passes on unchanged.
+    column must be inside a CASE that compares the column with the local time of an instant, as the fix shows. A
+    cast to an instant takes a local time for UTC, hours away from what the site's clock means. The rule examines
+    columns of relations, and those that a subquery passes on unchanged.
     """
-    unsure = unsure_columns(scope.mesh)
-    models = [model for model in scope.models.values() if {name for name, _ in unsure} & {*model.inputs}]
-    asked = [{key: test for key, test in unsure.items() if key[0] in model.inputs} for model in models]
+    local = local_columns(scope.mesh)
+    models = [model for model in scope.models.values() if {name for name, _ in local} & {*model.inputs}]
+    asked = [{key: test for key, test in local.items() if key[0] in model.inputs} for model in models]
     looks = [
-        (repr((model.sql, sorted(own.items()))).encode(), partial(_unsure, model, own))
+        (repr((model.sql, sorted(own.items()))).encode(), partial(_misread, model, own))
         for model, own in zip(models, asked, strict=True)
     ]
-    for model, faults in zip(models, scope.cache.get_all("local-time", looks), strict=True):
+    for model, faults in zip(models, scope.cache.get_all("local-times", looks), strict=True):
         yield from (Problem(model.path, *fault) for fault in faults)
 
 
-def _unsure(model: Model, unsure: Unsure) -> list[tuple[int, str, str]]:
-    return [*find_unsure(model.tree, unsure)]
+def _misread(model: Model, local: LocalTimes) -> list[tuple[int, str, str]]:
+    return [*find_misread(model.tree, local)]
 
 
 @rule()
