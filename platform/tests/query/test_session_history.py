@@ -94,6 +94,19 @@ def test_a_session_opens_what_is_asked_for_and_shows_the_rest_without_rows(tmp_p
     }
 
 
+def test_views_that_are_not_asked_for_have_their_columns(tmp_path: Path) -> None:
+    place = with_history(tmp_path)
+    place.land("alpha", [Sale(1, 11)])
+    place.build()
+    columns = "select table_schema, table_name, column_name, data_type from information_schema.columns order by all"
+    found = []
+    for only in (None, []):
+        with open_session(place.mesh, place.catalog, only=only) as session:
+            found.append(session.execute(columns).fetchall())
+    assert found[0] == found[1]
+    assert ("core", "fact_sales__resolved", "item_version", "BIGINT") in found[0]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
