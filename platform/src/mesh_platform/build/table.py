@@ -42,7 +42,7 @@ from mesh_platform.iceberg.snapshot_diff import (
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, find_table
+from mesh_platform.lake.catalog import arrow_schema, find_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Audited, audit_rows
 from mesh_platform.sql.model import Model
@@ -392,9 +392,9 @@ class Builder:
         """
         if time.monotonic() - job.began < 1:
             return
-        for name, snapshot in job.inputs.items():
-            table = find_table(self.catalog, name) if isinstance(snapshot, int) else None
-            if table is not None and not has_snapshot(table, int(str(snapshot))):
+        read = {name: int(snapshot) for name, snapshot in job.inputs.items() if isinstance(snapshot, int)}
+        for name, table in find_tables(self.catalog, read).items():
+            if not has_snapshot(table, read[name]):
                 raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
 
 
