@@ -25,7 +25,7 @@ from mesh_platform.build.model_run import in_contract_types, optional_schema, ru
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
-from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
+from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
@@ -36,6 +36,7 @@ from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
+    count_rows,
     current_snapshot_id,
     files_in,
     has_snapshot,
@@ -169,6 +170,10 @@ class Builder:
         `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
+        set_threads(
+            self.connection,
+            sum(given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()),
+        )
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):

@@ -37,6 +37,12 @@ def current_snapshot_id(table: Table) -> int | None:
     return snapshot.snapshot_id if snapshot else None
 
 
+def count_rows(table: Table, snapshot_id: int | None = None) -> int:
+    """Return the rows of a snapshot, by default the current one, as its summary has them."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id else table.current_snapshot()
+    return int(snapshot.summary["total-records"] or 0) if snapshot and snapshot.summary else 0
+
+
 def names_then(table: Table, snapshot_id: int) -> dict[str, str]:
     """Return today's name of each column that a snapshot has, with the name that it had then.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, TableSchema
-from mesh_platform.engine.duckdb import connect
+from mesh_platform.engine.duckdb import connect, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
@@ -70,6 +70,7 @@ def open_session(
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
+    set_threads(connection, sum(state.rows for state in states.values()))
     cache = cache or StateCache()
     _create_views(connection, mesh, states, releases, role, cache, only)
     cache.save()
