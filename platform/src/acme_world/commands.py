@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import sys
 from collections.abc import Iterator
@@ -73,14 +74,16 @@ def run(
     from mesh_platform.ingest.ingest import ensure_tables, ingest
     from mesh_platform.lake.catalog import open_catalog
 
+    # Nearly all objects of a run are freed without a collection; at the default of 700 they take a thirtieth of it.
+    gc.set_threshold(100_000)
     settings = read_settings()
+    # First, because if the lake cannot be opened, the simulation must not have advanced.
+    catalog = None if publish_only else open_catalog(settings)
     mesh = load_remembered(settings)
     start_date, drawn = start.date() if start else None, parse_rates(rates) if rates else None
     products = {contract.identifier: contract for contract, _ in find_sellers(mesh, only)}
     domains = [contract.domain for contract in products.values()]
     seconds = _Seconds()
-    # First, because if the lake cannot be opened, the simulation must not have advanced.
-    catalog = None if publish_only else open_catalog(settings)
     with alone_in(settings), connect(settings.broker) as broker:
         world = read_progress(settings, seed, start_date, drawn)
         target = _target(world, domains, days)

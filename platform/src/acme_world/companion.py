@@ -6,6 +6,7 @@ broker and a pipe with the mesh.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import time
@@ -189,6 +190,8 @@ class Simulation:
 def _work(pipe: Connection, settings: Settings, mesh: Mesh, only: str | None, world: Progress, target: int) -> None:
     # Ctrl-C reaches both processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As in `run`: events have no cycles.
+    gc.set_threshold(100_000)
     # A broken pipe means that the parent has ended.
     with suppress(BrokenPipeError):
         try:

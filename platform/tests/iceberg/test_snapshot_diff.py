@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from mesh_platform.iceberg import snapshot_diff
-from mesh_platform.iceberg.snapshot_diff import changed_files, current_snapshot_id, names_then, read_files
-from pyiceberg.table import ManifestGroupPlanner, Table
-from pyiceberg.types import StringType
+from mesh_platform.iceberg.snapshot_diff import all_files, changed_files, current_snapshot_id, names_then, read_files
+from pyiceberg.table import FileScanTask, ManifestGroupPlanner, Table
+from pyiceberg.types import IntegerType, LongType, StringType
 
+from ..moved_lake import add, make_table, open_lake
 from ..small_mesh import Place, Sale, small_mesh
 
 NAME = "alpha.sales_alpha__raw"
@@ -70,3 +71,44 @@ def test_a_snapshot_has_the_columns_and_names_of_its_time(place: Place):
     assert then["customer"] == "buyer"
     assert then["amount"] == "amount"
     assert not {"note", "buyer"} & then.keys()
+
+
+def test_files_are_read_as_pyiceberg_reads_them_whatever_the_table_was_when_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    table = make_table(open_lake(tmp_path / "state"), "shop.sales")
+    with table.update_schema() as update:
+        update.add_column("pieces", IntegerType())
+    add(table, 0, 3)
+    ways: list[bool] = []
+    plain = snapshot_diff._read_as_written
+
+    def noted(table: Table, task: FileScanTask, names: list[str]) -> pa.Table | None:
+        found = plain(table, task, names)
+        ways.append(found is not None)
+        return found
+
+    def check(names: list[str], expected: list[bool]) -> None:
+        ways.clear()
+        monkeypatch.setattr(snapshot_diff, "_read_as_written", noted)
+        mine = read_files(table, all_files(table), names)
+        monkeypatch.setattr(snapshot_diff, "_read_as_written", lambda *_: None)
+        theirs = read_files(table, all_files(table), names)
+        assert (mine.schema, mine.sort_by("id").to_pylist()) == (theirs.schema, theirs.sort_by("id").to_pylist())
+        assert sorted(ways) == expected
+
+    columns = [field.name for field in table.schema().fields]
+    check(columns, [True])
+    check(["pieces", "id"], [True])
+    with table.update_schema() as update:
+        update.update_column("pieces", LongType())
+    check(["id"], [True])
+    check(columns, [False])
+    with table.update_schema() as update:
+        update.rename_column("site", "place")
+    with table.update_schema() as update:
+        update.add_column("site", StringType())
+    check(["id", "site"], [False])
+    check(["id", "place"], [False])
+    add(table, 3, 2)
+    check(["id", "site", "place", "pieces"], [False, True])

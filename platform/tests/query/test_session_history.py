@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mesh_platform.engine import duckdb
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import UsageError
 from mesh_platform.query.query import run_query, views_named
@@ -92,6 +93,31 @@ def test_a_session_opens_what_is_asked_for_and_shows_the_rest_without_rows(tmp_p
         "core.fact_sales": (0,),
         "alpha.sales_alpha__raw": (0,),
     }
+
+
+def test_a_session_of_few_rows_has_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = small_mesh(tmp_path)
+    place.land("alpha", [Sale(1)])
+    setting = "select current_setting('threads')"
+    with duckdb.connect_in_memory() as plain:
+        cores = plain.execute(setting).fetchone()
+    for few, expected in ((2, (1,)), (1, cores)):
+        monkeypatch.setattr(duckdb, "_FEW", few)
+        with open_session(place.mesh, place.catalog) as session:
+            assert session.execute(setting).fetchone() == expected
+
+
+def test_views_that_are_not_asked_for_have_their_columns(tmp_path: Path) -> None:
+    place = with_history(tmp_path)
+    place.land("alpha", [Sale(1, 11)])
+    place.build()
+    columns = "select table_schema, table_name, column_name, data_type from information_schema.columns order by all"
+    found = []
+    for only in (None, []):
+        with open_session(place.mesh, place.catalog, only=only) as session:
+            found.append(session.execute(columns).fetchall())
+    assert found[0] == found[1]
+    assert ("core", "fact_sales__resolved", "item_version", "BIGINT") in found[0]
 
 
 @pytest.mark.parametrize(

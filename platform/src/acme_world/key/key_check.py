@@ -15,7 +15,7 @@ from mesh_platform.query.as_of import find_states
 from mesh_platform.query.session import open_session
 from mesh_platform.sql.references import references, target
 
-from acme_world.key.readings import Ask, Reading, added_since, count_lost, count_sent, read, shrank
+from acme_world.key.readings import Ask, Reading, added_since, count_lost, count_sent, keep_keys, read, shrank
 from acme_world.wire.sources import PRODUCER
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _compare(
     whole = {name for name, files in added.items() if files is None}
     also = {*landed.values(), ORDERS} if mixed else set()
     with open_session(mesh, catalog, only={*whole, *keys, *also}, locked=False) as session:
+        keep_keys(session, keys)
         if mixed:
             sent = (f"select event_id from {name} where producer = '{PRODUCER}'" for name in landed.values())
             session.execute(f"create temp table sent as {' union all '.join(sent)}")

@@ -141,6 +141,12 @@ def read(
         return before.plus(_read(session, _ADDED, snapshot, ask))
 
 
+def keep_keys(session: Connection, keys: Mapping[str, str]) -> None:
+    """Read the keys of dimensions, by their names, for all that looks for lost ones in this session."""
+    for dimension, key in keys.items():
+        session.execute(f"create temp table {_keys(dimension)} as select {key} from {dimension}")
+
+
 def count_lost(session: Connection, reading: Reading) -> int:
     """The number of rows of a reading with a reference that its dimension lacks in the session."""
     lost = []
@@ -170,4 +176,8 @@ def _read(session: Connection, relation: str, snapshot: int | None, ask: Ask) ->
 
 def _is_lost(value: str, dimension: str, key: str) -> str:
     """The SQL condition that a value is no `key` of a dimension."""
-    return f"{value} not in (select {key} from {dimension})"
+    return f"{value} not in (select {key} from {_keys(dimension)})"
+
+
+def _keys(dimension: str) -> str:
+    return f"keys_of_{dimension.replace('.', '__')}"

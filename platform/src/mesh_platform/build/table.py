@@ -25,7 +25,7 @@ from mesh_platform.build.model_run import in_contract_types, optional_schema, ru
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
-from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered
+from mesh_platform.engine.duckdb import DuckDBError, connect, explain_duckdb, registered, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.rows import are_rows, count, without
 from mesh_platform.engine.sql import days_between, has_days, has_key, in_partitions, partition_values, quoted, scan
@@ -36,13 +36,14 @@ from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
+    count_rows,
     current_snapshot_id,
     files_in,
     has_snapshot,
     partitions_of,
     read_files,
 )
-from mesh_platform.lake.catalog import arrow_schema, find_table
+from mesh_platform.lake.catalog import arrow_schema, find_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.audit import Audited, audit_rows
 from mesh_platform.sql.model import Model
@@ -169,6 +170,10 @@ class Builder:
         `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
+        set_threads(
+            self.connection,
+            sum(given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()),
+        )
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):
@@ -392,9 +397,9 @@ class Builder:
         """
         if time.monotonic() - job.began < 1:
             return
-        for name, snapshot in job.inputs.items():
-            table = find_table(self.catalog, name) if isinstance(snapshot, int) else None
-            if table is not None and not has_snapshot(table, int(str(snapshot))):
+        read = {name: int(snapshot) for name, snapshot in job.inputs.items() if isinstance(snapshot, int)}
+        for name, table in find_tables(self.catalog, read).items():
+            if not has_snapshot(table, read[name]):
                 raise ConflictError(f"{job.contract.identifier}: what was read of {name} has expired. Build again.")
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # How many plans one query makes.
 _PLANS = 200
+# Rows that one thread reads in some hundredths of a second.
+_FEW = 500_000
 
 _numbers = count(1)
 
@@ -63,6 +65,11 @@ def connect(properties: Mapping[str, str], database: str = ":memory:") -> Connec
     if on_s3:
         connection.execute(_s3_secret(properties))
     return connection
+
+
+def set_threads(connection: Connection, rows: int) -> None:
+    """Let what follows use a thread for each core if it reads many rows, else one: to wake others takes longer."""
+    connection.execute("SET threads = 1" if rows < _FEW else "RESET threads")
 
 
 def connect_in_memory() -> duckdb.DuckDBPyConnection:

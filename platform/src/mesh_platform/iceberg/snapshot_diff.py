@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.io.pyarrow import PYARROW_PARQUET_FIELD_ID_KEY, ArrowScan, schema_to_pyarrow
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
@@ -26,12 +27,20 @@ _ADDED = ManifestEntryStatus.ADDED
 _FileKey = tuple[str, frozenset[str]]
 
 _ALL = AlwaysTrue()
+# Rows of a file that one thread reads: to wake others takes longer.
+_FEW = 100_000
 
 
 def current_snapshot_id(table: Table) -> int | None:
     """Return the id of the snapshot that `table` was loaded at, None if it has none."""
     snapshot = table.current_snapshot()
     return snapshot.snapshot_id if snapshot else None
+
+
+def count_rows(table: Table, snapshot_id: int | None = None) -> int:
+    """Return the rows of a snapshot, by default the current one, as its summary has them."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id else table.current_snapshot()
+    return int(snapshot.summary["total-records"] or 0) if snapshot and snapshot.summary else 0
 
 
 def names_then(table: Table, snapshot_id: int) -> dict[str, str]:
@@ -72,9 +81,32 @@ def read_files(
 
     `where` is a filter on these columns.
     """
-    names = list(columns)
+    names, tasks = list(columns), list(tasks)
+    parts = [_read_as_written(table, task, names) for task in tasks] if where is _ALL else []
+    plain = [part for part in parts if part is not None]
+    if plain and len(plain) == len(tasks):
+        return pa.concat_tables(plain, promote_options="permissive")
     schema = table.schema().select(*names)
     return ArrowScan(table.metadata, table.io, schema, where).to_table(tasks).select(names)
+
+
+def _read_as_written(table: Table, task: FileScanTask, names: list[str]) -> pa.Table | None:
+    """Read a file that has the columns as the table has them now; None for another, which pyiceberg must convert.
+
+    For a file of few rows, pyiceberg's conversion of schemas takes more time than the reading.
+    """
+    if task.delete_files:
+        return None
+    with table.io.new_input(task.file.file_path).open() as opened:
+        file = pq.ParquetFile(opened)
+        there = {(field.metadata or {}).get(PYARROW_PARQUET_FIELD_ID_KEY): field for field in file.schema_arrow}
+        fields = []
+        for column in map(table.schema().find_field, names):
+            field = there.get(str(column.field_id).encode())
+            if field is None or (field.name, field.type) != (column.name, schema_to_pyarrow(column.field_type)):
+                return None
+            fields.append(field.remove_metadata().with_nullable(not column.required))
+        return file.read(names, use_threads=task.file.record_count > _FEW).cast(pa.schema(fields))
 
 
 def partitions_of(table: Table, rows: pa.Table) -> set[Record]:

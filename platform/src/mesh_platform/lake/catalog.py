@@ -173,6 +173,14 @@ def find_tables(catalog: Catalog, identifiers: Iterable[str]) -> dict[str, Table
     return tables
 
 
+def list_tables(catalog: Catalog, namespaces: Iterable[str]) -> set[str]:
+    """Return the names of all tables in some namespaces; a SQL catalog is asked once, and may name others too."""
+    if is_sql(catalog):
+        return {entry.name for entry in sql_entries(catalog)}
+    found = (catalog.list_tables(name) for name in namespaces if catalog.namespace_exists(name))
+    return {".".join(identifier) for identifiers in found for identifier in identifiers}
+
+
 def existing_table(catalog: Catalog, identifier: str) -> Table:
     """Load the table of that name. Raises UsageError if there is none, and what `find_table` raises."""
     table = find_table(catalog, identifier)

@@ -14,8 +14,8 @@ from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import contract_type, find_tables
+from mesh_platform.iceberg.snapshot_diff import count_rows, current_snapshot_id
+from mesh_platform.lake.catalog import contract_type, find_tables, list_tables
 from mesh_platform.lake.releases import RELEASE_NAME, find_release
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
@@ -49,6 +49,11 @@ class State:
     def schema(self) -> TableSchema:
         """The columns of the table by its contract."""
         return self.mesh_table.schema
+
+    @property
+    def rows(self) -> int:
+        """The number of its rows."""
+        return count_rows(self.table, self.snapshot) if self.table and self.snapshot else 0
 
     @cached_property
     def columns(self) -> list[tuple[Field, NestedField | None]]:
@@ -91,13 +96,11 @@ def find_states(
 
     Raises UsageError for an unknown table, snapshot, release or time.
     """
-    kept = {name: _tables_in(catalog, name) for name in mesh.domains}
+    kept = list_tables(catalog, mesh.domains)
     known = {
-        each.name: each
-        for each in tables_shown(mesh)
-        if each.kind in ("landing", "product") or each.name in kept[each.contract.domain]
+        each.name: each for each in tables_shown(mesh) if each.kind in ("landing", "product") or each.name in kept
     }
-    there = [name for name in known if name in kept[name.split(".")[0]]]
+    there = [name for name in known if name in kept]
     if isinstance(as_of, str) and "@" in as_of and wanted is not None:
         wanted = {*wanted, as_of.partition("@")[0]}
     found = find_tables(catalog, (name for name in there if wanted is None or name in wanted))
@@ -129,12 +132,6 @@ def _held_with(product: State, held: State) -> State:
     noted = read_provenance(product.table, product.snapshot) if product.table else None
     snapshot = noted[1].held if noted else None
     return replace(held, snapshot=snapshot, past=True, lost="" if product.snapshot else product.lost)
-
-
-def _tables_in(catalog: Catalog, namespace: str) -> set[str]:
-    if not catalog.namespace_exists(namespace):
-        return set()
-    return {".".join(identifier) for identifier in catalog.list_tables(namespace)}
 
 
 def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterable[str]) -> tuple[str, int]:

@@ -37,7 +37,7 @@ def find_dangling(
     for field in references(contract):
         name, key = target(field)
         dimension = states[name]
-        if field.type.name != "string" or field.name not in there or _rows(fact) < LARGE or not _rows(dimension):
+        if field.type.name != "string" or field.name not in there or fact.rows < LARGE or not dimension.rows:
             continue
         column = quoted(field.name)
         query = (
@@ -52,8 +52,3 @@ def find_dangling(
         if len(dangling) <= _MOST:
             found[field.name] = dangling
     return found
-
-
-def _rows(state: State) -> int:
-    snapshot = state.table.snapshot_by_id(state.snapshot) if state.table and state.snapshot else None
-    return int(snapshot.summary["total-records"] or 0) if snapshot and snapshot.summary else 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, TableSchema
-from mesh_platform.engine.duckdb import connect
+from mesh_platform.engine.duckdb import connect, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
@@ -24,7 +24,14 @@ from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
 from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, check_role, masks, reads_all
 from mesh_platform.query.state_cache import StateCache
-from mesh_platform.sql.references import RESOLVED, references, resolved_select, tables_referred_to, target
+from mesh_platform.sql.references import (
+    RESOLVED,
+    empty_resolved,
+    references,
+    resolved_select,
+    tables_referred_to,
+    target,
+)
 from mesh_platform.sql.relations import create_schemas, interface_unions, tables_behind, union_select
 
 if TYPE_CHECKING:
@@ -63,8 +70,9 @@ def open_session(
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
     releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
     connection = connect(catalog.properties)
+    set_threads(connection, sum(state.rows for state in states.values()))
     cache = cache or StateCache()
-    _create_views(connection, mesh, states, releases, role, cache)
+    _create_views(connection, mesh, states, releases, role, cache, only)
     cache.save()
     if locked:
         _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
@@ -142,6 +150,7 @@ def _create_views(
     releases: Table | None,
     role: str | None,
     cache: StateCache,
+    only: Collection[str] | None = None,
 ) -> None:
     create_schemas(connection, mesh)
     if role is not None:
@@ -151,7 +160,7 @@ def _create_views(
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}
-        for contract in implementations:
+        for contract in implementations if _is_read(name, only) else ():
             hidden = {} if reads_all(role, interface) else masks(interface.table)
             own = contract.table.by_name
             missing = {
@@ -164,9 +173,17 @@ def _create_views(
         _create(connection, name, union_select(interface, sources))
     for name, contract in mesh.contracts.items():
         if references(contract):
-            dangling = _dangling(connection, contract, states, role, cache)
-            _create(connection, f"{name}{RESOLVED}", resolved_select(mesh, contract, shown[name], dangling))
+            select = empty_resolved(mesh, contract, shown[name])
+            if _is_read(f"{name}{RESOLVED}", only):
+                dangling = _dangling(connection, contract, states, role, cache)
+                select = resolved_select(mesh, contract, shown[name], dangling)
+            _create(connection, f"{name}{RESOLVED}", select)
     _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
+
+
+def _is_read(view: str, only: Collection[str] | None) -> bool:
+    """Whether a view of other views needs them: to create it, DuckDB opens the tables of all that it names."""
+    return only is None or view in only
 
 
 def _hidden(state: State, role: str | None) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from mesh_platform.contract.contract import Contract, Field
-from mesh_platform.engine.sql import literal, quoted
+from mesh_platform.engine.sql import literal, quoted, typed
 from mesh_platform.mesh.mesh import Mesh
 
 # The member of a dimension that stands for all that it lacks.
@@ -78,6 +79,20 @@ def resolved_select(
                 f"AND {time} >= {quoted(alias)}.began AND {time} < {quoted(alias)}.ended"
             )
     return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
+
+
+def empty_resolved(mesh: Mesh, contract: Contract, shown: Collection[str]) -> str:
+    """Return the SQL of a relation without rows that has the columns of `resolved_select`."""
+    versions = version_columns(mesh, contract)
+    columns = []
+    for field in contract.table.fields:
+        if field.name not in shown:
+            continue
+        columns.append(typed(field, "NULL"))
+        for alias, version in versions.get(field.name, {}).items():
+            schema = mesh.contracts[target(field)[0]].table
+            columns.append(typed(replace(schema.by_name[version], name=alias), "NULL"))
+    return f"SELECT {', '.join(columns)} WHERE false"
 
 
 def version_columns(mesh: Mesh, contract: Contract) -> dict[str, dict[str, str]]:
