@@ -170,10 +170,9 @@ class Builder:
         `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
-        set_threads(
-            self.connection,
-            sum(given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()),
-        )
+        rows = [given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()]
+        # A rule of the whole table reads the rows that stay, too.
+        set_threads(self.connection, sum(rows) + count_rows(job.output))
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):
