@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from mesh_platform.cli.output import read_settings, stop_on_signal
+from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json, writing
+from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.text import counted
+
+if TYPE_CHECKING:
+    from mesh_platform.dashboards.superset_server import Server
+    from mesh_platform.mesh.mesh import Mesh
+
+
+def _server_options(command: Callable[..., None]) -> Callable[..., None]:
+    url = click.option("--url", help="The address of Superset.  [default: that of 'make superset']")
+    user = click.option("--user", default="admin", show_default=True, help="Its password: MESH_SUPERSET_PASSWORD.")
+    return url(user(command))
 
 
 @click.group(short_help="Keep dashboards as files, and show them in Superset or as pages.")
@@ -49,3 +66,120 @@ def data(following: bool) -> None:
     make_secrets(home / "secrets.json", dashboard_roles(mesh))
     tell(f"{counted(len(dashboard_roles(mesh)), 'file')} in {home / 'data'}; {counted(read, 'table')} read.")
     click.echo(f"{DATABASE_ID} {DATABASE}")
+
+
+@dashboards.command(short_help="Show what `apply` would create, change and delete.")
+@_server_options
+@format_option
+def plan(url: str | None, user: str, output_format: str) -> None:
+    """List what differs in Superset from the files of the domains: what would be created, changed and deleted.
+
+    Deleted is only what the mesh has deployed and its files no longer have; what people made there is left alone.
+    Exit code 1: something differs.
+    """
+    from mesh_platform.dashboards.deploy import plan as compare
+
+    mesh, server = _open(url, user)
+    with server:
+        steps = compare(mesh, server.export_assets())
+    _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
+    if steps:
+        raise click.exceptions.Exit(1)
+
+
+@dashboards.command(short_help="Make Superset as the files are.")
+@_server_options
+@format_option
+def apply(url: str | None, user: str, output_format: str) -> None:
+    """Make the dashboards in Superset as the files of the domains are; print what was created, changed and deleted.
+
+    To go back to a version, check out its files and apply them: `git checkout REV -- domains/*/dashboards`.
+    """
+    from mesh_platform.dashboards.deploy import apply as deploy
+
+    mesh, server = _open(url, user)
+    with server:
+        steps = deploy(mesh, server)
+    _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
+
+
+@dashboards.command(short_help="Write what was changed in Superset into the files.")
+@_server_options
+@format_option
+def pull(url: str | None, user: str, output_format: str) -> None:
+    """Bring changes that people made in Superset into the files of the domains, where git shows them.
+
+    A chart that was added to a dashboard of a domain gets a file, one that was taken away loses its own.
+    """
+    from mesh_platform.dashboards.deploy import pull as fetch
+
+    mesh, server = _open(url, user)
+    with server:
+        done = fetch(mesh, server.export_assets())
+    rows = [{"file": path, "done": what} for path, what in done.items()]
+    _show(rows, output_format, "The files are as Superset is.")
+
+
+@dashboards.command(short_help="Check the files of dashboards without a server.")
+@click.option("--fix", is_flag=True, help="Write files that are valid as `pull` writes them.")
+def check(fix: bool) -> None:
+    """Check that all SQL runs on what is published, and that the files are as `pull` writes them.
+
+    Exit code 1: something is wrong. `mesh check` does the first part too.
+    """
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.dashboards.deploy import uncanonical
+    from mesh_platform.files import write_whole
+
+    mesh = load_remembered(read_settings())
+    other = uncanonical(mesh)
+    for path, text in other.items() if fix else ():
+        write_whole(mesh.root / path, text.encode())
+        (mesh.root / path).chmod(0o644)
+    if other and not fix:
+        listed = "\n".join(sorted(other))
+        raise AttentionError(f"{listed}\nThese are not as 'pull' writes them: 'mesh dashboards check --fix' does.")
+    tell(f"{counted(len(mesh.dashboards), 'dashboard')}: valid.")
+
+
+@dashboards.command(short_help="Write a ZIP file that Superset imports.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def bundle(file: Path) -> None:
+    """Write all dashboards to FILE, a ZIP file for Superset's own import of assets.
+
+    It names the connection by its id, which `mesh dashboards data` prints; that Superset must have it.
+    """
+    from mesh_platform.dashboards.superset_assets import superset_assets
+    from mesh_platform.dashboards.superset_server import archive_of
+    from mesh_platform.files import write_whole
+
+    mesh = load_remembered(read_settings())
+    with writing(file):
+        write_whole(file, archive_of(superset_assets(mesh)))
+
+
+def _open(url: str | None, user: str) -> tuple[Mesh, Server]:
+    from mesh_platform.dashboards.secrets import read_secrets
+    from mesh_platform.dashboards.superset_server import Server
+
+    settings = read_settings()
+    home = settings.state_dir / "superset"
+    port = (home / "port").read_text().strip() if (home / "port").exists() else "8088"
+    password = os.environ.get("MESH_SUPERSET_PASSWORD") or read_secrets(home / "secrets.json").get(
+        "passwords", {}
+    ).get(user)
+    if password is None:
+        raise UsageError(f"--user {user}: no password is known. Set MESH_SUPERSET_PASSWORD, or run 'make superset'.")
+    return load_remembered(settings), Server(url or f"http://127.0.0.1:{port}", user, password)
+
+
+def _show(rows: Sequence[Mapping[str, Any]], output_format: str, nothing: str) -> None:
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.cli.text_table import write_table
+
+    if output_format == "json":
+        write_json([*rows])
+    elif rows:
+        write_table([{name: value for name, value in row.items() if name != "uuid"} for row in rows])
+    else:
+        tell(nothing)
