@@ -66,7 +66,9 @@ def find_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> tuple[dict[str,
                 try:
                     rows = connection.execute(f"DESCRIBE {sql}").fetchall()
                 except DuckDBError as error:
-                    problems.append(_problem(f"{path}.sql", str(error)))
+                    readers = [key for key, chart in dashboard.charts.items() if chart.dataset == name]
+                    broken = f"breaks {', '.join(readers) or 'no chart'} of {dashboard.identifier}: {error}"
+                    problems.append(_problem(f"{path}.sql", broken))
                     continue
                 described = _descriptions(schemas, sql)
                 found[f"{dashboard.identifier}.{name}"] = {
