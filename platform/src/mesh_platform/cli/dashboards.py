@@ -158,6 +158,35 @@ def bundle(file: Path) -> None:
         write_whole(file, archive_of(superset_assets(mesh)))
 
 
+@dashboards.command(short_help="Write dashboards as pages that open without a server.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--role", default="analyst", show_default=True, help="Show what this role may read, as in `mesh query`."
+)
+def html(folder: Path, role: str) -> None:
+    """Write a page for each dashboard to DIR, with the same charts and numbers, as of now.
+
+    The pages need no server and no network. They have no filters; each chart has its numbers as a table too.
+    """
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.dashboards.pages import page_of
+    from mesh_platform.files import write_whole
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.query.health import add_health, health_named
+    from mesh_platform.query.query import views_named
+    from mesh_platform.query.session import open_session
+
+    settings = read_settings()
+    mesh, catalog, now = load_remembered(settings), open_catalog(settings), settings.now()
+    sql = "\n".join(text for each in mesh.dashboards.values() for text in each.sql.values())
+    with open_session(mesh, catalog, role=role, only=views_named(mesh, sql)) as session, writing(folder):
+        add_health(session, mesh, catalog, now, health_named(sql), role=role)
+        for name, each in mesh.dashboards.items():
+            page = page_of(mesh, each, session, now)
+            write_whole(folder / f"{name}.html", page.encode())
+    tell(f"{counted(len(mesh.dashboards), 'page')} in {folder}.")
+
+
 def _open(url: str | None, user: str) -> tuple[Mesh, Server]:
     from mesh_platform.dashboards.secrets import read_secrets
     from mesh_platform.dashboards.superset_server import Server

@@ -38,11 +38,13 @@ def chart_conditions(chart: Chart) -> Iterator[tuple[str, str]]:
             yield each.get("clause", "WHERE"), each["sqlExpression"]
 
 
-def chart_sql(dashboard: Dashboard, name: str) -> str:
+def chart_sql(dashboard: Dashboard, name: str, source: str | None = None) -> str:
     """Return the SELECT of a chart over the relations of the mesh: its dimensions, then its metrics, in order.
 
     Rows are ordered by the first metric, largest first, and limited as the chart limits them; those of a chart with a
-    time axis by the axis. Raises UsageError for a kind of chart that is not in KINDS.
+    time axis by the axis. `source` is a SELECT that stands for the dataset's own, if given.
+
+    Raises UsageError for a kind of chart that is not in KINDS.
     """
     chart = dashboard.charts[name]
     if chart.viz_type not in KINDS:
@@ -61,7 +63,7 @@ def chart_sql(dashboard: Dashboard, name: str) -> str:
     selected = [f"{sql} AS {quoted(column)}" for column, sql in {**columns, **metrics}.items()]
     where = [f"({sql})" for clause, sql in chart_conditions(chart) if clause == "WHERE"]
     having = [f"({sql})" for clause, sql in chart_conditions(chart) if clause == "HAVING"]
-    text = f"SELECT {', '.join(selected)}\nFROM (\n{dashboard.sql[chart.dataset].strip()}\n) AS dataset"
+    text = f"SELECT {', '.join(selected)}\nFROM (\n{(source or dashboard.sql[chart.dataset]).strip()}\n) AS dataset"
     text += f"\nWHERE {' AND '.join(where)}" if where else ""
     text += f"\nGROUP BY {', '.join(columns.values())}" if columns else ""
     text += f"\nHAVING {' AND '.join(having)}" if having else ""
