@@ -6,7 +6,10 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import quantiles
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -246,3 +249,37 @@ def test_each_number_of_each_chart_equals_that_of_mesh_query(
                     other = by_key[tuple(str(row[key]) for key in keys)]
                     assert all(close(row[each], other[each]) for each in row), (dashboard.name, name, row, other)
     assert compared > 100
+
+
+def load(superset: Superset, dashboard: Dashboard, numbers: dict[str, int]) -> float:
+    """Seconds to log in and load all charts of a dashboard, as one page does."""
+    began = time.monotonic()
+    with superset.session("analyst") as session:
+        for name in dashboard.charts:
+            chart_data(session, numbers, dashboard, name)
+    return time.monotonic() - began
+
+
+def test_twenty_loads_at_once_meet_no_error_while_files_are_replaced(superset: Superset, mesh: Mesh) -> None:
+    dashboard = mesh.dashboards["logistics_core.orders_and_returns"]
+    with superset.session("admin") as admin:
+        numbers = admin.numbers("dataset")
+    rounds: list[list[float]] = []
+    with ThreadPoolExecutor(20) as pool:
+        for replaced in (False, True):
+            done = Event()
+
+            def replace_files(done: Event = done) -> None:
+                while not done.is_set():
+                    superset.state.mesh("dashboards", "data", timeout=300)
+
+            writer = Thread(target=replace_files)
+            if replaced:
+                writer.start()
+            rounds.append([*pool.map(lambda _: load(superset, dashboard, numbers), range(20))])
+            done.set()
+            if replaced:
+                writer.join()
+    at_rest, under_fire = (quantiles(times, n=20)[-1] for times in rounds)
+    # How long it takes is measured here and judged by nobody: other tests may run beside it.
+    print(f"p95 of 20 loads at once: {at_rest:.1f} s at rest, {under_fire:.1f} s while files are replaced")

@@ -7,6 +7,7 @@ not views: a view over Parquet needs access to files, and whoever has that reads
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -69,11 +70,18 @@ def star_heads(mesh: Mesh, catalog: Catalog) -> dict[str, int | None]:
 def write_files(mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cache: StateCache | None = None) -> int:
     """Bring the files in `folder` up to date; return how many tables were read from the lake.
 
-    A table that has not changed is copied from the file before. One process at a time may call this. `now` is what
+    A table that has not changed is copied from the file before. Another process that calls this waits. `now` is what
     ages are relative to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
+    with (folder / "lock").open("w") as lock:
+        # The follower and a call by hand would copy the same tables.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _write_files(mesh, catalog, folder, now, cache)
+
+
+def _write_files(mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cache: StateCache | None) -> int:
     before = _read_current(folder)
     key = _pseudonym_key(folder / _KEY)
     only = [*star_tables(mesh), *_resolved(mesh)]
