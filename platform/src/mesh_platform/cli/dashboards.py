@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,7 +85,7 @@ def plan(url: str | None, user: str, output_format: str) -> None:
         steps = compare(mesh, server.export_assets())
     _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
     if steps:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 @dashboards.command(short_help="Make Superset as the files are.")
