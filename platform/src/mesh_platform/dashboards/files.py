@@ -216,7 +216,7 @@ def follow_lake(
     most `_LONGEST_WAIT_S` seconds. Raises UnavailableError.
     """
     seen: dict[str, int | None] | None = None
-    cache = StateCache()
+    cache, took = StateCache(), 0.0
     while not stopped():
         present = mesh()
         heads = star_heads(present, catalog)
@@ -227,9 +227,12 @@ def follow_lake(
                 if (later := star_heads(present, catalog)) == heads:
                     break
                 heads = later
+            began = time.monotonic()
             on_written(write_files(present, catalog, folder, now(), cache))
-            seen = heads
-        time.sleep(_PAUSE_S)
+            seen, took = heads, time.monotonic() - began
+        # While ingest commits all the time, others need the processor too.
+        time.sleep(max(_PAUSE_S, took))
+        took = 0.0
 
 
 _PAUSE_S, _LONGEST_WAIT_S = 1.0, 3.0
