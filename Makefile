@@ -25,7 +25,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check parity real-orders clean-state lock
+.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check parity real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -40,11 +40,17 @@ airflow: .venv/airflow ## Start Airflow on loopback; it ingests and builds as me
 airflow-stop: ## Stop Airflow and all that it started
 	@scripts/airflow stop
 
+superset: .venv/run .venv-superset/done ## Start Superset on loopback with the dashboards of all domains
+	@scripts/superset start
+
+superset-stop: ## Stop Superset and all that it started
+	@scripts/superset stop
+
 test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
-	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack $(BUT)" $(ARGS)
+	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack and not superset $(BUT)" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack" $(or $(ARGS),$(SLOW_FILES))
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack and not superset" $(or $(ARGS),$(SLOW_FILES))
 
 test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
@@ -94,6 +100,9 @@ openmetadata-check: .venv/test ## Try publishing on a real OpenMetadata (URL=...
 dbt-check: .venv/test .venv-dbt/done ## Build an exported project with dbt, on three days of ACME and on planted faults
 	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m slow platform/tests/metadata/test_dbt_verdicts.py tests/test_dbt.py $(ARGS)
 
+superset-check: .venv/test .venv-superset/done ## Try the dashboards on a Superset of the tests' own, in a browser
+	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m superset tests/test_superset.py $(ARGS)
+
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)
 	@$(BIN)/python examples/real_orders/run.py $(ARGS)
@@ -101,11 +110,12 @@ real-orders: .venv/run ## Send 69,659 real purchases through the producers and c
 clean-state: ## Delete broker, catalog, warehouse and simulated history
 	@test ! -e "$(STATE)/.git" -a ! -e "$(STATE)/Makefile" || { echo "$(STATE) is no state folder."; exit 1; }
 	@test ! -d "$(STATE)/airflow" || scripts/airflow stop
+	@test ! -d "$(STATE)/superset" || scripts/superset stop
 	@test ! -d "$(STATE)/rabbitmq" || scripts/rabbitmq stop
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow postgresql stack test bench openmetadata dbt spark; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow postgresql stack test bench openmetadata dbt spark superset; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -150,6 +160,13 @@ lock: .venv/test ## Pin the newest requirements
 	@echo "Installing dbt, once: some 200 MB."
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-dbt
 	@$(BIN)/uv pip install --quiet --python .venv-dbt/bin/python -r requirements/dbt.txt
+	@touch $@
+
+# Of its own: it asks for other versions than run.txt.
+.venv-superset/done: .venv/python requirements/superset.txt
+	@echo "Installing Superset, once: some 700 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-superset
+	@$(BIN)/uv pip install --quiet --python .venv-superset/bin/python -r requirements/superset.txt
 	@touch $@
 
 # Of its own: DuckDB's client would import pandas, which Spark's client needs, in each command.

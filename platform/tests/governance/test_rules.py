@@ -148,6 +148,21 @@ def term_of_lab(name: str) -> Break:
     return write("lab/glossary.yaml", f"terms:\n  {name}: {{definition: Another thing.}}\n")
 
 
+def dashboard(sql: str, metric: str) -> Break:
+    """A dashboard of the lab with one chart, which shows a metric of a dataset."""
+
+    def change(mesh: CleanMesh) -> None:
+        folder = "lab/dashboards/sales"
+        rows = "rows: [[{chart: sold, width: 12, height: 20}]]"
+        mesh.write(f"{folder}/dashboard.yaml", f"dashboard_title: Sales\ndescription: What is sold.\n{rows}\n")
+        chart = f"slice_name: Sold\nviz_type: big_number_total\ndataset: sales\nparams: {{metric: {metric}}}\n"
+        mesh.write(f"{folder}/charts/sold.yaml", chart)
+        mesh.write(f"{folder}/datasets/sales.yaml", "description: Sales.\nmetrics: {sold: {expression: count(*)}}\n")
+        mesh.write(f"{folder}/datasets/sales.sql", sql)
+
+    return change
+
+
 TERM = "businessDefinition"
 REFUND = {"event_id": "string key", "sold_ts": "timestamptz"}
 SENT = {"sold_ts": "timestamptz"}
@@ -168,6 +183,9 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("one-source", OUTLOOK, lambda mesh: mesh.path(SQL).unlink()),
     ("no-stray-file", "lab/contracts/more.odcs.yml", write("lab/contracts/more.odcs.yml", "")),
     ("no-stray-file", "lab/models/more.sql", write("lab/models/more.sql", "select 1")),
+    ("charts", "lab/dashboards/sales/charts/sold.yaml", dashboard("select event_id from shop.sales", "sale")),
+    ("charts", "lab/dashboards/sales/datasets/sales.sql", dashboard("select gone from shop.sales", "sold")),
+    ("charts", "lab/dashboards/sales/datasets/sales.sql", dashboard("select event_id from shop.sales__raw", "sold")),
     ("name-domain", "json/domain.yaml", add_empty_domain("json")),
     ("one-of-a-name", "stall/domain.yaml", add_empty_domain("stall", site_of="shop")),
     ("name-product", OUTLOOK, call_table("lookout")),

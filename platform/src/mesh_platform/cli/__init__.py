@@ -48,6 +48,7 @@ COMMANDS = {
     "find": "mesh_platform.cli.metadata:find",
     "catalog": "mesh_platform.cli.metadata:catalog",
     "export": "mesh_platform.cli.metadata:export",
+    "dashboards": "mesh_platform.cli.dashboards:dashboards",
     "dbt": "mesh_platform.cli.dbt:dbt",
     "check": "mesh_platform.cli.governance:check",
     "diff": "mesh_platform.cli.governance:diff",

@@ -290,7 +290,7 @@ def _duration(seconds: float | None) -> str | None:
     metavar="TIME|RELEASE|TABLE@SNAPSHOT",
     help="Read the tables as they were at a time, in a release, or at a snapshot.",
 )
-@click.option("--role", help="Read with this role: personal data is masked unless a contract lists the role.")
+@click.option("--role", help="Read with this role: analyst, steward, the id of a warehouse, or one of a contract.")
 @click.option(
     "--format",
     "output_format",
@@ -303,10 +303,17 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
 
     `--as-of` takes a TIME (of the commits, by the machine's clock), a RELEASE (dimensions and facts that were built
-    together; it has no landing tables and no quarantines) or TABLE@SNAPSHOT. Without `--role` the query reads as a
-    user who has no role.
+    together; it has no landing tables and no quarantines) or TABLE@SNAPSHOT.
+
+    `--role` masks personal data, unless the contract of the data lists the role. The role of a warehouse is its id,
+    such as WH-NORTH, and also reads the rows of that warehouse alone. Without `--role` the query reads everything.
+
+    `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
+    and `mesh.arrivals` count events by product and day: those that ingest refused, and those that it accepted. All
+    three are as of now.
     """
     from mesh_platform.cli.result import write_result
+    from mesh_platform.query.health import add_health, health_named
     from mesh_platform.query.query import run_query, views_named
     from mesh_platform.query.session import open_session
     from mesh_platform.query.state_cache import StateCache
@@ -314,6 +321,7 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     settings, mesh, catalog = _open()
     cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
     with open_session(mesh, catalog, role=role, as_of=as_of, only=views, cache=cache) as session:
+        add_health(session, mesh, catalog, settings.now(), health_named(sql), role=role, cache=cache)
         result = run_query(session, sql)
     if not any(map(catalog.namespace_exists, mesh.domains)):
         tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")

@@ -20,6 +20,7 @@ from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.contract.reader import SUFFIX, read_contract
 from mesh_platform.contract.yaml_model import FileModel, Word, read_model, read_with_lines
 from mesh_platform.errors import ContractError, Problem, UsageError
+from mesh_platform.mesh.dashboards import Dashboard, read_dashboards
 from mesh_platform.mesh.glossary import GLOSSARY, Glossary, Term
 from mesh_platform.text import offer, shown
 
@@ -112,6 +113,7 @@ class Domain:
     interfaces: Mapping[str, Contract]
     retired: Mapping[str, Contract] = dataclass_field(default_factory=dict)
     terms: Mapping[str, Term] = dataclass_field(default_factory=dict)
+    dashboards: Mapping[str, Dashboard] = dataclass_field(default_factory=dict)
 
     def model_path(self, contract: Contract) -> Path:
         """The path of the SQL that builds the contract's table."""
@@ -151,6 +153,11 @@ class Mesh:
     def interfaces(self) -> Mapping[str, Contract]:
         """Every interface by name, such as `order.v1`."""
         return {name: contract for d in self.domains.values() for name, contract in d.interfaces.items()}
+
+    @cached_property
+    def dashboards(self) -> Mapping[str, Dashboard]:
+        """The dashboards of all domains by `<domain>.<name>`."""
+        return {each.identifier: each for d in self.domains.values() for each in d.dashboards.values()}
 
     def contract(self, identifier: str) -> Contract:
         """The contract of `<domain>.<product>`. Raises UsageError, which suggests similar names."""
@@ -248,6 +255,8 @@ def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain |
     if os.path.lexists(folder / GLOSSARY):
         glossary, found = read_model(Glossary, folder / GLOSSARY, root)
         problems += found
+    dashboards, found = read_dashboards(folder, root)
+    problems += found
     contracts: dict[str, dict[str, Contract]] = {"contracts": {}, "interfaces": {}}
     retired: dict[str, Contract] = {}
     for place, by_name in contracts.items():
@@ -278,6 +287,7 @@ def _read_domain(folder: Path, root: Path, read: ReadContract) -> tuple[Domain |
             interfaces=contracts["interfaces"],
             retired=retired,
             terms=glossary.terms if glossary else {},
+            dashboards=dashboards,
         ),
         problems,
     )

@@ -9,7 +9,8 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.lineage import lineage
-from mesh_platform.sql.model import read_models
+from mesh_platform.sql.model import read_models, relations_read
+from mesh_platform.sql.references import RESOLVED
 from mesh_platform.sql.relations import tables_behind
 from mesh_platform.text import shown
 
@@ -52,6 +53,12 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
             name
             for name, other in models.items()
             if any(contract.identifier in (relation, *tables_behind(mesh, relation)) for relation in other.inputs)
+        ],
+        "shown_in": [
+            dashboard.identifier
+            for dashboard in mesh.dashboards.values()
+            if {contract.identifier, f"{contract.identifier}{RESOLVED}"}
+            & {relation for sql in dashboard.sql.values() for relation in relations_read(sql)}
         ],
         "columns": [
             {

@@ -15,27 +15,28 @@ from mesh_platform.broker import queue_of
 from mesh_platform.cache.cache import Cache
 from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, tables_of
+from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON
 from mesh_platform.metadata.columns import Columns, queue_relation, sent_fields
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
-from mesh_platform.sql.model import Model
+from mesh_platform.sql.model import Model, relations_read
 from mesh_platform.sql.references import RESOLVED, references, target, version_columns
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
 from mesh_platform.text import counted
 
 Kind = Literal[
     "domain", "team", "person", "product", "interface", "queue", "file", "table", "view", "column", "term", "policy",
-    "tag", "dag",
+    "tag", "dag", "dashboard", "chart",
 ]  # fmt: skip
 LinkKind = Literal[
     "owned by",  # a domain, by its team
     "steward",  # of a domain, a person
-    "part of",  # a product of a domain, a table of a product, a column of a table
+    "part of",  # a product of a domain, a table of a product, a column of a table, a chart of a dashboard
     "input",  # a product's input port: a queue, a file or a table of another
     "output",  # a product's output port: its table, and the unions that contain it
     "implements",
-    "computed from",  # a relation, from another
+    "computed from",  # a relation or a chart, from a relation
     "refers to",  # a column, to the column of a dimension
     "means",  # a column, a term
     "tagged",
@@ -138,6 +139,8 @@ class _Builder:
                 self._link(self._relation(name), "computed from", self._relation(source))
                 if f"product:{name}" in self.nodes and not source.startswith(f"{name}__"):
                     self._link(f"product:{name}", "input", self._relation(source))
+        for dashboard in self.mesh.dashboards.values():
+            self._dashboard(dashboard)
         # A term may be missing; a rule reports that.
         links = tuple(link for link in self.links if link.kind != "means" or link.target in self.nodes)
         return Graph(self.columns, self.nodes, links)
@@ -173,6 +176,19 @@ class _Builder:
                 for table in [table for contract in products for table in tables_of(contract)]:
                     if table.kind in _WRITES.get(kind, ()):
                         self._link(f"table:{table.name}", "written by", dag)
+
+    def _dashboard(self, dashboard: Dashboard) -> None:
+        about = {"title": dashboard.file.dashboard_title, "folder": dashboard.folder}
+        me = self._add("dashboard", dashboard.identifier, dashboard.file.description, **about)
+        self._link(me, "part of", f"domain:{dashboard.domain}")
+        for name, chart in dashboard.charts.items():
+            facts = {"viz_type": chart.viz_type, "dataset": chart.dataset}
+            shows = self._add("chart", f"{dashboard.identifier}.{name}", chart.slice_name, **facts)
+            self._link(shows, "part of", me)
+            for relation in relations_read(dashboard.sql[chart.dataset], self.columns.cache):
+                # What the platform itself publishes has no node.
+                if (source := self._relation(relation)) in self.nodes:
+                    self._link(shows, "computed from", source)
 
     def _product(self, contract: Contract, domain: str) -> None:
         name = contract.identifier

@@ -12,21 +12,11 @@ from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.engine.duckdb import add_text_function
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import quoted
-from mesh_platform.errors import UsageError
-from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.references import UNKNOWN
-from mesh_platform.text import offer
 
 PSEUDONYM = "mesh_pseudonym"
 # Refused messages can contain anything, so no role sees them.
 _AS_SENT = ("raw", "detail")
-
-
-def check_role(mesh: Mesh, role: str | None) -> None:
-    """Raise UsageError if no contract lists `role`; None means no role and is always accepted."""
-    roles = {name: None for contract in mesh.contracts.values() for name in contract.roles}
-    if role is not None and role not in roles:
-        raise UsageError(f"--role {role}: no contract knows this role. {offer(role, roles)}")
 
 
 def reads_all(role: str | None, contract: Contract) -> bool:
@@ -51,12 +41,13 @@ def masks(schema: TableSchema, is_quarantine: bool = False) -> dict[str, str]:
     return found
 
 
-def add_pseudonyms(connection: Connection) -> None:
+def add_pseudonyms(connection: Connection, key: bytes | None = None) -> None:
     """Define the SQL function `PSEUDONYM`, which hashes a text to 32 hexadecimal digits.
 
-    Its key is random, out of reach of SQL, and gone when the process ends.
+    Its key is out of reach of SQL. By default it is random, and gone when the process ends; sessions with the same
+    `key`, of up to 64 bytes, have the same pseudonyms.
     """
-    key = secrets.token_bytes(32)
+    key = key or secrets.token_bytes(32)
 
     def pseudonym(value: str) -> str:
         return blake2b(value.encode(), key=key, digest_size=16).hexdigest()

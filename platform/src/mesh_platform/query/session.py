@@ -22,7 +22,8 @@ from mesh_platform.lake.tables import table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
-from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, check_role, masks, reads_all
+from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, masks, reads_all
+from mesh_platform.query.roles import check_role, rows_of
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import (
     RESOLVED,
@@ -50,6 +51,7 @@ def open_session(
     only: Collection[str] | None = None,
     locked: bool = True,
     cache: StateCache | None = None,
+    pseudonyms: bytes | None = None,
 ) -> Connection:
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
@@ -59,8 +61,9 @@ def open_session(
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
-    others now). `role` hides what is classified `pii` in contracts that do not list the role; without a role nothing
-    is hidden. `only` names the views that will be read: only their tables are opened, all other views exist but have
+    others now). `role` hides what is classified `pii` in contracts that do not list the role, and that of a warehouse
+    the rows of others (`query.roles`); without a role nothing is hidden. `pseudonyms` is the key of `add_pseudonyms`.
+    `only` names the views that will be read: only their tables are opened, all other views exist but have
     no rows. `locked` denies the session all files but those of the tables. `cache` keeps what has to be read of
     large tables to open a session.
 
@@ -72,6 +75,8 @@ def open_session(
     connection = connect(catalog.properties)
     set_threads(connection, sum(state.rows for state in states.values()))
     cache = cache or StateCache()
+    if role is not None:
+        add_pseudonyms(connection, pseudonyms)
     _create_views(connection, mesh, states, releases, role, cache, only)
     cache.save()
     if locked:
@@ -153,10 +158,10 @@ def _create_views(
     only: Collection[str] | None = None,
 ) -> None:
     create_schemas(connection, mesh)
-    if role is not None:
-        add_pseudonyms(connection)
     for name, state in states.items():
-        _create(connection, name, state.select(_hidden(state, role)))
+        select = state.select(_hidden(state, role))
+        condition = rows_of(mesh, role, state.contract, state.schema, [field.name for field, _ in state.columns])
+        _create(connection, name, f"SELECT * FROM ({select}) WHERE {condition}" if condition else select)
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}

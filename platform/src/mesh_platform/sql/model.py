@@ -79,6 +79,15 @@ def remembered_queries(cache: Cache) -> Callable[[Sequence[str]], Sequence[Query
     return lambda texts: cache.get_all("query", [(text.encode(), partial(read_query, text)) for text in texts])
 
 
+def relations_read(sql: str, cache: Cache | None = None) -> list[str]:
+    """Return the relations, `<namespace>.<table>`, that a SELECT reads, sorted; none if it cannot be parsed.
+
+    With a `cache`, only texts that are new are parsed.
+    """
+    (found,) = remembered_queries(cache or Cache())([sql])
+    return sorted({name for name, _ in found.mentions if "." in name})
+
+
 def build_order(mesh: Mesh, models: Mapping[str, Model], names: Iterable[str] | None = None) -> list[str]:
     """Return the products `names`, by default all of the mesh, each after those that its model reads.
 

@@ -16,7 +16,8 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.relations import Relations, model_name, model_sql, relations_of
 from mesh_platform.metadata.dbt.tests import reference_tests, table_tests
-from mesh_platform.query.masking import check_role, masks, reads_all
+from mesh_platform.query.masking import masks, reads_all
+from mesh_platform.query.roles import check_role
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.references import target
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions

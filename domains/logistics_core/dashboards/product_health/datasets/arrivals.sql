@@ -1,0 +1,2 @@
+select date, region, product, events
+from mesh.arrivals

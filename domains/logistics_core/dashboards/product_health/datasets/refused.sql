@@ -1,0 +1,2 @@
+select date, region, product, reason, coalesce(field, '-') as field, events
+from mesh.refused

@@ -1,0 +1,128 @@
+"""Compare the dashboards of the repository with those of a Superset, and make one as the other is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mesh_platform.dashboards.canonical import files_of
+from mesh_platform.dashboards.superset_assets import MARK, superset_assets
+from mesh_platform.dashboards.superset_server import Kind, Server
+from mesh_platform.files import write_whole
+from mesh_platform.mesh.mesh import Mesh
+
+Assets = Mapping[str, Mapping[str, Any]]
+_KINDS: tuple[tuple[str, Kind], ...] = (("dashboards/", "dashboard"), ("charts/", "chart"), ("datasets/", "dataset"))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `apply` does to one thing. `name` is `<domain>.<dashboard>[.<part>]`, of a deleted one its title."""
+
+    action: Literal["create", "change", "delete"]
+    kind: Kind
+    name: str
+    uuid: str
+
+
+def plan(mesh: Mesh, there: Assets) -> list[Step]:
+    """Return what differs from the repository in what a server exports (`there`).
+
+    What the mesh has deployed and its files no longer have is deleted; what people made on the server is left alone.
+    """
+    wanted = superset_assets(mesh)
+    here, exported = files_of(mesh, wanted), files_of(mesh, _owned(there))
+    known = {str(each.get("uuid")): each for each in there.values()}
+    steps: list[Step] = []
+    for path, asset in wanted.items():
+        uuid, kind = asset["uuid"], _kind(path)
+        name = path.rpartition("/")[2].removesuffix(".yaml")
+        if uuid not in known:
+            steps.append(Step("create", kind, name, uuid))
+            continue
+        files = _files_behind(mesh, kind, name)
+        if [here.get(file) for file in files] != [exported.get(file) for file in files] or not _is_certified(
+            asset, known[uuid]
+        ):
+            steps.append(Step("change", kind, name, uuid))
+    uuids = {asset["uuid"] for asset in wanted.values()}
+    for path, found in _owned(there).items():
+        if _mark(found).startswith(MARK) and found["uuid"] not in uuids:
+            title = found.get("slice_name") or found.get("dashboard_title") or found["table_name"]
+            steps.append(Step("delete", _kind(path), title, found["uuid"]))
+    return steps
+
+
+def apply(mesh: Mesh, server: Server) -> list[Step]:
+    """Make the server as the files are, and return what was done."""
+    steps = plan(mesh, server.export_assets())
+    wanted = superset_assets(mesh)
+    if any(step.action != "delete" for step in steps):
+        # All of it: an import replaces the links of a dashboard to its charts.
+        server.import_assets(wanted)
+    # A dashboard before its charts, and these before what they read.
+    for _, kind in _KINDS:
+        gone = [step for step in steps if step.action == "delete" and step.kind == kind]
+        numbers = server.numbers(kind) if gone else {}
+        for step in gone:
+            if step.uuid in numbers:
+                server.delete(kind, numbers[step.uuid])
+    return steps
+
+
+def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:
+    """Write what was changed on the server into the files of the repository, and return what was done, by path."""
+    here, exported = files_of(mesh, superset_assets(mesh)), files_of(mesh, _owned(there))
+    done: dict[str, Literal["written", "removed"]] = {}
+    for path, text in exported.items():
+        if here.get(path) != text:
+            write_whole(mesh.root / path, text.encode())
+            (mesh.root / path).chmod(0o644)
+            done[path] = "written"
+    for path in here.keys() - exported.keys():
+        # A dashboard that the server lacks altogether was never deployed there.
+        if any(path.startswith(f"{Path(each).parent}/") for each in exported if each.endswith("/dashboard.yaml")):
+            (mesh.root / path).unlink()
+            done[path] = "removed"
+    return dict(sorted(done.items()))
+
+
+def uncanonical(mesh: Mesh) -> dict[str, str]:
+    """Return the files that are not written as `pull` would write them, with the text that it would write."""
+    texts = files_of(mesh, superset_assets(mesh))
+    return {path: text for path, text in texts.items() if (mesh.root / path).read_text(encoding="utf-8") != text}
+
+
+def _owned(there: Assets) -> dict[str, Mapping[str, Any]]:
+    return {path: each for path, each in there.items() if path.startswith(("charts/", "dashboards/", "datasets/"))}
+
+
+def _kind(path: str) -> Kind:
+    return next(kind for folder, kind in _KINDS if path.startswith(folder))
+
+
+def _files_behind(mesh: Mesh, kind: Kind, name: str) -> list[str]:
+    """Return the files that an asset is made of."""
+    identifier = name if kind == "dashboard" else name.rpartition(".")[0]
+    folder, own = mesh.dashboards[identifier].folder, name.rpartition(".")[2]
+    if kind == "dashboard":
+        return [f"{folder}/dashboard.yaml"]
+    return (
+        [f"{folder}/charts/{own}.yaml"]
+        if kind == "chart"
+        else [f"{folder}/datasets/{own}.{e}" for e in ("yaml", "sql")]
+    )
+
+
+def _mark(asset: Mapping[str, Any]) -> str:
+    """Return what an asset says of where it is from."""
+    if "table_name" in asset:
+        return str(((asset.get("extra") or {}).get("certification") or {}).get("details") or "")
+    return str(asset.get("certification_details") or "")
+
+
+def _is_certified(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    who = (wanted.get("certified_by"), found.get("certified_by"))
+    return _mark(wanted) == _mark(found) and who[0] == who[1]
