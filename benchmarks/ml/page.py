@@ -21,11 +21,11 @@ def add_seeds(bench: Bench, found: Mapping[int, Scores]) -> None:
         about = f"seed {seed}"
         _add_demand(bench, about, scores, tuple(MOST))
         for risk in ("late delivery", "empty shelf"):
-            bench.add(f"{about}: {risk}, share", scores[f"{risk}, share"], "share")
+            bench.add(f"{about}: {risk}, share", 100 * scores[f"{risk}, share"], "%")
             better = scores[f"{risk}, Brier"] / scores[f"{risk}, Brier of the share"]
             bench.ratio(f"{about}: {risk}, Brier", better, "the share in what was learned", at_most=0.9)
-            off = scores[f"{risk}, calibration error"]
-            bench.add(f"{about}: {risk}, calibration error", off, "share", at_most=0.05)
+            off = 100 * scores[f"{risk}, calibration error"]
+            bench.add(f"{about}: {risk}, calibration error", off, "%", at_most=5)
         if "AutoARIMA, error" in scores:
             few = f"AutoARIMA on {ARIMA_SERIES} of the series"
             seconds = scores["regression, CPU seconds for all"] / scores["AutoARIMA, CPU seconds for a few"]
@@ -44,7 +44,7 @@ def add_real_orders(bench: Bench, scores: Scores) -> None:
 def _add_demand(bench: Bench, about: str, scores: Scores, levels: Sequence[str]) -> None:
     for level in levels:
         for model in MODELS:
-            bench.add(f"{about}: {level}, {model}", scores[f"{model}, {level}"], "WQL")
+            bench.add(f"{about}: {level}, {model}", 100 * scores[f"{model}, {level}"], "WQL, %")
         for rival, most in zip((LAST_WEEK, SMOOTHED), MOST[level], strict=True):
             ratio = scores[f"{OURS}, {level}"] / scores[f"{rival}, {level}"]
             bench.ratio(f"{about}: {level} by {rival}", ratio, rival, at_most=most)
@@ -56,10 +56,10 @@ def write_page(figures: Sequence[Figure]) -> None:
     page = f"""# How well the models predict
 
 `make bench-ml` writes this page; [ml.md](ml.md) says what the models are. They learned from the first
-{origins} of {DAYS} simulated days, and were scored on the {HORIZON} days after; a figure is the
-mean of these. WQL is the weighted quantile loss at 0.05, 0.25, 0.5, 0.75 and 0.95: twice the mean pinball loss,
-by the units sold. The chance of an empty shelf looks {SHELF_DAYS} days ahead. The models were chosen on seed 11; the
-seeds here were only measured. {os.cpu_count()} cores, one thread for each seed.
+{origins} of {DAYS} simulated days, and were scored on the {HORIZON} days after; a figure is
+the mean of these. WQL is the weighted quantile loss at 0.05, 0.25, 0.5, 0.75 and 0.95: twice the mean
+pinball loss, in per cent of the units sold. The chance of an empty shelf looks {SHELF_DAYS} days ahead. The models
+were chosen on seed 11; the seeds here were only measured. {os.cpu_count()} cores, one thread for each seed.
 
 ![The loss of each model at each level]({PLOT.name})
 
@@ -85,6 +85,6 @@ def _plot(figures: Sequence[Figure]) -> None:
             part.plot([place] * len(losses), losses, "k.", markersize=4)
         part.set(title=level, xticks=range(len(MODELS)), xticklabels=[model.replace(" ", "\n") for model in MODELS])
         part.spines[["top", "right"]].set_visible(False)
-    parts[0].set_ylabel("WQL; dots are seeds")
+    parts[0].set_ylabel("WQL in %; dots are seeds")
     pyplot.savefig(PLOT, metadata={"Date": None})
     pyplot.close(plot)
