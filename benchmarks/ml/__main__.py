@@ -30,9 +30,7 @@ def main(seeds: tuple[int, ...], out: Path) -> None:
     """Backtest on each seed."""
     out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(len(seeds), multiprocessing.get_context("spawn")) as pool:
-        # AutoARIMA takes as long as all the rest of a seed, so one seed tells.
-        beside = [seed == seeds[0] for seed in seeds]
-        found: dict[int, Scores] = dict(zip(seeds, pool.map(backtest, seeds, beside), strict=True))
+        found: dict[int, Scores] = dict(zip(seeds, pool.map(backtest, seeds), strict=True))
     bench = Bench(1.0, False, out)
     add_seeds(bench, found)
     add_real_orders(bench, demand_scores(read_panel(), REAL_ORIGINS))

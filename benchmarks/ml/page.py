@@ -26,12 +26,11 @@ def add_seeds(bench: Bench, found: Mapping[int, Scores]) -> None:
             bench.ratio(f"{about}: {risk}, Brier", better, "the share in what was learned", at_most=0.9)
             off = 100 * scores[f"{risk}, calibration error"]
             bench.add(f"{about}: {risk}, calibration error", off, "%", at_most=5)
-        if "AutoARIMA, error" in scores:
-            few = f"AutoARIMA on {ARIMA_SERIES} of the series"
-            seconds = scores["regression, CPU seconds for all"] / scores["AutoARIMA, CPU seconds for a few"]
-            bench.ratio(f"{about}: CPU of a training on all series", seconds, few, at_most=0.5)
-            errors = scores["regression, error"] / scores["AutoARIMA, error"]
-            bench.ratio(f"{about}: absolute errors of these series", errors, few, at_most=1.0)
+        few = f"AutoARIMA on {ARIMA_SERIES} of the series"
+        seconds = scores["regression, CPU seconds for all"] / scores["AutoARIMA, CPU seconds for a few"]
+        bench.ratio(f"{about}: CPU of a training on all series", seconds, few, at_most=0.5)
+        errors = scores["regression, error"] / scores["AutoARIMA, error"]
+        bench.ratio(f"{about}: absolute errors of these series", errors, few, at_most=1.0)
         for model in MODELS:
             bench.add(f"{about}: one training, {model}", scores[f"{model}, CPU seconds"], "CPU s")
 
