@@ -25,7 +25,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench openmetadata-check dbt-check parity real-orders clean-state lock
+.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench bench-ml test-ml openmetadata-check dbt-check parity real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -87,6 +87,12 @@ hooks: .venv/test ## Let git run mesh check, yamllint and ruff before each commi
 bench: .venv/bench ## Measure speed and compare it with references; writes docs/speed.md, build/bench.json and .svg
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-ml: .venv-ml/done ## Backtest the models of ml_insights on three simulated worlds; writes docs/ml-figures.md
+	@PYTHONPATH=.:domains .venv-ml/bin/python -m benchmarks.ml $(ARGS)
+
+test-ml: .venv-ml/done ## Test the models of ml_insights in the environment that has their packages
+	@.venv-ml/bin/pytest domains/ml_insights/tests/test_forecasting.py $(ARGS)
+
 parity: export MESH_STATE := $(if $(filter file,$(origin STATE)),build/parity,$(STATE))
 parity: .venv-spark/done ## Run each model on DuckDB and on Spark, on three days of ACME, and write docs/parity.md
 	@.venv-spark/bin/mesh run --days 3 --format json >/dev/null
@@ -115,7 +121,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow postgresql stack test bench openmetadata dbt spark superset; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow postgresql stack test bench openmetadata dbt spark superset ml; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -167,6 +173,14 @@ lock: .venv/test ## Pin the newest requirements
 	@echo "Installing Superset, once: some 700 MB."
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-superset
 	@$(BIN)/uv pip install --quiet --python .venv-superset/bin/python -r requirements/superset.txt
+	@touch $@
+
+# Of its own: no other command should wait for scikit-learn or statsforecast.
+.venv-ml/done: .venv/python requirements/run.txt requirements/ml.txt platform/pyproject.toml
+	@echo "Installing the packages of the models, once: some 900 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-ml
+	@$(BIN)/uv pip install --quiet --python .venv-ml/bin/python -r requirements/run.txt -r requirements/ml.txt
+	@$(BIN)/uv pip install --quiet --python .venv-ml/bin/python --no-deps --no-build-isolation -e platform
 	@touch $@
 
 # Of its own: DuckDB's client would import pandas, which Spark's client needs, in each command.

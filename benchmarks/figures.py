@@ -139,7 +139,6 @@ def write_json(figures: Sequence[Figure], path: Path) -> None:
 
 def write_page(figures: Sequence[Figure], path: Path) -> None:
     """Write the figures as a page for people to read, with when and on how many cores they were measured."""
-    rows = [" | ".join(("", *_row(figure), "")).strip() for figure in figures]
     page = f"""# How fast it is
 
 `make bench` writes this page. One run measured all figures, {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} cores,
@@ -147,10 +146,14 @@ with the broker on the same machine. Rates depend on the machine, and on a share
 compares two figures that were measured side by side. `benchmarks/` defines each figure; `docs/decisions/` says what
 limits it.
 
-| figure | value | unit | against | promise | |
-|---|---:|---|---|---|---|
-"""
-    path.write_text(page + "\n".join(rows) + "\n", encoding="utf-8")
+{table_rows(figures)}"""
+    path.write_text(page, encoding="utf-8")
+
+
+def table_rows(figures: Sequence[Figure]) -> str:
+    """A table of figures in Markdown, with its head."""
+    rows = [" | ".join(("", *_row(figure), "")).strip() for figure in figures]
+    return "\n".join(("| figure | value | unit | against | promise | |", "|---|---:|---|---|---|---|", *rows, ""))
 
 
 def write_plot(figures: Sequence[Figure], path: Path) -> None:

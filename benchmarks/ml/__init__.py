@@ -1,0 +1,1 @@
+"""How well the models of ml_insights predict: `make bench-ml`."""

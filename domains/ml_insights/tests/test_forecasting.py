@@ -1,0 +1,113 @@
+"""The models learn what is in the data, and nothing of the days that they are asked about: `make test-ml`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+# `make test-ml`, which the gate runs, has an environment with them.
+pytest.importorskip("sklearn", reason="the models' packages are not in this environment: make test-ml")
+
+from ml_insights.forecasting.demand import train
+from ml_insights.forecasting.panel import Panel, discounts, promotion_cycle
+from ml_insights.forecasting.risks import DELIVERY, SHELF, RiskModel, shelf_columns
+from ml_insights.forecasting.spread import QUANTILES, learn_spread
+
+WEEKDAYS = np.array([0.6, 0.8, 1.0, 1.2, 1.6, 1.4, 0.4])
+CYCLE, LASTS, OFF = 28, 5, 0.2
+
+
+def made(days: int = 180, series: int = 12, seed: int = 1, lift: float = 0.8) -> tuple[Panel, np.ndarray]:
+    """Sales with weekdays and promotions that come every four weeks, and what was expected of them."""
+    draw = np.random.default_rng(seed)
+    at = np.arange(days)
+    on_offer = (at[None, :] + 7 * np.arange(series)[:, None]) % CYCLE < LASTS
+    level = np.linspace(2.0, 20.0, series)[:, None]
+    expected = level * WEEKDAYS[(date(2026, 1, 5).weekday() + at) % 7] * np.where(on_offer, 1 + lift, 1.0)
+    units = draw.poisson(expected).astype(float)
+    price = np.where(units > 0, np.where(on_offer, 1 - OFF, 1.0) * draw.normal(1.0, 0.005, units.shape), np.nan)
+    names = np.array([f"P-{n:02d}" for n in range(series)])
+    panel = Panel(date(2026, 1, 5), np.full(series, "WH-A"), names, np.full(series, "Toys"), units, price)
+    return panel, expected
+
+
+def test_a_forecast_is_near_what_was_expected_on_days_with_and_without_a_promotion() -> None:
+    panel, expected = made()
+    forecast = train(panel.until(152)).forecast(28)
+    off = np.abs(forecast / expected[:, 152:] - 1)
+    usual = panel.units[:, :152].mean(axis=1, keepdims=True) * WEEKDAYS[np.arange(152, 180) % 7]
+    on_offer = expected[:, 152:] > 1.5 * usual
+    assert on_offer.any()
+    assert off.mean() < 0.08
+    assert off[on_offer].mean() < 0.12
+
+
+def test_promotions_are_found_in_the_prices_with_their_cycle() -> None:
+    panel, _ = made()
+    found = discounts(panel)
+    assert ((found == 0) | (np.abs(found - OFF) < 0.03)).all()
+    assert promotion_cycle(found) in {CYCLE, 2 * CYCLE, 3 * CYCLE, 4 * CYCLE}
+    assert promotion_cycle(np.zeros_like(found)) is None
+
+
+def test_nothing_after_the_origin_changes_a_forecast() -> None:
+    panel, _ = made()
+    draw = np.random.default_rng(2)
+    later = replace(panel, units=panel.units.copy(), price=panel.price.copy())
+    later.units[:, 152:] = draw.poisson(100.0, (12, 28))
+    later.price[:, 152:] = 0.1
+    assert np.array_equal(train(panel.until(152)).forecast(28), train(later.until(152)).forecast(28))
+    # The day before it does.
+    later.units[:, 151] = 500
+    assert not np.array_equal(train(panel.until(152)).forecast(28), train(later.until(152)).forecast(28))
+
+
+def test_the_same_panel_gives_the_same_forecast_bit_by_bit() -> None:
+    panel, _ = made()
+    assert train(panel).forecast(28).tobytes() == train(panel).forecast(28).tobytes()
+
+
+def test_a_history_of_less_than_two_weeks_is_refused() -> None:
+    panel, _ = made()
+    with pytest.raises(ValueError, match="13 days: the model needs two weeks"):
+        train(panel.until(13))
+
+
+def test_quantiles_hold_as_many_outcomes_as_they_say() -> None:
+    draw = np.random.default_rng(3)
+    expected = draw.uniform(0.5, 30.0, (100, 56))
+    actual = draw.poisson(expected).astype(float)
+    spread = learn_spread(actual[:, :28], expected[:, :28])
+    held = (actual[:, 28:, None] <= spread.quantiles(expected[:, 28:])).mean(axis=(0, 1))
+    assert np.abs(held - np.array(QUANTILES)).max() < 0.08
+    assert (np.diff(spread.quantiles(expected), axis=-1) >= 0).all()
+
+
+def test_a_risk_is_learned_and_calibrated_and_unseen_categories_are_no_error() -> None:
+    draw = np.random.default_rng(4)
+    count = 20_000
+    columns = {name: draw.random(count) for name in DELIVERY}
+    columns |= {"vehicle_type": draw.choice(["van", "truck"], count), "route_id": draw.choice(["R-1", "R-2"], count)}
+    columns["weather"] = draw.choice(["clear", "snow"], count)
+    true = np.where(columns["weather"] == "snow", 0.6, 0.1)
+    late = draw.random(count) < true
+    model = RiskModel(DELIVERY, columns, late)
+    chance = model.chance(columns)
+    for weather, share in (("snow", 0.6), ("clear", 0.1)):
+        assert chance[columns["weather"] == weather].mean() == pytest.approx(share, abs=0.02)
+    unseen = model.chance({**columns, "weather": np.full(count, "hail")})
+    assert ((unseen >= 0) & (unseen <= 1)).all()
+
+
+def test_the_features_of_a_shelf_say_when_goods_come() -> None:
+    received = np.array([[0, 5, 0, 0, 5, 0], [0, 0, 0, 0, 0, 0]])
+    on_hand = np.full((2, 6), 4)
+    columns = shelf_columns(on_hand, received, np.full((2, 6), 2.0))
+    assert set(columns) == set(SHELF)
+    assert np.array_equal(columns["days_since_restock"][0], [np.nan, 0, 1, 2, 0, 1], equal_nan=True)
+    assert columns["usual_restock_days"][0, 5] == 3
+    assert np.isnan(columns["usual_restock_days"][1]).all()
+    assert (columns["cover_days"] == 2).all()
