@@ -116,7 +116,7 @@ class State:
     folder: Path
     environment: dict[str, str]
 
-    def mesh(self, *words: object, check: int | None = 0, timeout: float = 120, **environment: str) -> Result:
+    def mesh(self, *words: object, check: int | None = 0, timeout: float = 600, **environment: str) -> Result:
         """Call `mesh` in a process of its own; asserts its exit code, any where `check` is None."""
         result = self._run([*map(str, words)], {**self.environment, **environment}, timeout)
         if check is not None:

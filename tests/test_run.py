@@ -163,7 +163,7 @@ def test_two_runs_in_one_state_do_not_mix(state: State) -> None:
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
     assert "another 'mesh run'" in state.mesh("run", "--days", 2, check=3).err
-    out, err = first.communicate(timeout=120)
+    out, err = first.communicate(timeout=600)
     assert first.returncode == 0, err
     assert '"key_ok": true' in out
 

@@ -129,7 +129,7 @@ def test_the_command_follows_until_it_is_told_to_stop(place: Place) -> None:
         while not place.rows(FACT) and time.monotonic() < until:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 0, err
