@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from rabbit_node import is_free
 
 from conftest import ROOT, State, new_state
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Superset:
 
     def mesh(self, *words: str, check: int | None = 0) -> Any:
         """What `mesh ... --format json` prints."""
-        result = self.state.mesh(*words, "--format", "json", check=check, timeout=300)
+        result = self.state.mesh(*words, "--format", "json", check=check, timeout=600)
         return result.json if result.out else None
 
 
@@ -84,7 +84,7 @@ def superset_server(state: State) -> Iterator[Superset]:
 def script(state: State, environment: dict[str, str], word: str) -> str:
     """Call scripts/superset, and return what it printed."""
     call = [str(state.root / "scripts" / "superset"), word]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, f"scripts/superset {word}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -106,10 +106,10 @@ def look(
     chrome = Chrome(options, Service(DRIVER))
     try:
         chrome.get(f"{url}/login/")
-        _wait(lambda: bool(chrome.find_elements(By.CSS_SELECTOR, "input[type=password]")), "the login")
+        wait_until(lambda: bool(chrome.find_elements(By.CSS_SELECTOR, "input[type=password]")), "the login")
         chrome.find_element(By.CSS_SELECTOR, "input#username, input[name=username]").send_keys(user)
         chrome.find_element(By.CSS_SELECTOR, "input[type=password]").send_keys(password + "\n")
-        _wait(lambda: "/login" not in chrome.current_url, "the page after the login")
+        wait_until(lambda: "/login" not in chrome.current_url, "the page after the login")
         for dashboard in dashboards:
             rows = dashboard.file.rows
             height = 260 + sum(8 * max(cell.height for cell in row) + 32 for row in rows)
@@ -127,7 +127,7 @@ def look(
                 )
                 return all(title in text for title in titles) and not busy and len(drawn) >= len(titles)
 
-            _wait(is_drawn, f"{dashboard.name}, all charts drawn")
+            wait_until(is_drawn, f"{dashboard.name}, all charts drawn")
             wrong = chrome.find_elements(By.CSS_SELECTOR, "[role=alert], .ant-alert-error, .missing-chart-container")
             complaints[dashboard.name] = [each.text for each in wrong if each.text.strip()]
             if folder is not None:
@@ -139,7 +139,8 @@ def look(
     return complaints
 
 
-def _wait(holds: Any, what: str) -> None:
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Look until something holds; fails with `what` where it does not in time."""
     end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, f"after {PATIENCE:g} s: not yet {what}"

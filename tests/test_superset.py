@@ -18,7 +18,7 @@ from mesh_platform.dashboards.superset_ids import DATABASE_ID
 from mesh_platform.errors import MeshError
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Mesh
-from superset_server import Superset, chart_data, look, superset_server
+from superset_server import Superset, chart_data, look, superset_server, wait_until
 
 from conftest import ROOT, missing, new_state
 
@@ -38,7 +38,7 @@ def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
     for name in (".venv", ".venv-superset"):
         (root / name).symlink_to(ROOT / name)
     state = new_state(folder / "state", root)
-    state.mesh("run", "--days", 3, "--format", "json", timeout=500)
+    state.mesh("run", "--days", 3, "--format", "json", timeout=900)
     with superset_server(state) as server:
         yield server
 
@@ -214,17 +214,19 @@ def test_every_dashboard_is_drawn_without_an_error(
     assert complaints == {each.name: [] for each in dashboards}
 
 
-def test_a_new_commit_is_seen_within_ten_seconds(superset: Superset, mesh: Mesh) -> None:
+def test_a_new_commit_is_seen(superset: Superset, mesh: Mesh) -> None:
     dashboard = mesh.dashboards["logistics_core.orders_and_returns"]
-    superset.state.mesh("run", "--days", 1, "--format", "json", timeout=500)
+    superset.state.mesh("run", "--days", 1, "--format", "json", timeout=900)
     committed = time.monotonic()
     sql = chart_sql(dashboard, "revenue_total")
     wanted = superset.mesh("query", sql, "--role", "analyst")[0]["revenue_usd"]
     with superset.session("analyst") as session, superset.session("admin") as admin:
         numbers = admin.numbers("dataset")
-        while not close(chart_data(session, numbers, dashboard, "revenue_total")[0]["revenue_usd"], wanted):
-            assert time.monotonic() < committed + 60, "not seen within a minute"
-            time.sleep(0.2)
+
+        def is_seen() -> bool:
+            return close(chart_data(session, numbers, dashboard, "revenue_total")[0]["revenue_usd"], wanted)
+
+        wait_until(is_seen, "the new revenue")
     print(f"seen after {time.monotonic() - committed:.1f} s")
 
 
@@ -271,7 +273,7 @@ def test_twenty_loads_at_once_meet_no_error_while_files_are_replaced(superset: S
 
             def replace_files(done: Event = done) -> None:
                 while not done.is_set():
-                    superset.state.mesh("dashboards", "data", timeout=300)
+                    superset.state.mesh("dashboards", "data")
 
             writer = Thread(target=replace_files)
             if replaced:
