@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,19 @@ def _open(
 ) -> list[Table | None]:
     """The tables of a product, `<product>__<kind>`; None for one that is not there."""
     if properties is None:
-        if not (state / "catalog.db").is_file():
+        if not _is_catalog(state / "catalog.db"):
             return [None] * len(kinds)
         properties = {"type": "sql", "uri": f"sqlite:///{state}/catalog.db", "warehouse": str(state / "warehouse")}
     catalog = load_catalog("mesh", **properties)
     return [_load(catalog, f"{product}__{kind}") for kind in kinds]
+
+
+def _is_catalog(file: Path) -> bool:
+    """Whether a catalog is there with both of its tables: whoever opens it before makes them beside its owner."""
+    if not file.is_file():
+        return False
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
+        return len(connection.execute("select 1 from sqlite_master where name glob 'iceberg_*'").fetchall()) == 2
 
 
 def _load(catalog: Catalog, identifier: str) -> Table | None:

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 
 from mesh_platform.contract.yaml_model import FileModel, Word, read_model
 from mesh_platform.errors import Problem
-from mesh_platform.text import offer, shown
+from mesh_platform.text import counted, offer, shown
 
 FOLDER, MAIN = "dashboards", "dashboard.yaml"
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
@@ -156,7 +156,9 @@ def _loose_ends(found: Dashboard) -> Iterator[Problem]:
         if chart.dataset not in found.datasets:
             yield problem(path, f"there is no datasets/{chart.dataset}.yaml.", offer(chart.dataset, found.datasets))
         if found.file.position is None and placed.count(name) != 1:
-            yield problem(path, f"stands {placed.count(name)} times in the rows.", f"Put it into {main} once.")
+            yield problem(
+                path, f"stands {counted(placed.count(name), 'time')} in the rows.", f"Put it into {main} once."
+            )
     for each in found.file.filters:
         if each.dataset is not None and each.dataset not in found.datasets:
             fix = offer(each.dataset, found.datasets)
