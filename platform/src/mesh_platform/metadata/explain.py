@@ -58,7 +58,13 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
             dashboard.identifier
             for dashboard in mesh.dashboards.values()
             if {contract.identifier, f"{contract.identifier}{RESOLVED}"}
-            & {relation for sql in dashboard.sql.values() for relation in relations_read(sql)}
+            & {
+                relation
+                for sql in dashboard.sql.values()
+                # Parsing takes ten milliseconds each.
+                if contract.identifier.partition(".")[2] in sql.lower()
+                for relation in relations_read(sql)
+            }
         ],
         "columns": [
             {
