@@ -26,10 +26,8 @@ def superset_assets(mesh: Mesh) -> dict[str, dict[str, Any]]:
     for dashboard in mesh.dashboards.values():
         team = mesh.domains[dashboard.domain].owners.team
         own = dashboard.identifier
-        for name, dataset in dashboard.datasets.items():
-            found = _dataset(dashboard, name, columns[f"{own}.{name}"], team)
-            assets[f"datasets/Mesh/{own}.{name}.yaml"] = found | {"uuid": dataset_uuid(dashboard, name)}
-            del dataset
+        for name in dashboard.datasets:
+            assets[f"datasets/Mesh/{own}.{name}.yaml"] = _dataset(dashboard, name, columns[f"{own}.{name}"], team)
         for name, chart in dashboard.charts.items():
             assets[f"charts/{own}.{name}.yaml"] = _chart(dashboard, name, chart, team)
         assets[f"dashboards/{own}.yaml"] = _dashboard(dashboard, team)
@@ -97,6 +95,7 @@ def _dataset(dashboard: Dashboard, name: str, columns: Mapping[str, Column], tea
         },
         "columns": [*_columns(dataset, columns)],
         "metrics": [metric_asset(name, each.model_dump(exclude_none=True)) for name, each in dataset.metrics.items()],
+        "uuid": dataset_uuid(dashboard, name),
         "version": VERSION,
         "database_uuid": DATABASE_ID,
     }

@@ -33,8 +33,8 @@ def charts(scope: Scope) -> Iterable[Problem]:
             known = columns.get(f"{dashboard.identifier}.{chart.dataset}")
             path = f"{dashboard.folder}/charts/{name}.yaml"
             metrics = dashboard.datasets[chart.dataset].metrics
-            for column in chart_dimensions(chart) if known is not None else ():
-                added = dashboard.datasets[chart.dataset].columns
+            added = dashboard.datasets[chart.dataset].columns
+            for column in chart_dimensions(chart):
                 if known is not None and column not in known and column not in added:
                     message = f"dataset '{chart.dataset}' has no column '{column}'."
                     yield Problem(path, 1, message, offer(column, known))
