@@ -31,6 +31,9 @@ from mesh_server import MeshServer
 if TYPE_CHECKING:
     from native_stack import Stack
 
+# What has not ended by then hangs. What gives way to Airflow in the gate takes ten times as long as alone.
+HANG = 1800.0
+
 
 def draws(usual: int, thorough: int | None = None) -> int:
     """How many examples a random test draws: a sixth of them in `make test`, more of some in `make test-thorough`."""
@@ -116,7 +119,7 @@ class State:
     folder: Path
     environment: dict[str, str]
 
-    def mesh(self, *words: object, check: int | None = 0, timeout: float = 600, **environment: str) -> Result:
+    def mesh(self, *words: object, check: int | None = 0, timeout: float = HANG, **environment: str) -> Result:
         """Call `mesh` in a process of its own; asserts its exit code, any where `check` is None."""
         result = self._run([*map(str, words)], {**self.environment, **environment}, timeout)
         if check is not None:

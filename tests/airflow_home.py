@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import State
+from conftest import HANG, State
 
 _HERE = Path(__file__).resolve().parent
 
@@ -77,7 +77,7 @@ class AirflowHome:
 
     def _call(self, command: list[str], given: str = "", reads: bool = True, **environment: str) -> Any:
         environment = {**self.environment, **environment}
-        done = subprocess.run(command, env=environment, input=given, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=environment, input=given, capture_output=True, text=True, timeout=HANG)
         assert done.returncode == 0, (
             f"{command}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         )

@@ -20,7 +20,7 @@ from typing import Any
 
 from rabbit_node import is_free
 
-from conftest import State
+from conftest import HANG, State
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def wait_until(what: str, is_so: Callable[[], bool], seconds: float) -> None:
 
 def _script(state: State, environment: dict[str, str], word: str) -> None:
     script = [str(state.root / "scripts" / "airflow"), word]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, f"scripts/airflow {word}: {done.stdout}{done.stderr}"
 
 

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from conftest import ROOT, missing
+from conftest import HANG, ROOT, missing
 
 JARS = ROOT / "build" / "rest-catalog"
-PATIENCE = 60.0
 # The second compiler pays off after minutes. Until then it took a third of the CPU of a test and its server.
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
@@ -47,7 +46,7 @@ def object_store(folder: Path) -> Iterator[str]:
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
     with _running(words, folder / "object-store.log", url, "/moto-api/"):
-        with urlopen(Request(f"{url}/lake", method="PUT"), timeout=PATIENCE):
+        with urlopen(Request(f"{url}/lake", method="PUT"), timeout=HANG):
             pass
         yield url
 
@@ -57,7 +56,7 @@ def _running(words: list[str], log: Path, url: str, path: str) -> Iterator[None]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
         try:
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + HANG
             while not _answers(url + path):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, f"{words[0]} does not answer at {url}: {log.read_text()}"
@@ -69,7 +68,7 @@ def _running(words: list[str], log: Path, url: str, path: str) -> Iterator[None]
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=PATIENCE):
+        with urlopen(url, timeout=HANG):
             return True
     except OSError:
         return False

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rabbit_node import is_free
 
-from conftest import ROOT, State, missing, new_state
+from conftest import HANG, ROOT, State, missing, new_state
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _mounted(disk: Path, megabytes: int) -> bool:
 
 def _run(*words: str, environment: Mapping[str, str]) -> str:
     script = [str(ROOT / "scripts" / "stack"), *words]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=HANG)
     if done.returncode == 3:
         missing(done.stderr)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import ROOT, missing
+from conftest import HANG, ROOT, missing
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Node:
 
     def _run(self, *words: str) -> str:
         script = [str(ROOT / "scripts" / "rabbitmq"), *words]
-        done = subprocess.run(script, env=self.environment, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(script, env=self.environment, capture_output=True, text=True, timeout=HANG)
         if done.returncode == 3:
             missing(done.stderr)
         assert done.returncode == 0, done.stderr

@@ -24,9 +24,7 @@ from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import load_mesh
 from rabbit_node import is_free
 
-from conftest import ROOT, State, new_state
-
-PATIENCE = 300.0
+from conftest import HANG, ROOT, State, new_state
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Superset:
 
     def mesh(self, *words: str, check: int | None = 0) -> Any:
         """What `mesh ... --format json` prints."""
-        result = self.state.mesh(*words, "--format", "json", check=check, timeout=600)
+        result = self.state.mesh(*words, "--format", "json", check=check)
         return result.json if result.out else None
 
 
@@ -84,7 +82,7 @@ def superset_server(state: State) -> Iterator[Superset]:
 def script(state: State, environment: dict[str, str], word: str) -> str:
     """Call scripts/superset, and return what it printed."""
     call = [str(state.root / "scripts" / "superset"), word]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, f"scripts/superset {word}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -141,9 +139,9 @@ def look(
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Look until something holds; fails with `what` where it does not in time."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + HANG
     while not holds():
-        assert time.monotonic() < end, f"after {PATIENCE:g} s: not yet {what}"
+        assert time.monotonic() < end, f"after {HANG:g} s: not yet {what}"
         time.sleep(0.5)
 
 

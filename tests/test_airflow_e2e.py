@@ -21,12 +21,11 @@ from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.mesh.mesh import load_mesh
 from native_stack import native_stack, on_servers
 
-from conftest import ROOT, State, missing
+from conftest import HANG, ROOT, State, missing
 
 pytestmark = pytest.mark.e2e
 
 # Ten times what a machine of two cores takes that does nothing else.
-PATIENCE = 1800.0
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +81,10 @@ def test_its_pages_show_dags_a_graph_and_the_way_from_a_queue_to_a_fact(server: 
 def test_a_scheduler_that_is_killed_loses_and_doubles_nothing(server: Server) -> None:
     server.state.mesh("run", "--days", 4, "--publish-only")
     builds = [f"{domain}__build" for domain in load_mesh(ROOT).domains]
-    wait_until("a build runs", lambda: any(server.tasks(dag, "running") for dag in builds), PATIENCE)
+    wait_until("a build runs", lambda: any(server.tasks(dag, "running") for dag in builds), HANG)
     server.kill_scheduler()
     killed = server.heartbeat()
-    wait_until("another scheduler", lambda: server.heartbeat() > killed, PATIENCE)
+    wait_until("another scheduler", lambda: server.heartbeat() > killed, HANG)
     settle(server)
     assert differences(server.state) == []
 
@@ -98,7 +97,7 @@ def test_the_owner_of_a_product_that_grew_old_is_told(server: Server) -> None:
     clock.write_text((datetime.fromisoformat(stands) + timedelta(days=3)).isoformat())
     server.trigger("north_warehouse__freshness")
     try:
-        wait_until("an alert", lambda: len(alerts_of(server, "north_warehouse.orders_north")) > before, PATIENCE)
+        wait_until("an alert", lambda: len(alerts_of(server, "north_warehouse.orders_north")) > before, HANG)
     finally:
         clock.write_text(stands)
     alert = alerts_of(server, "north_warehouse.orders_north")[before]
@@ -111,10 +110,10 @@ def test_without_a_broker_of_its_own_and_stopped_whole(tmp_path: Path, make_stat
     with airflow_server(state) as server:
         state.mesh("produce", "east_warehouse.orders_east", "burst", "--rate", 100, "--count", 50)
         table = "east_warehouse.orders_east"
-        wait_until("the product is built", lambda: rows_of(state, table) > 0, PATIENCE)
+        wait_until("the product is built", lambda: rows_of(state, table) > 0, HANG)
         settle(server)
         state.mesh("run", "--days", 1, "--publish-only")
-        wait_until("a task runs", lambda: bool(server.tasks("~", "running")), PATIENCE)
+        wait_until("a task runs", lambda: bool(server.tasks("~", "running")), HANG)
         members = server.members()
         assert members
     assert [pid for pid in members if runs(pid)] == []
@@ -150,7 +149,7 @@ def settle(server: Server) -> None:
         return quiet >= 8
 
     time.sleep(5)
-    wait_until("all is built", is_settled, PATIENCE)
+    wait_until("all is built", is_settled, HANG)
 
 
 def differences(state: State) -> list[dict[str, Any]]:

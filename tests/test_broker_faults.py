@@ -28,11 +28,10 @@ from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, START, ids, in_batches, lines, send, waiting
 from rabbit_node import Node, rabbit_node
 
-from conftest import SLOW_ON_RABBITMQ, State
+from conftest import HANG, SLOW_ON_RABBITMQ, State
 
 DRAIN = ("ingest", PRODUCT, "--until-empty", "--format", "json")
 TIMES = 26
-PATIENCE = 90.0
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ class LiveIngest:
 
     def end(self) -> None:
         self._process.send_signal(signal.SIGINT)
-        out, err = self._process.communicate(timeout=PATIENCE)
+        out, err = self._process.communicate(timeout=HANG)
         assert self._process.returncode in (0, 3), err
         if self._process.returncode == 0:
             self.reports.append(json.loads(out))
@@ -116,7 +115,7 @@ def test_rabbitmq_is_stopped_killed_and_blocked_while_both_sides_run(
 
     def goes_on(publisher: Publisher) -> None:
         """More is confirmed and more has landed than now."""
-        before, deadline = len(publisher.confirmed), time.monotonic() + PATIENCE
+        before, deadline = len(publisher.confirmed), time.monotonic() + HANG
         while not set(ids(publisher.confirmed[before : before + 1])) & set(landed_ids(state.folder, PRODUCT)):
             assert time.monotonic() < deadline, "nothing goes on"
             live.look()
@@ -168,7 +167,7 @@ def give_back(state: State, queue: str) -> int:
 @SLOW_ON_RABBITMQ
 def test_a_message_that_is_delivered_again_and_again(any_state: State, mesh: Mesh) -> None:
     confirmed = send(any_state, mesh, in_batches(lines(range(6)), 2))
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANG
     # RabbitMQ moves dead letters in its own time.
     while waiting(any_state, dead=True) < 3:
         give_back(any_state, PRODUCT)
@@ -190,7 +189,7 @@ def test_a_message_that_is_delivered_again_and_again(any_state: State, mesh: Mes
 def test_ingest_dies_of_a_message_over_25_times(any_state: State, mesh: Mesh, tmp_path: Path) -> None:
     confirmed = send(any_state, mesh, in_batches(lines(range(6)), 2))
     deaths = 0
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANG
     with Workers(tmp_path / "workers") as workers:
         for dead_letters in (False, True):
             work = Work(PRODUCT, until_empty=True, dead_letters=dead_letters)

@@ -33,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not Path(DRIVER).exists():
         missing(f"no browser at {DRIVER}: install Debian's chromium and chromium-driver.")
     state = new_state(tmp_path_factory.mktemp("acme"))
-    state.mesh("run", "--days", 3, timeout=600)
+    state.mesh("run", "--days", 3)
     found = state.json("catalog", "build", "--out", str(tmp_path_factory.mktemp("site") / "catalog"))
     folder = Path(found["index"]).parent
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 12_000_000

@@ -20,7 +20,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from conftest import ROOT, missing
+from conftest import HANG, ROOT, missing
 
 MAIN = "docker-compose.yml"
 GATEWAY = "docker-compose.versitygw.yml"
@@ -284,7 +284,7 @@ def test_the_native_servers_are_set_up_by_what_the_compose_file_says(tmp_path: P
 def test_no_native_server_is_started_where_one_is_not_installed(tmp_path: Path) -> None:
     nothing = {"MESH_STATE": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "empty")}
     script = [sys.executable, str(ROOT / "scripts" / "stack"), "start"]
-    done = subprocess.run(script, env=os.environ | nothing, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(script, env=os.environ | nothing, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 3
     assert "install" in done.stderr.lower()
     assert [*tmp_path.rglob("pid")] == []

@@ -38,7 +38,7 @@ group by w.region
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> State:
     state = new_state(tmp_path_factory.mktemp("acme") / "state")
-    state.mesh("run", "--days", 3, timeout=600)
+    state.mesh("run", "--days", 3)
     return state
 
 

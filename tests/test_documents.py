@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mesh_in_shell import mesh_in_shell
 
-from conftest import ROOT, SERVER, State
+from conftest import HANG, ROOT, SERVER, State
 
 Shell = Callable[[str], str]
 
@@ -51,7 +51,7 @@ def clone(repository: Path, make_state: Callable[..., State], *before: Path) -> 
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=HANG,
         )
         assert done.returncode == 0, f"$ {command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -63,7 +63,7 @@ def clone(repository: Path, make_state: Callable[..., State], *before: Path) -> 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., State]) -> Iterator[Shell]:
     """Runs a command in a clone in which `make run` has been called; `mesh` is forked, as in most tests."""
-    with mesh_in_shell(SERVER, timeout=600) as folder:
+    with mesh_in_shell(SERVER, timeout=HANG) as folder:
         run = clone(tmp_path_factory.mktemp("documents") / "repository", make_state, folder)
         run("mesh run")
         yield run

@@ -20,15 +20,14 @@ from orders import PRODUCT, emptied, ids, in_batches, lines, send, waiting
 from pyiceberg.catalog import load_catalog
 from rabbit_node import Node, rabbit_node
 
-from conftest import State
+from conftest import HANG, State
 
 INGEST = ("ingest", PRODUCT)
 DRAIN = (*INGEST, "--until-empty", "--format", "json")
-PATIENCE = 30.0
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HANG
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
@@ -43,7 +42,7 @@ def drain(state: State) -> list[dict[str, Any]]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     try:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=HANG)
     finally:
         process.kill()
     return process.returncode, out, err

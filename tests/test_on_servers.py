@@ -22,7 +22,7 @@ from pyarrow.fs import FileSelector, S3FileSystem
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, ServerError
 
-from conftest import State, new_state
+from conftest import HANG, State, new_state
 
 pytestmark = pytest.mark.stack
 
@@ -43,7 +43,7 @@ _SERVERS = ("postgres", "store", "catalog")
 def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> State:
     """Nine days of the company, from producers to facts, on the servers alone."""
     state = on_servers(tmp_path_factory.mktemp("run"), stack)
-    outcome = state.mesh("run", "--days", 9, "--format", "json", timeout=900).json
+    outcome = state.mesh("run", "--days", 9, "--format", "json").json
     assert outcome["key_ok"] is True
     return state
 
@@ -115,12 +115,12 @@ def test_a_server_that_is_killed_during_ingest_costs_no_order_and_doubles_none(
         process = ingest_that_committed(state, catalog, commits)
         stack.kill(server)
         stack.start()
-        _, told = process.communicate(timeout=300)
+        _, told = process.communicate(timeout=HANG)
         assert process.returncode in (0, 3), told
         assert "Traceback" not in told
     # As the catalog finds out request by request which of its connections are gone.
     for _ in range(10):
-        again = state.mesh("ingest", PRODUCT, "--until-empty", check=None, timeout=300)
+        again = state.mesh("ingest", PRODUCT, "--until-empty", check=None)
         assert again.code in (0, 3), again.err
         if again.code == 0:
             break

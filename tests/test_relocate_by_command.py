@@ -12,7 +12,7 @@ from mesh_platform.faults import POINTS
 from mesh_platform.mesh.mesh import Mesh
 from orders import PRODUCT, in_batches, lines, send
 
-from conftest import ROOT, State
+from conftest import HANG, ROOT, State
 
 RAW = f"{PRODUCT}__raw"
 COUNT = f"select count(*)::int as n from {RAW}"
@@ -116,6 +116,6 @@ def test_airflow_settings_of_another_place_are_refused(state: State) -> None:
     home.mkdir(parents=True)
     (home / "airflow.cfg").write_text("[database]\nsql_alchemy_conn = sqlite:////srv/old/.mesh/airflow/airflow.db\n")
     script = [ROOT / "scripts" / "airflow", "start"]
-    done = subprocess.run(script, env=state.environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(script, env=state.environment, capture_output=True, text=True, check=False, timeout=HANG)
     assert done.returncode == 2, done.stderr
     assert "names /srv/old/.mesh/airflow: the state folder was copied or moved" in done.stderr

@@ -15,7 +15,7 @@ from acme_world.wire.faults import Rates
 from mesh_platform.broker import Message, connect, queue_of
 from mesh_platform.mesh.mesh import Mesh
 
-from conftest import ROOT, State
+from conftest import HANG, ROOT, State
 
 # They go over the end of a month and the end of daylight saving time.
 DAYS = ("--days", 5, "--start", "2025-10-30")
@@ -163,7 +163,7 @@ def test_two_runs_in_one_state_do_not_mix(state: State) -> None:
         assert first.poll() is None, first.communicate()
         time.sleep(0.05)
     assert "another 'mesh run'" in state.mesh("run", "--days", 2, check=3).err
-    out, err = first.communicate(timeout=600)
+    out, err = first.communicate(timeout=HANG)
     assert first.returncode == 0, err
     assert '"key_ok": true' in out
 

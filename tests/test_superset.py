@@ -38,7 +38,7 @@ def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
     for name in (".venv", ".venv-superset"):
         (root / name).symlink_to(ROOT / name)
     state = new_state(folder / "state", root)
-    state.mesh("run", "--days", 3, "--format", "json", timeout=900)
+    state.mesh("run", "--days", 3, "--format", "json")
     with superset_server(state) as server:
         yield server
 
@@ -216,7 +216,7 @@ def test_every_dashboard_is_drawn_without_an_error(
 
 def test_a_new_commit_is_seen(superset: Superset, mesh: Mesh) -> None:
     dashboard = mesh.dashboards["logistics_core.orders_and_returns"]
-    superset.state.mesh("run", "--days", 1, "--format", "json", timeout=900)
+    superset.state.mesh("run", "--days", 1, "--format", "json")
     committed = time.monotonic()
     sql = chart_sql(dashboard, "revenue_total")
     wanted = superset.mesh("query", sql, "--role", "analyst")[0]["revenue_usd"]

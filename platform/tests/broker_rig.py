@@ -21,7 +21,7 @@ from mesh_platform.broker import (
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "rabbitmq"
 # How long a test waits for what must come; no test waits that long for what must not.
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 def is_free(port: int) -> bool:

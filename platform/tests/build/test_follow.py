@@ -15,6 +15,7 @@ from mesh_platform.build.job import Built
 from mesh_platform.lake import maintenance_turns
 from mesh_platform.lake.releases import read_releases
 
+from conftest import HANG
 from tests.sql.test_audit import WARN, rule
 
 from ..small_mesh import Place, Sale, small_mesh
@@ -129,7 +130,7 @@ def test_the_command_follows_until_it_is_told_to_stop(place: Place) -> None:
         while not place.rows(FACT) and time.monotonic() < until:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=HANG)
     finally:
         process.kill()
     assert process.returncode == 0, err
