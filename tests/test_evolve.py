@@ -77,7 +77,7 @@ def line(order: str, *more: object, time: str = "2025-10-01T10:00:00") -> str:
 
 
 def ask(state: State, sql: str, *options: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = state.json("query", sql, *options)
+    rows: list[dict[str, Any]] = state.json("query", "--role", "owner", sql, *options)
     return rows
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mesh_platform.engine.duckdb import connect
 
 from conftest import ROOT, State
 
@@ -80,10 +82,58 @@ def test_pseudonyms_join_within_a_query_and_tell_nothing_across(filled: State) -
         "select o.customer_id as customer, count(*)::int as orders from east_warehouse.orders_east o "
         "join logistics_core.dim_customer c using (customer_id) group by all order by orders desc, customer limit 1"
     )
-    shown = filled.json("query", sql)
+    shown = filled.json("query", sql, "--role", "owner")
     first, second = (filled.json("query", sql, "--role", "west_ops") for _ in range(2))
     assert first[0]["orders"] == second[0]["orders"] == shown[0]["orders"]
     assert len({shown[0]["customer"], first[0]["customer"], second[0]["customer"]}) == 3
+
+
+def test_who_names_no_role_sees_the_least_and_each_role_is_told_what_is_hidden(filled: State) -> None:
+    sql = "select customer_id, warehouse_id from logistics_core.fact_orders order by all limit 1"
+    nobody, analyst = (filled.mesh("query", sql, *role) for role in ((), ("--role", "analyst")))
+    named = "customer_id of logistics_core.fact_orders"
+    assert f"Hidden from analyst, as pseudonyms or NULL: {named}. '--role owner' reads it in the clear." in nobody.err
+    assert nobody.err == analyst.err
+    assert "C-EAST" not in nobody.out + analyst.out
+    owner = filled.mesh("query", sql, "--role", "owner")
+    assert f"Read by the owner, in the clear: {named}." in owner.err
+    assert "C-EAST" in owner.out
+    # A condition on a pseudonym finds nothing, which must not go unsaid.
+    hidden = filled.mesh("query", "select count(*) as n from logistics_core.fact_orders where customer_id like 'C-%'")
+    assert (hidden.out.split(), named in hidden.err) == (["n", "0"], True)
+    silent = filled.mesh("query", "select count(*) as n from logistics_core.fact_orders", "--role", "owner")
+    assert silent.err == ""
+    refused = filled.mesh("query", "select 1", "--role", "owners", check=2).err
+    assert "Did you mean owner?" in refused
+
+
+def test_a_time_before_the_first_commit_is_no_empty_table_and_names_the_nearest_state(filled: State) -> None:
+    asked = ("select count(*) as n from logistics_core.fact_orders", "--as-of", "2025-11-01T00:00:00Z")
+    refused = filled.mesh("query", *asked, check=2).err
+    assert (
+        "logistics_core.fact_orders: at 2025-11-01T00:00:00+00:00 it did not exist yet; its first commit was"
+        in refused
+    )
+    # A view that is not read stops nothing.
+    assert filled.mesh("query", "select 1 as one", *asked[1:]).out.split() == ["one", "1"]
+
+
+def test_a_file_of_all_tables_has_what_the_role_reads(filled: State) -> None:
+    sql = "select count(*), count(*) filter (customer_id like 'C-EAST-%') from logistics_core.fact_orders"
+    found = []
+    for role in ((), ("--role", "WH-WEST"), ("--role", "owner")):
+        file = filled.folder / "tables.duckdb"
+        said = filled.mesh("views", file, *role).out
+        assert ("personal data in the clear" in said) == (role[1:] == ("owner",))
+        if role[1:] != ("owner",):
+            assert not re.search(rb"C-EAST-\d{5}", file.read_bytes())
+        with connect({}) as session:
+            session.execute(f"attach '{file}' as tables (read_only)")
+            session.execute("use tables")
+            found.append(session.execute(sql).fetchone())
+    (lines, _) = found[0] or (0, 0)
+    assert lines > 10
+    assert found == [(lines, 0), (0, 0), (lines, lines)]
 
 
 @pytest.mark.parametrize("table", ["nope", "a.b.c", "a.b", ""])

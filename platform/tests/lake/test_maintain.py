@@ -19,8 +19,9 @@ from mesh_platform.lake.maintain import Maintained, maintain
 from mesh_platform.lake.releases import RELEASES, find_release
 from mesh_platform.lake.rollback import roll_back
 from mesh_platform.lake.tables import all_tables
+from mesh_platform.query.database import write_database
 from mesh_platform.query.query import run_query
-from mesh_platform.query.session import open_session, write_views
+from mesh_platform.query.session import open_session
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
@@ -191,7 +192,7 @@ def test_a_file_of_views_serves_on(place: Place, few: None, tmp_path: Path) -> N
     from mesh_platform.engine.duckdb import connect
 
     land_and_build(place, range(2))
-    write_views(place.mesh, place.catalog, tmp_path / "views.duckdb")
+    write_database(place.mesh, place.catalog, tmp_path / "views.duckdb")
     maintain(place.mesh, place.catalog)
     place.land("alpha", [Sale(9)])
     maintain(place.mesh, place.catalog)

@@ -12,12 +12,12 @@ import yaml
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import load_mesh
-from mesh_platform.metadata.dbt.database import write_sources
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.project import ATTACHED, dbt_project
 from mesh_platform.metadata.dbt.relations import relations_of
 from mesh_platform.metadata.dbt.tests import named
 from mesh_platform.metadata.dbt.write import MANIFEST, Written, write_project
+from mesh_platform.query.database import write_database
 from mesh_platform.sql.model import read_models
 
 from ..small_mesh import BUYER_SQL, Place, Sale, add_contract, add_domain, small_mesh
@@ -216,9 +216,9 @@ def test_a_role_gets_copies_without_what_is_hidden_from_it(tmp_path: Path) -> No
     relations = relations_of(place.mesh, read_models(place.mesh), "alpha")
     assert relations.models == ()
     path = tmp_path / "copies.duckdb"
-    write_sources(place.mesh, place.catalog, path, relations.sources, "alpha")
+    write_database(place.mesh, place.catalog, path, "alpha", relations.sources)
     # A second one replaces the first.
-    write_sources(place.mesh, place.catalog, path, relations.sources, "alpha")
+    write_database(place.mesh, place.catalog, path, "alpha", relations.sources)
     with duckdb.connect(str(path), read_only=True) as plain_duckdb:
         seen = plain_duckdb.execute("select buyer from alpha.sales_alpha order by all").fetchall()
         assert seen == [("ann-secret",), ("bob-secret",)]
@@ -227,18 +227,17 @@ def test_a_role_gets_copies_without_what_is_hidden_from_it(tmp_path: Path) -> No
         joined = "select count(*) from core.fact_sales join core.dim_buyer using (buyer)"
         assert plain_duckdb.execute(joined).fetchone() == (3,)
         assert plain_duckdb.execute("select count(*) from duckdb_views() where not internal").fetchone() == (0,)
-    write_sources(place.mesh, place.catalog, path, relations_of(place.mesh, {}, "boss").sources, "boss")
+    write_database(place.mesh, place.catalog, path, "boss", relations_of(place.mesh, {}, "boss").sources)
     with duckdb.connect(str(path), read_only=True) as plain_duckdb:
         assert plain_duckdb.execute("select distinct buyer from core.fact_sales order by 1").fetchall() == seen
         hidden = plain_duckdb.execute("select buyer from alpha.sales_alpha").fetchall()
     assert not {row[0] for row in hidden} & {"ann-secret", "bob-secret"}
-    write_sources(
-        place.mesh, place.catalog, tmp_path / "none.duckdb", relations_of(place.mesh, {}, "beta").sources, "beta"
-    )
+    sources = relations_of(place.mesh, {}, "beta").sources
+    write_database(place.mesh, place.catalog, tmp_path / "none.duckdb", "beta", sources)
     assert b"bob-secret" not in (tmp_path / "none.duckdb").read_bytes()
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="no DuckDB file"):
-        write_sources(place.mesh, place.catalog, tmp_path / "notes.txt", relations.sources, "alpha")
+        write_database(place.mesh, place.catalog, tmp_path / "notes.txt", "alpha", relations.sources)
 
 
 def test_what_a_role_cannot_see_is_not_tested(tmp_path: Path) -> None:

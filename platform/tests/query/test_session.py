@@ -14,8 +14,9 @@ from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.lake.catalog import arrow_schema, ensure_table
 from mesh_platform.lake.tables import quarantine_name, quarantine_schema
+from mesh_platform.query.database import write_database
 from mesh_platform.query.query import run_query
-from mesh_platform.query.session import open_session, write_views
+from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import dangling_query
 from pyiceberg.types import StringType
@@ -101,7 +102,8 @@ def test_as_of_a_time_every_table_is_what_its_readers_saw(place: Place):
     count = "select count(*), count(distinct event_id) from core.fact_sales"
     assert [ask(place, count, as_of=time) for time in (then, later, None)] == [[(1, 1)], [(2, 2)], [(2, 2)]]
     assert ask(place, count, as_of=then.replace(tzinfo=None).isoformat()) == [(1, 1)]
-    assert ask(place, "select count(*) from core.dim_item", as_of=before) == [(0,)]
+    with pytest.raises(UsageError, match=r"core\.dim_item: at .* it did not exist yet; its first commit was at"):
+        ask(place, "select count(*) from core.dim_item", as_of=before)
     assert ask(place, "describe core.fact_sales", as_of=before) == ask(place, "describe core.fact_sales")
     snapshot = place.snapshots("core.fact_sales")[0]
     place.catalog.load_table("core.fact_sales").manage_snapshots().rollback_to_snapshot(snapshot).commit()
@@ -308,8 +310,8 @@ def test_a_file_of_views_is_not_called_as_a_domain(built: Place, tmp_path: Path)
     # DuckDB names the database after the file, so alpha.sales_alpha would be ambiguous.
     for name in ("alpha.duckdb", "Alpha.db", "alpha.2025.duckdb"):
         with pytest.raises(UsageError, match="DuckDB would confuse the file with the domain"):
-            write_views(built.mesh, built.catalog, tmp_path / name)
-    write_views(built.mesh, built.catalog, tmp_path / "views.duckdb")
+            write_database(built.mesh, built.catalog, tmp_path / name)
+    write_database(built.mesh, built.catalog, tmp_path / "views.duckdb")
 
 
 def test_a_domain_called_views_has_a_file_of_views(tmp_path: Path) -> None:
@@ -319,5 +321,5 @@ def test_a_domain_called_views_has_a_file_of_views(tmp_path: Path) -> None:
     for path in (place.root / "domains/alpha").rglob("*sales_alpha*"):
         path.rename(path.with_name(path.name.replace("sales_alpha", "sales_views")))
     (place.root / "domains/alpha").rename(place.root / "domains/views")
-    write_views(place.mesh, place.catalog, tmp_path / "all.duckdb")
+    write_database(place.mesh, place.catalog, tmp_path / "all.duckdb")
     assert (tmp_path / "all.duckdb").exists()

@@ -10,8 +10,9 @@ import yaml
 from mesh_platform.engine import duckdb
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.errors import UsageError
+from mesh_platform.query.database import write_database
 from mesh_platform.query.query import run_query, views_named
-from mesh_platform.query.session import open_session, view_names, write_views
+from mesh_platform.query.session import open_session, view_names
 
 from ..small_mesh import Place, Sale, add_contract, small_mesh
 
@@ -153,7 +154,7 @@ def test_the_file_of_views_reads_without_the_platform_and_is_replaced_whole(tmp_
     place.land("alpha", [Sale(1, 13)])
     place.build()
     path = tmp_path / "out" / "views.duckdb"
-    write_views(place.mesh, place.catalog, path)
+    write_database(place.mesh, place.catalog, path)
     seen: list[set[str]] = []
     with connect({}) as reader:
         stop = threading.Event()
@@ -172,7 +173,7 @@ def test_the_file_of_views_reads_without_the_platform_and_is_replaced_whole(tmp_
         thread = threading.Thread(target=read)
         thread.start()
         for _ in range(3):
-            write_views(place.mesh, place.catalog, path)
+            write_database(place.mesh, place.catalog, path)
         stop.set()
         thread.join()
         reader.execute(f"attach '{path}' as views (read_only)")
@@ -181,7 +182,7 @@ def test_the_file_of_views_reads_without_the_platform_and_is_replaced_whole(tmp_
         place.build()
         count = "select count(*) from views.core.fact_sales"
         assert reader.execute(count).fetchone() == (1,)
-    write_views(place.mesh, place.catalog, path)
+    write_database(place.mesh, place.catalog, path)
     with connect({}) as reader:
         reader.execute(f"attach '{path}' as views (read_only)")
         assert reader.execute(count).fetchone() == (2,)
@@ -197,7 +198,7 @@ def test_what_is_no_duckdb_file_is_not_replaced(tmp_path: Path, content: bytes) 
     path = tmp_path / "other"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="no DuckDB file"):
-        write_views(place.mesh, place.catalog, path)
+        write_database(place.mesh, place.catalog, path)
     assert path.read_bytes() == content
 
 
@@ -206,5 +207,5 @@ def test_a_views_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> N
     path = tmp_path / "views.duckdb"
     path.mkdir()
     with pytest.raises(UsageError, match="a folder"):
-        write_views(place.mesh, place.catalog, path)
+        write_database(place.mesh, place.catalog, path)
     assert not [other for other in tmp_path.iterdir() if other.name.startswith(".views")]

@@ -23,9 +23,14 @@ def dbt() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the DuckDB file with the sources, for MESH_DUCKDB.",
 )
-@click.option("--role", help="Export what this role may read: all products as sources, personal data masked.")
+@click.option(
+    "--role",
+    default="owner",
+    show_default=True,
+    help="Export what this role may read: but for the owner, all products as sources, personal data masked.",
+)
 @format_option
-def export(folder: Path, database: Path | None, role: str | None, output_format: str) -> None:
+def export(folder: Path, database: Path | None, role: str, output_format: str) -> None:
     """Write a dbt project to DIR: sources, models, tests and documentation, from contracts and SQL.
 
     \b
@@ -38,7 +43,8 @@ def export(folder: Path, database: Path | None, role: str | None, output_format:
     of a DuckDB file from them, and tests all promises and rules; it writes nothing to the lake.
 
     The project alone needs no lake. The views of `--database` show the tables as they are now; run the command again
-    to see later states. With `--role` the file has copies of the rows as the role reads them.
+    to see later states, personal data in the clear. For another role than the owner the file has copies of the rows
+    as the role reads them.
 
     A further export replaces what changed and removes what left the mesh. It touches no file that it did not write,
     and stops where somebody has changed one that it wrote, so models of your own can be in DIR too.
@@ -47,22 +53,24 @@ def export(folder: Path, database: Path | None, role: str | None, output_format:
 
     from mesh_platform.cli.progress import tell
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.metadata.dbt.database import write_sources
     from mesh_platform.metadata.dbt.project import dbt_project
     from mesh_platform.metadata.dbt.relations import relations_of
     from mesh_platform.metadata.dbt.write import write_project
+    from mesh_platform.query.database import write_database
+    from mesh_platform.query.roles import role_named
     from mesh_platform.sql.model import read_models
 
     settings = read_settings()
     mesh = load_remembered(settings)
     models = read_models(mesh)
-    project = dbt_project(mesh, models, role)
-    relations = relations_of(mesh, models, role)
+    reads_as = role_named(role)
+    project = dbt_project(mesh, models, reads_as)
+    relations = relations_of(mesh, models, reads_as)
     with writing(folder):
         written = write_project(folder, project)
     if database is not None:
         with writing(database):
-            write_sources(mesh, open_catalog(settings), database, relations.sources, role)
+            write_database(mesh, open_catalog(settings), database, reads_as, relations.sources)
     if output_format == "json":
         facts = {"sources": len(relations.sources), "models": len(relations.models), **asdict(written)}
         write_json(facts)

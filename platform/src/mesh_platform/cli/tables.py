@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 
 _DAY = click.DateTime(["%Y-%m-%d"])
+_role_option = click.option(
+    "--role",
+    default="analyst",
+    show_default=True,
+    help="Read as this role: analyst, steward, owner, the id of a warehouse, or one of a contract.",
+)
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
@@ -290,7 +297,7 @@ def _duration(seconds: float | None) -> str | None:
     metavar="TIME|RELEASE|TABLE@SNAPSHOT",
     help="Read the tables as they were at a time, in a release, or at a snapshot.",
 )
-@click.option("--role", help="Read with this role: analyst, steward, the id of a warehouse, or one of a contract.")
+@_role_option
 @click.option(
     "--format",
     "output_format",
@@ -298,15 +305,17 @@ def _duration(seconds: float | None) -> str | None:
     default="table",
     help="text is the same as table; json: one value on stdout.",
 )
-def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> None:
+def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     """Run one SELECT in DuckDB, read only. Views are named `<namespace>.<table>`; `<fact>__resolved` joins to every
     dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
 
     `--as-of` takes a TIME (of the commits, by the machine's clock), a RELEASE (dimensions and facts that were built
     together; it has no landing tables and no quarantines) or TABLE@SNAPSHOT.
 
-    `--role` masks personal data, unless the contract of the data lists the role. The role of a warehouse is its id,
-    such as WH-NORTH, and also reads the rows of that warehouse alone. Without `--role` the query reads everything.
+    Personal data, and messages that were refused, are hidden from a role unless the contract of the data lists it. A
+    text is then a pseudonym, the same in all of one query, and anything else is NULL. The role `owner` reads
+    everything in the clear. The role of a warehouse is its id, such as WH-NORTH, and reads the rows of that warehouse
+    alone. The query says on stderr which of its columns are hidden.
 
     `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
     and `mesh.arrivals` count events by product and day: those that ingest refused, and those that it accepted. All
@@ -315,34 +324,60 @@ def query(sql: str, as_of: str | None, role: str | None, output_format: str) -> 
     from mesh_platform.cli.result import write_result
     from mesh_platform.query.health import add_health, health_named
     from mesh_platform.query.query import run_query, views_named
+    from mesh_platform.query.roles import role_named
     from mesh_platform.query.session import open_session
     from mesh_platform.query.state_cache import StateCache
 
     settings, mesh, catalog = _open()
     cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
-    with open_session(mesh, catalog, role=role, as_of=as_of, only=views, cache=cache) as session:
-        add_health(session, mesh, catalog, settings.now(), health_named(sql), role=role, cache=cache)
+    reads_as = role_named(role)
+    with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache) as session:
+        add_health(session, mesh, catalog, settings.now(), health_named(sql), role=reads_as, cache=cache)
         result = run_query(session, sql)
     if not any(map(catalog.namespace_exists, mesh.domains)):
         tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")
+    _tell_what_is_hidden(mesh, role, views, f"{sql} {' '.join(result.column_names)}".lower())
     write_result(result, output_format)
 
 
-@click.command(short_help="Write a DuckDB file with a view for each table.")
+def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str) -> None:
+    """Say which of the columns that `text` names hold pseudonyms or NULL; and to the owner, which are personal."""
+    from mesh_platform.query.roles import ANALYST, OWNER
+    from mesh_platform.query.session import hidden_columns
+
+    words = set(re.findall(r"\w+", text))
+    hidden = hidden_columns(mesh, ANALYST if role == OWNER else role, views)
+    named = {table: [each for each in columns if each in words] for table, columns in hidden.items()}
+    listed = "; ".join(f"{', '.join(columns)} of {table}" for table, columns in named.items() if columns)
+    if listed and role == OWNER:
+        tell(f"Read by the owner, in the clear: {listed}. Other roles do not see it; keep it to yourself.")
+    elif listed:
+        tell(f"Hidden from {role}, as pseudonyms or NULL: {listed}. '--role owner' reads it in the clear.")
+
+
+@click.command(short_help="Write a DuckDB file with all tables.")
 @click.argument("file", type=click.Path(path_type=Path))
-def views(file: Path) -> None:
-    """Write FILE, a DuckDB file with a view for each table as it is now, for tools that open a file.
+@_role_option
+def views(file: Path, role: str) -> None:
+    """Write FILE, a DuckDB file with each table as it is now, for tools that open a file.
+
+    It has copies of the rows as the role reads them in `mesh query`. With `--role owner` it has views instead, which
+    read the tables themselves, personal data in the clear: load DuckDB's extensions `avro` and `iceberg` before you
+    read them. `DUCKDB_PATH=FILE pytest domains` checks that each table exists and has rows.
 
     An existing FILE is replaced; run the command again to see later states. Do not name FILE after a domain: DuckDB
-    would confuse the two. Load DuckDB's extensions `avro` and `iceberg` before you read the views.
-    `DUCKDB_PATH=FILE pytest domains` checks that each view exists and has rows.
+    would confuse the two.
     """
-    from mesh_platform.query.session import write_views
+    from mesh_platform.query.database import write_database
+    from mesh_platform.query.roles import role_named
 
     _settings, mesh, catalog = _open()
     with writing(file):
-        write_views(mesh, catalog, file)
-    click.echo(f"{file} written. Its views are the tables' states of now.")
+        write_database(mesh, catalog, file, role_named(role))
+    if role_named(role) is None:
+        click.echo(f"{file} written. Its views are the tables' states of now, with personal data in the clear.")
+    else:
+        click.echo(f"{file} written. It has the rows of now as {role} reads them.")
 
 
 @click.command(short_help="List the snapshots of a table, newest first.")

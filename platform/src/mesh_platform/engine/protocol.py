@@ -44,9 +44,12 @@ class Connection(Protocol):
         """Remove the name of an Arrow table."""
 
     def create_function(
-        self, name: str, function: Callable[..., Any], parameters: Any = ..., return_type: Any = ..., /
+        self, name: str, function: Callable[..., Any], parameters: Any = ..., return_type: Any = ..., /, *, type: Any
     ) -> object:
-        """Let SQL call a Python function by this name, with arguments and a result of these SQL types."""
+        """Let SQL call a Python function by this name, with arguments and a result of these SQL types.
+
+        With `type` "arrow" the function gets and returns arrays of many values.
+        """
 
     def __enter__(self) -> Self: ...
 

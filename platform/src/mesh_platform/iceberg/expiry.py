@@ -110,15 +110,18 @@ def expire(
 def state_at(table: Table, time: datetime) -> tuple[int | None, str]:
     """Return the snapshot that was the table's current one at `time`, even if it was rolled back later.
 
-    Returns None if the table had none yet, and None with a reason if that state has expired.
+    Returns None with a reason if the table had no rows yet, or if that state has expired; each names the nearest
+    states.
     """
-    past, at = _read_past(table), _milliseconds(time)
+    past, at, name = _read_past(table), _milliseconds(time), ".".join(table.name())
     for reign in reversed(past.reigns):
         if _holds(reign, at):
             return reign.snapshot_id, ""
-    if past.first is None or at < past.first:
-        return None, ""
-    name = ".".join(table.name())
+    if past.first is None:
+        return None, f"{name}: nothing was ever committed to it."
+    if at < past.first:
+        first = f"its first commit was at {instant(past.first).isoformat()}"
+        return None, f"{name}: at {time.isoformat()} it did not exist yet; {first}."
     kept = [instant(reign.since) for reign in past.reigns]
     before, after = [each for each in kept if each <= time], [each for each in kept if each > time]
     nearest = f"the oldest state kept is of {kept[0].isoformat()}" if kept else "no state is kept"

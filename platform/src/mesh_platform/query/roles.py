@@ -1,8 +1,8 @@
 """The roles that read the mesh, and which rows each of them may read.
 
-Contracts list roles that read their personal data. Every mesh also has ANALYST and STEWARD, who read all rows, and a
-role for each warehouse, called by its id, which reads the rows of that warehouse. What a role may not see of a row is
-in `query.masking`.
+Contracts list roles that read their personal data. Every mesh also has ANALYST and STEWARD, who read all rows, a role
+for each warehouse, called by its id, which reads the rows of that warehouse, and OWNER, who reads everything. What a
+role may not see of a row is in `query.masking`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.references import UNKNOWN
 from mesh_platform.text import offer
 
-ANALYST, STEWARD = "analyst", "steward"
+ANALYST, STEWARD, OWNER = "analyst", "steward", "owner"
 # The column that names a warehouse, alone or after another word: `home_warehouse_id`.
 _WAREHOUSE = "warehouse_id"
 
 
 def known_roles(mesh: Mesh) -> list[str]:
-    """Return the names of all roles: analyst and steward, those of warehouses, and those that contracts list."""
+    """Return the names of all roles but OWNER: analyst, steward, those of warehouses, those that contracts list."""
     listed = sorted({name for contract in mesh.contracts.values() for name in contract.roles})
     return [*dict.fromkeys([ANALYST, STEWARD, *warehouse_roles(mesh), *listed])]
 
@@ -32,10 +32,16 @@ def warehouse_roles(mesh: Mesh) -> dict[str, str]:
     return {domain.site.warehouse_id: domain.name for domain in mesh.domains.values() if domain.site}
 
 
+def role_named(word: str) -> str | None:
+    """Return the role that a user asks for by `word`; None, which is OWNER, hides nothing."""
+    return None if word == OWNER else word
+
+
 def check_role(mesh: Mesh, role: str | None) -> None:
     """Raise UsageError if there is no such role; None means no role and is always accepted."""
     if role is not None and role not in (roles := known_roles(mesh)):
-        raise UsageError(f"--role {role}: no contract knows this role. {offer(role, dict.fromkeys(roles))}")
+        offered = offer(role, dict.fromkeys([*roles, OWNER]))
+        raise UsageError(f"--role {role}: no contract knows this role. {offered}")
 
 
 def rows_of(

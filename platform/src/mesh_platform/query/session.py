@@ -1,24 +1,20 @@
-"""Open DuckDB sessions, or write DuckDB files, with a view for each table of the mesh."""
+"""Open DuckDB sessions with a view for each table of the mesh."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.engine.duckdb import connect, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
-from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
-from mesh_platform.lake.tables import table_named
+from mesh_platform.lake.tables import TableKind, table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
@@ -77,50 +73,11 @@ def open_session(
     cache = cache or StateCache()
     if role is not None:
         add_pseudonyms(connection, pseudonyms)
-    _create_views(connection, mesh, states, releases, role, cache, only)
+    create_views(connection, mesh, states, releases, role, cache, only)
     cache.save()
     if locked:
         _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
     return connection
-
-
-def write_views(mesh: Mesh, catalog: Catalog, path: Path) -> None:
-    """Write a DuckDB file with the views of `open_session`, for tools that open a file; an existing one is replaced.
-
-    Each view shows the current state of its table; write the file again to see later states. Readers must first load
-    DuckDB's extensions avro and iceberg. The file is replaced atomically. Raises UsageError if `path` is a folder or
-    any other file than a DuckDB file.
-    """
-    check_replaceable(path)
-    if path.name.partition(".")[0].lower() in mesh.domains:
-        # DuckDB names the database after the file, so `shop.sales` would be ambiguous in shop.duckdb.
-        raise UsageError(
-            f"{path}: DuckDB would confuse the file with the domain of that name. Name another, such as views.duckdb."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        # The name of a domain has no hyphen, so it cannot be this one.
-        beside = Path(folder) / "new-views.duckdb"
-        with connect(catalog.properties, str(beside)) as connection:
-            states = find_states(mesh, catalog, None, None)
-            _create_views(connection, mesh, states, find_table(catalog, RELEASES), None, StateCache())
-        os.replace(beside, path)
-
-
-def check_replaceable(path: Path) -> None:
-    """Raise UsageError if a DuckDB file would replace a folder or any other file."""
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder. Name a file, such as views.duckdb.")
-    if path.exists() and not _is_duckdb(path):
-        raise UsageError(f"{path}: no DuckDB file; it would be replaced. Name another, or remove it.")
-
-
-def _is_duckdb(path: Path) -> bool:
-    """Whether a file begins as DuckDB's files do, with DUCK after a checksum of eight bytes."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(12)[8:] == b"DUCK"
 
 
 def view_names(mesh: Mesh) -> list[str]:
@@ -131,6 +88,13 @@ def view_names(mesh: Mesh) -> list[str]:
     tables = [table.name for table in tables_shown(mesh)]
     resolved = [f"{name}{RESOLVED}" for name, contract in mesh.contracts.items() if references(contract)]
     return [*tables, *interface_unions(mesh), *resolved, RELEASES]
+
+
+def hidden_columns(mesh: Mesh, role: str | None, views: Iterable[str]) -> dict[str, list[str]]:
+    """Map each table that the views read to the columns that the role may not read of it, where there are any."""
+    tables = [table for name in sorted(_needed(mesh, views)) if (table := table_named(mesh, name))]
+    hidden = {each.name: [*_hidden(each.contract, each.schema, each.kind, role)] for each in tables}
+    return {name: columns for name, columns in hidden.items() if columns}
 
 
 def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
@@ -148,7 +112,7 @@ def _needed(mesh: Mesh, views: Iterable[str]) -> set[str]:
     return needed
 
 
-def _create_views(
+def create_views(
     connection: Connection,
     mesh: Mesh,
     states: Mapping[str, State],
@@ -157,9 +121,10 @@ def _create_views(
     cache: StateCache,
     only: Collection[str] | None = None,
 ) -> None:
+    """Create the views of `open_session` in a connection; `states` has the tables that they show."""
     create_schemas(connection, mesh)
     for name, state in states.items():
-        select = state.select(_hidden(state, role))
+        select = state.select(_hidden_of(state, role))
         condition = rows_of(mesh, role, state.contract, state.schema, [field.name for field, _ in state.columns])
         _create(connection, name, f"SELECT * FROM ({select}) WHERE {condition}" if condition else select)
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
@@ -191,11 +156,13 @@ def _is_read(view: str, only: Collection[str] | None) -> bool:
     return only is None or view in only
 
 
-def _hidden(state: State, role: str | None) -> dict[str, str]:
-    """Map the columns of a state that the role may not read to the SQL that it reads instead."""
-    if reads_all(role, state.contract):
-        return {}
-    return masks(state.schema, state.mesh_table.kind == "quarantine")
+def _hidden(contract: Contract, schema: TableSchema, kind: TableKind, role: str | None) -> dict[str, str]:
+    """Map the columns of a table that the role may not read to the SQL that it reads instead."""
+    return {} if reads_all(role, contract) else masks(schema, kind == "quarantine")
+
+
+def _hidden_of(state: State, role: str | None) -> dict[str, str]:
+    return _hidden(state.contract, state.schema, state.mesh_table.kind, role)
 
 
 def _plain_select(schema: TableSchema, table: Table | None) -> str:
@@ -215,7 +182,7 @@ def _dangling(
     """Return what `find_dangling` does, as the role sees it: it can read the SQL of views, so masks apply here."""
 
     def is_hidden(name: str, column: str) -> bool:
-        return column in _hidden(states[name], role)
+        return column in _hidden_of(states[name], role)
 
     with answering(contract.identifier, *_UNREADABLE):
         found = find_dangling(connection, contract, states, cache)
