@@ -294,8 +294,8 @@ def _duration(seconds: float | None) -> str | None:
 @click.option(
     "--as-of",
     "as_of",
-    metavar="TIME|RELEASE|TABLE@SNAPSHOT",
-    help="Read the tables as they were at a time, in a release, or at a snapshot.",
+    metavar="TIME|RELEASE|day:DAY|TABLE@SNAPSHOT",
+    help="Read the tables as they were at a time, in a release, at the end of a day of events, or at a snapshot.",
 )
 @_role_option
 @click.option(
@@ -310,7 +310,8 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
 
     `--as-of` takes a TIME (of the commits, by the machine's clock), a RELEASE (dimensions and facts that were built
-    together; it has no landing tables and no quarantines) or TABLE@SNAPSHOT.
+    together; it has no landing tables and no quarantines), day:2025-10-20 (the newest release that has no event of a
+    later day, in UTC) or TABLE@SNAPSHOT.
 
     Personal data, and messages that were refused, are hidden from a role unless the contract of the data lists it. A
     text is then a pseudonym, the same in all of one query, and anything else is NULL. The role `owner` reads

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from pyiceberg.table import FileScanTask, Table
 
 
-def newest(table: Table, column: str, until: datetime | None = None) -> datetime | None:
+def newest(
+    table: Table, column: str, until: datetime | None = None, snapshot_id: int | None = None
+) -> datetime | None:
     """Return the latest value of a `timestamptz` column by the files' upper bounds; with `until`, the latest by then.
+
+    It is that of the snapshot `snapshot_id`, by default of the current one.
 
     Such a bound is eight bytes, microseconds since 1970, lowest byte first (Iceberg spec, Appendix D).
 
@@ -31,7 +35,9 @@ def newest(table: Table, column: str, until: datetime | None = None) -> datetime
     if field is None or not isinstance(field.field_type, TimestamptzType):
         return None
     number = field.field_id
-    files = [task for task in table.scan().plan_files() if number in (task.file.upper_bounds or {})]
+    files = [
+        task for task in table.scan(snapshot_id=snapshot_id).plan_files() if number in (task.file.upper_bounds or {})
+    ]
     limit = datetime_to_micros(until) if until else None
     if limit is None:
         micros = [_micros(task.file.upper_bounds[number]) for task in files]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.contract.schema_change import present_name
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.errors import UsageError
+from mesh_platform.iceberg.bounds import newest
 from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import count_rows, current_snapshot_id
 from mesh_platform.lake.catalog import contract_type, find_tables, list_tables
-from mesh_platform.lake.releases import RELEASE_NAME, find_release
+from mesh_platform.lake.releases import RELEASE_NAME, Release, find_release, read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import offer
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.types import NestedField
+
+
+_DAY = "day:"
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,11 @@ def find_states(
 ) -> dict[str, State]:
     """Return the state of each table of the mesh `as_of` then; tables that are not `wanted` get one without rows.
 
-    Raises UsageError for an unknown table, snapshot, release or time.
+    `day:2025-10-20` is the newest release that has no event of a later day. Raises UsageError for an unknown table,
+    snapshot, release, day or time.
     """
+    if isinstance(as_of, str) and as_of.startswith(_DAY):
+        as_of = _release_of(mesh, catalog, as_of)
     kept = list_tables(catalog, mesh.domains)
     known = {
         each.name: each for each in tables_shown(mesh) if each.kind in ("landing", "product") or each.name in kept
@@ -150,12 +158,39 @@ def _parse_snapshot(text: str, tables: Mapping[str, Table | None], there: Iterab
     return name, int(number)
 
 
+def _release_of(mesh: Mesh, catalog: Catalog, text: str) -> str:
+    """Return the name of the newest release that has no event after a UTC day."""
+    try:
+        day = date.fromisoformat(text.removeprefix(_DAY))
+    except ValueError as error:
+        raise UsageError(f"--as-of {text}: no such day. Write one such as {_DAY}2025-10-20.") from error
+    columns = {name: each.freshness_column for name, each in mesh.contracts.items() if each.freshness_column}
+    tables = find_tables(catalog, columns)
+
+    def last_day(release: Release) -> date:
+        times = (
+            newest(tables[name], columns[name], snapshot_id=snapshot)
+            for name, snapshot in release.tables.items()
+            if name in tables
+        )
+        return max((time.date() for time in times if time), default=date.min)
+
+    releases = read_releases(catalog)[::-1]
+    # Each release has the events of those before it.
+    place = bisect_right(releases, day, key=last_day)
+    if place:
+        return releases[place - 1].name
+    oldest = f"The oldest, {releases[0].name}, has some of {last_day(releases[0])}" if releases else "There is none"
+    raise UsageError(f"--as-of {text}: each release has later events. {oldest}; 'mesh build' makes releases.")
+
+
 def _parse_time(value: datetime | str) -> datetime:
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError as error:
         raise UsageError(
-            f"--as-of {value}: it is a time such as 2025-11-01T00:00:00Z, a release such as r3 ('mesh releases'), or "
-            "<table>@<snapshot id> ('mesh history')."
+            f"--as-of {value}: it is a time of commits such as {datetime.now(UTC):%Y-%m-%dT%H:%M:00Z}, a release "
+            f"such as r3 ('mesh releases'), a day of events such as {_DAY}2025-10-20, or <table>@<snapshot id> "
+            "('mesh history')."
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
