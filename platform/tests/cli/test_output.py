@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mesh_platform.cli import progress as bars
+from mesh_platform.cli import tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import counted
 from rich.console import Console
@@ -129,3 +130,10 @@ def test_a_terminal_of_80_columns_gets_whole_lines(state: State, mesh: Mesh, tmp
 
     lines = on_a_terminal(state, "ingest", product, "--until-empty").splitlines()
     assert any(line.endswith("0 events 0:00:00") for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("lag", "shown"), [(86399, "24.0 h"), (86400, "24.0 h"), (86410, "24.0 h + 10 s"), (90000, "25.0 h")]
+)
+def test_a_lag_over_its_promise_is_not_written_as_the_promise_is(lag: int, shown: str) -> None:
+    assert tables._lag(lag, 86400) == shown

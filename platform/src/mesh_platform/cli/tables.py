@@ -249,7 +249,7 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
             "snapshots": each.snapshots,
             "files": each.files,
             "newest event": f"{each.max_event_time:%Y-%m-%d %H:%M}" if each.max_event_time else None,
-            "lag": _duration(each.lag_s),
+            "lag": _lag(each.lag_s, each.promise_s),
             "promise": _duration(each.promise_s),
             "fresh": each.fresh,
             "visible after": _duration(each.visible_after_s),
@@ -279,6 +279,12 @@ def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequen
         return not names or any(fnmatchcase(table, name) for name in names)
 
     return read_status(mesh, catalog, settings.now(), StateCache(settings.state_dir / "counted.json"), wanted)
+
+
+def _lag(lag_s: int | None, promise_s: int | None) -> str | None:
+    """A lag in words that differ from those of its promise, if the lag is longer."""
+    lag, promise = _duration(lag_s), _duration(promise_s)
+    return f"{lag} + {lag_s - promise_s} s" if lag_s and promise_s and lag == promise and lag_s > promise_s else lag
 
 
 def _duration(seconds: float | None) -> str | None:
