@@ -18,6 +18,8 @@ from mesh_platform.contract.version import Version, read_version
 
 # The columns that ingest adds to those of each event.
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
+# The partition of a landing table, unless the contract says otherwise.
+LANDING_PARTITION = (("day", "event_time"),)
 # How far back past states of tables can be read, unless the contract says otherwise.
 TIME_TRAVEL = timedelta(days=7)
 # How far the time of an event may be ahead of the clock, because the clocks of senders differ. Ingest rejects later
@@ -27,6 +29,11 @@ AHEAD = timedelta(days=1)
 LEVELS = ("bronze", "silver", "gold")
 # The states of a contract in its life, as ODCS names them.
 STATUSES = ("proposed", "draft", "active", "deprecated", "retired")
+
+
+def partition_name(transform: str, column: str) -> str:
+    """Return the name of a table's partition field. No column can have it, except for that of an identity."""
+    return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
 @dataclass(frozen=True)
