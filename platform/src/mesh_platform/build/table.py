@@ -22,6 +22,7 @@ from mesh_platform.build.held import append_held, as_held, read_held, replace_he
 from mesh_platform.build.job import Built, Job, Mode
 from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
+from mesh_platform.build.partition_times import check_partition_times
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
@@ -385,6 +386,7 @@ class Builder:
 
     def _commit(self, job: Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
         """Publish `rows` in place of the files `removed`; `held` is the snapshot of the rows held back from them."""
+        check_partition_times(job.contract, rows)
         self._assert_inputs_are_kept(job)
         summary = job.provenance(held).to_summary()
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)

@@ -134,6 +134,19 @@ class TableSchema:
         return tuple(f.name for f in sorted((f for f in self.fields if f.key), key=lambda f: f.key))
 
 
+def exact_from_1970(schema: TableSchema) -> list[tuple[str, str]]:
+    """The partitions of a schema by day or month of a timestamp, in which DuckDB finds times from 1970 on only.
+
+    It rounds the time in a filter towards zero where Iceberg's transforms round down, and so skips the files of
+    earlier times (duckdb/duckdb-iceberg#1361; 1.5.5 lacks that). Years and the days of dates are right.
+    """
+    return [
+        (transform, column)
+        for transform, column in schema.partition
+        if transform in ("day", "month") and schema.by_name[column].type.logical == "timestamp"
+    ]
+
+
 @dataclass(frozen=True)
 class Contract:
     """The promises of one product. `table` is what it publishes; `event` is what its producers send, if any.
