@@ -37,12 +37,12 @@ from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
-    count_rows,
     current_snapshot_id,
     files_in,
     has_snapshot,
     partitions_of,
     read_files,
+    rows_in_files,
 )
 from mesh_platform.lake.catalog import arrow_schema, find_tables
 from mesh_platform.mesh.mesh import Mesh
@@ -171,9 +171,9 @@ class Builder:
         `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
-        rows = [given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()]
+        rows = [given[name].num_rows if name in given else rows_in_files(table) for name, table in tables.items()]
         # A rule of the whole table reads the rows that stay, too.
-        set_threads(self.connection, sum(rows) + count_rows(job.output))
+        set_threads(self.connection, sum(rows) + rows_in_files(job.output))
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):
