@@ -171,6 +171,17 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 46),
     (MONTHLY, f"{MONTHLY}\n{MONTHLY}", "'mesh.partition' stands here twice. Keep one of them.", 46),
     (
+        MONTHLY,
+        f"{MONTHLY}\n      - {{property: mesh.fileInIds, value: true}}",
+        "'mesh.fileInIds' is not known here",
+        46,
+    ),
+    (
+        "value: sold_at}\n",
+        "value: sold_at}\n      - {property: mesh.fileInIds, value: 'true'}\n",
+        "'mesh.fileInIds' is 'true'. Give it true or false.",
+    ),
+    (
         "        description: Its amount in US dollars.\n",
         "        description: Its amount in US dollars.\n"
         "        customProperties: [{property: mesh.idName, value: sum}]\n",

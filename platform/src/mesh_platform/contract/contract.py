@@ -86,7 +86,8 @@ class TableSchema:
     the columns of the start (inclusive) and end (exclusive) of a row's validity, where a table keeps history.
     `rules` are the quality rules of a table beyond the promises of its fields. `by_flush` marks a table that is
     written in small commits. `dropped` are former columns of an event: files that still have them keep their ids.
-    `deprecated` and `synonyms` are as those of a field.
+    `file_in_ids` says that the name of a replayed file counts for the ids of its events. `deprecated` and `synonyms`
+    are as those of a field.
     """
 
     name: str
@@ -101,6 +102,7 @@ class TableSchema:
     dropped: tuple[Field, ...] = ()
     deprecated: bool = False
     synonyms: tuple[str, ...] = ()
+    file_in_ids: bool = False
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:

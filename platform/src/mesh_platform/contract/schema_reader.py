@@ -56,13 +56,14 @@ def read_schema(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[
         dropped=dropped,
         deprecated=bool(data.get("deprecated")),
         synonyms=read_synonyms(data),
+        file_in_ids=bool(custom.get("mesh.fileInIds")),
     )
 
 
 def _known_custom(reading: Reading, kind: str) -> dict[str, type]:
     known: dict[str, type] = {"mesh.partition": list}
     if kind == "event" or not reading.knows_all:
-        known["mesh.eventTime"] = str
+        known |= {"mesh.eventTime": str, "mesh.fileInIds": bool}
     if kind == "table" or not reading.knows_all:
         known["mesh.history"] = list
     return known
