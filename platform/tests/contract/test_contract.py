@@ -206,6 +206,22 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
         "mesh.maintain, value: 'false'}",
         "'mesh.maintain' is 'false'. Give it true or false.",
     ),
+    ("mesh.timeTravel, value: 36h}", "mesh.calendar, value: mon}", "'mesh.calendar' is 'mon'. Give it a mapping."),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {days: [mon]}}",
+        "mesh.calendar is {'days': ['mon']}. Write {workdays: [mon, tue, wed, thu, fri], holidays: [2025-12-25]}",
+    ),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {workdays: [Monday]}}",
+        "mesh.calendar has the workdays ['Monday']. Name one or more of mon, tue, wed, thu, fri, sat, sun.",
+    ),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {holidays: [25.12.]}}",
+        "mesh.calendar has the holidays ['25.12.']. Write each as a date such as 2025-12-25.",
+    ),
     ("mesh.timeTravel, value: 36h}", "mesh.maintain, value: 0}", "'mesh.maintain' is 0. Give it true or false."),
     ("        required: true\n        primaryKey", "        primaryKey", "of the primary key and may be missing", 47),
     ("{to: sales.sale_id}", "{to: sales}", '"sales" is not valid under any of the schemas'),

@@ -65,6 +65,20 @@ CASES: list[tuple[str, Edit, Edit, str, str]] = [
         "additive",
         "events of version 0.1.0 and later are taken instead of those of 0.2.0",
     ),
+    (
+        "freshness leaves out days",
+        nothing,
+        custom("mesh.calendar", {"workdays": ["mon", "tue"]}),
+        "breaking",
+        "freshness is measured by other workdays; days do not count that did",
+    ),
+    (
+        "and fewer",
+        custom("mesh.calendar", {"holidays": ["2025-12-25"]}),
+        custom("mesh.calendar", {"holidays": []}),
+        "additive",
+        "freshness is measured by other workdays; no day is left out that counted",
+    ),
     ("files count for ids", nothing, custom("mesh.fileInIds", True, EVENT), "breaking", "the name of a file counts"),
     (
         "no more",

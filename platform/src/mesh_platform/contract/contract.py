@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from mesh_platform.contract.calendar import Calendar
 from mesh_platform.contract.quality_rule import Rule
 from mesh_platform.contract.types import FieldType
 from mesh_platform.contract.version import Version, read_version
@@ -153,15 +155,15 @@ def exact_from_1970(schema: TableSchema) -> list[tuple[str, str]]:
 class Contract:
     """The promises of one product. `table` is what it publishes; `event` is what its producers send, if any.
 
-    `freshness` is the maximum age of the newest row by `freshness_column`; None means that the table holds no running
-    events. `latency` is the maximum time until a change of an input shows in the table. `time_travel` is how far back
-    past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level` is the claimed
-    quality, one of LEVELS, and `demands` the lowest level accepted of products of other domains. Without
-    `maintained`, no file of its tables, private ones too, is merged or removed, and no snapshot expires. A `retired`
-    product keeps its landing table, for other models of its domain to read. `time_zone` is that of the domain's site,
-    from domain.yaml: local times follow its clock; without one they are UTC. `oldest_version` is the oldest contract
-    version whose events ingest accepts; None leaves it to the major version. `status` is one of STATUSES. `id` names
-    the contract for other tools.
+    `freshness` is the maximum age of the newest row by `freshness_column`, in the workdays of `calendar` if it has
+    one; None means that the table holds no running events. `latency` is the maximum time until a change of an input
+    shows in the table. `time_travel` is how far back past states can be read, at most `retention`. `roles` may read
+    columns classified `pii`. `level` is the claimed quality, one of LEVELS, and `demands` the lowest level accepted
+    of products of other domains. Without `maintained`, no file of its tables, private ones too, is merged or removed,
+    and no snapshot expires. A `retired` product keeps its landing table, for other models of its domain to read.
+    `time_zone` is that of the domain's site, from domain.yaml: local times follow its clock; without one they are
+    UTC. `oldest_version` is the oldest contract version whose events ingest accepts; None leaves it to the major
+    version. `status` is one of STATUSES. `id` names the contract for other tools.
     """
 
     path: str
@@ -186,11 +188,25 @@ class Contract:
     maintained: bool = True
     status: str = "active"
     id: str = ""
+    calendar: Calendar | None = None
 
     @property
     def deprecated(self) -> bool:
         """Whether new work should not use the product: by its status, or by a mark at its table."""
         return self.status == "deprecated" or self.table.deprecated
+
+    def age(self, since: datetime, now: datetime) -> timedelta:
+        """Return the age of a row, as `freshness` counts it: workdays are those of the site's clock."""
+        if self.calendar is None or now < since:
+            return now - since
+        return self.calendar.worked(since, now, ZoneInfo(self.time_zone or "UTC"))
+
+    @property
+    def oldest(self) -> timedelta | None:
+        """The maximum age of the newest row, pauses of the calendar included; None without a promise of freshness."""
+        if self.freshness is None or self.calendar is None:
+            return self.freshness
+        return self.calendar.longest(self.freshness)
 
     @property
     def identifier(self) -> str:
