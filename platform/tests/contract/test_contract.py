@@ -155,10 +155,32 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("[month(sold_at)]", "[month(amount)]", "'month(amount)'. Write day, month or year of a time (sold_at), or"),
     ("[month(sold_at)]", "[identity(sold_at)]", "mesh.partition 'identity(sold_at)'"),
     ("[month(sold_at)]", "[bucket(sale_id)]", "mesh.partition 'bucket(sale_id)'"),
+    ("[month(sold_at)]", "[month(sold_at), month(sold_at)]", "mesh.partition has month(sold_at) twice. Keep one of"),
+    (
+        "      - name: sale_id\n",
+        "      - name: sold_at_month\n",
+        "'sold_at_month' has the name that Iceberg gives to the partition month(sold_at). Rename it, or partition by",
+    ),
+    (
+        "      - name: buyer\n",
+        "      - name: event_time_day\n",
+        "'event_time_day' has the name that Iceberg gives to the partition day(event_time). Rename it, or",
+    ),
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at]}}", "mesh.history is ['sold_at']", 46),
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [sold_at, amount]}}", "Name two required", 46),
     (MONTHLY, f"{MONTHLY}\n      - {{property: mesh.history, value: [{{}}, 1]}}", "Name two required columns", 46),
     (MONTHLY, f"{MONTHLY}\n{MONTHLY}", "'mesh.partition' stands here twice. Keep one of them.", 46),
+    (
+        MONTHLY,
+        f"{MONTHLY}\n      - {{property: mesh.fileInIds, value: true}}",
+        "'mesh.fileInIds' is not known here",
+        46,
+    ),
+    (
+        "value: sold_at}\n",
+        "value: sold_at}\n      - {property: mesh.fileInIds, value: 'true'}\n",
+        "'mesh.fileInIds' is 'true'. Give it true or false.",
+    ),
     (
         "        description: Its amount in US dollars.\n",
         "        description: Its amount in US dollars.\n"
@@ -184,6 +206,22 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
         "mesh.maintain, value: 'false'}",
         "'mesh.maintain' is 'false'. Give it true or false.",
     ),
+    ("mesh.timeTravel, value: 36h}", "mesh.calendar, value: mon}", "'mesh.calendar' is 'mon'. Give it a mapping."),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {days: [mon]}}",
+        "mesh.calendar is {'days': ['mon']}. Write {workdays: [mon, tue, wed, thu, fri], holidays: [2025-12-25]}",
+    ),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {workdays: [Monday]}}",
+        "mesh.calendar has the workdays ['Monday']. Name one or more of mon, tue, wed, thu, fri, sat, sun.",
+    ),
+    (
+        "mesh.timeTravel, value: 36h}",
+        "mesh.calendar, value: {holidays: [25.12.]}}",
+        "mesh.calendar has the holidays ['25.12.']. Write each as a date such as 2025-12-25.",
+    ),
     ("mesh.timeTravel, value: 36h}", "mesh.maintain, value: 0}", "'mesh.maintain' is 0. Give it true or false."),
     ("        required: true\n        primaryKey", "        primaryKey", "of the primary key and may be missing", 47),
     ("{to: sales.sale_id}", "{to: sales}", '"sales" is not valid under any of the schemas'),
@@ -203,6 +241,19 @@ def read(folder: Path, text: str | bytes, name: str = "sales") -> tuple[Contract
     path = folder / f"{name}.odcs.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_contract(path, folder, "shop")
+
+
+def test_no_table_is_partitioned_by_a_double(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "logicalType: number\n        physicalType: decimal(12,2)",
+        "logicalType: number\n        physicalType: double",
+    )
+    _, problems = read(tmp_path, text.replace("[month(sold_at)]", "[identity(amount)]"))
+    (problem,) = problems
+    assert (
+        "'identity(amount)' is of a double, which has two zeros. Partition by a column of another"
+        in problem.message + " " + problem.fix
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -106,6 +106,12 @@ def promise(hours: int) -> Callable[[Any], object]:
     return lambda contract: contract["slaProperties"][-1].update(value=hours)
 
 
+def workdays(contract: Any) -> None:
+    """Events come from Monday to Friday."""
+    week = {"workdays": ["mon", "tue", "wed", "thu", "fri"], "holidays": ["2025-12-25"]}
+    contract.setdefault("customProperties", []).append({"property": "mesh.calendar", "value": week})
+
+
 def without_dimension(mesh: CleanMesh) -> None:
     shape = {"event_id": "string key", "sold_ts": "timestamptz"}
     add_contract(mesh, "core", "fact_visits", {"fact_visits": shape}, {"freshness": 26})
@@ -224,6 +230,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("freshness-kept", FACT, edit(FACT, promise(25))),
     ("freshness-kept", SALES, edit(SALES, promise(3))),
     ("freshness-kept", KPI, edit(KPI, promise(7))),
+    ("freshness-kept", FACT, edit(SALES, workdays)),
     ("pii-classified", SALES, edit(SALES, schema(lambda e: e["properties"][1].pop("classification"), 0))),
     ("pii-classified", DIM, column(DIM, "label", examples=["ada@acme.example"])),
     ("no-cycle", "core/models/kpi_sales.sql", write("core/models/kpi_sales.sql", "select * from core.kpi_sales")),

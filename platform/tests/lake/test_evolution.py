@@ -263,6 +263,30 @@ def test_a_column_that_makes_partitions_can_be_renamed_and_widened(place: Place)
     ]
 
 
+@pytest.mark.parametrize("partition", [None, "day(sold_at)"])
+def test_a_column_cannot_have_the_name_of_an_earlier_partition(place: Place, partition: str | None):
+    land(place, 1)
+    place.build()
+    say(place, EVENT, SALE, partition=partition)
+    evolve_alpha(place)
+    say(place, EVENT, SALE | {"sold_at_month": "int"}, partition=partition)
+    with pytest.raises(ContractError, match="has a partition named sold_at_month, so no other column can have that"):
+        evolve_alpha(place)
+
+
+def test_a_column_cannot_have_the_name_that_a_renamed_column_left_to_its_partition(place: Place):
+    units, count = {"units": "int required"}, {"count": "int required <-units"}
+    say(place, EVENT, SALE | units, partition="identity(units)", implements=None)
+    place.write("alpha/models/sales_alpha.sql", SQL.format(columns="2 as units"))
+    land(place, 1)
+    place.build()
+    say(place, EVENT, SALE | count, partition="identity(count)", implements=None)
+    evolve_alpha(place)
+    say(place, EVENT, SALE | {"count": "int required", "units": "int"}, partition="identity(count)", implements=None)
+    with pytest.raises(ContractError, match="has a partition named units, so no other column can have that name"):
+        evolve_alpha(place)
+
+
 def test_another_partition_of_a_product_writes_it_anew_once(place: Place):
     for number, hours in ((1, 0), (2, 30)):
         land(place, number, hours)

@@ -161,13 +161,9 @@ def test_only_doubles_outside_of_the_key_may_allow_it(place: Place, name: str, t
     assert problem.line > 1
 
 
-def test_the_switch_is_true_or_false_and_no_partition_allows_it(place: Place):
+def test_the_switch_is_true_or_false(place: Place):
     column(place, "rate", customProperties=[{"property": "mesh.allowNonFinite", "value": "yes"}])
     with pytest.raises(ContractError, match="Give it true or false"):
-        load_mesh(place.root)
-    add_contract(place, "core", "rates", RATES, partition="identity(rate)")
-    column(place, "rate", **ALLOW)
-    with pytest.raises(ContractError, match="which the table is partitioned by"):
         load_mesh(place.root)
 
 

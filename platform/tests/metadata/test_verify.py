@@ -7,13 +7,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from mesh_platform.cli import mesh as command
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.metadata.site.write import MANIFEST
 from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema
@@ -109,6 +112,13 @@ def _retry(table: Table) -> None:
         transaction.set_properties({"commit.retry.num-retries": "4"})
 
 
+def _early(table: Table) -> None:
+    rows = table.scan().to_arrow().slice(0, 1)
+    place = rows.column_names.index("sold_at")
+    early = pa.array([datetime(1969, 12, 31, tzinfo=UTC)], rows["sold_at"].type)
+    append_rows(table, rows.set_column(place, rows.schema.field(place), early))
+
+
 # What is done to a table by pyiceberg; what is said of it, what is expected, what is found, and how to mend it.
 PLANTED: dict[str, tuple[str, Callable[[Table], None], str, str | None, str | None, str]] = {
     "a column more": ("core.items", _schema(lambda update: update.add_column("extra", LongType())),
@@ -129,6 +139,8 @@ PLANTED: dict[str, tuple[str, Callable[[Table], None], str, str | None, str | No
                "notes no key", "item_id", None, "mesh evolve core.items"),
     "no partition": ("core.fact_sales", _unpartition, "is partitioned by nothing", "month(sold_at)", "nothing",
                      "then 'mesh build core.fact_sales'"),
+    "rows before 1970": ("core.fact_sales", _early, "has rows before 1970 in partitions by month(sold_at)", "none",
+                         "some", "Partition by year(sold_at)"),
     "a sort order": ("core.fact_sales", _sort, "has a sort order", None, "buyer", "pyiceberg"),
     "another property": ("core.fact_sales", _retry, "has another commit.retry.num-retries", "0", "4",
                          "mesh maintain core.fact_sales"),

@@ -93,6 +93,27 @@ def test_airflow_says_what_status_says(place: Place, monkeypatch: pytest.MonkeyP
         assert (row["age_s"], row["fresh"], row["promise_s"]) == (found.lag_s, found.fresh, found.promise_s)
 
 
+def test_a_weekend_ages_no_product_with_a_calendar_for_status_and_airflow(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = pytest.importorskip("mesh_platform.dags.tasks")
+    # Noon of Friday, 3 October, in New York.
+    place.land("alpha", [Sale(1, 2 * 24 + 16)])
+    place.build()
+    path = place.root / "domains/alpha/contracts/sales_alpha.odcs.yaml"
+    contract = yaml.safe_load(path.read_text())
+    week = {"workdays": ["mon", "tue", "wed", "thu", "fri"], "holidays": ["2025-10-13"]}
+    contract["customProperties"].append({"property": "mesh.calendar", "value": week})
+    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    friday = START + timedelta(days=2, hours=16)
+    for later, hours in ((47, 12), (72, 24), (73, 25), (10 * 24, 132), (11 * 24, 144)):
+        now = friday + timedelta(hours=later)
+        monkeypatch.setenv("MESH_CLOCK", now.isoformat())
+        (row,) = tasks.read_ages(place.mesh, [place.mesh.contracts[SALES]])
+        found = look(place, now)
+        assert (found.lag_s, found.fresh) == (row["age_s"], row["fresh"]) == (hours * 3600, hours <= 24), later
+
+
 def test_a_product_that_promises_both_has_its_newest_event_too(place: Place) -> None:
     place.land("alpha", [Sale(1, 1), Sale(2, IN_2999)])
     place.build()

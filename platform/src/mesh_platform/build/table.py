@@ -22,6 +22,7 @@ from mesh_platform.build.held import append_held, as_held, read_held, replace_he
 from mesh_platform.build.job import Built, Job, Mode
 from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
+from mesh_platform.build.partition_times import check_partition_times
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
@@ -36,12 +37,12 @@ from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
     changed_files,
-    count_rows,
     current_snapshot_id,
     files_in,
     has_snapshot,
     partitions_of,
     read_files,
+    rows_in_files,
 )
 from mesh_platform.lake.catalog import arrow_schema, find_tables
 from mesh_platform.mesh.mesh import Mesh
@@ -170,9 +171,9 @@ class Builder:
         `condition` selects rows of the result, as `made`; `conditions` select rows of inputs, as `input`.
         """
         given = instead or {}
-        rows = [given[name].num_rows if name in given else count_rows(table) for name, table in tables.items()]
+        rows = [given[name].num_rows if name in given else rows_in_files(table) for name, table in tables.items()]
         # A rule of the whole table reads the rows that stay, too.
-        set_threads(self.connection, sum(rows) + count_rows(job.output))
+        set_threads(self.connection, sum(rows) + rows_in_files(job.output))
         try:
             with ExitStack() as stack:
                 for number, (name, table) in enumerate(tables.items()):
@@ -385,6 +386,7 @@ class Builder:
 
     def _commit(self, job: Job, removed: Iterable[DataFile], rows: pa.Table, held: int | None) -> None:
         """Publish `rows` in place of the files `removed`; `held` is the snapshot of the rows held back from them."""
+        check_partition_times(job.contract, rows)
         self._assert_inputs_are_kept(job)
         summary = job.provenance(held).to_summary()
         replace_files(job.output, removed, rows.cast(arrow_schema(job.contract.table)), summary)

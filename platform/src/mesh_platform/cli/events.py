@@ -85,9 +85,10 @@ def produce(
     sends `--count` events at `--rate` per second. `replay` sends the lines of a CSV file; its columns may have
     their present or former names. It reports malformed lines and sends the rest.
 
-    Equal records in one file stay separate events. An equal record in another file is the same event sent again. If
-    two files can hold equal records that are both real (two tills, the same sale in the same second), put them into
-    one file, or give the event a column that tells the sources apart.
+    Equal records in one file stay separate events. An equal record in another file is the same event sent again:
+    ingest counts it as a duplicate. If two files can hold equal records that are both real (two tills, the same sale
+    in the same second), give the event a column that tells the sources apart, or `mesh.fileInIds: true`, with which
+    the name of the file counts, too.
 
     `--seed` and `--start` determine which events are drawn. The same values give the same events, which ingest
     recognizes as duplicates.
@@ -109,7 +110,7 @@ def produce(
         def events(contract: Contract) -> Iterator[Event]:
             if path:
                 records = read_csv(contract, mesh.domains[contract.domain], path, report)
-                return wrap(contract, records, f"produce_{contract.name}")
+                return wrap(contract, records, f"produce_{contract.name}", path.name)
             return _drawn(settings, mesh, contract, mode, seed, first_day, stopped, interval, rate, count)
 
         confirmed = _send(settings, products, events, mode, size, target, stopped, count)

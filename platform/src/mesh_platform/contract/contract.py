@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from mesh_platform.contract.calendar import Calendar
 from mesh_platform.contract.quality_rule import Rule
 from mesh_platform.contract.types import FieldType
 from mesh_platform.contract.version import Version, read_version
 
 # The columns that ingest adds to those of each event.
 LANDING_COLUMNS = ("event_id", "event_time", "producer", "schema_version", "ingested_at")
+# The partition of a landing table, unless the contract says otherwise.
+LANDING_PARTITION = (("day", "event_time"),)
 # How far back past states of tables can be read, unless the contract says otherwise.
 TIME_TRAVEL = timedelta(days=7)
 # How far the time of an event may be ahead of the clock, because the clocks of senders differ. Ingest rejects later
@@ -27,6 +31,11 @@ AHEAD = timedelta(days=1)
 LEVELS = ("bronze", "silver", "gold")
 # The states of a contract in its life, as ODCS names them.
 STATUSES = ("proposed", "draft", "active", "deprecated", "retired")
+
+
+def partition_name(transform: str, column: str) -> str:
+    """Return the name of a table's partition field. No column can have it, except for that of an identity."""
+    return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ class TableSchema:
     the columns of the start (inclusive) and end (exclusive) of a row's validity, where a table keeps history.
     `rules` are the quality rules of a table beyond the promises of its fields. `by_flush` marks a table that is
     written in small commits. `dropped` are former columns of an event: files that still have them keep their ids.
-    `deprecated` and `synonyms` are as those of a field.
+    `file_in_ids` says that the name of a replayed file counts for the ids of its events. `deprecated` and `synonyms`
+    are as those of a field.
     """
 
     name: str
@@ -94,6 +104,7 @@ class TableSchema:
     dropped: tuple[Field, ...] = ()
     deprecated: bool = False
     synonyms: tuple[str, ...] = ()
+    file_in_ids: bool = False
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -127,19 +138,32 @@ class TableSchema:
         return tuple(f.name for f in sorted((f for f in self.fields if f.key), key=lambda f: f.key))
 
 
+def exact_from_1970(schema: TableSchema) -> list[tuple[str, str]]:
+    """The partitions of a schema by day or month of a timestamp, in which DuckDB finds times from 1970 on only.
+
+    It rounds the time in a filter towards zero where Iceberg's transforms round down, and so skips the files of
+    earlier times (duckdb/duckdb-iceberg#1361; 1.5.5 lacks that). Years and the days of dates are right.
+    """
+    return [
+        (transform, column)
+        for transform, column in schema.partition
+        if transform in ("day", "month") and schema.by_name[column].type.logical == "timestamp"
+    ]
+
+
 @dataclass(frozen=True)
 class Contract:
     """The promises of one product. `table` is what it publishes; `event` is what its producers send, if any.
 
-    `freshness` is the maximum age of the newest row by `freshness_column`; None means that the table holds no running
-    events. `latency` is the maximum time until a change of an input shows in the table. `time_travel` is how far back
-    past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level` is the claimed
-    quality, one of LEVELS, and `demands` the lowest level accepted of products of other domains. Without
-    `maintained`, no file of its tables, private ones too, is merged or removed, and no snapshot expires. A `retired`
-    product keeps its landing table, for other models of its domain to read. `time_zone` is that of the domain's site,
-    from domain.yaml: local times follow its clock; without one they are UTC. `oldest_version` is the oldest contract
-    version whose events ingest accepts; None leaves it to the major version. `status` is one of STATUSES. `id` names
-    the contract for other tools.
+    `freshness` is the maximum age of the newest row by `freshness_column`, in the workdays of `calendar` if it has
+    one; None means that the table holds no running events. `latency` is the maximum time until a change of an input
+    shows in the table. `time_travel` is how far back past states can be read, at most `retention`. `roles` may read
+    columns classified `pii`. `level` is the claimed quality, one of LEVELS, and `demands` the lowest level accepted
+    of products of other domains. Without `maintained`, no file of its tables, private ones too, is merged or removed,
+    and no snapshot expires. A `retired` product keeps its landing table, for other models of its domain to read.
+    `time_zone` is that of the domain's site, from domain.yaml: local times follow its clock; without one they are
+    UTC. `oldest_version` is the oldest contract version whose events ingest accepts; None leaves it to the major
+    version. `status` is one of STATUSES. `id` names the contract for other tools.
     """
 
     path: str
@@ -164,11 +188,25 @@ class Contract:
     maintained: bool = True
     status: str = "active"
     id: str = ""
+    calendar: Calendar | None = None
 
     @property
     def deprecated(self) -> bool:
         """Whether new work should not use the product: by its status, or by a mark at its table."""
         return self.status == "deprecated" or self.table.deprecated
+
+    def age(self, since: datetime, now: datetime) -> timedelta:
+        """Return the age of a row, as `freshness` counts it: workdays are those of the site's clock."""
+        if self.calendar is None or now < since:
+            return now - since
+        return self.calendar.worked(since, now, ZoneInfo(self.time_zone or "UTC"))
+
+    @property
+    def oldest(self) -> timedelta | None:
+        """The maximum age of the newest row, pauses of the calendar included; None without a promise of freshness."""
+        if self.freshness is None or self.calendar is None:
+            return self.freshness
+        return self.calendar.longest(self.freshness)
 
     @property
     def identifier(self) -> str:

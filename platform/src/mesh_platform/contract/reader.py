@@ -21,6 +21,7 @@ from mesh_platform.contract.schema_reader import read_schema
 from mesh_platform.contract.sla_reader import (
     check_freshness_promised,
     check_sla_names,
+    read_calendar,
     read_duration,
     read_freshness_column,
     read_time_travel,
@@ -34,6 +35,7 @@ _DESCRIPTION = ("purpose", "limitations", "usage", "authoritativeDefinitions", "
 _CUSTOM: Mapping[str, type] = {
     **dict.fromkeys(("mesh.implements", "mesh.timeTravel", "mesh.level", "mesh.demands", "mesh.oldestVersion"), str),
     "mesh.maintain": bool,
+    "mesh.calendar": dict,
 }
 
 
@@ -88,6 +90,7 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
     if event:
         check_freshness_promised(reading)
     column = read_freshness_column(reading, table) if freshness and table else None
+    calendar = reading.part(read_calendar, reading, custom.get("mesh.calendar"))
     purpose = _read_purpose(reading)
     if reading.problems or not reading.is_odcs or table is None:
         return None
@@ -113,6 +116,7 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
         maintained=custom.get("mesh.maintain") is not False,
         status=reading.data["status"],
         id=reading.data["id"],
+        calendar=calendar,
     )
 
 

@@ -15,7 +15,7 @@ from mesh_platform.errors import Problem
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
-_FORMS = {str: "a word", list: "a list", bool: "true or false"}
+_FORMS = {str: "a word", list: "a list", bool: "true or false", dict: "a mapping"}
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mesh_platform.contract.contract import Field, TableSchema
+from mesh_platform.contract.contract import LANDING_PARTITION, Field, TableSchema, partition_name
 from mesh_platform.contract.event_reader import check_event_time
 from mesh_platform.contract.field_reader import read_field
 from mesh_platform.contract.quality_rule import Rule, quality_items, read_rule
@@ -56,13 +56,14 @@ def read_schema(reading: Reading, index: int, data: Mapping[str, Any]) -> tuple[
         dropped=dropped,
         deprecated=bool(data.get("deprecated")),
         synonyms=read_synonyms(data),
+        file_in_ids=bool(custom.get("mesh.fileInIds")),
     )
 
 
 def _known_custom(reading: Reading, kind: str) -> dict[str, type]:
     known: dict[str, type] = {"mesh.partition": list}
     if kind == "event" or not reading.knows_all:
-        known["mesh.eventTime"] = str
+        known |= {"mesh.eventTime": str, "mesh.fileInIds": bool}
     if kind == "table" or not reading.knows_all:
         known["mesh.history"] = list
     return known
@@ -93,29 +94,48 @@ def _read_partitions(
     fields: Sequence[Field],
 ) -> tuple[tuple[str, str], ...]:
     # The landing table of an event is partitioned by the time in the id.
-    columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.logical for f in fields}
+    columns = {"event_time": "timestamptz"} if kind == "event" else {f.name: f.type.name for f in fields}
     here = custom_place(data, place, "mesh.partition")
     partition = tuple(_read_partition(reading, here, text, columns) for text in custom.get("mesh.partition") or [])
-    partitioned_by = {column for _, column in partition}
-    for field in fields:
-        if field.allow_non_finite and field.name in partitioned_by:
-            message = f"mesh.allowNonFinite of '{field.name}', which the table is partitioned by."
-            reading.add_at(field.line, message, "Drop one of the two.")
+    _check_partition_names(reading, here, partition, fields, kind)
     return partition
 
 
 def _read_partition(reading: Reading, place: Place, text: Any, columns: Mapping[str, str]) -> tuple[str, str]:
-    """The (transform, column) of `text`; `columns` has the logical type of each column."""
+    """The (transform, column) of `text`; `columns` has the type of each column."""
     found = re.fullmatch(r"(\w+)\((\w+)\)", str(text))
     transform, column = (found[1], found[2]) if found else ("", "")
-    logical = columns.get(column, "")
-    if transform in TRANSFORMS and logical and (transform == "identity") == (logical not in _TIMES):
+    kind = columns.get(column, "")
+    if (transform, kind) == ("identity", "double"):
+        # pyiceberg takes 0.0 and -0.0 for two partitions, and writes the rows of both to each.
+        fix = (
+            "Partition by a column of another type, or drop it; 'mesh evolve' and 'mesh build --full' then mend a "
+            "table that has such partitions."
+        )
+        reading.add(place, f"mesh.partition '{text}' is of a double, which has two zeros.", fix)
+        return "", ""
+    if transform in TRANSFORMS and kind and (transform == "identity") == (kind not in _TIMES):
         return transform, column
     if column not in reading.unread and reading.knows_all:
         times = ", ".join(name for name, kind in columns.items() if kind in _TIMES) or "there is none"
         fix = f"Write day, month or year of a time ({times}), or identity of another column."
         reading.add(place, f"mesh.partition '{text}'.", fix)
     return "", ""
+
+
+def _check_partition_names(
+    reading: Reading, place: Place, partition: Sequence[tuple[str, str]], fields: Sequence[Field], kind: str
+) -> None:
+    """Report each partition that is there twice, and each column with the name of a partition of another one."""
+    every = tuple(each for each in partition if any(each)) or (LANDING_PARTITION if kind == "event" else ())
+    for transform, column in sorted({each for each in every if every.count(each) > 1}):
+        reading.add(place, f"mesh.partition has {transform}({column}) twice.", "Keep one of them.")
+    lines = {field.name: field.line for field in fields}
+    for transform, column in dict.fromkeys(every):
+        name = partition_name(transform, column)
+        if name != column and name in lines:
+            message = f"property '{name}' has the name that Iceberg gives to the partition {transform}({column})."
+            reading.add_at(lines[name], message, "Rename it, or partition by another column.")
 
 
 def _read_history(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 
+from mesh_platform.contract.calendar import WEEKDAYS, Calendar
 from mesh_platform.contract.contract import TIME_TRAVEL, TableSchema
 from mesh_platform.contract.reading import Reading, custom_place
 
@@ -50,6 +52,29 @@ def read_time_travel(reading: Reading, value: str | None) -> timedelta:
         fix = f"Write a number and a unit out of {', '.join(_UNITS)} (hours, days, months, years), such as 7d."
         reading.add(custom_place(reading.data, (), "mesh.timeTravel"), f"mesh.timeTravel is '{value}'.", fix)
     return timedelta(hours=int(found[1]) * _UNITS[found[2]]) if found else TIME_TRAVEL
+
+
+def read_calendar(reading: Reading, value: dict[str, Any] | None) -> Calendar | None:
+    """The calendar of mesh.calendar, by which freshness is measured."""
+    if value is None:
+        return None
+    place = custom_place(reading.data, (), "mesh.calendar")
+    if not any(item["property"] == "freshness" for item in reading.data.get("slaProperties") or []):
+        reading.add(place, "mesh.calendar is of freshness, and the contract promises none.", "Remove it.")
+    days, holidays = value.get("workdays", WEEKDAYS), value.get("holidays", [])
+    if set(value) - {"workdays", "holidays"} or not isinstance(days, list | tuple) or not isinstance(holidays, list):
+        fix = "Write {workdays: [mon, tue, wed, thu, fri], holidays: [2025-12-25]}, or one of the two."
+        reading.add(place, f"mesh.calendar is {value}.", fix)
+        return None
+    if not days or any(day not in WEEKDAYS for day in days):
+        fix = f"Name one or more of {', '.join(WEEKDAYS)}."
+        reading.add(place, f"mesh.calendar has the workdays {list(days)}.", fix)
+        return None
+    try:
+        return Calendar(frozenset(days), frozenset(date.fromisoformat(str(day)) for day in holidays))
+    except ValueError:
+        reading.add(place, f"mesh.calendar has the holidays {holidays}.", "Write each as a date such as 2025-12-25.")
+        return None
 
 
 def check_freshness_promised(reading: Reading) -> None:

@@ -42,7 +42,8 @@ def table_page(mesh: Mesh, contract: Contract) -> str:
 
 
 def _body(mesh: Mesh, contract: Contract, schema: TableSchema) -> str:
-    promise = f"\n- Fresh within {words(contract.freshness)}" if contract.freshness else ""
+    days = " of workdays" if contract.calendar else ""
+    promise = f"\n- Fresh within {words(contract.freshness)}{days}" if contract.freshness else ""
     columns = "".join(map(_column, schema.fields))
     return (
         f"{contract.description}\n\n- Contract: `{contract.path}`, version {contract.version}{promise}\n\n"

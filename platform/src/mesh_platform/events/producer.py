@@ -99,10 +99,14 @@ def _load_script(path: Path, root: Path) -> Producer:
     return producer
 
 
-def wrap(contract: Contract, records: Iterable[Record], producer: str) -> Iterator[Event]:
-    """The records in their envelopes, with ids that are the same for the same records."""
+def wrap(contract: Contract, records: Iterable[Record], producer: str, file_name: str = "") -> Iterator[Event]:
+    """The records in their envelopes, with ids that are the same for the same records.
+
+    If the contract says so, the name of the file that they are from counts for their ids.
+    """
     assert contract.event is not None
-    ids = EventIds(contract.identifier, contract.event.names_in_ids, contract.event.times)
+    source = f"{contract.identifier} {file_name}" if contract.event.file_in_ids and file_name else contract.identifier
+    ids = EventIds(source, contract.event.names_in_ids, contract.event.times)
     for record in records:
         yield Event(
             event_id=ids.id_of(record),

@@ -1,4 +1,4 @@
-"""Find a column's greatest value by the bounds in the manifests.
+"""Find a column's greatest value by the bounds in the manifests, and partitions by those in the lists of manifests.
 
 Rows are read only from files whose values are on both sides of a limit.
 """
@@ -40,16 +40,32 @@ def newest(
     ]
     limit = datetime_to_micros(until) if until else None
     if limit is None:
-        micros = [_micros(task.file.upper_bounds[number]) for task in files]
+        micros = [_number(task.file.upper_bounds[number]) for task in files]
     else:
-        within = [task for task in files if _micros(task.file.upper_bounds[number]) <= limit]
-        micros = [_micros(task.file.upper_bounds[number]) for task in within]
-        across = [task for task in files if task not in within and _micros(task.file.lower_bounds[number]) <= limit]
+        within = [task for task in files if _number(task.file.upper_bounds[number]) <= limit]
+        micros = [_number(task.file.upper_bounds[number]) for task in within]
+        across = [task for task in files if task not in within and _number(task.file.lower_bounds[number]) <= limit]
         micros += [found for task in across if (found := _latest(table, task, column, until)) is not None]
     return micros_to_timestamptz(max(micros)) if micros else None
 
 
-def _micros(bound: bytes) -> int:
+def begins_before_1970(table: Table, transform: str, column: str) -> bool:
+    """Whether a file of the current snapshot is in a partition before 1970, of the layout `transform(column)`.
+
+    Only the list of manifests is read. A day or month is stored as a number from 1970 (Iceberg spec, "Partition
+    Transforms"), and the bound of a manifest's partitions as its four bytes, lowest first.
+    """
+    snapshot, source = table.current_snapshot(), table.schema().find_field(column).field_id
+    for manifest in snapshot.manifests(table.io) if snapshot else []:
+        parts = table.specs()[manifest.partition_spec_id].fields
+        for part, summary in zip(parts, manifest.partitions or [], strict=False):
+            is_asked = (str(part.transform), part.source_id) == (transform, source)
+            if is_asked and summary.lower_bound is not None and _number(summary.lower_bound) < 0:
+                return True
+    return False
+
+
+def _number(bound: bytes) -> int:
     return int.from_bytes(bound, "little", signed=True)
 
 

@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.io.pyarrow import ParquetFormatModel, ParquetFormatWriter
 
+from mesh_platform.errors import AttentionError
 from mesh_platform.iceberg.internals import (
     make_data_files,
     use_parquet_format,
     use_upper_bound,
     write_statistics_of,
 )
+from mesh_platform.text import counted
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO, OutputFile
@@ -34,8 +36,18 @@ _SURROGATES = range(0xD800, 0xE000)
 
 
 def write_data_files(metadata: TableMetadata, rows: pa.Table, io: FileIO) -> list[DataFile]:
-    """Write `rows` to data files of the table, which no snapshot names yet; no rows give no files."""
-    return make_data_files(metadata, rows, io) if rows.num_rows else []
+    """Write `rows` to data files of the table, which no snapshot names yet; no rows give no files.
+
+    Raises AttentionError unless the files have as many rows together.
+    """
+    files = make_data_files(metadata, rows, io) if rows.num_rows else []
+    written = sum(file.record_count for file in files)
+    if written != rows.num_rows:
+        raise AttentionError(
+            f"{metadata.location}: {counted(rows.num_rows, 'row')} went to data files, which have {written}. Nothing "
+            "was committed. Partition the table by another column, and report this to the maintainers."
+        )
+    return files
 
 
 class _Writer(ParquetFormatWriter):

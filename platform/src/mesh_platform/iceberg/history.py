@@ -10,6 +10,7 @@ from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from mesh_platform.iceberg.expiry import expired_before, instant
 from mesh_platform.iceberg.provenance import engine_of
+from mesh_platform.iceberg.snapshot_diff import count_rows
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One snapshot: its operation (of the Iceberg spec), the number of rows it added, and the rows in it (`rows`).
+    """One snapshot: its operation (of the Iceberg spec), how many rows it added, and how many readers see in it.
 
     `engine` ran the query that made it; None for DuckDB, and for one that no query made.
     """
@@ -39,7 +40,7 @@ def read_history(table: Table) -> list[HistoryEntry]:
             instant(snapshot.timestamp_ms),
             summary.operation.value,
             int(summary["added-records"] or 0),
-            int(summary["total-records"] or 0),
+            count_rows(table, snapshot.snapshot_id),
             engine_of(snapshot),
         )
         for snapshot in snapshots_on_main(table)

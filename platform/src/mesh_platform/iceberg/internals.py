@@ -164,3 +164,9 @@ def read_in_batches(table: Table, columns: Sequence[str], task: FileScanTask) ->
     scan = ArrowScan(table.metadata, table.io, table.schema().select(*columns), AlwaysTrue())
     deletes = _read_all_delete_files(table.io, [task]) if task.delete_files else {}
     yield from scan._record_batches_from_scan_tasks_and_deletes([task], deletes)
+
+
+def deleted_positions(io: FileIO, tasks: Sequence[FileScanTask]) -> dict[str, set[int]]:
+    """Return the numbers of the rows that delete files remove, by the path of the data file."""
+    found = _read_all_delete_files(io, tasks)
+    return {path: {number for part in parts for number in part.to_pylist()} for path, parts in found.items()}

@@ -14,7 +14,7 @@ from pyiceberg.table import FileScanTask, ManifestGroupPlanner
 from pyiceberg.table.snapshots import Operation, Snapshot, ancestors_of
 from pyiceberg.typedef import Record
 
-from mesh_platform.iceberg.internals import split_by_partition
+from mesh_platform.iceberg.internals import deleted_positions, split_by_partition
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -37,10 +37,33 @@ def current_snapshot_id(table: Table) -> int | None:
     return snapshot.snapshot_id if snapshot else None
 
 
+def rows_in_files(table: Table, snapshot_id: int | None = None) -> int:
+    """Return the rows in the data files of a snapshot, by default the current one, as its summary has them.
+
+    That includes rows which delete files remove: see `count_rows`.
+    """
+    return _total(_snapshot(table, snapshot_id), "total-records")
+
+
 def count_rows(table: Table, snapshot_id: int | None = None) -> int:
-    """Return the rows of a snapshot, by default the current one, as its summary has them."""
-    snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id else table.current_snapshot()
-    return int(snapshot.summary["total-records"] or 0) if snapshot and snapshot.summary else 0
+    """Return the rows that readers see of a snapshot, by default the current one.
+
+    Delete files are read if it has some. Rows that are deleted by their values, which pyiceberg does not read, count.
+    """
+    snapshot = _snapshot(table, snapshot_id)
+    if snapshot is None or not _total(snapshot, "total-delete-files") or _total(snapshot, "total-equality-deletes"):
+        return _total(snapshot, "total-records")
+    files = files_at(table, snapshot.snapshot_id)
+    deleted = deleted_positions(table.io, files)
+    return sum(task.file.record_count - len(deleted.get(task.file.file_path, ())) for task in files)
+
+
+def _snapshot(table: Table, snapshot_id: int | None) -> Snapshot | None:
+    return table.metadata.snapshot_by_id(snapshot_id) if snapshot_id else table.current_snapshot()
+
+
+def _total(snapshot: Snapshot | None, name: str) -> int:
+    return int(snapshot.summary[name] or 0) if snapshot and snapshot.summary else 0
 
 
 def names_then(table: Table, snapshot_id: int) -> dict[str, str]:

@@ -25,7 +25,8 @@ from mesh_platform.broker import Broker, Consumer, Delivery, Queue, queue_of
 from mesh_platform.iceberg.append import Appended, append_new
 from mesh_platform.iceberg.keys import IdIndex
 from mesh_platform.iceberg.provenance import RECEIVED
-from mesh_platform.ingest.validator import Validated, reject_reused, validate
+from mesh_platform.ingest.unstorable import append_storable
+from mesh_platform.ingest.validator import Validated, reject_accepted, validate
 from mesh_platform.lake.catalog import ensure_all, ensure_table
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.maintenance_turns import Maintain, MaintenanceTurns
@@ -320,11 +321,9 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
                 if row["raw_bytes"] == len(row["raw"])
             ]
             validated = validate(contract, deliveries, now())
-            landed = _land(catalog, contract, validated, known)
-            if landed.reused:
-                reused = reject_reused(contract, validated, landed.reused)
-                _quarantine(catalog, contract, validated.rejected.slice(0, 0), reused, known)
-            result.snapshot_id = landed.snapshot_id
+            landed, refused = _land(catalog, contract, validated, known)
+            _quarantine(catalog, contract, validated.rejected.slice(0, 0), refused, known)
+            result.snapshot_id = landed.snapshot_id or result.snapshot_id
             result.deliveries += len(rows)
             result.appended += landed.appended
             result.duplicates += landed.duplicates
@@ -340,12 +339,11 @@ def write(
 
     The first was `received` at this time of the machine's clock, in seconds since 1970.
     """
-    landed = _land(catalog, contract, validated, known, {RECEIVED: str(round(1000 * received))})
+    landed, refused = _land(catalog, contract, validated, known, {RECEIVED: str(round(1000 * received))})
     faults.point("ingest.landed")
-    reused = reject_reused(contract, validated, landed.reused) if landed.reused else None
-    quarantined, repeated = _quarantine(catalog, contract, validated.rejected, reused, known)
+    quarantined, repeated = _quarantine(catalog, contract, validated.rejected, refused, known)
     faults.point("ingest.quarantined")
-    result.snapshot_id = landed.snapshot_id
+    result.snapshot_id = landed.snapshot_id or result.snapshot_id
     result.deliveries += validated.lines
     result.appended += landed.appended
     result.quarantined += quarantined
@@ -358,28 +356,36 @@ def _land(
     validated: Validated,
     known: IdIndex,
     summary: Mapping[str, str] | None = None,
-) -> Appended:
+) -> tuple[Appended, pa.Table | None]:
+    """Append the accepted rows that the landing table can take; return also the quarantine's rows of the others.
+
+    The others have an id with other content, or cannot be stored. None if there are none.
+    """
     assert contract.event is not None
-    return append_new(
+    append = partial(
+        append_new,
         lambda: ensure_table(catalog, landing_name(contract), landing_schema(contract)),
-        validated.accepted,
-        "event_id",
-        "event_time",
-        removed_keys(catalog, ledger_name(contract), known),
-        known,
-        ("event_time", *contract.event.by_name),
-        summary,
+        key="event_id",
+        time_column="event_time",
+        refused=removed_keys(catalog, ledger_name(contract), known),
+        known=known,
+        content=("event_time", *contract.event.by_name),
+        summary=summary,
     )
+    landed, failed = append_storable(append, validated.accepted)
+    others = landed.reused or failed
+    return landed, reject_accepted(contract, validated, landed.reused, failed) if others else None
 
 
 def _quarantine(
-    catalog: Catalog, contract: Contract, rejected: pa.Table, reused: pa.Table | None, known: IdIndex
+    catalog: Catalog, contract: Contract, rejected: pa.Table, refused: pa.Table | None, known: IdIndex
 ) -> tuple[int, int]:
-    """Append the rejected rows, and those of reused ids, that the quarantine lacks; return how many, and of the rest.
+    """Append the rows, rejected or `refused` by the landing table, that the quarantine lacks; return how many, and of
+    the rest.
 
     A rejected row whose id is there with other bytes gets a key that includes its bytes.
     """
-    if not rejected.num_rows and reused is None:
+    if not rejected.num_rows and refused is None:
         return 0, 0
     append = partial(
         append_new,
@@ -389,7 +395,7 @@ def _quarantine(
         known=known,
     )
     first = append(rejected, content=("raw_sha256",))
-    others = [] if reused is None else [reused]
+    others = [] if refused is None else [refused]
     if first.reused:
         differ = rejected.take([each.row for each in first.reused])
         keys = pc.binary_join_element_wise(differ["rejection_key"], differ["raw_sha256"], pa.scalar(":", _KEY))

@@ -107,12 +107,20 @@ def validate(contract: Contract, deliveries: Sequence[Delivery], now: datetime) 
     )
 
 
-def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reused]) -> pa.Table:
-    """Rows of the quarantine for accepted rows whose id already has another content.
+def reject_accepted(
+    contract: Contract, validated: Validated, reused: Iterable[Reused], failed: Mapping[int, Exception]
+) -> pa.Table:
+    """Rows of the quarantine for accepted rows whose id already has another content, or that cannot be stored.
 
-    Their key includes the content, so that each such content is quarantined exactly once.
+    The key of the first includes the content, so that each such content is quarantined exactly once. `failed` has
+    the errors of the second by row.
     """
     faults, keys = {}, {}
+    for row, error in failed.items():
+        detail = (
+            f"The lake cannot store it: {type(error).__name__}: {error}. This is a fault in the platform: report it."
+        )
+        faults[int(validated.numbers[row])] = Fault("not_storable", None, detail)
     for each in reused:
         number = int(validated.numbers[each.row])
         faults[number] = Fault(
@@ -123,7 +131,7 @@ def reject_reused(contract: Contract, validated: Validated, reused: Iterable[Reu
         )
         keys[number] = f"{validated.accepted['event_id'][each.row]}:{each.new}"
     found = zip(_look_up(validated.sources, faults), sorted(faults), strict=True)
-    return _rejected_rows(contract, [replace(line, key=keys[number]) for line, number in found], validated.now)
+    return _rejected_rows(contract, [replace(line, key=keys.get(number)) for line, number in found], validated.now)
 
 
 def _look_up(sources: _Sources, refused: Mapping[int, Fault]) -> Iterator[_Rejected]:

@@ -20,7 +20,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import NestedField
 
-from mesh_platform.contract.contract import Field, TableSchema
+from mesh_platform.contract.contract import Field, TableSchema, partition_name
 from mesh_platform.contract.schema_change import HARMLESS, compare, identifying
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
 from mesh_platform.errors import AttentionError, UnavailableError, UsageError
@@ -319,11 +319,6 @@ def _partition_spec(table_schema: TableSchema, schema: Schema) -> PartitionSpec:
             for number, (transform, column) in enumerate(table_schema.partition)
         )
     )
-
-
-def partition_name(transform: str, column: str) -> str:
-    """Return the name of a table's partition field."""
-    return column if transform == "identity" else f"{column}_{transform.split('[')[0]}"
 
 
 def _check_table(identifier: str, table: Table, table_schema: TableSchema) -> None:

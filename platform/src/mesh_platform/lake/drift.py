@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mesh_platform.contract.contract import exact_from_1970
 from mesh_platform.contract.schema_change import Change, compare
+from mesh_platform.iceberg.bounds import begins_before_1970
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.lake.catalog import AS_VERSION_2, existing_table, present_schema, table_properties
 from mesh_platform.lake.evolution import schemas_of
@@ -90,6 +92,14 @@ def _table(catalog: Catalog, name: str, product: str | None, table: MeshTable | 
 
 def _layout(found: Table, name: str, product: str | None, schema: TableSchema) -> Iterator[Difference]:
     """Yield what differs in how a table is written."""
+    for transform, column in exact_from_1970(schema):
+        if column in found.schema().column_names and begins_before_1970(found, transform, column):
+            part = f"{transform}({column})"
+            mend = (
+                f"Partition by year({column}) or by a date, run 'mesh evolve {product}' and 'mesh build {product}'."
+            )
+            what = f"has rows before 1970 in partitions by {part}, which DuckDB's filters do not find"
+            yield Difference("lake", product, name, what, "none", "some", mend)
     order = found.sort_order()
     if not order.is_unsorted:
         columns = ", ".join(str(found.schema().find_column_name(field.source_id)) for field in order.fields)

@@ -6,17 +6,19 @@ are read with the new schema, and earlier snapshots keep the schema of their tim
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyiceberg.transforms import parse_transform
 
 from mesh_platform import faults
+from mesh_platform.contract.contract import partition_name
 from mesh_platform.contract.schema_change import DROPPED, Change, compare, identifying
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.iceberg.commit import first_to_commit
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import AS_VERSION_2, find_table, partition_name, present_schema
+from mesh_platform.lake.catalog import AS_VERSION_2, find_table, present_schema
 from mesh_platform.lake.tables import tables_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def plan_evolution(catalog: Catalog, contract: Contract) -> list[Change]:
         change
         for name, table_schema in schemas_of(contract).items()
         if (table := find_table(catalog, name)) is not None
-        for change in compare(name, present_schema(table), table_schema)
+        for change in _changes(name, table, table_schema)
     ]
 
 
@@ -80,12 +82,25 @@ def refuse(contract: Contract, changes: list[Change]) -> None:
         raise ContractError(problems)
 
 
+def _changes(name: str, table: Table, table_schema: TableSchema) -> list[Change]:
+    """Return what differs; a name that Iceberg keeps for a partition, of an earlier layout too, breaks."""
+    sources = {part.name: part.source_id for spec in table.specs().values() for part in spec.fields}
+    present = {field.name: field.field_id for field in table.schema().fields}
+    changes = compare(name, present_schema(table), table_schema)
+    for place, change in enumerate(changes):
+        is_own = change.was is not None and sources.get(change.field) == present.get(change.was)
+        if change.change in ("add", "rename") and change.field in sources and not is_own:
+            reason = f"has a partition named {change.field}, so no other column can have that name; choose another"
+            changes[place] = replace(change, breaking=True, reason=reason)
+    return changes
+
+
 def _evolve_table(
     catalog: Catalog, contract: Contract, name: str, table_schema: TableSchema, only: str | None
 ) -> list[Change]:
     def attempt() -> list[Change]:
         table = find_table(catalog, name)
-        found = compare(name, present_schema(table), table_schema) if table is not None else []
+        found = _changes(name, table, table_schema) if table is not None else []
         changes = [change for change in found if only in (None, change.change)]
         if table is None or not changes:
             return []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mesh_platform.contract.contract import Contract, Field, TableSchema
+from mesh_platform.contract.contract import LANDING_PARTITION, Contract, Field, TableSchema
 from mesh_platform.contract.types import BINARY, FieldType, parse_type
 from mesh_platform.mesh.mesh import Mesh
 
@@ -83,7 +83,7 @@ def landing_schema(contract: Contract) -> TableSchema:
         name=_table_name(contract, "landing"),
         description=f"{event.description} As sent, valid against the contract.",
         fields=(_EVENT_ID, _EVENT_TIME, *event.fields, _PRODUCER, _SCHEMA_VERSION, _INGESTED_AT),
-        partition=event.partition or (("day", "event_time"),),
+        partition=event.partition or LANDING_PARTITION,
         time="event_time",
         line=event.line,
         by_flush=True,

@@ -16,7 +16,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.bounds import newest
 from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import count_rows, current_snapshot_id
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, rows_in_files
 from mesh_platform.lake.catalog import contract_type, find_tables, list_tables
 from mesh_platform.lake.releases import RELEASE_NAME, Release, find_release, read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
@@ -57,8 +57,8 @@ class State:
 
     @property
     def rows(self) -> int:
-        """The number of its rows."""
-        return count_rows(self.table, self.snapshot) if self.table and self.snapshot else 0
+        """The rows in its files: more than it shows where another engine deleted some."""
+        return rows_in_files(self.table, self.snapshot) if self.table and self.snapshot else 0
 
     @cached_property
     def columns(self) -> list[tuple[Field, NestedField | None]]:

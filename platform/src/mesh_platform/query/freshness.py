@@ -23,7 +23,8 @@ FindTable = Callable[[str], "Table | None"]
 
 @dataclass(frozen=True)
 class Age:
-    """The age of a table. All times are in UTC; `lag_s` and `promise_s` are in seconds.
+    """The age of a table. All times are in UTC; `lag_s` and `promise_s` are in seconds, of workdays if the contract
+    has a calendar.
 
     `since` is when the lag began: the time of the newest event, or of the oldest input change that is not built yet.
     `newest_event` is None if the table has no running events. `ahead` is the newest time in the table if that is too
@@ -83,7 +84,7 @@ def newest_event(
 
 def _by_newest_event(contract: Contract, table: Table, column: str, now: datetime, cache: StateCache) -> Age:
     at, ahead = newest_event(table, column, now, cache)
-    lag = max(0, int((now - at).total_seconds())) if at else None
+    lag = max(0, int(contract.age(at, now).total_seconds())) if at else None
     promise = int(contract.freshness.total_seconds()) if contract.freshness else None
     fresh = None if promise is None or (at is None and ahead is None) else lag is not None and lag <= promise
     return Age(at, ahead, at, lag, promise, fresh)

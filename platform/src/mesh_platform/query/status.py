@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
-from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
+from mesh_platform.iceberg.snapshot_diff import count_rows, current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
 from mesh_platform.query.freshness import age_of
@@ -89,7 +89,7 @@ def read_status(
             table=name,
             kind=kind,
             # Only the held rows that belong to the published state count.
-            rows=counted["held", name] if kind == "held" else _total(table, "total-records"),
+            rows=counted["held", name] if kind == "held" else count_rows(table),
             snapshot_id=heads[name],
             snapshots=len(snapshots_on_main(table)),
             files=_total(table, "total-data-files"),

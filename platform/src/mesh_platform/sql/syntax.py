@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 
 # Functions that may return another value for the same rows, so that a rebuild of a model would not give the same
 # table. These are the functions that `duckdb_functions()` calls VOLATILE or CONSISTENT_WITHIN_QUERY, the macros that
-# call one of them, and four that it wrongly calls CONSISTENT; a test compares this list with it. Querying it here
+# call one of them, and five that it wrongly calls CONSISTENT; a test compares this list with it. Querying it here
 # would make the parser of DAGs, which reads each model, import DuckDB. `error` is left out: it stops the query.
 # fmt: off
 _UNSTABLE = frozenset(
@@ -22,7 +22,7 @@ _UNSTABLE = frozenset(
         "currval", "gen_random_uuid", "get_current_time", "get_current_timestamp", "getvariable",
         "in_search_path", "localtime", "localtimestamp", "nextval", "now", "pg_conf_load_time",
         "pg_postmaster_start_time", "pg_sleep", "random", "setseed", "sleep_ms", "stats", "today",
-        "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "write_log",
+        "transaction_timestamp", "txid_current", "uuid", "uuidv4", "uuidv7", "vector_type", "write_log",
     )
 )
 # fmt: on
@@ -71,9 +71,18 @@ def works_row_by_row(tree: exp.Expr) -> bool:
     A function that is not known to look at one row only is assumed to look at more: computing a whole query in vain
     costs time, but computing one row by row in error gives wrong numbers.
     """
+    return _works_row_by_row(tree, frozenset())
+
+
+def _works_row_by_row(tree: exp.Expr, within: frozenset[str]) -> bool:
+    """Do what `works_row_by_row` does for a part of the definition of the macros `within`.
+
+    A macro that calls its own name calls DuckDB's function of that name, all kinds of which are looked at already.
+    """
     if any(tree.find(kind) for kind in _NOT_ROW_WISE):
         return False
-    return all(_is_row_wise(call.name.lower()) for call in tree.find_all(exp.Anonymous))
+    names = {call.name.lower() for call in tree.find_all(exp.Anonymous)}
+    return all(_is_row_wise(name, within) for name in names - within)
 
 
 def unstable_calls(tree: exp.Expr) -> Iterable[exp.Expr]:
@@ -121,23 +130,24 @@ def line_of(node: exp.Expr) -> int:
 
 
 @cache
-def _is_row_wise(name: str) -> bool:
+def _is_row_wise(name: str, within: frozenset[str]) -> bool:
     """Whether DuckDB's function `name` computes its value from one row only, whatever its arguments are."""
     kinds = _duckdb_functions().get(name, ())
     return name in _TABLE_FUNCTIONS or (
         bool(kinds)
         and all(
-            kind == "scalar" or (kind == "macro" and _is_row_wise_macro(definition)) for kind, definition in kinds
+            kind == "scalar" or (kind == "macro" and _is_row_wise_macro(definition, within | {name}))
+            for kind, definition in kinds
         )
     )
 
 
-def _is_row_wise_macro(definition: str) -> bool:
+def _is_row_wise_macro(definition: str, within: frozenset[str]) -> bool:
     try:
         tree = sqlglot.parse_one(definition, dialect="duckdb")
     except SqlglotError:
         return False
-    return tree.find(exp.Query) is None and works_row_by_row(tree)
+    return tree.find(exp.Query) is None and _works_row_by_row(tree, within)
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from mesh_platform.contract.calendar import Calendar
 from mesh_platform.contract.contract import LEVELS, Contract
 from mesh_platform.governance.change.difference import Difference
 from mesh_platform.governance.change.schema_differences import event_differences, table_differences
@@ -64,6 +65,11 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
     if old.freshness and new.freshness and old.freshness_column != new.freshness_column:
         reason = f"freshness is measured by '{new.freshness_column}' instead of '{old.freshness_column}'"
         yield Difference("breaking", "readers", reason, line)
+    if old.calendar != new.calendar:
+        was, now = old.calendar or Calendar(), new.calendar or Calendar()
+        reason = "freshness is measured by other workdays; "
+        reason += "no day is left out that counted" if now.works_whenever(was) else "days do not count that did"
+        yield Difference("additive" if now.works_whenever(was) else "breaking", "readers", reason, line)
     for name, kept, keeps in (
         ("retention", old.retention, new.retention),
         ("time travel", old.time_travel, new.time_travel),

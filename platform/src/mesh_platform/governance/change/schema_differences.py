@@ -98,6 +98,10 @@ def event_differences(before_it: Contract, after_it: Contract) -> Iterator[Diffe
     if old.name != new.name:
         reason = f"the event is called '{new.name}' instead of '{old.name}'; the queue takes no other"
         yield Difference("breaking", "producers", reason, new.line)
+    if old.file_in_ids != new.file_in_ids:
+        counts = "counts" if new.file_in_ids else "no longer counts"
+        reason = f"the name of a file {counts} for ids; a file that is replayed gets other ids and is there twice"
+        yield Difference("breaking", "producers", reason, new.line)
     if old.time != new.time:
         reason = f"an event's time is its '{new.time}' instead of its '{old.time}'; ids are made of it"
         yield Difference("breaking", "producers", reason, new.line)

@@ -49,7 +49,8 @@ def change(scope: Scope) -> Iterable[Problem]:
     | a contract with personal data loses a role; a lower level; `mesh.implements` is removed | breaking | |
     | an additional role, a higher level, another `mesh.demands` | additive | |
     | `mesh.implements` is added, or another product of the domain takes over | additive | |
-    | the event, its name or its `mesh.eventTime` is removed or changed; the name of a column in ids | | breaking |
+    | the event, its name or its `mesh.eventTime` is removed or changed | | breaking |
+    | what ids are made of: the name of a column in them, `mesh.fileInIds` | | breaking |
     | `mesh.oldestVersion` rejects versions that were accepted; a `mesh.dropped` column is removed | | breaking |
     | it accepts versions that were rejected; a column of old files is kept with `mesh.dropped` | | additive |
     | local times that were rejected are accepted, by `mesh.ambiguousTime` or `mesh.nonexistentTime` | | additive |

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import Problem
@@ -38,7 +39,8 @@ def freshness_kept(scope: Scope) -> Iterable[Problem]:
     A table may be as old as the oldest input of its rows may be, plus an hour until the next scheduled run if no
     event triggers one, plus the time limit of one hour for a build. Events are ingested within half an hour of the
     hourly run. A latency is the same sum along the longest path to the table. The problem shows the chain; inputs
-    that a table only uses for lookups do not count for its freshness.
+    that a table only uses for lookups do not count for its freshness. An input with another `mesh.calendar` may be
+    as old as its promise and the pauses of its calendar together.
     """
     proof = _Proof(scope)
     for contract in scope.mesh.contracts.values():
@@ -74,7 +76,9 @@ class _Proof:
         if contract.event:
             return [_Step("ingest", longest("ingest")), build]
         promises = [
-            _Step(each.identifier, each.freshness) for each in self._rows_from(contract) if each.freshness is not None
+            _Step(each.identifier, promised)
+            for each in self._rows_from(contract)
+            if (promised := _oldest(each, contract)) is not None
         ]
         return [max(promises, key=lambda step: step.takes), build] if promises else []
 
@@ -102,6 +106,16 @@ class _Proof:
         driving = driving_inputs(model) if model else ()
         names = [name for relation in driving for name in tables_behind(mesh, relation) if name in mesh.contracts]
         return [mesh.contracts[name] for name in names] or self._inputs(contract)
+
+
+def _oldest(source: Contract, contract: Contract) -> timedelta | None:
+    """The maximum age of the rows of an input, as the calendar of `contract` counts it."""
+    if source.freshness is None or source.calendar is None or source.calendar != contract.calendar:
+        return source.oldest
+    # Both leave out the same days, of two clocks.
+    zones = [ZoneInfo(each.time_zone or "UTC") for each in (source, contract)]
+    offsets = [[zone.utcoffset(datetime(2025, month, 1)) or timedelta() for zone in zones] for month in (1, 7)]
+    return source.freshness + max(abs(one - other) for one, other in offsets)
 
 
 def _hours(time: timedelta) -> str:

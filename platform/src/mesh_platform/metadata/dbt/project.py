@@ -93,9 +93,10 @@ def _source(mesh: Mesh, name: str, relations: Relations, role: str | None) -> di
         return {"name": table, "description": plain(words), "columns": _columns(interface.table, {})}
     hidden = _hidden(contract, role)
     config: dict[str, Any] = {"meta": _facts(contract)}
-    if contract.freshness and contract.freshness_column:
+    # dbt knows no calendar.
+    if contract.oldest and contract.freshness_column:
         column = quoted(contract.freshness_column)
-        minutes = int(contract.freshness.total_seconds()) // 60
+        minutes = int(contract.oldest.total_seconds()) // 60
         known = f"{column} <= now() + interval {AHEAD.days} day"
         config["freshness"] = {"error_after": {"count": minutes, "period": "minute"}, "filter": known}
         config["loaded_at_field"] = column
