@@ -13,11 +13,11 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from mesh_platform.dashboards.chart_query import chart_dimensions, chart_sql
 from mesh_platform.dashboards.superset_ids import DATABASE_ID
 from mesh_platform.errors import MeshError
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.chart_query import chart_dimensions, chart_sql
 from superset_server import Superset, chart_data, look, superset_server, wait_until
 
 from conftest import ROOT, missing, new_state

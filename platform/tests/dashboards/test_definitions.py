@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 from mesh_platform.dashboards.canonical import files_of
-from mesh_platform.dashboards.chart_query import KINDS, chart_sql
 from mesh_platform.dashboards.deploy import plan, pull, uncanonical
 from mesh_platform.dashboards.superset_assets import MARK, chart_uuid, superset_assets
 from mesh_platform.dashboards.superset_ids import DATABASE_ID
 from mesh_platform.errors import ContractError, UsageError
 from mesh_platform.governance.check import check, open_scope
 from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.sql.chart_query import KINDS, chart_sql
 
 DELIVERIES = "domains/logistics_core/dashboards/deliveries"
 

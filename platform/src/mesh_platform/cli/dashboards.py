@@ -173,9 +173,10 @@ def html(folder: Path, role: str) -> None:
     from mesh_platform.dashboards.pages import page_of
     from mesh_platform.files import write_whole
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.query.health import add_health, health_named
+    from mesh_platform.query.health import add_health
     from mesh_platform.query.query import views_named
     from mesh_platform.query.session import open_session
+    from mesh_platform.sql.health_schemas import health_named
 
     settings = read_settings()
     mesh, catalog, now = load_remembered(settings), open_catalog(settings), settings.now()

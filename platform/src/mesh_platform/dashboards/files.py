@@ -25,10 +25,11 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.health import HEALTH_SCHEMAS, add_health
+from mesh_platform.query.health import add_health
 from mesh_platform.query.roles import ANALYST, STEWARD, domains_read, rows_of, warehouse_roles
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
+from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
 from mesh_platform.sql.references import RESOLVED, references
 from mesh_platform.sql.relations import SITES
 

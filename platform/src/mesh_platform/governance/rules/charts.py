@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mesh_platform.dashboards.chart_query import chart_dimensions, chart_metrics
 from mesh_platform.dashboards.datasets import find_columns
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.mesh.mesh import find_unreachable
+from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics
 from mesh_platform.text import offer
 
 
@@ -29,6 +29,12 @@ def charts(scope: Scope) -> Iterable[Problem]:
         owners = scope.mesh.domains[dashboard.domain].owners
         for key, _, fix in find_unreachable(owners.model_dump()):
             yield Problem(f"{dashboard.folder}/dashboard.yaml", 1, f"its domain's {key} reaches nobody.", fix)
+        for each in dashboard.file.filters:
+            if each.column and each.dataset:
+                offered = columns.get(f"{dashboard.identifier}.{each.dataset}")
+                if offered is not None and each.column not in {*offered, *dashboard.datasets[each.dataset].columns}:
+                    message = f"filter '{each.name}': dataset '{each.dataset}' has no column '{each.column}'."
+                    yield Problem(f"{dashboard.folder}/dashboard.yaml", 1, message, offer(each.column, offered))
         for name, chart in dashboard.charts.items():
             known = columns.get(f"{dashboard.identifier}.{chart.dataset}")
             path = f"{dashboard.folder}/charts/{name}.yaml"
