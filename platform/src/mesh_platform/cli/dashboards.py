@@ -129,14 +129,12 @@ def check(fix: bool) -> None:
     Exit code 1: something is wrong. `mesh check` does the first part too.
     """
     from mesh_platform.cli.progress import tell
-    from mesh_platform.dashboards.deploy import uncanonical
-    from mesh_platform.files import write_whole
+    from mesh_platform.dashboards.deploy import uncanonical, write_texts
 
     mesh = load_remembered(read_settings())
     other = uncanonical(mesh)
-    for path, text in other.items() if fix else ():
-        write_whole(mesh.root / path, text.encode())
-        (mesh.root / path).chmod(0o644)
+    if fix:
+        write_texts(mesh, other)
     if other and not fix:
         listed = "\n".join(sorted(other))
         raise AttentionError(f"{listed}\nThese are not as 'pull' writes them: 'mesh dashboards check --fix' does.")

@@ -30,7 +30,11 @@ class Column:
         return self.type.startswith(("DATE", "TIMESTAMP"))
 
 
-def dataset_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> dict[str, dict[str, Column]]:
+# By `<domain>.<dashboard>.<dataset>` and the name of the column.
+DatasetColumns = Mapping[str, Mapping[str, Column]]
+
+
+def dataset_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> DatasetColumns:
     """Return the columns of each dataset, `<domain>.<dashboard>.<dataset>`. Raises ContractError for faulty SQL."""
     found, problems = find_columns(mesh, dashboards)
     if problems:

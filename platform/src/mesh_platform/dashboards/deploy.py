@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mesh_platform.dashboards.canonical import files_of
+from mesh_platform.dashboards.canonical import files_of, without_file
+from mesh_platform.dashboards.datasets import DatasetColumns, dataset_columns
 from mesh_platform.dashboards.superset_assets import MARK, superset_assets
 from mesh_platform.dashboards.superset_server import Kind, Server
+from mesh_platform.errors import AttentionError
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import Mesh
 
@@ -32,8 +34,12 @@ def plan(mesh: Mesh, there: Assets) -> list[Step]:
 
     What the mesh has deployed and its files no longer have is deleted; what people made on the server is left alone.
     """
-    wanted = superset_assets(mesh)
-    here, exported = files_of(mesh, wanted), files_of(mesh, _owned(there))
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    return _plan(mesh, superset_assets(mesh, columns), there, columns)
+
+
+def _plan(mesh: Mesh, wanted: Assets, there: Assets, columns: DatasetColumns) -> list[Step]:
+    here, exported = files_of(mesh, wanted, columns), files_of(mesh, _owned(there), columns)
     known = {str(each.get("uuid")): each for each in there.values()}
     steps: list[Step] = []
     for path, asset in wanted.items():
@@ -57,8 +63,9 @@ def plan(mesh: Mesh, there: Assets) -> list[Step]:
 
 def apply(mesh: Mesh, server: Server) -> list[Step]:
     """Make the server as the files are, and return what was done."""
-    steps = plan(mesh, server.export_assets())
-    wanted = superset_assets(mesh)
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    wanted = superset_assets(mesh, columns)
+    steps = _plan(mesh, wanted, server.export_assets(), columns)
     if any(step.action != "delete" for step in steps):
         # All of it: an import replaces the links of a dashboard to its charts.
         server.import_assets(wanted)
@@ -73,14 +80,19 @@ def apply(mesh: Mesh, server: Server) -> list[Step]:
 
 
 def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:
-    """Write what was changed on the server into the files of the repository, and return what was done, by path."""
-    here, exported = files_of(mesh, superset_assets(mesh)), files_of(mesh, _owned(there))
-    done: dict[str, Literal["written", "removed"]] = {}
-    for path, text in exported.items():
-        if here.get(path) != text:
-            write_whole(mesh.root / path, text.encode())
-            (mesh.root / path).chmod(0o644)
-            done[path] = "written"
+    """Write what was changed on the server into the files of the repository, and return what was done, by path.
+
+    Raises AttentionError, and writes nothing, if the server has what no file can say.
+    """
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    if lost := without_file(mesh, _owned(there), columns):
+        listed = "\n".join(lost)
+        fix = "Undo this in Superset, or copy the dashboard there and change the copy; then pull."
+        raise AttentionError(f"{listed}\nNo file of a dashboard can say this, so nothing was written. {fix}")
+    here, exported = files_of(mesh, superset_assets(mesh, columns), columns), files_of(mesh, _owned(there), columns)
+    changed = {path: text for path, text in exported.items() if here.get(path) != text}
+    write_texts(mesh, changed)
+    done: dict[str, Literal["written", "removed"]] = dict.fromkeys(changed, "written")
     for path in here.keys() - exported.keys():
         # A dashboard that the server lacks altogether was never deployed there.
         if any(path.startswith(f"{Path(each).parent}/") for each in exported if each.endswith("/dashboard.yaml")):
@@ -91,8 +103,16 @@ def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:
 
 def uncanonical(mesh: Mesh) -> dict[str, str]:
     """Return the files that are not written as `pull` would write them, with the text that it would write."""
-    texts = files_of(mesh, superset_assets(mesh))
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    texts = files_of(mesh, superset_assets(mesh, columns), columns)
     return {path: text for path, text in texts.items() if (mesh.root / path).read_text(encoding="utf-8") != text}
+
+
+def write_texts(mesh: Mesh, texts: Mapping[str, str]) -> None:
+    """Write files of the repository, which everybody may read."""
+    for path, text in texts.items():
+        write_whole(mesh.root / path, text.encode())
+        (mesh.root / path).chmod(0o644)
 
 
 def _owned(there: Assets) -> dict[str, Mapping[str, Any]]:
