@@ -14,7 +14,13 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from mesh_platform.dashboards.superset_assets import chart_uuid, dashboard_uuid, dataset_uuid, superset_assets
+from mesh_platform.dashboards.superset_assets import (
+    chart_uuid,
+    dashboard_uuid,
+    dataset_uuid,
+    slug_of,
+    superset_assets,
+)
 from mesh_platform.dashboards.superset_ids import DATABASE_ID
 from mesh_platform.dashboards.superset_server import Server
 from mesh_platform.errors import MeshError
@@ -206,8 +212,29 @@ def test_what_left_the_files_is_deleted_and_what_people_made_stays(superset: Sup
 def test_every_dashboard_is_drawn_without_an_error(
     superset: Superset, dashboards: list[Dashboard], tmp_path: Path, user: str
 ) -> None:
-    complaints = look(superset.url, user, superset.passwords[user], dashboards, tmp_path)
-    assert complaints == {each.name: [] for each in dashboards}
+    shown = [each for each in dashboards if user == "admin" or each.is_for(user)]
+    complaints = look(superset.url, user, superset.passwords[user], shown, tmp_path)
+    assert complaints == {each.name: [] for each in shown}
+
+
+def test_a_role_gets_the_dashboards_that_are_for_it(superset: Superset, dashboards: list[Dashboard]) -> None:
+    (health,) = [each for each in dashboards if each.name == "product_health"]
+    assert health.file.roles == ("steward",)
+    for user in superset.passwords:
+        with superset.session(user) as session:
+            wanted = {dashboard_uuid(each) for each in dashboards if user == "admin" or each.is_for(user)}
+            assert session.numbers("dashboard").keys() == wanted, user
+            for each in dashboards:
+                if dashboard_uuid(each) not in wanted:
+                    with pytest.raises(MeshError, match=r"40[34]"):
+                        session.send("GET", f"dashboard/{slug_of(each)}")
+    with superset.session("admin") as admin:
+        number = admin.numbers("dashboard")[dashboard_uuid(health)]
+        admin.set_dashboard_roles(number, [admin.roles()["analyst"]])
+    names = [each["name"] for each in superset.mesh("dashboards", "plan", check=1)]
+    assert names == [health.identifier]
+    superset.mesh("dashboards", "apply")
+    assert superset.mesh("dashboards", "plan") == []
 
 
 def test_a_new_commit_is_seen(superset: Superset, mesh: Mesh) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mesh_platform.dashboards.canonical import files_of
 from mesh_platform.dashboards.deploy import plan, pull, uncanonical
-from mesh_platform.dashboards.superset_assets import MARK, chart_uuid, superset_assets
+from mesh_platform.dashboards.superset_assets import MARK, chart_uuid, dashboard_uuid, superset_assets
 from mesh_platform.dashboards.superset_ids import DATABASE_ID, asset_id
 from mesh_platform.errors import AttentionError, ContractError, UsageError
 from mesh_platform.governance.check import check, open_scope
@@ -111,7 +111,7 @@ def test_files_come_back_byte_by_byte_also_after_superset_has_put_in_its_own(mes
         if path.startswith("dashboards/"):
             each["metadata"] |= {"chart_configuration": {"9": {}}, "color_scheme": "", "shared_label_colors": []}
     assert files_of(mesh, assets) == files
-    assert plan(mesh, assets) == []
+    assert plan(mesh, assets, roles_of(mesh)) == []
 
 
 def test_a_plan_names_what_is_created_changed_and_deleted_and_leaves_what_people_made(mesh: Mesh) -> None:
@@ -122,7 +122,7 @@ def test_a_plan_names_what_is_created_changed_and_deleted_and_leaves_what_people
     there["charts/1.yaml"] = old | {"uuid": "1", "slice_name": "Left the files"}
     there["charts/2.yaml"] = old | {"uuid": "2", "slice_name": "Mine", "certification_details": None}
     there["queries/3.yaml"] = {"uuid": "3", "label": "Mine too"}
-    steps = [(step.action, step.kind, step.name) for step in plan(mesh, there)]
+    steps = [(step.action, step.kind, step.name) for step in plan(mesh, there, roles_of(mesh))]
     assert steps == [
         ("create", "chart", "logistics_core.deliveries.violations"),
         ("change", "chart", "logistics_core.deliveries.worst_routes"),
@@ -152,6 +152,23 @@ def test_pull_writes_one_changed_line_a_new_chart_and_removes_one_that_was_taken
     assert pull(again, there) == {}
     file = yaml.safe_load((mesh_copy / DELIVERIES / "charts/worst_routes.yaml").read_text())
     assert file["slice_name"] == "Look here first"
+
+
+def roles_of(mesh: Mesh) -> dict[str, list[str]]:
+    """The roles of dashboards on a server that has those of the files."""
+    return {dashboard_uuid(each): sorted(each.file.roles) for each in mesh.dashboards.values()}
+
+
+def test_a_dashboard_whose_roles_differ_is_changed_and_roles_are_known(mesh_copy: Path) -> None:
+    mesh = load_mesh(mesh_copy)
+    there = superset_assets(mesh)
+    assert mesh.dashboards["logistics_core.product_health"].file.roles == ("steward",)
+    steps = plan(mesh, there, roles_of(mesh) | {dashboard_uuid(mesh.dashboards["logistics_core.product_health"]): []})
+    assert [(step.action, step.name) for step in steps] == [("change", "logistics_core.product_health")]
+    edit(mesh_copy / "domains/logistics_core/dashboards/product_health/dashboard.yaml", "- steward", "- stewart")
+    assert any(
+        "it is for stewart, which is no role of dashboards. Did you mean" in each for each in problems(mesh_copy)
+    )
 
 
 def edit_filter(assets: dict[str, dict[str, Any]], number: int, **changes: Any) -> None:
@@ -242,7 +259,7 @@ def test_what_pages_of_superset_can_change_is_in_the_files_with_names_and_no_num
     assert pull(load_mesh(mesh_copy), there)
     assert problems(mesh_copy) == []
     again = load_mesh(mesh_copy)
-    assert plan(again, there) == []
+    assert plan(again, there, roles_of(again)) == []
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-|chartId", (mesh_copy / DELIVERIES / "dashboard.yaml").read_text())
     # What is deployed then has what was edited: an edit of it changes nothing more.
     deployed = superset_assets(again)
@@ -300,7 +317,7 @@ def test_a_layout_with_more_than_rows_comes_back_too(mesh_copy: Path) -> None:
     assert "Read me" in file
     # No id of a chart is in it: it is called by its name.
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-|chartId", file)
-    assert plan(again, there) == []
+    assert plan(again, there, roles_of(again)) == []
     assert superset_assets(again)["dashboards/logistics_core.deliveries.yaml"]["position"] == position
 
 

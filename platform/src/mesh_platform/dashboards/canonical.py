@@ -165,6 +165,7 @@ class _Files:
         return {
             "dashboard_title": self.asset["dashboard_title"],
             "description": self.asset.get("description"),
+            "roles": [*self.dashboard.file.roles],
             "filters": filters,
             "rows": rows or [],
             "position": None if rows is not None else self._position(),

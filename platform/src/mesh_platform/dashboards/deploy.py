@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from mesh_platform.dashboards.canonical import files_of, without_file
 from mesh_platform.dashboards.datasets import DatasetColumns, dataset_columns
-from mesh_platform.dashboards.superset_assets import MARK, superset_assets
+from mesh_platform.dashboards.superset_assets import MARK, dashboard_uuid, superset_assets
 from mesh_platform.dashboards.superset_server import Kind, Server
 from mesh_platform.errors import AttentionError
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import Mesh
 
 Assets = Mapping[str, Mapping[str, Any]]
+# The sorted roles of each dashboard, by UUID.
+Roles = Mapping[str, list[str]]
 _KINDS: tuple[tuple[str, Kind], ...] = (("dashboards/", "dashboard"), ("charts/", "chart"), ("datasets/", "dataset"))
 
 
@@ -29,16 +31,16 @@ class Step:
     uuid: str
 
 
-def plan(mesh: Mesh, there: Assets) -> list[Step]:
-    """Return what differs from the repository in what a server exports (`there`).
+def plan(mesh: Mesh, there: Assets, roles: Roles) -> list[Step]:
+    """Return what differs from the repository in what a server exports (`there`), and in the `roles` of dashboards.
 
     What the mesh has deployed and its files no longer have is deleted; what people made on the server is left alone.
     """
     columns = dataset_columns(mesh, mesh.dashboards.values())
-    return _plan(mesh, superset_assets(mesh, columns), there, columns)
+    return _plan(mesh, superset_assets(mesh, columns), there, roles, columns)
 
 
-def _plan(mesh: Mesh, wanted: Assets, there: Assets, columns: DatasetColumns) -> list[Step]:
+def _plan(mesh: Mesh, wanted: Assets, there: Assets, roles: Roles, columns: DatasetColumns) -> list[Step]:
     here, exported = files_of(mesh, wanted, columns), files_of(mesh, _owned(there), columns)
     known = {str(each.get("uuid")): each for each in there.values()}
     steps: list[Step] = []
@@ -49,8 +51,10 @@ def _plan(mesh: Mesh, wanted: Assets, there: Assets, columns: DatasetColumns) ->
             steps.append(Step("create", kind, name, uuid))
             continue
         files = _files_behind(mesh, kind, name)
-        if [here.get(file) for file in files] != [exported.get(file) for file in files] or not _is_certified(
-            asset, known[uuid]
+        if (
+            [here.get(file) for file in files] != [exported.get(file) for file in files]
+            or not _is_certified(asset, known[uuid])
+            or (kind == "dashboard" and roles.get(uuid, []) != sorted(mesh.dashboards[name].file.roles))
         ):
             steps.append(Step("change", kind, name, uuid))
     uuids = {asset["uuid"] for asset in wanted.values()}
@@ -65,10 +69,12 @@ def apply(mesh: Mesh, server: Server) -> list[Step]:
     """Make the server as the files are, and return what was done."""
     columns = dataset_columns(mesh, mesh.dashboards.values())
     wanted = superset_assets(mesh, columns)
-    steps = _plan(mesh, wanted, server.export_assets(), columns)
+    steps = _plan(mesh, wanted, server.export_assets(), server.dashboard_roles(), columns)
+    known = _known_roles(mesh, server)
     if any(step.action != "delete" for step in steps):
         # All of it: an import replaces the links of a dashboard to its charts.
         server.import_assets(wanted)
+        _give(mesh, server, known)
     # A dashboard before its charts, and these before what they read.
     for _, kind in _KINDS:
         gone = [step for step in steps if step.action == "delete" and step.kind == kind]
@@ -77,6 +83,25 @@ def apply(mesh: Mesh, server: Server) -> list[Step]:
             if step.uuid in numbers:
                 server.delete(kind, numbers[step.uuid])
     return steps
+
+
+def _known_roles(mesh: Mesh, server: Server) -> dict[str, int]:
+    known = server.roles()
+    for dashboard in mesh.dashboards.values():
+        for role in dashboard.file.roles:
+            if role not in known:
+                where = f"{dashboard.folder}/dashboard.yaml is for {role}, a role that {server.url} lacks."
+                raise AttentionError(f"{where} Make it there, as 'make superset' does.")
+    return known
+
+
+def _give(mesh: Mesh, server: Server, known: Mapping[str, int]) -> None:
+    """Give each dashboard to its roles: an import leaves them as they are."""
+    there, numbers = server.dashboard_roles(), server.numbers("dashboard")
+    for dashboard in mesh.dashboards.values():
+        uuid, wanted = dashboard_uuid(dashboard), sorted(dashboard.file.roles)
+        if there.get(uuid, []) != wanted:
+            server.set_dashboard_roles(numbers[uuid], [known[role] for role in wanted])
 
 
 def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:

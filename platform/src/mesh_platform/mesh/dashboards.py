@@ -83,10 +83,14 @@ class Filter(FileModel):
 
 
 class DashboardFile(FileModel):
-    """`dashboard.yaml`. `rows` are the charts from top to bottom; else `position` is Superset's own layout."""
+    """`dashboard.yaml`. `rows` are the charts from top to bottom; else `position` is Superset's own layout.
+
+    `roles` are those that get the dashboard; without any, all do.
+    """
 
     dashboard_title: Word
     description: Word
+    roles: tuple[Word, ...] = ()
     filters: tuple[Filter, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
     position: Mapping[str, Any] | None = None
@@ -111,6 +115,10 @@ class Dashboard:
     def identifier(self) -> str:
         """`<domain>.<name>`, unique in the mesh."""
         return f"{self.domain}.{self.name}"
+
+    def is_for(self, role: str) -> bool:
+        """Return whether a role gets the dashboard."""
+        return role in self.file.roles or not self.file.roles
 
 
 def read_dashboards(folder: Path, root: Path) -> tuple[dict[str, Dashboard], list[Problem]]:
