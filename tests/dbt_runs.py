@@ -50,4 +50,6 @@ class Project:
     def verdicts(self) -> dict[str, str]:
         """Return how each test and model of the last run ended, by its name: pass, warn, fail, success, ..."""
         nodes = self.read("manifest.json")["nodes"]
-        return {nodes[each["unique_id"]]["name"]: each["status"] for each in self.read("run_results.json")["results"]}
+        # A dashboard is listed too, and is not run.
+        done = [each for each in self.read("run_results.json")["results"] if each["unique_id"] in nodes]
+        return {nodes[each["unique_id"]]["name"]: each["status"] for each in done}

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.dashboards.chart_query import chart_conditions, chart_dimensions, chart_metrics
 from mesh_platform.dashboards.superset_assets import dataset_uuid, slug_of
 from mesh_platform.dashboards.superset_server import Server
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import load_mesh
+from mesh_platform.sql.chart_query import chart_conditions, chart_dimensions, chart_metrics
 from rabbit_node import is_free
 
 from conftest import HANG, ROOT, State, new_state
@@ -60,7 +60,8 @@ def chart_data(server: Server, numbers: dict[str, int], dashboard: Dashboard, na
         {**axis, "label": each, "sqlExpression": each} if grain and each == chart.params.get("x_axis") else each
         for each in chart_dimensions(chart)
     ]
-    where = " AND ".join(f"({sql})" for clause, sql in chart_conditions(chart) if clause == "WHERE")
+    conditions = chart_conditions(dashboard.datasets[chart.dataset], chart)
+    where = " AND ".join(f"({sql})" for clause, sql in conditions if clause == "WHERE")
     query = {"columns": columns, "metrics": chart_metrics(chart), "row_limit": 10000, "extras": {"where": where}}
     source = {"id": numbers[dataset_uuid(dashboard, chart.dataset)], "type": "table"}
     body = {"datasource": source, "queries": [query], "result_format": "json", "result_type": "full"}

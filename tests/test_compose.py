@@ -183,15 +183,35 @@ def test_each_database_that_a_service_opens_is_made(services: dict[str, dict[str
     made = found[1].split()
     given = services["postgres"]["environment"]
     assert {f"{name.upper()}_PASSWORD" for name in made} == {*given} - {"POSTGRES_PASSWORD"}
+    superset = services["superset"]["environment"]["MESH_SUPERSET_DATABASE"]
     opened = {
         "catalog": services["catalog"]["environment"]["QUARKUS_DATASOURCE_PASSWORD"],
         "openmetadata": services["openmetadata"]["environment"]["DB_USER_PASSWORD"],
-        "superset": services["superset"]["environment"]["MESH_SUPERSET_DB_PASSWORD"],
+        "superset": superset.removeprefix("postgresql+psycopg2://superset:").removesuffix("@postgres/superset"),
     }
     for name, password in opened.items():
         assert given[f"{name.upper()}_PASSWORD"] == password, name
     url = services["airflow-api"]["environment"]["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     assert f"//airflow:{given['AIRFLOW_PASSWORD']}@postgres/airflow" in url
+
+
+def test_superset_has_the_settings_of_make_superset(services: dict[str, dict[str, Any]]) -> None:
+    script = (ROOT / "scripts" / "superset").read_text()
+    assets = ROOT / "platform/src/mesh_platform/dashboards/assets"
+    assert "assets=$root/platform/src/mesh_platform/dashboards/assets\n" in script
+    assert "SUPERSET_CONFIG_PATH=$assets/superset_config.py\n" in script
+    config = assets / "superset_config.py"
+    asked = {*re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', config.read_text())}
+    assert len(asked) == 3
+    for name in ("superset", "superset-migrate"):
+        mounted = dict(volume.split(":")[:2] for volume in services[name]["volumes"])
+        given = services[name]["environment"]
+        (source,) = [source for source, target in mounted.items() if target == given["SUPERSET_CONFIG_PATH"]]
+        assert (ROOT / source).samefile(config)
+        assert asked <= given.keys()
+    # Superset reads times without a zone as those of the machine.
+    assert "\nTZ=UTC\n" in script
+    assert services["superset"]["environment"]["TZ"] == "UTC"
 
 
 def test_the_settings_inside_name_services_and_ports_that_are_there(services: dict[str, dict[str, Any]]) -> None:

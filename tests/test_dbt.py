@@ -101,6 +101,10 @@ def test_a_build_is_green_makes_the_tables_of_the_lake_and_describes_every_colum
         for name in relations.models:
             assert verdicts.items() >= verdicts_of(session, mesh, mesh.contracts[name], places).items()
     project.dbt("docs", "generate")
+    exposures = project.read("manifest.json")["exposures"].values()
+    assert {each["name"] for each in exposures} == {name.replace(".", "__") for name in mesh.dashboards}
+    (deliveries,) = [each for each in exposures if each["name"] == "logistics_core__deliveries"]
+    assert "model.mesh.logistics_core__fact_delivery_sla" in deliveries["depends_on"]["nodes"]
     assert undescribed(project, len(relations.sources) + len(relations.models) + 1) == []
 
 

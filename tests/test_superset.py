@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -13,11 +14,19 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from mesh_platform.dashboards.chart_query import chart_dimensions, chart_sql
+from mesh_platform.dashboards.superset_assets import (
+    chart_uuid,
+    dashboard_uuid,
+    dataset_uuid,
+    slug_of,
+    superset_assets,
+)
 from mesh_platform.dashboards.superset_ids import DATABASE_ID
+from mesh_platform.dashboards.superset_server import Server
 from mesh_platform.errors import MeshError
 from mesh_platform.mesh.dashboards import Dashboard
-from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.mesh import Mesh, load_mesh
+from mesh_platform.sql.chart_query import chart_dimensions, chart_sql
 from superset_server import Superset, chart_data, look, superset_server, wait_until
 
 from conftest import ROOT, missing, new_state
@@ -143,9 +152,6 @@ def test_twenty_round_trips_change_no_byte_and_nothing_is_planned(superset: Supe
         assert superset.mesh("dashboards", "apply") == []
         assert superset.mesh("dashboards", "pull") == []
     # What is there is imported all the same.
-    from mesh_platform.dashboards.superset_assets import superset_assets
-    from mesh_platform.mesh.mesh import load_mesh
-
     with superset.session("admin") as admin:
         admin.import_assets(superset_assets(load_mesh(superset.state.root)))
     assert superset.mesh("dashboards", "plan") == []
@@ -156,8 +162,6 @@ def test_twenty_round_trips_change_no_byte_and_nothing_is_planned(superset: Supe
 def test_an_edit_in_the_page_becomes_one_line_of_a_file_and_apply_takes_it_back(
     superset: Superset, mesh: Mesh
 ) -> None:
-    from mesh_platform.dashboards.superset_assets import chart_uuid
-
     dashboard = mesh.dashboards["logistics_core.deliveries"]
     before = content(superset.state.root)
     with superset.session("admin") as admin:
@@ -179,8 +183,6 @@ def test_an_edit_in_the_page_becomes_one_line_of_a_file_and_apply_takes_it_back(
 
 
 def test_what_left_the_files_is_deleted_and_what_people_made_stays(superset: Superset, mesh: Mesh) -> None:
-    from mesh_platform.dashboards.superset_assets import dataset_uuid
-
     dashboard = mesh.dashboards["logistics_core.deliveries"]
     folder = superset.state.root / dashboard.folder
     kept = superset.state.root.parent / "kept"
@@ -210,8 +212,29 @@ def test_what_left_the_files_is_deleted_and_what_people_made_stays(superset: Sup
 def test_every_dashboard_is_drawn_without_an_error(
     superset: Superset, dashboards: list[Dashboard], tmp_path: Path, user: str
 ) -> None:
-    complaints = look(superset.url, user, superset.passwords[user], dashboards, tmp_path)
-    assert complaints == {each.name: [] for each in dashboards}
+    shown = [each for each in dashboards if user == "admin" or each.is_for(user)]
+    complaints = look(superset.url, user, superset.passwords[user], shown, tmp_path)
+    assert complaints == {each.name: [] for each in shown}
+
+
+def test_a_role_gets_the_dashboards_that_are_for_it(superset: Superset, dashboards: list[Dashboard]) -> None:
+    (health,) = [each for each in dashboards if each.name == "product_health"]
+    assert health.file.roles == ("steward",)
+    for user in superset.passwords:
+        with superset.session(user) as session:
+            wanted = {dashboard_uuid(each) for each in dashboards if user == "admin" or each.is_for(user)}
+            assert session.numbers("dashboard").keys() == wanted, user
+            for each in dashboards:
+                if dashboard_uuid(each) not in wanted:
+                    with pytest.raises(MeshError, match=r"40[34]"):
+                        session.send("GET", f"dashboard/{slug_of(each)}")
+    with superset.session("admin") as admin:
+        number = admin.numbers("dashboard")[dashboard_uuid(health)]
+        admin.set_dashboard_roles(number, [admin.roles()["analyst"]])
+    names = [each["name"] for each in superset.mesh("dashboards", "plan", check=1)]
+    assert names == [health.identifier]
+    superset.mesh("dashboards", "apply")
+    assert superset.mesh("dashboards", "plan") == []
 
 
 def test_a_new_commit_is_seen(superset: Superset, mesh: Mesh) -> None:
@@ -285,3 +308,96 @@ def test_twenty_loads_at_once_meet_no_error_while_files_are_replaced(superset: S
     at_rest, under_fire = (quantiles(times, n=20)[-1] for times in rounds)
     # How long it takes is measured here and judged by nobody: other tests may run beside it.
     print(f"p95 of 20 loads at once: {at_rest:.1f} s at rest, {under_fire:.1f} s while files are replaced")
+
+
+def edit_filters(admin: Server, mesh: Mesh) -> None:
+    """Change filters and scopes of the deliveries as a page does: each kind of filter, and all that parts them."""
+    dashboard = mesh.dashboards["logistics_core.deliveries"]
+    number = admin.numbers("dashboard")[dashboard_uuid(dashboard)]
+    charts, datasets = admin.numbers("chart"), admin.numbers("dataset")
+    chart = {name: charts[chart_uuid(dashboard, name)] for name in dashboard.charts}
+    dataset = datasets[dataset_uuid(dashboard, "deliveries")]
+    metadata = json.loads(admin.send("GET", f"dashboard/{number}").json()["result"]["json_metadata"])
+    everywhere = {"rootPath": ["ROOT_ID"], "excluded": []}
+    empty = {"extraFormData": {}, "filterState": {}}
+
+    def made(name: str, kind: str, column: str | None = None, **more: Any) -> dict[str, Any]:
+        target = {"datasetId": dataset} | ({"column": {"name": column}} if column else {})
+        usual = {"id": f"NATIVE_FILTER-{name}", "name": name, "type": "NATIVE_FILTER", "filterType": kind}
+        usual |= {"targets": [target], "scope": everywhere, "cascadeParentIds": [], "defaultDataMask": empty}
+        return {**usual, "controlValues": {"enableEmptyFilter": False}, "description": "", **more}
+
+    north = {
+        "extraFormData": {"filters": [{"col": "region", "op": "NOT IN", "val": ["north"]}]},
+        "filterState": {"value": ["north"], "label": "north (excluded)", "excludeFilterValues": True},
+    }
+    narrow = {"rootPath": ["ROOT_ID"], "excluded": [chart["worst_routes"], chart["violations"]]}
+    period, region = metadata["native_filter_configuration"]
+    region |= {
+        "name": "Région «ü»",
+        "defaultDataMask": north,
+        "scope": narrow,
+        "chartsInScope": [chart["violations"]],
+    }
+    region["controlValues"] = {"multiSelect": False, "enableEmptyFilter": True, "sortAscending": False}
+    metadata["native_filter_configuration"] = [
+        period,
+        region,
+        {"id": "NATIVE_FILTER_DIVIDER-1", "type": "DIVIDER", "title": "More", "description": "Of routes."},
+        made("Delay", "filter_range", "delay_minutes", description="Minutes."),
+        made("Grain", "filter_timegrain"),
+        made("Which time", "filter_timecolumn"),
+        made("Destination", "filter_select", "destination", cascadeParentIds=[region["id"]], scope=narrow),
+    ]
+    metadata |= {
+        "global_chart_configuration": {"scope": {**everywhere, "excluded": [chart["typical_delay"]]}},
+        "chart_configuration": {
+            str(chart["violations_by_weather"]): {
+                "id": chart["violations_by_weather"],
+                "crossFilters": {"scope": narrow, "chartsInScope": [chart["violations_by_day"]]},
+            }
+        },
+        "timed_refresh_immune_slices": [chart["violations"]],
+        "expanded_slices": {str(chart["violations"]): True},
+        "refresh_frequency": 60,
+    }
+    admin.send("PUT", f"dashboard/{number}", json={"json_metadata": json.dumps(metadata), "css": ".a { color: red }"})
+    metric = {
+        "metric_name": "violations",
+        "expression": "count(*) filter (where not sla_met)",
+        "warning_text": "Careful",
+    }
+    known = admin.send("GET", f"dataset/{dataset}").json()["result"]["metrics"]
+    kept = [{key: each[key] for key in ("id", "metric_name", "expression")} for each in known]
+    metrics = [each | (metric if each["metric_name"] == "violations" else {}) for each in kept]
+    admin.send("PUT", f"dataset/{dataset}", json={"metrics": metrics, "fetch_values_predicate": "region <> 'x'"})
+
+
+def test_edits_of_filters_scopes_and_datasets_survive_twenty_round_trips_and_can_be_taken_back(
+    superset: Superset, mesh: Mesh
+) -> None:
+    before = content(superset.state.root)
+    with superset.session("admin") as admin:
+        edit_filters(admin, mesh)
+        changed = superset.mesh("dashboards", "pull")
+        folder = mesh.dashboards["logistics_core.deliveries"].folder
+        assert {each["file"] for each in changed} == {
+            f"{folder}/dashboard.yaml",
+            f"{folder}/datasets/deliveries.yaml",
+        }
+        after = content(superset.state.root)
+        file = (superset.state.root / folder / "dashboard.yaml").read_text(encoding="utf-8")
+        kinds = ("filter_range", "filter_timegrain", "filter_timecolumn", "DIVIDER", "- Région «ü»", "- worst_routes")
+        assert [kind for kind in kinds if kind not in file] == []
+        assert superset.mesh("check", "--rule", "domain-files", "--rule", "charts")["problems"] == []
+        for _ in range(20):
+            # All of it goes to the server and comes back, also where nothing differs.
+            admin.import_assets(superset_assets(load_mesh(superset.state.root)))
+            assert superset.mesh("dashboards", "pull") == []
+        assert content(superset.state.root) == after
+        for path, text in before.items():
+            Path(path).write_bytes(text)
+        assert {each["action"] for each in superset.mesh("dashboards", "apply")} == {"change"}
+        assert superset.mesh("dashboards", "plan") == []
+        assert superset.mesh("dashboards", "pull") == []
+        assert content(superset.state.root) == before

@@ -195,6 +195,26 @@ def add_domain(place: Place, name: str, site: bool) -> None:
     place.write(f"{name}/owners.yaml", yaml.safe_dump(owners))
 
 
+def add_dashboard(
+    place: Place, sql: str = "select * from core.fact_sales__resolved join core.dim_item using (item_id)"
+):
+    """A dashboard of `core` with two charts: one of the items, one of all sales and how healthy their tables are."""
+    files = {
+        "dashboard.yaml": "dashboard_title: Sales\ndescription: What is sold.\nrows:\n"
+        "  - [{chart: by_item, width: 6, height: 20}, {chart: late, width: 6, height: 20}]\n",
+        "charts/by_item.yaml": "slice_name: Which items sell\nviz_type: table\ndataset: sales\n"
+        "params: {metrics: [sold], groupby: [label]}\n",
+        "charts/late.yaml": "slice_name: What is late\nviz_type: big_number_total\ndataset: health\n"
+        "params: {metric: late}\n",
+        "datasets/sales.yaml": "description: Sales.\nmetrics: {sold: {expression: sum(amount)}}\n",
+        "datasets/sales.sql": f"{sql}\n",
+        "datasets/health.yaml": "description: Health.\nmetrics: {late: {expression: max(lag_hours)}}\n",
+        "datasets/health.sql": "select * from mesh.health\n",
+    }
+    for path, text in files.items():
+        place.write(f"core/dashboards/sales/{path}", text)
+
+
 def add_contract(
     place: Place,
     domain: str,

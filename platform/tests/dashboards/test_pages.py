@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import duckdb
-from mesh_platform.dashboards.chart_query import chart_sql
 from mesh_platform.dashboards.pages import formatted, page_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.graph import mesh_graph
+from mesh_platform.sql.chart_query import chart_sql
 from mesh_platform.sql.model import read_models
 
 NOW = datetime(2025, 10, 3, tzinfo=UTC)

@@ -150,6 +150,66 @@ def test_dashboards_are_named_that_show_what_is_reached(repository: Repository):
     assert entry["dashboards"] == ["domains/insight/dashboards/a.yaml", "domains/insight/dashboards/b.sql"]
 
 
+def write_forty_charts(repository: Repository, dataset: str, metric: str) -> None:
+    """A dashboard of `insight` with forty charts, of which only `chart_7` shows `metric` of the SELECT `dataset`."""
+    folder = "insight/dashboards/forty"
+    names = [f"chart_{number}" for number in range(40)]
+    rows = "".join(f"  - [{{chart: {name}, width: 12, height: 20}}]\n" for name in names)
+    files = {"dashboard.yaml": f"dashboard_title: Forty\ndescription: Much.\nrows:\n{rows}"}
+    for number, name in enumerate(names):
+        params = "{metric: special}" if number == 7 else "{metrics: [sales], groupby: [item_id]}"
+        kind, source = ("big_number_total", "own") if number == 7 else ("table", "sales")
+        about = f"slice_name: {name}\nviz_type: {kind}\ndataset: {source}\nparams: {params}\n"
+        files[f"charts/{name}.yaml"] = about
+    files["datasets/sales.yaml"] = "description: Sales.\nmetrics: {sales: {expression: count(*)}}\n"
+    files["datasets/own.yaml"] = f"description: Own.\nmetrics: {{special: {{expression: {metric}}}}}\n"
+    files |= {"datasets/sales.sql": "select * from core.fact_sales\n", "datasets/own.sql": f"{dataset}\n"}
+    for path, text in files.items():
+        repository.place.write(f"{folder}/{path}", text)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "metric"),
+    [
+        ("select * from core.fact_sales", "sum(amount)"),
+        ("select amount * 2 as doubled from core.fact_sales__resolved", "max(doubled)"),
+        ("select item_id from core.fact_sales where amount > 1", "count(*)"),
+    ],
+    ids=["in a metric", "in the SQL of its dataset", "as rows only"],
+)
+def test_of_forty_charts_the_one_that_a_change_breaks_is_named(
+    repository: Repository, dataset: str, metric: str
+) -> None:
+    repository.place.write("core/models/dim_buyer.sql", "select buyer, 1 as sales, 1 as total from core.fact_sales\n")
+    repository.place.write(
+        "insight/models/report.sql", "select event_id, item_id, buyer, sold_at from core.fact_sales\n"
+    )
+    write_forty_charts(repository, dataset, metric)
+    repository.commit()
+    settings = {"MESH_ROOT": str(repository.root), "MESH_CLOCK": f"{TODAY}T00:00:00Z"}
+    rule = ["check", "--rule", "charts", "--format", "json"]
+    assert "chart_" not in CliRunner().invoke(mesh, rule, env=settings).stdout
+    repository.edit(FACT, all_of(drops("amount"), lambda data: version(data, "2.0.0")))
+    entry = next(each for each in diff(repository)["contracts"] if each["product"] == "core.fact_sales")
+    assert (entry["charts"], entry["dashboards"]) == (["insight.forty.chart_7"], ["insight.forty"])
+    assert "insight" in {owner["domain"] for owner in entry["owners"]}
+    assert "shown in  insight.forty (chart_7)" in call(repository).stdout
+    assert {*re.findall(r"chart_\d+", CliRunner().invoke(mesh, rule, env=settings).stdout)} == {"chart_7"}
+    for name in (*entry["charts"], *entry["dashboards"]):
+        explained = CliRunner().invoke(mesh, ["explain", name], env=settings)
+        assert (explained.exit_code, explained.stdout.split()[0]) == (0, name)
+
+
+def test_a_dataset_that_a_change_breaks_breaks_all_its_charts(repository: Repository) -> None:
+    write_forty_charts(repository, "select * from core.fact_sales", "sum(amount)")
+    own = "insight/dashboards/forty/datasets/sales.sql"
+    repository.place.write(own, "select item_id, amount from core.fact_sales\n")
+    repository.commit()
+    repository.edit(FACT, drops("amount"))
+    (entry,) = diff(repository)["contracts"]
+    assert len(entry["charts"]) == 40
+
+
 @pytest.mark.parametrize(
     ("sql", "columns", "rows"),
     [

@@ -154,16 +154,19 @@ def term_of_lab(name: str) -> Break:
     return write("lab/glossary.yaml", f"terms:\n  {name}: {{definition: Another thing.}}\n")
 
 
-def dashboard(sql: str, metric: str) -> Break:
-    """A dashboard of the lab with one chart, which shows a metric of a dataset."""
+def dashboard(sql: str, metric: str, filtered: str = "event_id", computed: str = "1") -> Break:
+    """A dashboard of the lab: one chart, which shows a metric of a dataset, and a filter of one of its columns."""
 
     def change(mesh: CleanMesh) -> None:
         folder = "lab/dashboards/sales"
         rows = "rows: [[{chart: sold, width: 12, height: 20}]]"
+        rows += f"\nfilters: [{{name: One, dataset: sales, column: {filtered}}}]"
         mesh.write(f"{folder}/dashboard.yaml", f"dashboard_title: Sales\ndescription: What is sold.\n{rows}\n")
         chart = f"slice_name: Sold\nviz_type: big_number_total\ndataset: sales\nparams: {{metric: {metric}}}\n"
         mesh.write(f"{folder}/charts/sold.yaml", chart)
-        mesh.write(f"{folder}/datasets/sales.yaml", "description: Sales.\nmetrics: {sold: {expression: count(*)}}\n")
+        added = f"columns: {{more: {{expression: {computed}}}}}"
+        dataset = f"description: Sales.\nmetrics: {{sold: {{expression: count(*)}}}}\n{added}\n"
+        mesh.write(f"{folder}/datasets/sales.yaml", dataset)
         mesh.write(f"{folder}/datasets/sales.sql", sql)
 
     return change
@@ -192,6 +195,8 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("charts", "lab/dashboards/sales/charts/sold.yaml", dashboard("select event_id from shop.sales", "sale")),
     ("charts", "lab/dashboards/sales/datasets/sales.sql", dashboard("select gone from shop.sales", "sold")),
     ("charts", "lab/dashboards/sales/datasets/sales.sql", dashboard("select event_id from shop.sales__raw", "sold")),
+    ("charts", "lab/dashboards/sales/dashboard.yaml", dashboard(OF_SALES, "sold", filtered="gone")),
+    ("charts", "lab/dashboards/sales/datasets/sales.yaml", dashboard(OF_SALES, "sold", computed="gone + 1")),
     ("name-domain", "json/domain.yaml", add_empty_domain("json")),
     ("one-of-a-name", "stall/domain.yaml", add_empty_domain("stall", site_of="shop")),
     ("name-product", OUTLOOK, call_table("lookout")),

@@ -20,7 +20,7 @@ from mesh_platform.metadata.dbt.write import MANIFEST, Written, write_project
 from mesh_platform.query.database import write_database
 from mesh_platform.sql.model import read_models
 
-from ..small_mesh import BUYER_SQL, Place, Sale, add_contract, add_domain, small_mesh
+from ..small_mesh import BUYER_SQL, Place, Sale, add_contract, add_dashboard, add_domain, small_mesh
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,6 +64,17 @@ def test_every_product_is_a_source_or_a_model_with_all_its_columns_described() -
         contract = mesh.contracts.get(named.get(name, name))
         if contract is not None:
             assert [column["name"] for column in table["columns"]] == [*contract.table.by_name]
+
+
+def test_a_dashboard_is_an_exposure_of_the_tables_that_its_charts_read(tmp_path: Path) -> None:
+    place = small_mesh(tmp_path)
+    assert "models/exposures.yml" not in project_of(place)
+    add_dashboard(place)
+    (shown,) = yaml.safe_load(project_of(place)["models/exposures.yml"])["exposures"]
+    assert (shown["name"], shown["type"], shown["owner"]["name"]) == ("core__sales", "dashboard", "t")
+    assert shown["depends_on"] == ["ref('core__dim_item')", "ref('core__fact_sales')"]
+    (shown,) = yaml.safe_load(project_of(place, "analyst")["models/exposures.yml"])["exposures"]
+    assert shown["depends_on"] == ["source('core', 'dim_item')", "source('core', 'fact_sales')"]
 
 
 def test_a_model_is_its_sql_with_the_relations_replaced_and_nothing_else(tmp_path: Path) -> None:

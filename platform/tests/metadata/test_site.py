@@ -17,7 +17,7 @@ from mesh_platform.cli import mesh as command
 from mesh_platform.metadata.site.lake_facts import value_text
 from mesh_platform.metadata.site.paths import address, page, slug
 
-from ..small_mesh import Place, Sale, add_contract, small_mesh
+from ..small_mesh import Place, Sale, add_contract, add_dashboard, small_mesh
 
 # Values that no other word of a page contains.
 BUYERS = ("zq-anne-0815", "zq-bert-4711", "zq-übel-<b>")
@@ -95,6 +95,40 @@ def test_each_thing_of_the_mesh_has_a_page_and_search_finds_it(place: Place) -> 
     assert next(row for row in found if row[1] == "core.sale")[4] == "deal"
     columns = json.loads(files["columns.js"].removeprefix("CATALOG.columns(").removesuffix(");\n"))
     assert ["core.dim_buyer", "", "buyer sales total", "buyer"] in columns
+
+
+def test_products_and_the_dashboards_that_show_them_link_to_each_other(place: Place) -> None:
+    add_dashboard(place)
+    files = site(place)
+    own = "dashboards/core.sales.html"
+    words = " ".join(Read(files[own]).words)
+    for said in (
+        "Sales",
+        "What is sold.",
+        "Which items sell",
+        "fact_ sales__ resolved",
+        ": amount",
+        "label",
+        "lag_hours",
+    ):
+        assert said in words, said
+    assert {"../products/core.fact_sales.html", "../products/core.dim_item.html"} <= links(files[own])
+    for product, column in (("fact_sales", "amount"), ("dim_item", "label")):
+        page_ = files[f"products/core.{product}.html"]
+        assert "../dashboards/core.sales.html" in links(page_)
+        row = " ".join(Read(page_[page_.index("Shown in") :]).words)
+        assert f"Which items sell Sales t {column}" in " ".join(row.split())
+        assert "What is late" not in row
+    assert "../dashboards/core.sales.html" in links(files["domains/core.html"])
+    assert own in links(files["dashboards.html"])
+    assert "Which items sell" in files["search.js"]
+    add_dashboard(place, "select * from core.dim_item")
+    assert "Shown in" not in site(place)["products/core.fact_sales.html"]
+
+
+def links(text: str) -> set[str]:
+    """Where a page leads to."""
+    return {str(values.get("href")) for _, values in Read(text).elements}
 
 
 def test_without_a_lake_the_pages_say_what_they_lack(place: Place) -> None:

@@ -24,7 +24,7 @@ from mesh_platform.metadata.site.build import build_site
 from mesh_platform.metadata.site.write import MANIFEST
 from mesh_platform.settings import Settings
 
-from ..small_mesh import Place, Sale, add_contract, small_mesh
+from ..small_mesh import Place, Sale, add_contract, add_dashboard, small_mesh
 from ..written_once import write_once
 from .openmetadata.published import edit_column, edit_contract
 
@@ -56,6 +56,9 @@ def _write(root: Path) -> None:
         )
         before = f"core.link_{number - 1}" if number else "core.dim_item"
         place.write(f"core/models/link_{number}.sql", f"select item_id, label from {before}\n")
+    add_dashboard(
+        place, f"select label, amount from core.fact_sales__resolved join core.link_{_CHAIN - 1} using (item_id)"
+    )
 
 
 def built(place: Place, name: str = "site") -> str:
@@ -183,6 +186,11 @@ def _interface(place: Place, number: int) -> None:
     edit_contract(place, "core/interfaces/sale.v1", lambda contract: _describe_column(contract, number))
 
 
+def _chart(place: Place, number: int) -> None:
+    sources = ("core.fact_sales join core.dim_item using (item_id)", f"core.link_{number % _CHAIN}, core.sale_v1")
+    place.write("core/dashboards/sales/datasets/sales.sql", f"select label, amount from {sources[number % 2]}\n")
+
+
 def _page(place: Place, number: int) -> None:
     pages = sorted((place.root / "site").rglob("*.html"))
     page = pages[number % len(pages)]
@@ -197,7 +205,7 @@ EDITS: dict[str, Edit] = {
     **{edit.__name__: _contract(edit) for edit in (_describe, _describe_column, _add_column, _rename_column,
        _drop_column, _retype, _personal, _refer, _retire, _version)},
     **{edit.__name__: edit for edit in (_read_another, _break_sql, _add_product, _remove_product, _domain, _owner,
-       _interface, _page, _touch)},
+       _interface, _chart, _page, _touch)},
 }  # fmt: skip
 
 

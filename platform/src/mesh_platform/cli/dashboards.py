@@ -42,10 +42,11 @@ def data(following: bool) -> None:
     commits of other machines. It prints the id and the name of the connection in Superset.
     """
     from mesh_platform.cli.progress import tell
-    from mesh_platform.dashboards.files import dashboard_roles, follow_lake, write_files
+    from mesh_platform.dashboards.files import follow_lake, write_files
     from mesh_platform.dashboards.secrets import make_secrets
     from mesh_platform.dashboards.superset_ids import DATABASE, DATABASE_ID
     from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.query.roles import dashboard_roles
     from mesh_platform.query.state_cache import StateCache
 
     settings = read_settings()
@@ -82,7 +83,7 @@ def plan(url: str | None, user: str, output_format: str) -> None:
 
     mesh, server = _open(url, user)
     with server:
-        steps = compare(mesh, server.export_assets())
+        steps = compare(mesh, server.export_assets(), server.dashboard_roles())
     _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
     if steps:
         sys.exit(1)
@@ -129,14 +130,12 @@ def check(fix: bool) -> None:
     Exit code 1: something is wrong. `mesh check` does the first part too.
     """
     from mesh_platform.cli.progress import tell
-    from mesh_platform.dashboards.deploy import uncanonical
-    from mesh_platform.files import write_whole
+    from mesh_platform.dashboards.deploy import uncanonical, write_texts
 
     mesh = load_remembered(read_settings())
     other = uncanonical(mesh)
-    for path, text in other.items() if fix else ():
-        write_whole(mesh.root / path, text.encode())
-        (mesh.root / path).chmod(0o644)
+    if fix:
+        write_texts(mesh, other)
     if other and not fix:
         listed = "\n".join(sorted(other))
         raise AttentionError(f"{listed}\nThese are not as 'pull' writes them: 'mesh dashboards check --fix' does.")
@@ -173,19 +172,21 @@ def html(folder: Path, role: str) -> None:
     from mesh_platform.dashboards.pages import page_of
     from mesh_platform.files import write_whole
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.query.health import add_health, health_named
+    from mesh_platform.query.health import add_health
     from mesh_platform.query.query import views_named
     from mesh_platform.query.session import open_session
+    from mesh_platform.sql.health_schemas import health_named
 
     settings = read_settings()
     mesh, catalog, now = load_remembered(settings), open_catalog(settings), settings.now()
-    sql = "\n".join(text for each in mesh.dashboards.values() for text in each.sql.values())
+    shown = {name: each for name, each in mesh.dashboards.items() if each.is_for(role)}
+    sql = "\n".join(text for each in shown.values() for text in each.sql.values())
     with open_session(mesh, catalog, role=role, only=views_named(mesh, sql)) as session, writing(folder):
         add_health(session, mesh, catalog, now, health_named(sql), role=role)
-        for name, each in mesh.dashboards.items():
+        for name, each in shown.items():
             page = page_of(mesh, each, session, now)
             write_whole(folder / f"{name}.html", page.encode())
-    tell(f"{counted(len(mesh.dashboards), 'page')} in {folder}.")
+    tell(f"{counted(len(shown), 'page')} in {folder}.")
 
 
 def _open(url: str | None, user: str) -> tuple[Mesh, Server]:

@@ -35,32 +35,38 @@ _FEW_PAGES = 200
 _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 
 
-@click.command(short_help="Show a product's owner, promises, columns and lineage.")
-@click.argument("product")
+@click.command(short_help="Show a product's owner, promises, columns and lineage, or those of a dashboard or chart.")
+@click.argument("name")
 @format_option
 @without_collector
-def explain(product: str, output_format: str) -> None:
-    """Show the owner, the promises and the columns of a product, and where each column comes from.
+def explain(name: str, output_format: str) -> None:
+    """Show the owner, the promises and the columns of a product, and where each column comes from; of a dashboard its
+    charts, and of a chart what it shows and from where.
 
     \b
     mesh explain logistics_core.fact_orders
+    mesh explain logistics_core.deliveries
+    mesh explain logistics_core.deliveries.violations_by_weather
     """
     from mesh_platform.cli.text_table import write_table
-    from mesh_platform.metadata.explain import explain_product
+    from mesh_platform.metadata.explain import explain as run
 
-    mesh = load_remembered(read_settings())
-    facts = explain_product(mesh, mesh.contract(product))
+    facts = run(load_remembered(read_settings()), name)
     if output_format == "json":
         write_json(facts)
         return
-    columns = facts.pop("columns")
-    click.echo(f"{facts.pop('product')} {facts.pop('version')}: {facts.pop('description')}\n")
+    columns = facts.pop("charts" if "charts" in facts else "columns")
+    kind = next(iter(facts))
+    words = ". ".join(filter(None, (facts.pop("title", None), facts.pop("description"))))
+    click.echo(f"{facts.pop(kind)} {facts.pop('version', kind)}: {words}\n")
     for name, value in facts.items():
         if value not in (None, [], False):
             click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
     click.echo()
     # Most products have neither, and the table is wide.
-    unused = [name for name in ("deprecated", "synonyms") if not any(column[name] for column in columns)]
+    unused = [
+        name for name in ("deprecated", "synonyms", "expression") if not any(each.get(name) for each in columns)
+    ]
     write_table(
         [
             {

@@ -329,11 +329,12 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     three are as of now.
     """
     from mesh_platform.cli.result import write_result
-    from mesh_platform.query.health import add_health, health_named
+    from mesh_platform.query.health import add_health
     from mesh_platform.query.query import run_query, views_named
     from mesh_platform.query.roles import role_named
     from mesh_platform.query.session import open_session
     from mesh_platform.query.state_cache import StateCache
+    from mesh_platform.sql.health_schemas import health_named
 
     settings, mesh, catalog = _open()
     cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mesh_platform.contract.contract import TableSchema
 from mesh_platform.engine.duckdb import DuckDBError, own_database
+from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, quoted
 from mesh_platform.errors import ContractError, Problem
-from mesh_platform.lake.tables import table_named
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.health import HEALTH_SCHEMAS
-from mesh_platform.sql.references import RESOLVED, references
-from mesh_platform.sql.relations import SITES, create_schemas, relation_schemas
+from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics, readable_schemas
+from mesh_platform.sql.relations import SITES, create_schemas
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,11 @@ class Column:
         return self.type.startswith(("DATE", "TIMESTAMP"))
 
 
-def readable(mesh: Mesh) -> dict[str, TableSchema]:
-    """Return the relations that a dataset may read: products, unions, `mesh.*`; not the landing tables."""
-    found = {
-        name: schema
-        for name, schema in relation_schemas(mesh).items()
-        if (table := table_named(mesh, name)) is None or table.kind == "product"
-    }
-    resolved = {f"{name}{RESOLVED}": each.table for name, each in mesh.contracts.items() if references(each)}
-    return {**found, **resolved, **HEALTH_SCHEMAS}
+# By `<domain>.<dashboard>.<dataset>` and the name of the column.
+DatasetColumns = Mapping[str, Mapping[str, Column]]
 
 
-def dataset_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> dict[str, dict[str, Column]]:
+def dataset_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> DatasetColumns:
     """Return the columns of each dataset, `<domain>.<dashboard>.<dataset>`. Raises ContractError for faulty SQL."""
     found, problems = find_columns(mesh, dashboards)
     if problems:
@@ -52,7 +44,7 @@ def dataset_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> dict[str, di
 
 def find_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> tuple[dict[str, dict[str, Column]], list[Problem]]:
     """Return the columns of each dataset whose SQL and metrics are sound, and what is wrong with the others."""
-    schemas = readable(mesh)
+    schemas = readable_schemas(mesh)
     found: dict[str, dict[str, Column]] = {}
     problems: list[Problem] = []
     with own_database() as connection:
@@ -74,12 +66,35 @@ def find_columns(mesh: Mesh, dashboards: Iterable[Dashboard]) -> tuple[dict[str,
                 found[f"{dashboard.identifier}.{name}"] = {
                     column: Column(column, kind, described.get(column)) for column, kind, *_ in rows
                 }
-                for metric, each in dashboard.datasets[name].metrics.items():
-                    try:
-                        connection.execute(f"DESCRIBE SELECT {each.expression} FROM ({sql})")
-                    except DuckDBError as error:
-                        problems.append(_problem(f"{path}.yaml", f"metric '{metric}': {error}"))
+                problems += _expressions(connection, dashboard, name)
     return found, problems
+
+
+def _expressions(connection: Connection, dashboard: Dashboard, name: str) -> Iterator[Problem]:
+    """Yield the metrics and computed columns that do not fit the SQL of a dataset, with the charts they break."""
+    dataset = dashboard.datasets[name]
+    computed = {key: str(each["expression"]) for key, each in dataset.columns.items() if each.get("expression")}
+    metrics = {key: each.expression for key, each in dataset.metrics.items()}
+    for kind, texts, named in (("metric", metrics, chart_metrics), ("column", computed, chart_dimensions)):
+        # All at once where all are sound.
+        if _error(connection, dashboard.sql[name], texts.values()) is None:
+            continue
+        for key, text in texts.items():
+            if error := _error(connection, dashboard.sql[name], [text]):
+                own = [
+                    chart for chart, each in dashboard.charts.items() if each.dataset == name and key in named(each)
+                ]
+                broken = f"breaks {', '.join(own) or 'no chart'} of {dashboard.identifier}"
+                yield _problem(f"{dashboard.folder}/datasets/{name}.yaml", f"{kind} '{key}' {broken}: {error}")
+
+
+def _error(connection: Connection, sql: str, expressions: Collection[str]) -> str | None:
+    try:
+        if expressions:
+            connection.execute(f"DESCRIBE SELECT {', '.join(expressions)} FROM ({sql}\n)")
+    except DuckDBError as error:
+        return str(error)
+    return None
 
 
 def _problem(path: str, error: str) -> Problem:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mesh_platform.dashboards.canonical import files_of
-from mesh_platform.dashboards.superset_assets import MARK, superset_assets
+from mesh_platform.dashboards.canonical import files_of, without_file
+from mesh_platform.dashboards.datasets import DatasetColumns, dataset_columns
+from mesh_platform.dashboards.superset_assets import MARK, dashboard_uuid, superset_assets
 from mesh_platform.dashboards.superset_server import Kind, Server
+from mesh_platform.errors import AttentionError
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import Mesh
 
 Assets = Mapping[str, Mapping[str, Any]]
+# The sorted roles of each dashboard, by UUID.
+Roles = Mapping[str, list[str]]
 _KINDS: tuple[tuple[str, Kind], ...] = (("dashboards/", "dashboard"), ("charts/", "chart"), ("datasets/", "dataset"))
 
 
@@ -27,13 +31,17 @@ class Step:
     uuid: str
 
 
-def plan(mesh: Mesh, there: Assets) -> list[Step]:
-    """Return what differs from the repository in what a server exports (`there`).
+def plan(mesh: Mesh, there: Assets, roles: Roles) -> list[Step]:
+    """Return what differs from the repository in what a server exports (`there`), and in the `roles` of dashboards.
 
     What the mesh has deployed and its files no longer have is deleted; what people made on the server is left alone.
     """
-    wanted = superset_assets(mesh)
-    here, exported = files_of(mesh, wanted), files_of(mesh, _owned(there))
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    return _plan(mesh, superset_assets(mesh, columns), there, roles, columns)
+
+
+def _plan(mesh: Mesh, wanted: Assets, there: Assets, roles: Roles, columns: DatasetColumns) -> list[Step]:
+    here, exported = files_of(mesh, wanted, columns), files_of(mesh, _owned(there), columns)
     known = {str(each.get("uuid")): each for each in there.values()}
     steps: list[Step] = []
     for path, asset in wanted.items():
@@ -43,8 +51,10 @@ def plan(mesh: Mesh, there: Assets) -> list[Step]:
             steps.append(Step("create", kind, name, uuid))
             continue
         files = _files_behind(mesh, kind, name)
-        if [here.get(file) for file in files] != [exported.get(file) for file in files] or not _is_certified(
-            asset, known[uuid]
+        if (
+            [here.get(file) for file in files] != [exported.get(file) for file in files]
+            or not _is_certified(asset, known[uuid])
+            or (kind == "dashboard" and roles.get(uuid, []) != sorted(mesh.dashboards[name].file.roles))
         ):
             steps.append(Step("change", kind, name, uuid))
     uuids = {asset["uuid"] for asset in wanted.values()}
@@ -57,11 +67,14 @@ def plan(mesh: Mesh, there: Assets) -> list[Step]:
 
 def apply(mesh: Mesh, server: Server) -> list[Step]:
     """Make the server as the files are, and return what was done."""
-    steps = plan(mesh, server.export_assets())
-    wanted = superset_assets(mesh)
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    wanted = superset_assets(mesh, columns)
+    steps = _plan(mesh, wanted, server.export_assets(), server.dashboard_roles(), columns)
+    known = _known_roles(mesh, server)
     if any(step.action != "delete" for step in steps):
         # All of it: an import replaces the links of a dashboard to its charts.
         server.import_assets(wanted)
+        _give(mesh, server, known)
     # A dashboard before its charts, and these before what they read.
     for _, kind in _KINDS:
         gone = [step for step in steps if step.action == "delete" and step.kind == kind]
@@ -72,15 +85,39 @@ def apply(mesh: Mesh, server: Server) -> list[Step]:
     return steps
 
 
+def _known_roles(mesh: Mesh, server: Server) -> dict[str, int]:
+    known = server.roles()
+    for dashboard in mesh.dashboards.values():
+        for role in dashboard.file.roles:
+            if role not in known:
+                where = f"{dashboard.folder}/dashboard.yaml is for {role}, a role that {server.url} lacks."
+                raise AttentionError(f"{where} Make it there, as 'make superset' does.")
+    return known
+
+
+def _give(mesh: Mesh, server: Server, known: Mapping[str, int]) -> None:
+    """Give each dashboard to its roles: an import leaves them as they are."""
+    there, numbers = server.dashboard_roles(), server.numbers("dashboard")
+    for dashboard in mesh.dashboards.values():
+        uuid, wanted = dashboard_uuid(dashboard), sorted(dashboard.file.roles)
+        if there.get(uuid, []) != wanted:
+            server.set_dashboard_roles(numbers[uuid], [known[role] for role in wanted])
+
+
 def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:
-    """Write what was changed on the server into the files of the repository, and return what was done, by path."""
-    here, exported = files_of(mesh, superset_assets(mesh)), files_of(mesh, _owned(there))
-    done: dict[str, Literal["written", "removed"]] = {}
-    for path, text in exported.items():
-        if here.get(path) != text:
-            write_whole(mesh.root / path, text.encode())
-            (mesh.root / path).chmod(0o644)
-            done[path] = "written"
+    """Write what was changed on the server into the files of the repository, and return what was done, by path.
+
+    Raises AttentionError, and writes nothing, if the server has what no file can say.
+    """
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    if lost := without_file(mesh, _owned(there), columns):
+        listed = "\n".join(lost)
+        fix = "Undo this in Superset, or copy the dashboard there and change the copy; then pull."
+        raise AttentionError(f"{listed}\nNo file of a dashboard can say this, so nothing was written. {fix}")
+    here, exported = files_of(mesh, superset_assets(mesh, columns), columns), files_of(mesh, _owned(there), columns)
+    changed = {path: text for path, text in exported.items() if here.get(path) != text}
+    write_texts(mesh, changed)
+    done: dict[str, Literal["written", "removed"]] = dict.fromkeys(changed, "written")
     for path in here.keys() - exported.keys():
         # A dashboard that the server lacks altogether was never deployed there.
         if any(path.startswith(f"{Path(each).parent}/") for each in exported if each.endswith("/dashboard.yaml")):
@@ -91,8 +128,16 @@ def pull(mesh: Mesh, there: Assets) -> dict[str, Literal["written", "removed"]]:
 
 def uncanonical(mesh: Mesh) -> dict[str, str]:
     """Return the files that are not written as `pull` would write them, with the text that it would write."""
-    texts = files_of(mesh, superset_assets(mesh))
+    columns = dataset_columns(mesh, mesh.dashboards.values())
+    texts = files_of(mesh, superset_assets(mesh, columns), columns)
     return {path: text for path, text in texts.items() if (mesh.root / path).read_text(encoding="utf-8") != text}
+
+
+def write_texts(mesh: Mesh, texts: Mapping[str, str]) -> None:
+    """Write files of the repository, which everybody may read."""
+    for path, text in texts.items():
+        write_whole(mesh.root / path, text.encode())
+        (mesh.root / path).chmod(0o644)
 
 
 def _owned(there: Assets) -> dict[str, Mapping[str, Any]]:

@@ -25,10 +25,11 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.health import HEALTH_SCHEMAS, add_health
-from mesh_platform.query.roles import ANALYST, STEWARD, domains_read, rows_of, warehouse_roles
+from mesh_platform.query.health import add_health
+from mesh_platform.query.roles import dashboard_roles, domains_read, rows_of, warehouse_roles
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
+from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
 from mesh_platform.sql.references import RESOLVED, references
 from mesh_platform.sql.relations import SITES
 
@@ -43,11 +44,6 @@ _KEY = "pseudonyms.key"
 _KEPT_S = 120
 # The name of a domain has no hyphen, so it can be none of these.
 _NEW, _OLD, _FIRST = "new-file", "old-file", "first-file"
-
-
-def dashboard_roles(mesh: Mesh) -> list[str]:
-    """Return the roles of dashboards: analyst, steward and one for each warehouse. None reads personal data."""
-    return [ANALYST, STEWARD, *warehouse_roles(mesh)]
 
 
 def star_tables(mesh: Mesh) -> list[str]:

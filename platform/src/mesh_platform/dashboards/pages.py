@@ -10,11 +10,11 @@ from typing import Any
 
 import jinja2
 
-from mesh_platform.dashboards.chart_query import chart_dimensions, chart_metrics, chart_sql
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import quoted
 from mesh_platform.mesh.dashboards import Chart, Dashboard
 from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics, chart_sql
 
 Rows = Sequence[Mapping[str, Any]]
 # Of Okabe and Ito, which people who see few colours can tell apart.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mesh_platform.dashboards.datasets import Column, dataset_columns
+from mesh_platform.dashboards.chart_references import metadata_with_numbers, settings_with_names
+from mesh_platform.dashboards.datasets import Column, DatasetColumns, dataset_columns
 from mesh_platform.dashboards.superset_ids import DATABASE_ID, asset_id
 from mesh_platform.mesh.dashboards import Cell, Chart, Dashboard, Dataset, Filter
 from mesh_platform.mesh.mesh import Mesh
@@ -13,15 +14,29 @@ from mesh_platform.mesh.mesh import Mesh
 VERSION = "1.0.0"
 # `certification_details` begins so where the mesh has deployed the thing, so that it may delete it too.
 MARK = "From "
-_SCHEMA = "main"
+# An import leaves what it does not name as it was.
+USUAL_DATASET: Mapping[str, Any] = {
+    "schema": "main",
+    "offset": 0,
+    "cache_timeout": None,
+    "filter_select_enabled": True,
+    "default_endpoint": None,
+    "fetch_values_predicate": None,
+    "template_params": None,
+    "params": None,
+    "currency_code_column": None,
+    "normalize_columns": False,
+    "always_filter_main_dttm": False,
+    "folders": None,
+}
 
 
-def superset_assets(mesh: Mesh) -> dict[str, dict[str, Any]]:
+def superset_assets(mesh: Mesh, columns: DatasetColumns | None = None) -> dict[str, dict[str, Any]]:
     """Return all assets of the mesh by their path in an export, such as `charts/<domain>.<dashboard>.<chart>.yaml`.
 
-    Raises ContractError if the SQL of a dataset is faulty.
+    `columns` are those of `dataset_columns`, if they are known. Raises ContractError for faulty SQL of a dataset.
     """
-    columns = dataset_columns(mesh, mesh.dashboards.values())
+    columns = dataset_columns(mesh, mesh.dashboards.values()) if columns is None else columns
     assets: dict[str, dict[str, Any]] = {}
     for dashboard in mesh.dashboards.values():
         team = mesh.domains[dashboard.domain].owners.team
@@ -82,11 +97,7 @@ def _dataset(dashboard: Dashboard, name: str, columns: Mapping[str, Column], tea
         "table_name": f"{dashboard.identifier}.{name}",
         "main_dttm_col": dataset.main_dttm_col,
         "description": dataset.description,
-        "offset": 0,
-        "cache_timeout": None,
-        "schema": _SCHEMA,
         "sql": dashboard.sql[name],
-        "filter_select_enabled": True,
         "extra": {
             "certification": {
                 "certified_by": certificate["certified_by"],
@@ -98,6 +109,8 @@ def _dataset(dashboard: Dashboard, name: str, columns: Mapping[str, Column], tea
         "uuid": dataset_uuid(dashboard, name),
         "version": VERSION,
         "database_uuid": DATABASE_ID,
+        **USUAL_DATASET,
+        **dataset.settings,
     }
 
 
@@ -145,7 +158,7 @@ def _dashboard(dashboard: Dashboard, team: str) -> dict[str, Any]:
         "uuid": dashboard_uuid(dashboard),
         "position": position_of(dashboard),
         "metadata": {
-            **file.metadata,
+            **metadata_with_numbers(file.metadata, dashboard_numbers(dashboard)),
             "native_filter_configuration": [filter_asset(dashboard, each) for each in file.filters],
         },
         "version": VERSION,
@@ -209,10 +222,18 @@ def _with_charts(dashboard: Dashboard) -> dict[str, Any]:
 
 
 def filter_asset(dashboard: Dashboard, each: Filter) -> dict[str, Any]:
-    """Return a filter as Superset has it, over all charts of the dashboard."""
-    slug = "".join(letter if letter.isalnum() else "_" for letter in each.name.lower())
+    """Return a filter as Superset has it."""
+    found = usual_filter(dashboard, each)
+    settings = settings_with_names(each.settings, dashboard_numbers(dashboard), filter_id)
+    if settings.get("type") == "DIVIDER":
+        return {"id": filter_id(each.name), "title": each.name, "scope": found["scope"], **settings}
+    return {**found, **settings}
+
+
+def usual_filter(dashboard: Dashboard, each: Filter) -> dict[str, Any]:
+    """Return a filter as Superset has it without further settings, over all charts of the dashboard."""
     found: dict[str, Any] = {
-        "id": f"NATIVE_FILTER-{slug}",
+        "id": filter_id(each.name),
         "name": each.name,
         "type": "NATIVE_FILTER",
         "filterType": "filter_select" if each.column else "filter_time",
@@ -223,9 +244,11 @@ def filter_asset(dashboard: Dashboard, each: Filter) -> dict[str, Any]:
         "targets": [{}],
         "defaultDataMask": {"extraFormData": {}, "filterState": {}},
     }
-    if each.column and each.dataset:
+    if each.dataset:
+        column = {"column": {"name": each.column}} if each.column else {}
+        found["targets"] = [{"datasetUuid": dataset_uuid(dashboard, each.dataset), **column}]
+    if each.column:
         found["controlValues"] |= {"multiSelect": True, "searchAllOptions": False, "inverseSelection": False}
-        found["targets"] = [{"datasetUuid": dataset_uuid(dashboard, each.dataset), "column": {"name": each.column}}]
     if each.default is not None:
         state = {"value": each.default}
         chosen = (
@@ -235,3 +258,13 @@ def filter_asset(dashboard: Dashboard, each: Filter) -> dict[str, Any]:
         )
         found["defaultDataMask"] = {"extraFormData": chosen, "filterState": state}
     return found
+
+
+def filter_id(name: str) -> str:
+    """Return Superset's id of the filter of this name."""
+    return f"NATIVE_FILTER-{''.join(letter if letter.isalnum() else '_' for letter in name.lower())}"
+
+
+def dashboard_numbers(dashboard: Dashboard) -> Callable[[str], int]:
+    """Return the function from the name of a chart to the number by which the assets of its dashboard call it."""
+    return lambda name: _number(dashboard, name)

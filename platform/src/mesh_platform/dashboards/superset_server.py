@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -79,6 +79,21 @@ class Server:
             if len(rows) < 100:
                 break
         return found
+
+    def roles(self) -> dict[str, int]:
+        """Return the number of each role."""
+        rows = self.send("GET", "security/roles/", params={"q": "(page_size:1000)"}).json()["result"]
+        return {row["name"]: row["id"] for row in rows}
+
+    def dashboard_roles(self) -> dict[str, list[str]]:
+        """Return the roles that each dashboard is for, sorted, by UUID."""
+        query = "(columns:!(uuid,roles.name),page_size:1000)"
+        rows = self.send("GET", "dashboard/", params={"q": query}).json()["result"]
+        return {row["uuid"]: sorted(role["name"] for role in row["roles"]) for row in rows}
+
+    def set_dashboard_roles(self, number: int, roles: Iterable[int]) -> None:
+        """Give a dashboard to these roles alone, or to all that may read its data if there are none."""
+        self.send("PUT", f"dashboard/{number}", json={"roles": [*roles]})
 
     def delete(self, kind: Kind, number: int) -> None:
         """Delete a chart, dashboard or dataset."""

@@ -28,18 +28,23 @@ class Metric(FileModel):
     verbose_name: Word | None = None
     description: Word | None = None
     d3format: Word | None = None
+    currency: Mapping[str, Any] | None = None
+    warning_text: Word | None = None
+    extra: Mapping[str, Any] | None = None
 
 
 class Dataset(FileModel):
     """What charts read: `datasets/<name>.yaml`, with its SELECT beside it. `main_dttm_col` is filtered by time.
 
-    `columns` has what was changed of a column, or a computed one; `uuid` is of a dataset that was made in Superset.
+    `columns` has what was changed of a column, or a computed one; `settings` are other keys of Superset; `uuid` is of
+    a dataset that was made in Superset.
     """
 
     description: Word
     main_dttm_col: Word | None = None
     metrics: Mapping[_Name, Metric] = Field(min_length=1)
     columns: Mapping[str, Mapping[str, Any]] = {}
+    settings: Mapping[str, Any] = {}
     uuid: str | None = None
 
 
@@ -64,19 +69,28 @@ class Cell(FileModel):
 
 
 class Filter(FileModel):
-    """A filter over all charts of a dashboard: of the values of a column of a dataset, or of time without one."""
+    """A filter of a dashboard: of the values of a column of a dataset, or of time without one, over all charts.
+
+    `settings` are Superset's own keys where they say otherwise, such as `filterType`, a `scope` with the names of the
+    charts that are `excluded`, or `cascadeParentIds` with the names of other filters.
+    """
 
     name: Word
     dataset: _Name | None = None
     column: Word | None = None
     default: Any = None
+    settings: Mapping[str, Any] = {}
 
 
 class DashboardFile(FileModel):
-    """`dashboard.yaml`. `rows` are the charts from top to bottom; else `position` is Superset's own layout."""
+    """`dashboard.yaml`. `rows` are the charts from top to bottom; else `position` is Superset's own layout.
+
+    `roles` are those that get the dashboard; without any, all do.
+    """
 
     dashboard_title: Word
     description: Word
+    roles: tuple[Word, ...] = ()
     filters: tuple[Filter, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
     position: Mapping[str, Any] | None = None
@@ -101,6 +115,10 @@ class Dashboard:
     def identifier(self) -> str:
         """`<domain>.<name>`, unique in the mesh."""
         return f"{self.domain}.{self.name}"
+
+    def is_for(self, role: str) -> bool:
+        """Return whether a role gets the dashboard."""
+        return role in self.file.roles or not self.file.roles
 
 
 def read_dashboards(folder: Path, root: Path) -> tuple[dict[str, Dashboard], list[Problem]]:
@@ -163,3 +181,27 @@ def _loose_ends(found: Dashboard) -> Iterator[Problem]:
         if each.dataset is not None and each.dataset not in found.datasets:
             fix = offer(each.dataset, found.datasets)
             yield problem(main, f"filter '{each.name}': there is no datasets/{each.dataset}.yaml.", fix)
+        filters = dict.fromkeys(other.name for other in found.file.filters)
+        for name in each.settings.get("cascadeParentIds") or ():
+            if name not in filters:
+                message = f"filter '{each.name}' depends on '{name}', which is no filter."
+                yield problem(main, message, offer(name, filters))
+    for where, name in _charts_referred_to(found.file):
+        if name not in found.charts:
+            yield problem(main, f"{where}: there is no charts/{name}.yaml.", offer(name, found.charts))
+
+
+def _charts_referred_to(file: DashboardFile) -> Iterator[tuple[str, str]]:
+    """Yield each chart that filters and metadata name, with where."""
+
+    def excluded(where: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if isinstance(scope := given.get("scope"), Mapping):
+            yield from ((where, str(name)) for name in scope.get("excluded") or ())
+
+    for each in file.filters:
+        yield from excluded(f"filter '{each.name}'", each.settings)
+    for key in ("timed_refresh_immune_slices", "expanded_slices", "chart_configuration"):
+        yield from ((key, str(name)) for name in file.metadata.get(key) or ())
+    yield from excluded("global_chart_configuration", file.metadata.get("global_chart_configuration") or {})
+    for given in (file.metadata.get("chart_configuration") or {}).values():
+        yield from excluded("chart_configuration", given.get("crossFilters") or {})

@@ -1,7 +1,8 @@
 """The lineage of the columns of a mesh, from the fields of events to the columns of views.
 
-Relations have their names in SQL. Two kinds have none: `queue:<product>`, the events as sent, with the fields of the
-event as columns; and `file:<path>`, a file of reference data.
+Relations have their names in SQL. Three kinds have none: `queue:<product>`, the events as sent, with the fields of
+the event as columns; `file:<path>`, a file of reference data; and `chart:<domain>.<dashboard>.<chart>`, what a chart
+shows, with its dimensions and metrics as columns.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ from itertools import chain
 from typing import NamedTuple
 
 from mesh_platform.cache.cache import Cache
-from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.errors import Problem
 from mesh_platform.lake.tables import held_name, landing_name, landing_schema, quarantine_name
+from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.sql.bound_plan import How, Source
+from mesh_platform.sql.bound_plan import How, Source, UnknownOperatorError
+from mesh_platform.sql.chart_query import chart_query, readable_schemas
 from mesh_platform.sql.lineage import Lineage, Query, Tracer
-from mesh_platform.sql.model import Model
+from mesh_platform.sql.model import Model, relations_read
 from mesh_platform.sql.references import RESOLVED, references, resolved_select, tables_referred_to, version_columns
 from mesh_platform.sql.relations import interface_unions, relation_schemas, union_select
 from mesh_platform.text import shown
 
 Column = tuple[str, str]
+# How the names of charts begin, as relations.
+CHART = "chart:"
 _NO_LINEAGE = Lineage({})
 
 
@@ -76,6 +81,12 @@ class Columns:
                 added = chain(*version_columns(self.mesh, contract).values())
                 inputs = (name, *tables_referred_to(contract))
                 found[f"{name}{RESOLVED}"] = Relation(inputs, Query(sql, inputs, (*contract.table.by_name, *added)))
+        for dashboard in self.mesh.dashboards.values():
+            read = {name: tuple(relations_read(sql, self.cache)) for name, sql in dashboard.sql.items()}
+            for name, chart in dashboard.charts.items():
+                inputs = read[chart.dataset]
+                sql, shown = chart_query(dashboard, name)
+                found[chart_relation(dashboard, name)] = Relation(inputs, Query(sql, inputs, shown))
         return found
 
     @cached_property
@@ -117,7 +128,17 @@ class Columns:
 
     def _trace_queries(self, queries: Sequence[Query]) -> list[Lineage]:
         sources = [self._source(query, query.inputs) for query in queries]
-        return self.cache.get_together("query lineage", sources, queries, lambda new: self._tracer.trace(new))
+        return self.cache.get_together("query lineage", sources, queries, self._trace_new)
+
+    def _trace_new(self, queries: Sequence[Query]) -> list[Lineage]:
+        try:
+            return self._tracer.trace(queries)
+        except UnknownOperatorError:
+            # The SQL of a dataset can have any; what cannot be followed may depend on all that it reads.
+            if len(queries) > 1:
+                return [found for query in queries for found in self._trace_new([query])]
+            read = [(name, column) for name in queries[0].inputs for column, _ in self._schemas.get(name, ())]
+            return [Lineage({}, frozenset(Source(*each, "filtered") for each in read))]
 
     def _trace_models(self, models: Sequence[Model]) -> list[Lineage | Problem]:
         own = [(each.path, each.sql, [*each.contract.table.by_name], each.mentions) for each in models]
@@ -130,8 +151,12 @@ class Columns:
 
     @cached_property
     def _schemas(self) -> Mapping[str, list[tuple[str, str]]]:
-        schemas = relation_schemas(self.mesh)
-        return {name: [(f.name, f.type.name) for f in schema.fields] for name, schema in schemas.items()}
+        return {name: [(f.name, f.type.name) for f in schema.fields] for name, schema in self._readable.items()}
+
+    @cached_property
+    def _readable(self) -> Mapping[str, TableSchema]:
+        """What models and charts read."""
+        return {**readable_schemas(self.mesh), **relation_schemas(self.mesh)}
 
     def edges(self, relation: str) -> Iterator[Edge]:
         """Yield the edges that end in `relation`: those of its columns, then those of its rows."""
@@ -198,7 +223,7 @@ class Columns:
 
     @cached_property
     def _tracer(self) -> Tracer:
-        return Tracer(self.mesh)
+        return Tracer(self.mesh, self._readable)
 
     def _file(self, contract: Contract) -> str | None:
         path = self.mesh.domains[contract.domain].reference_path(contract)
@@ -212,6 +237,11 @@ def _copy(source: str, columns: Iterable[str]) -> Relation:
 def queue_relation(contract: Contract) -> str:
     """Return the name under which the events of a product are a relation."""
     return f"queue:{contract.identifier}"
+
+
+def chart_relation(dashboard: Dashboard, chart: str) -> str:
+    """Return the name under which what a chart shows is a relation."""
+    return f"{CHART}{dashboard.identifier}.{chart}"
 
 
 def sent_fields(contract: Contract) -> list[Field]:

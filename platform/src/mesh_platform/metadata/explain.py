@@ -1,4 +1,4 @@
-"""Explaining one product: its owner, promises, path from queue to readers, and columns."""
+"""Explaining one thing: a product with its path from queue to readers, a dashboard with its charts, or a chart."""
 
 from __future__ import annotations
 
@@ -6,13 +6,81 @@ from typing import Any
 
 from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import Contract
+from mesh_platform.errors import UsageError
 from mesh_platform.lake.tables import landing_name, quarantine_name
-from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.mesh.dashboards import Dashboard
+from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.metadata.columns import Columns, chart_relation
 from mesh_platform.sql.lineage import lineage
 from mesh_platform.sql.model import read_models, relations_read
 from mesh_platform.sql.references import RESOLVED
 from mesh_platform.sql.relations import tables_behind
-from mesh_platform.text import shown
+from mesh_platform.text import offer, shown
+
+
+def explain(mesh: Mesh, name: str) -> dict[str, Any]:
+    """All facts about the product, dashboard or chart `name`; the first key says which. Raises UsageError."""
+    if name in mesh.contracts:
+        return explain_product(mesh, mesh.contracts[name])
+    if name in mesh.dashboards:
+        return _dashboard(mesh, mesh.dashboards[name])
+    within, _, chart = name.rpartition(".")
+    if within in mesh.dashboards and chart in mesh.dashboards[within].charts:
+        return _chart(mesh, mesh.dashboards[within], chart)
+    charts = [f"{each.identifier}.{chart}" for each in mesh.dashboards.values() for chart in each.charts]
+    known = dict.fromkeys([*mesh.contracts, *mesh.dashboards, *charts])
+    raise UsageError(f"{name}: no such product, dashboard or chart. {offer(name, known)}")
+
+
+def _dashboard(mesh: Mesh, dashboard: Dashboard) -> dict[str, Any]:
+    return {
+        "dashboard": dashboard.identifier,
+        "title": dashboard.file.dashboard_title,
+        "description": dashboard.file.description,
+        "folder": dashboard.folder,
+        **_owners(mesh.domains[dashboard.domain]),
+        "reads": sorted({relation for sql in dashboard.sql.values() for relation in relations_read(sql)}),
+        "charts": [
+            {"name": f"{dashboard.identifier}.{name}", "title": chart.slice_name, "kind": chart.viz_type}
+            for name, chart in dashboard.charts.items()
+        ],
+    }
+
+
+def _chart(mesh: Mesh, dashboard: Dashboard, name: str) -> dict[str, Any]:
+    chart, columns = dashboard.charts[name], Columns(mesh, read_models(mesh))
+    relation = chart_relation(dashboard, name)
+    found = columns.lineage(relation)
+    metrics = dashboard.datasets[chart.dataset].metrics
+    return {
+        "chart": f"{dashboard.identifier}.{name}",
+        "title": chart.slice_name,
+        "description": chart.description or "",
+        "dashboard": dashboard.identifier,
+        "file": f"{dashboard.folder}/charts/{name}.yaml",
+        "kind": chart.viz_type,
+        "dataset": f"{dashboard.folder}/datasets/{chart.dataset}.sql",
+        **_owners(mesh.domains[dashboard.domain]),
+        "reads": [*columns.inputs(relation)],
+        "rows_by": sorted({f"{each.relation}.{each.column}" for each in found.rows}),
+        "columns": [
+            {
+                "name": column,
+                "expression": metrics[column].expression if column in metrics else None,
+                "from": [f"{source}.{each}" for source, each in found.values(column)],
+            }
+            for column in found.columns
+        ],
+    }
+
+
+def _owners(domain: Domain) -> dict[str, str]:
+    return {
+        "team": domain.owners.team,
+        "steward": domain.owners.steward,
+        "contact": domain.owners.contact,
+        "on_call": domain.owners.on_call,
+    }
 
 
 def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
@@ -36,10 +104,7 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
         "description": contract.description,
         "contract": contract.path,
         "source": model.path if model else shown(domain.reference_path(contract), mesh.root),
-        "team": domain.owners.team,
-        "steward": domain.owners.steward,
-        "contact": domain.owners.contact,
-        "on_call": domain.owners.on_call,
+        **_owners(domain),
         "freshness_s": int(contract.freshness.total_seconds()) if contract.freshness else None,
         "retention_days": contract.retention.days,
         "implements": contract.implements,

@@ -6,7 +6,7 @@ Everything in it is derived: from contracts, domain files, glossaries, SQL and t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -18,10 +18,12 @@ from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, tables
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON
-from mesh_platform.metadata.columns import Columns, queue_relation, sent_fields
+from mesh_platform.metadata.columns import CHART, Columns, queue_relation, sent_fields
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
-from mesh_platform.sql.model import Model, relations_read
-from mesh_platform.sql.references import RESOLVED, references, target, version_columns
+from mesh_platform.sql.chart_query import chart_query
+from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
+from mesh_platform.sql.model import Model
+from mesh_platform.sql.references import RESOLVED, references, resolved_fields
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
 from mesh_platform.text import counted
 
@@ -46,7 +48,7 @@ LinkKind = Literal[
 
 
 # Relations that SQL cannot name have the ids of their nodes as names.
-_NAMED = ("queue:", "file:")
+_NAMED = ("queue:", "file:", CHART)
 
 
 class Node(NamedTuple):
@@ -88,7 +90,7 @@ class Graph:
         return [self.nodes[link.source] for link in self._to.get(node_id, ()) if link.kind == kind]
 
     def relation(self, name: str) -> Node | None:
-        """Return the table, view, queue or file that lineage calls `name`."""
+        """Return the table, view, queue, file or chart that lineage calls `name`."""
         ids = (name,) if name.startswith(_NAMED) else (f"table:{name}", f"view:{name}")
         return next((self.nodes[node_id] for node_id in ids if node_id in self.nodes), None)
 
@@ -134,13 +136,13 @@ class _Builder:
         for domain in self.mesh.domains.values():
             self._domain(domain)
         self._views()
+        for dashboard in self.mesh.dashboards.values():
+            self._dashboard(dashboard)
         for name, relation in self.columns.relations.items():
             for source in relation.inputs:
                 self._link(self._relation(name), "computed from", self._relation(source))
                 if f"product:{name}" in self.nodes and not source.startswith(f"{name}__"):
                     self._link(f"product:{name}", "input", self._relation(source))
-        for dashboard in self.mesh.dashboards.values():
-            self._dashboard(dashboard)
         # A term may be missing; a rule reports that.
         links = tuple(link for link in self.links if link.kind != "means" or link.target in self.nodes)
         return Graph(self.columns, self.nodes, links)
@@ -185,10 +187,11 @@ class _Builder:
             facts = {"viz_type": chart.viz_type, "dataset": chart.dataset}
             shows = self._add("chart", f"{dashboard.identifier}.{name}", chart.slice_name, **facts)
             self._link(shows, "part of", me)
-            for relation in relations_read(dashboard.sql[chart.dataset], self.columns.cache):
-                # What the platform itself publishes has no node.
-                if (source := self._relation(relation)) in self.nodes:
-                    self._link(shows, "computed from", source)
+            metrics = dashboard.datasets[chart.dataset].metrics
+            for column in chart_query(dashboard, name)[1]:
+                metric = metrics.get(column)
+                described = (metric.description or metric.verbose_name) if metric else None
+                self._link(self._add("column", f"{shows}.{column}", described or ""), "part of", shows)
 
     def _product(self, contract: Contract, domain: str) -> None:
         name = contract.identifier
@@ -229,12 +232,7 @@ class _Builder:
             view = self._add("view", f"{name}{RESOLVED}", f"{name} with its references resolved.")
             self._link(view, "part of", me)
             self._link(me, "output", view)
-            self._columns(f"{name}{RESOLVED}", contract.table.fields, view, contract)
-            for column, added in version_columns(self.mesh, contract).items():
-                dimension, _ = target(contract.table.by_name[column])
-                fields = self.mesh.contracts[dimension].table.by_name
-                shown = [replace(fields[version], name=alias) for alias, version in added.items()]
-                self._columns(f"{name}{RESOLVED}", shown, view, contract)
+            self._columns(f"{name}{RESOLVED}", resolved_fields(self.mesh, contract), view, contract)
 
     def _table(self, table: MeshTable, product: str) -> None:
         schema = table.schema
@@ -260,8 +258,8 @@ class _Builder:
                 self._link(me, "governed by", mask)
 
     def _views(self) -> None:
-        me = self._add("view", SITES, SITES_SCHEMA.description)
-        self._columns(SITES, SITES_SCHEMA.fields, me, None)
+        for name, schema in {SITES: SITES_SCHEMA, **HEALTH_SCHEMAS}.items():
+            self._columns(name, schema.fields, self._add("view", name, schema.description), None)
         names = {interface.path: name for name, interface in self.mesh.interfaces.items()}
         for name, (interface, members) in interface_unions(self.mesh).items():
             implemented = names[interface.path]

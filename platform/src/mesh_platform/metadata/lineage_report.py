@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mesh_platform.errors import UsageError
-from mesh_platform.metadata.columns import Column, Edge
+from mesh_platform.metadata.columns import CHART, Column, Edge
 from mesh_platform.metadata.graph import Graph
 from mesh_platform.sql.bound_plan import How
 from mesh_platform.text import offer
@@ -56,15 +56,21 @@ def lineage_report(graph: Graph, name: str, direction: Direction) -> Report:
 
 
 def _find(graph: Graph, name: str) -> tuple[str, str | None]:
-    if graph.relation(name):
-        return name, None
+    if found := _relation(graph, name):
+        return found, None
     relation, _, column = name.rpartition(".")
+    relation = _relation(graph, relation) or relation
     if not graph.relation(relation):
         known = {each.name: None for each in graph.nodes.values() if each.kind in ("table", "view")}
         raise UsageError(f"{name}: no such table or view of the mesh. {offer(name, known)}")
     if column not in (columns := _columns(graph, relation)):
         raise UsageError(f"{name}: {relation} has no such column. {offer(column, columns)}")
     return relation, column
+
+
+def _relation(graph: Graph, name: str) -> str | None:
+    """Return the relation of this name; a chart may be called by its name alone."""
+    return next((each for each in (name, f"{CHART}{name}") if graph.relation(each)), None)
 
 
 def _columns(graph: Graph, relation: str) -> dict[str, None]:

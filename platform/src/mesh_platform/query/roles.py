@@ -24,7 +24,12 @@ _WAREHOUSE = "warehouse_id"
 def known_roles(mesh: Mesh) -> list[str]:
     """Return the names of all roles but OWNER: analyst, steward, those of warehouses, those that contracts list."""
     listed = sorted({name for contract in mesh.contracts.values() for name in contract.roles})
-    return [*dict.fromkeys([ANALYST, STEWARD, *warehouse_roles(mesh), *listed])]
+    return [*dict.fromkeys([*dashboard_roles(mesh), *listed])]
+
+
+def dashboard_roles(mesh: Mesh) -> list[str]:
+    """Return the roles of dashboards: analyst, steward and one for each warehouse. None reads personal data."""
+    return [ANALYST, STEWARD, *warehouse_roles(mesh)]
 
 
 def warehouse_roles(mesh: Mesh) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mesh_platform.contract.contract import TableSchema
 from mesh_platform.engine.sql import quoted, table_definition
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.mesh.mesh import Mesh
@@ -35,13 +36,13 @@ class Query(NamedTuple):
 
 
 class Tracer:
-    """Traces queries over the relations of `mesh`, of which none needs a row."""
+    """Traces queries over relations, of which none needs a row: by default those that models of `mesh` read."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, schemas: Mapping[str, TableSchema] | None = None) -> None:
         # What was traced is read without it.
         from mesh_platform.engine.duckdb import connect_in_memory
 
-        self._schemas = relation_schemas(mesh)
+        self._schemas = relation_schemas(mesh) if schemas is None else schemas
         self._connection = connect_in_memory()
         # Without rows there is nothing to share among threads and nothing to optimize.
         self._connection.execute("SET threads = 1")

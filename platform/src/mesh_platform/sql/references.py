@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from mesh_platform.contract.contract import Contract, Field
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.engine.sql import literal, quoted, typed
 from mesh_platform.mesh.mesh import Mesh
 
@@ -81,17 +81,32 @@ def resolved_select(
     return f"SELECT {', '.join(columns)} FROM {quoted(contract.identifier)} AS fact {' '.join(joins)}"
 
 
-def empty_resolved(mesh: Mesh, contract: Contract, shown: Collection[str]) -> str:
-    """Return the SQL of a relation without rows that has the columns of `resolved_select`."""
+def resolved_fields(mesh: Mesh, contract: Contract) -> list[Field]:
+    """Return the columns of the `__resolved` view of a table, in order."""
     versions = version_columns(mesh, contract)
-    columns = []
+    fields: list[Field] = []
     for field in contract.table.fields:
-        if field.name not in shown:
-            continue
-        columns.append(typed(field, "NULL"))
+        fields.append(field)
         for alias, version in versions.get(field.name, {}).items():
             schema = mesh.contracts[target(field)[0]].table
-            columns.append(typed(replace(schema.by_name[version], name=alias), "NULL"))
+            fields.append(replace(schema.by_name[version], name=alias))
+    return fields
+
+
+def resolved_schemas(mesh: Mesh) -> dict[str, TableSchema]:
+    """Return each `__resolved` view with its columns."""
+    return {
+        f"{name}{RESOLVED}": replace(contract.table, fields=tuple(resolved_fields(mesh, contract)))
+        for name, contract in mesh.contracts.items()
+        if references(contract)
+    }
+
+
+def empty_resolved(mesh: Mesh, contract: Contract, shown: Collection[str]) -> str:
+    """Return the SQL of a relation without rows that has the columns of `resolved_select`."""
+    hidden = contract.table.by_name.keys() - {*shown}
+    hidden |= {alias for name, added in version_columns(mesh, contract).items() if name in hidden for alias in added}
+    columns = [typed(field, "NULL") for field in resolved_fields(mesh, contract) if field.name not in hidden]
     return f"SELECT {', '.join(columns)} WHERE false"
 
 

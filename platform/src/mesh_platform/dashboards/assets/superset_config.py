@@ -1,6 +1,8 @@
 """Superset's settings for the mesh. It runs in Superset's own environment, without the platform's packages.
 
-MESH_SUPERSET_HOME names the folder of its database, its secrets and the DuckDB files in `data/`.
+MESH_SUPERSET_HOME names the folder of its database, its secrets and the DuckDB files in `data/`. The containers of
+docker-compose.yml read this file too: there MESH_SUPERSET_SECRET_KEY and MESH_SUPERSET_DATABASE have the key and the
+address of the database.
 """
 
 import json
@@ -13,16 +15,17 @@ from sqlalchemy.engine.url import URL
 from sqlalchemy.pool import NullPool
 
 HOME = Path(os.environ["MESH_SUPERSET_HOME"])
-_SECRETS = json.loads((HOME / "secrets.json").read_text())
 
-SECRET_KEY = _SECRETS["secret_key"]
-SQLALCHEMY_DATABASE_URI = f"sqlite:///{HOME / 'superset.db'}?timeout=30"
+SECRET_KEY = (
+    os.environ.get("MESH_SUPERSET_SECRET_KEY") or json.loads((HOME / "secrets.json").read_text())["secret_key"]
+)
+SQLALCHEMY_DATABASE_URI = os.environ.get("MESH_SUPERSET_DATABASE", f"sqlite:///{HOME / 'superset.db'}?timeout=30")
 # No result is kept: a dashboard shows a new commit at its next load, and nobody sees what another may see.
 CACHE_CONFIG = {"CACHE_TYPE": "NullCache"}
 DATA_CACHE_CONFIG = {"CACHE_TYPE": "NullCache"}
 RESULTS_BACKEND = None
-# Jinja in SQL could read what the server knows.
-FEATURE_FLAGS = {"ENABLE_TEMPLATE_PROCESSING": False, "ALERT_REPORTS": False}
+# Jinja in SQL could read what the server knows. A dashboard that names roles is for these alone.
+FEATURE_FLAGS = {"ENABLE_TEMPLATE_PROCESSING": False, "ALERT_REPORTS": False, "DASHBOARD_RBAC": True}
 # Dashboards are for people in the house, and its pages ask no other host.
 LOGO_TARGET_PATH = "/dashboard/list/"
 FAB_ADD_SECURITY_API = True

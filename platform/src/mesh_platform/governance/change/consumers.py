@@ -57,6 +57,11 @@ class Consumers:
         words = [re.compile(rf"(?<![\w{before}]){name}(?!\w)", re.IGNORECASE) for name, before in dotted]
         return [(domain, path) for domain, path, text in self._dashboards if all(word.search(text) for word in words)]
 
+    def other_files(self, relation: str, column: str) -> list[tuple[str, str]]:
+        """`dashboards` without the files whose charts the mesh knows itself."""
+        own = tuple(f"{each.folder}/" for each in self.mesh.dashboards.values())
+        return [found for found in self.dashboards(relation, column) if not found[1].startswith(own)]
+
     @cached_property
     def _dashboards(self) -> list[tuple[str, str, str]]:
         """(domain, file, text) of each dashboard, without the quotes around names."""

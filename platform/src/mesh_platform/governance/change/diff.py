@@ -11,15 +11,19 @@ from mesh_platform.governance.change.model_changes import ModelChange, model_cha
 from mesh_platform.governance.scope import Scope
 from mesh_platform.lake.tables import landing_name
 from mesh_platform.mesh.mesh import Owners
-from mesh_platform.metadata.columns import Column
+from mesh_platform.metadata.columns import CHART, Column
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect of one change: the columns and the files of dashboards that it reaches, and whose they are."""
+    """The effect of one change: the columns and charts that it reaches, and whose they are.
+
+    `charts` are `<domain>.<dashboard>.<chart>`; `files` are those of dashboards of other tools, which name a column.
+    """
 
     reached: tuple[Affected, ...]
-    dashboards: tuple[str, ...]
+    charts: tuple[str, ...]
+    files: tuple[str, ...]
     owners: Mapping[str, Owners]
 
 
@@ -43,12 +47,16 @@ def diff(scope: Scope) -> Diff:
 
     def effect(starts: Iterable[Column]) -> Effect:
         columns = sorted(set(starts))
-        reached = {each for impact in impacts for each in impact.affected(columns)}
-        shown = [*columns, *((each.table, each.column) for each in sorted(reached, key=_order) if each.column)]
-        found = {each for relation, column in shown for each in impacts[1].consumers.dashboards(relation, column)}
-        names = {each.table.partition(".")[0] for each in reached} | {domain for domain, _ in found}
+        found = {each for impact in impacts for each in impact.affected(columns)}
+        moved = [*columns, *((each.table, each.column) for each in sorted(found, key=_order) if each.column)]
+        found |= impacts[1].broken_charts(moved)
+        charts = {each.table.removeprefix(CHART) for each in found if each.table.startswith(CHART)}
+        reached = sorted((each for each in found if not each.table.startswith(CHART)), key=_order)
+        files = {each for relation, column in moved for each in impacts[1].consumers.other_files(relation, column)}
+        names = {name.partition(".")[0] for name in (*charts, *(each.table for each in reached))}
+        names |= {domain for domain, _ in files}
         owners = {name: domain.owners for name, domain in scope.mesh.domains.items() if name in names}
-        return Effect(tuple(sorted(reached, key=_order)), tuple(sorted(path for _, path in found)), owners)
+        return Effect(tuple(reached), tuple(sorted(charts)), tuple(sorted(path for _, path in files)), owners)
 
     shown = [each for each in scope.assessed if each.is_other]
     contracts = tuple((each, effect(_starts(each))) for each in shown)

@@ -104,7 +104,8 @@ def _consent_words(needed: Needed, assessed: Assessed) -> str:
 
 def _effect_facts(effect: Effect) -> list[tuple[str, str]]:
     facts = [("reaches", f"{table} ({', '.join(columns)})") for table, columns in _by_table(effect.reached).items()]
-    facts += [("shown in", path) for path in effect.dashboards]
+    facts += [("shown in", f"{name} ({', '.join(charts)})") for name, charts in _by_dashboard(effect.charts).items()]
+    facts += [("shown in", path) for path in effect.files]
     return facts + [
         ("owner", f"{name}: {owner.team}, {owner.contact}") for name, owner in sorted(effect.owners.items())
     ]
@@ -115,6 +116,14 @@ def _by_table(reached: Iterable[Affected]) -> dict[str, list[str]]:
     for each in reached:
         tables.setdefault(each.table, []).append(each.column or "which rows it has")
     return tables
+
+
+def _by_dashboard(charts: Iterable[str]) -> dict[str, list[str]]:
+    dashboards: dict[str, list[str]] = {}
+    for name in charts:
+        dashboard, _, chart = name.rpartition(".")
+        dashboards.setdefault(dashboard, []).append(chart)
+    return dashboards
 
 
 def _model_heading(change: ModelChange) -> str:
@@ -150,8 +159,10 @@ def _counted(effect: Effect) -> str:
     columns = sum(each.column is not None for each in effect.reached)
     what = counted(columns, "column") + " in" if columns else "rows of"
     counts = [f"{what} {counted(len(tables), 'table')}"] if tables else []
-    if effect.dashboards:
-        counts.append(counted(len(effect.dashboards), "dashboard"))
+    dashboards = [*_by_dashboard(effect.charts), *effect.files]
+    if dashboards:
+        inside = f"{counted(len(effect.charts), 'chart')} of " if effect.charts else ""
+        counts.append(f"{inside}{counted(len(dashboards), 'dashboard')}")
     return ", ".join(counts) or "nothing"
 
 
@@ -209,7 +220,8 @@ def _effect_value(effect: Effect) -> dict[str, Any]:
         {"domain": name, "team": owner.team, "contact": owner.contact}
         for name, owner in sorted(effect.owners.items())
     ]
-    return {"reaches": reached, "dashboards": list(effect.dashboards), "owners": owners}
+    dashboards = [*_by_dashboard(effect.charts), *effect.files]
+    return {"reaches": reached, "charts": [*effect.charts], "dashboards": dashboards, "owners": owners}
 
 
 FORMATS: Mapping[str, Callable[[Diff], str]] = {"text": as_text, "json": as_json, "markdown": as_markdown}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mesh_platform.dashboards.chart_query import chart_dimensions, chart_metrics
 from mesh_platform.dashboards.datasets import find_columns
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.mesh.mesh import find_unreachable
+from mesh_platform.query.roles import dashboard_roles
+from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics
 from mesh_platform.text import offer
 
 
@@ -29,6 +30,16 @@ def charts(scope: Scope) -> Iterable[Problem]:
         owners = scope.mesh.domains[dashboard.domain].owners
         for key, _, fix in find_unreachable(owners.model_dump()):
             yield Problem(f"{dashboard.folder}/dashboard.yaml", 1, f"its domain's {key} reaches nobody.", fix)
+        for role in dashboard.file.roles:
+            if role not in (roles := dashboard_roles(scope.mesh)):
+                message = f"it is for {role}, which is no role of dashboards."
+                yield Problem(f"{dashboard.folder}/dashboard.yaml", 1, message, offer(role, dict.fromkeys(roles)))
+        for each in dashboard.file.filters:
+            if each.column and each.dataset:
+                offered = columns.get(f"{dashboard.identifier}.{each.dataset}")
+                if offered is not None and each.column not in {*offered, *dashboard.datasets[each.dataset].columns}:
+                    message = f"filter '{each.name}': dataset '{each.dataset}' has no column '{each.column}'."
+                    yield Problem(f"{dashboard.folder}/dashboard.yaml", 1, message, offer(each.column, offered))
         for name, chart in dashboard.charts.items():
             known = columns.get(f"{dashboard.identifier}.{chart.dataset}")
             path = f"{dashboard.folder}/charts/{name}.yaml"

@@ -12,14 +12,15 @@ import yaml
 from mesh_platform.contract.contract import AHEAD, Contract, Field, TableSchema
 from mesh_platform.engine.sql import quoted
 from mesh_platform.errors import UsageError
+from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.relations import Relations, model_name, model_sql, relations_of
 from mesh_platform.metadata.dbt.tests import reference_tests, table_tests
 from mesh_platform.query.masking import masks, reads_all
 from mesh_platform.query.roles import check_role
-from mesh_platform.sql.model import Model
-from mesh_platform.sql.references import target
+from mesh_platform.sql.model import Model, relations_read
+from mesh_platform.sql.references import RESOLVED, target
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
 
 # What profiles.yml calls the file with the sources.
@@ -45,6 +46,8 @@ def dbt_project(mesh: Mesh, models: Mapping[str, Model], role: str | None = None
         built = [_model(mesh, name, relations) for name in relations.models if name.partition(".")[0] == domain]
         if built:
             found[f"models/{domain}/models.yml"] = _yaml({"models": built})
+    if shown := [_exposure(mesh, each, relations) for each in mesh.dashboards.values()]:
+        found["models/exposures.yml"] = _yaml({"exposures": shown})
     for name in relations.models:
         domain = name.partition(".")[0]
         found[f"models/{domain}/{model_name(name)}.sql"] = model_sql(mesh, models[name], relations)
@@ -122,6 +125,28 @@ def _model(mesh: Mesh, name: str, relations: Relations) -> dict[str, Any]:
         },
         "data_tests": table_tests(mesh, contract, {}),
         "columns": _columns(contract.table, _references(mesh, contract, relations, None)),
+    }
+
+
+def _exposure(mesh: Mesh, dashboard: Dashboard, relations: Relations) -> dict[str, Any]:
+    """What dbt says of a dashboard. A `__resolved` view, which the project lacks, counts as its table."""
+    read = {name.removesuffix(RESOLVED) for sql in dashboard.sql.values() for name in relations_read(sql)}
+    owners = mesh.domains[dashboard.domain].owners
+    mail = {"email": plain(owners.contact)} if "@" in owners.contact else {}
+    return {
+        "name": model_name(dashboard.identifier),
+        "label": plain(dashboard.file.dashboard_title),
+        "type": "dashboard",
+        "description": plain(dashboard.file.description),
+        "owner": {"name": plain(owners.team), **mail},
+        "depends_on": [relations.reference(name) for name in sorted(read & {*relations.sources, *relations.models})],
+        "config": {
+            "meta": {
+                "files": dashboard.folder,
+                "charts": {name: plain(chart.slice_name) for name, chart in dashboard.charts.items()},
+                **_owners(mesh, dashboard.domain),
+            }
+        },
     }
 
 

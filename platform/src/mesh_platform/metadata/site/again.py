@@ -18,14 +18,13 @@ from mesh_platform.contract.contract import Contract
 from mesh_platform.contract.reader import SUFFIX
 from mesh_platform.mesh.mesh import Domain, Mesh, contract_problems
 from mesh_platform.mesh.remembered import remembering
-from mesh_platform.metadata.columns import Columns
+from mesh_platform.metadata.columns import CHART, Columns
 from mesh_platform.metadata.graph import mesh_graph
 from mesh_platform.metadata.site.facts import Facts
 from mesh_platform.metadata.site.sources import Sources, changed
-from mesh_platform.metadata.site.whole import OWN_SUFFIXES, Whole, outline
+from mesh_platform.metadata.site.whole import OWN_SUFFIXES, Whole, outline, shown_by
 from mesh_platform.sql.model import Model, find_models, remembered_queries
 from mesh_platform.sql.references import tables_referred_to
-from mesh_platform.sql.relations import SITES
 
 Changes = Mapping[str, Any] | None
 # For more products, a build of the whole mesh is as fast.
@@ -139,6 +138,8 @@ class _Again:
         graph.columns.trace(touched)
         problems = {name: problem for name, problem in before.problems.items() if name not in checked}
         whole = replace(after, problems=problems | graph.columns.problems)
+        charts = {name: shown_by(graph.columns, name) for name in touched if name.startswith(CHART)}
+        whole = replace(whole, shown={**before.shown, **charts})
         return Part(Facts(graph, None, changes, whole), frozenset(dirty))
 
     def _whole_after(self, core: set[str]) -> Whole:
@@ -177,7 +178,7 @@ class _Again:
         return mesh, models
 
     def _owners(self, relations: Iterable[str]) -> set[str]:
-        owners = {self._notes.whole.owner(relation) for relation in relations if relation != SITES}
+        owners = {self._notes.whole.owner(relation) for relation in relations}
         return {owner for owner in owners if owner is not None}
 
     def _mesh(self, names: Iterable[str]) -> Mesh:

@@ -10,8 +10,9 @@ from mesh_platform.broker import queue_of
 from mesh_platform.contract.contract import TIME_TRAVEL, Contract, Field
 from mesh_platform.contract.promise import promises_of
 from mesh_platform.lake.tables import tables_of
+from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain
-from mesh_platform.metadata.columns import Edge
+from mesh_platform.metadata.columns import CHART, Edge, chart_relation
 from mesh_platform.metadata.graph import Graph
 from mesh_platform.metadata.lineage_report import UPSTREAM
 from mesh_platform.metadata.site.drawing import tree
@@ -19,6 +20,7 @@ from mesh_platform.metadata.site.hidden import hidden_columns
 from mesh_platform.metadata.site.paths import address, page, slug
 from mesh_platform.metadata.site.whole import Outline, Whole, whole_of
 from mesh_platform.metadata.site.wording import span
+from mesh_platform.sql.references import RESOLVED
 from mesh_platform.text import counted, shown
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Facts:
             "columns": [self.column(name, field, edges) for field in contract.table.fields],
             "rows_by": [[UPSTREAM[edge.how], *self._end(edge)] for edge in edges if edge.target_column is None],
             "lineage": self.lineage(name),
+            "shown_in": self.shown_in(name),
             "untraced": str(problem[name]) if name in problem else None,
             "query": _query(contract),
             "lake": self.lake.of(contract, hidden) if self.lake else None,
@@ -103,6 +106,8 @@ class Facts:
         uses = {f"{edge.target}.{edge.target_column}": edge for edge in near if edge.target_column is not None}
         # Held rows come from the same query; who asks where a column goes does not mean them.
         uses = {target: edge for target, edge in uses.items() if not edge.target.endswith("__held")}
+        # A table of its own says which charts show the column.
+        uses = {target: edge for target, edge in uses.items() if not edge.target.startswith(CHART)}
         return {
             "name": field.name,
             "id": slug(field.name),
@@ -122,6 +127,50 @@ class Facts:
             if self.is_large
             else [[target, self.whole.place(edge.target)] for target, edge in [*uses.items()][:SOURCES]],
             "to_in_all": len(uses),
+        }
+
+    def shown_in(self, product: str) -> list[dict[str, Any]]:
+        """Return each chart that reads a product, with its dashboard and the columns that it shows."""
+        own = (product, f"{product}{RESOLVED}")
+        found = []
+        for chart, read in self.whole.shown.items():
+            if parts := [read[relation] for relation in own if relation in read]:
+                identifier, _, name = chart.removeprefix(CHART).rpartition(".")
+                dashboard = self.mesh.dashboards[identifier]
+                found.append(
+                    {
+                        "title": dashboard.charts[name].slice_name,
+                        "dashboard": [dashboard.file.dashboard_title, self.whole.place(chart)],
+                        "team": self.owners(self.mesh.domains[dashboard.domain])["team"],
+                        "columns": [column for part in parts for column in part.columns],
+                        "rows_by": [column for part in parts for column in part.rows_by],
+                    }
+                )
+        return found
+
+    def dashboard(self, dashboard: Dashboard) -> dict[str, Any]:
+        """Return the facts of a dashboard, with the relations and columns that each of its charts shows."""
+        charts = [
+            {
+                "name": name,
+                "title": chart.slice_name,
+                "kind": chart.viz_type,
+                "reads": [
+                    [source, self.whole.place(source), shown.columns]
+                    for source, shown in self.whole.shown[chart_relation(dashboard, name)].items()
+                ],
+            }
+            for name, chart in dashboard.charts.items()
+        ]
+        return {
+            "name": dashboard.identifier,
+            "href": page("dashboard", dashboard.identifier),
+            "title": dashboard.file.dashboard_title,
+            "description": dashboard.file.description,
+            "folder": dashboard.folder,
+            "domain": [dashboard.domain, page("domain", dashboard.domain)],
+            "owners": self.owners(self.mesh.domains[dashboard.domain]),
+            "charts": charts,
         }
 
     def all_edges(self, relation: str) -> list[list[Any]]:

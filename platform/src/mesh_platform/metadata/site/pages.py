@@ -45,6 +45,7 @@ def shared_pages(facts: Facts) -> Iterator[Page]:
     yield from _domains(facts, [node for node in nodes if node.kind == "domain"])
     yield from _interfaces(facts, [node for node in nodes if node.kind == "interface"])
     yield from _terms(facts, [node for node in nodes if node.kind == "term"])
+    yield from _dashboards(facts)
     yield from _people(facts, [node for node in nodes if node.kind in ("team", "person")])
     yield from _releases(facts)
     yield Page("search.js", None, _search(facts))
@@ -163,6 +164,8 @@ def _domains(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
             "terms": [[term.name, page("term", term.name)] for term in facts.graph.with_link("part of", node.id)
                       if term.kind == "term"][:ENTRIES],
             "interfaces": [[each, page("interface", each)] for each in domain.interfaces],
+            "dashboards": [[each.file.dashboard_title, page("dashboard", each.identifier)]
+                           for each in domain.dashboards.values()],
             "dags": [[dag_id(domain, kind), CRON.get(kind)] for kind in pipelines_of((), ()) if kind in dags],
         }  # fmt: skip
         for number, entries, parts in _parts(lambda n, name=node.name: page("domain", name, n), rows, ENTRIES):
@@ -211,6 +214,13 @@ def _terms(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
     yield from _list(facts, "terms", "Terms", rows)
 
 
+def _dashboards(facts: Facts) -> Iterator[Page]:
+    rows = [facts.dashboard(each) for each in facts.mesh.dashboards.values()]
+    for row in rows:
+        yield _page(row["href"], "dashboard.html", row["title"], dashboard=row)
+    yield from _list(facts, "dashboards", "Dashboards", rows)
+
+
 def _people(facts: Facts, nodes: Sequence[Node]) -> Iterator[Page]:
     rows = []
     for node in nodes:
@@ -257,6 +267,10 @@ def _search(facts: Facts) -> str:
             words = " ".join(node.facts.get("instead_of", ()))
             description = shortened(node.description, _DESCRIBED)
             entries.append([node.kind, node.name, _unlike(node.kind, node.name), description, words])
+        if node.kind == "dashboard":
+            titles = [node.facts["title"], *(each.description for each in graph.with_link("part of", node.id))]
+            description = shortened(node.description, _DESCRIBED)
+            entries.append([node.kind, node.name, _unlike(node.kind, node.name), description, " ".join(titles)])
     return f"CATALOG.entries({_script(entries)});\n"
 
 

@@ -15,6 +15,7 @@ FOLDERS = {
     "person": "people",
     "team": "people",
     "release": "releases",
+    "dashboard": "dashboards",
 }
 _UNSAFE = re.compile(r"[^a-z0-9._-]+")
 _LONGEST = 80

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from mesh_platform.contract.reader import SUFFIX
+from mesh_platform.mesh.dashboards import FOLDER as DASHBOARDS
 from mesh_platform.mesh.glossary import GLOSSARY
 from mesh_platform.mesh.mesh import domain_folders
 
@@ -67,6 +68,8 @@ def _stats(root: Path) -> dict[str, Stat]:
             for entry in _entries(folder / below):
                 if entry.name.endswith(suffix) and (below or entry.name in _TOP):
                     found[f"{place}/{entry.name}"] = _NOTHING if below == _NAME_ALONE else _stat(entry)
+        for path in (folder / DASHBOARDS).glob("**/*.*"):
+            found[str(path.relative_to(root))] = _stat(path)
     return found
 
 
@@ -77,7 +80,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _stat(entry: os.DirEntry[str]) -> Stat:
+def _stat(entry: os.DirEntry[str] | Path) -> Stat:
     try:
         stat = entry.stat()
     except OSError:

@@ -12,15 +12,19 @@ from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.errors import Problem
 from mesh_platform.lake.tables import SUFFIXES, TableKind, split_name
 from mesh_platform.mesh.mesh import interface_view
+from mesh_platform.metadata.columns import CHART, Columns
 from mesh_platform.metadata.graph import Graph
 from mesh_platform.metadata.pipelines import pipelines_of
 from mesh_platform.metadata.site.drawing import neighbours
 from mesh_platform.metadata.site.paths import page
+from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
 from mesh_platform.sql.references import RESOLVED
+from mesh_platform.sql.relations import SITES
 
 # A mesh with more products is large: its pages say less, and the drawing has the nearest relations only.
 MANY = 500
 _DRAWN, _DRAWN_OF_MANY = 30, 2
+_OF_THE_MESH = (SITES, *HEALTH_SCHEMAS)
 # Tables that no drawing has.
 _PRIVATE: tuple[TableKind, ...] = ("quarantine", "ledger", "held")
 # The ends of the names of relations that belong to a product, besides its own.
@@ -52,17 +56,25 @@ class Outline(NamedTuple):
         return self.name, self.domain, self.implements, self.is_sent
 
 
+class Shown(NamedTuple):
+    """The columns of a relation that a chart shows, and the others, which only decide on its rows."""
+
+    columns: tuple[str, ...]
+    rows_by: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Whole:
     """All products in the order of the mesh, the `inputs` of each relation, and why products have no lineage.
 
-    `views` are the unions of interfaces, each with its interface.
+    `views` are the unions of interfaces, each with its interface. `shown` has what each chart reads, by its relation.
     """
 
     products: Mapping[str, Outline]
     inputs: Mapping[str, tuple[str, ...]]
     problems: Mapping[str, Problem]
     views: Mapping[str, str]
+    shown: Mapping[str, Mapping[str, Shown]]
 
     @property
     def is_large(self) -> bool:
@@ -96,8 +108,8 @@ class Whole:
         return found
 
     def owner(self, relation: str) -> str | None:
-        """Return the product that a relation belongs to, retired or not; None for a view over products and a file."""
-        if relation in self.views or relation.startswith("file:"):
+        """Return the product that a relation belongs to, retired or not; None for all that belongs to none."""
+        if relation in self.views or relation in _OF_THE_MESH or relation.startswith(("file:", CHART)):
             return None
         return split_name(relation.removeprefix("queue:").removesuffix(RESOLVED))[0]
 
@@ -105,6 +117,8 @@ class Whole:
         """Return the page that describes a relation."""
         if relation in self.views:
             return page("interface", self.views[relation])
+        if relation.startswith(CHART):
+            return page("dashboard", relation.removeprefix(CHART).rpartition(".")[0])
         product = self.owner(relation)
         return page("product", product) if product and product in self.products else None
 
@@ -118,7 +132,8 @@ class Whole:
 
     def _shown_readers(self, name: str) -> Sequence[str]:
         near = self.readers.get(name, ())
-        return [other for other in near if split_name(other)[1] not in _PRIVATE]
+        # A page lists charts: there can be many.
+        return [other for other in near if split_name(other)[1] not in _PRIVATE and not other.startswith(CHART)]
 
     @property
     def _drawn(self) -> int:
@@ -135,7 +150,19 @@ def whole_of(graph: Graph) -> Whole:
         {name: relation.inputs for name, relation in columns.relations.items()},
         columns.problems,
         {interface_view(each.domain, name): name for name, each in mesh.interfaces.items()},
+        {name: shown_by(columns, name) for name in columns.relations if name.startswith(CHART)},
     )
+
+
+def shown_by(columns: Columns, chart: str) -> dict[str, Shown]:
+    """Return what a chart shows of each relation that it reads."""
+    edges = [*columns.edges(chart)]
+    found = {}
+    for source in columns.inputs(chart):
+        read = {edge.source_column for edge in edges if edge.source == source}
+        shown = {edge.source_column for edge in edges if edge.source == source and edge.target_column is not None}
+        found[source] = Shown(tuple(sorted(shown)), tuple(sorted(read - shown)))
+    return found
 
 
 def outline(contract: Contract, models: Collection[str]) -> Outline:

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
   var root = document.body.dataset.root, entries = [], asked = false, shown = [], at = -1, MOST = 12;
-  var FOLDERS = { product: "products", domain: "domains", interface: "interfaces", term: "terms", person: "people", team: "people" };
+  var FOLDERS = { product: "products", domain: "domains", interface: "interfaces", term: "terms", person: "people", team: "people", dashboard: "dashboards" };
   var RANK = { product: 6, term: 5, domain: 5, person: 5, team: 5, interface: 4, column: 0 };
   window.CATALOG = {
     entries: function (rows) {
