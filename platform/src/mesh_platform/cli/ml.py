@@ -57,14 +57,47 @@ def train(products: tuple[str, ...], threads: int, output_format: str) -> None:
     _show(done, output_format)
 
 
+@ml.command(short_help="Score the models in use as actuals come in.")
+@click.argument("products", nargs=-1, metavar="[PRODUCT]...")
+@format_option
+def score(products: tuple[str, ...], output_format: str) -> None:
+    """Score each model in use on the days that have passed since it was judged, at most the last 28, and record it.
+
+    A contract promises with `accuracy` the share of its baseline's loss that the model stays within. If a score
+    breaks that, `mesh ml predict` sends what the baseline says, until a later score keeps it or another model is
+    published. In SQL, read `mesh.scores`.
+
+    Exit code 1: a model broke its promise.
+    """
+    from mesh_platform.ml.score import broken_promise
+    from mesh_platform.ml.score import score as score_one
+
+    settings, mesh, catalog = _open()
+    models = read_models(mesh)
+    asked = _chosen(mesh, products)
+    found = {product: score_one(mesh, models, catalog, product, settings.now()) for product in asked}
+    rows = [asdict(each) for each in found.values() if each]
+    if output_format == "json":
+        write_json(rows)
+    else:
+        write_table([{name: _rounded(value) for name, value in row.items() if name != "scored_at"} for row in rows])
+        for product in (product for product, each in found.items() if each is None):
+            tell(f"{product}: no model is in use, or too few days have passed since it was judged.")
+    broken = [broken_promise(each) for each in found.values() if each and not each.kept]
+    if broken:
+        raise AttentionError("\n".join(broken))
+
+
 @ml.command(short_help="Predict, and send the predictions as events.")
 @click.argument("products", nargs=-1, metavar="[PRODUCT]...")
 @format_option
 def predict(products: tuple[str, ...], output_format: str) -> None:
     """Predict with the model in use from the features of now, and send what it says to the product's queue.
+    If it broke the promise of its contract (see `mesh ml score`), its baseline predicts.
 
-    The events name the model and, as its version, its training. `mesh ingest` and `mesh build` bring them into the
-    tables. At the same time of the state folder's clock the same events go out again, which ingest recognizes.
+    The events name the model, or the baseline, and as its version the training. `mesh ingest` and `mesh build` bring
+    them into the tables. At the same time of the state folder's clock the same events go out again, which ingest
+    recognizes.
     """
     from mesh_platform.ml.predict import predict as predict_one
 

@@ -132,7 +132,8 @@ class Contract:
     """The promises of one product. `table` is what it publishes; `event` is what its producers send, if any.
 
     `freshness` is the maximum age of the newest row by `freshness_column`; None means that the table holds no running
-    events. `latency` is the maximum time until a change of an input shows in the table. `time_travel` is how far back
+    events. `latency` is the maximum time until a change of an input shows in the table. `accuracy` is the
+    share of its baseline's loss that the model behind the events stays within. `time_travel` is how far back
     past states can be read, at most `retention`. `roles` may read columns classified `pii`. `level` is the claimed
     quality, one of LEVELS, and `demands` the lowest level accepted of products of other domains. Without
     `maintained`, no file of its tables, private ones too, is merged or removed, and no snapshot expires. A `retired`
@@ -157,6 +158,7 @@ class Contract:
     retired: bool = False
     time_travel: timedelta = TIME_TRAVEL
     latency: timedelta | None = None
+    accuracy: float | None = None
     level: str = "bronze"
     demands: str | None = None
     time_zone: str | None = None

@@ -44,6 +44,7 @@ TRAININGS_SCHEMA = TableSchema(
         _column("training", "string", "Its name, which is also the tag of its inputs' snapshots: t1, t2, ..."),
         _column("product", "string", "The product whose events the model predicts, <domain>.<product>."),
         _column("model_name", "string", "The model, as its events name it."),
+        _column("baseline_name", "string", "Its baseline, as events name that."),
         _column("trained_at", "timestamptz", "When, UTC, by the clock of the lake."),
         _column("known_until", "date", "The first day, UTC, that the model knows nothing of."),
         _column("judged_until", "date", "The day after the last one that it was judged on, from known_until on."),
@@ -72,6 +73,7 @@ class Training:
 
     product: str
     model_name: str
+    baseline_name: str
     trained_at: datetime
     known_until: date
     judged_until: date

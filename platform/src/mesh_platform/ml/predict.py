@@ -1,4 +1,4 @@
-"""Predict with the model in use, and send what it says as events to the queue of its product."""
+"""Predict with the model in use, or its baseline if it broke its promise, and send that as events to its queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mesh_platform.broker import Broker
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.events.event import Record, format_time
 from mesh_platform.events.producer import batch, publish, wrap
-from mesh_platform.lake.trainings import Training, in_use, read_model, read_trainings
+from mesh_platform.lake.scores import models_in_use
+from mesh_platform.lake.trainings import read_model
 from mesh_platform.ml import process
 from mesh_platform.ml.features import check_features, cut, pin, read_frames
 from mesh_platform.ml.learner import find_learner
@@ -31,7 +32,10 @@ _IN_MESSAGE = 500
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted with which model, and how many events the broker confirmed."""
+    """What was predicted, and how many events the broker confirmed.
+
+    The version is the training of the model, or the one that the baseline stands in for.
+    """
 
     product: str
     model_name: str
@@ -58,33 +62,28 @@ def predict(
     declared = find_learner(mesh, product)
     check_features(mesh, models, declared)
     learner, contract = declared.learner, declared.contract
-    training = in_use(read_trainings(catalog, product))
-    if training is None:
+    used = models_in_use(catalog).get(product)
+    if used is None:
         raise UsageError(f"{product}: no model is in use. 'mesh ml train {product}' trains one.")
     frames = cut(read_frames(mesh, catalog, pin(catalog, declared)), learner.features, now)
-    name, version, files = _chosen(catalog, training)
+    model, version = BASELINE if used.fell_back else used.training.file, used.training.name
     task = Task(
         domains=str(mesh.root / "domains"),
         module=declared.module,
         known=tuple(frames),
         frames=tuple(frames),
-        predict=name,
+        predict=model,
         now=now.isoformat(),
-        run=f"{version}-{now:%Y%m%dT%H%M%S}",
+        run=f"{version}{'-baseline' if used.fell_back else ''}-{now:%Y%m%dT%H%M%S}",
     )
-    done = process.run(mesh.root, task, frames, frames, files, training.threads)
+    files = {} if used.fell_back else {model: read_model(catalog, used.training)}
+    done = process.run(mesh.root, task, frames, frames, files, used.training.threads)
     assert done.predictions is not None
-    model_name = learner.baseline_name if name == BASELINE else training.model_name
-    own = {"model_name": model_name, "model_version": version}
+    own = {"model_name": used.predicts, "model_version": version}
     records = _records(contract, done.predictions, now, own)
     lines = (event.to_json() for event in wrap(contract, records, f"predict_{contract.name}"))
     sent = publish(broker, contract, batch(lines, _IN_MESSAGE), on_sent)
-    return Predicted(product, model_name, version, now, sent)
-
-
-def _chosen(catalog: Catalog, training: Training) -> tuple[str, str, dict[str, bytes]]:
-    """The name of the model for the process, its version, and its file."""
-    return training.file, training.name, {training.file: read_model(catalog, training)}
+    return Predicted(product, used.predicts, version, now, sent)
 
 
 def _records(contract: Contract, rows: pa.Table, now: datetime, own: Mapping[str, str]) -> Iterator[Record]:

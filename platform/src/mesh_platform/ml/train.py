@@ -27,7 +27,7 @@ from mesh_platform.ml.features import check_features, cut, days_known, pin, read
 from mesh_platform.ml.learner import Declared, find_learner
 from mesh_platform.ml.worker import BASELINE, FITTED, Task
 from mesh_platform.sql.model import Model
-from mesh_platform.text import counted
+from mesh_platform.text import counted, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,6 +82,7 @@ def train(
     training = Training(
         product=product,
         model_name=learner.model_name,
+        baseline_name=learner.baseline_name,
         trained_at=now,
         known_until=first.date(),
         judged_until=end.date(),
@@ -160,10 +161,10 @@ def reproduce(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, name: s
 
 
 def code_of(mesh: Mesh, declared: Declared) -> str:
-    """The revision of the domain's code in git, with what was changed since; 'unknown' without git."""
-    folder = str(declared.domain.folder)
-    revision = git(mesh.root, "log", "-1", "--format=%h", "--abbrev=12", "--", folder)
+    """The revision of the domain's Python in git, with what was changed since; 'unknown' without git."""
+    code = f":(glob){shown(declared.domain.folder, mesh.root)}/**/*.py"
+    revision = git(mesh.root, "log", "-1", "--format=%h", "--abbrev=12", "--", code)
     if not revision or not revision.line:
         return "unknown"
-    changed = git(mesh.root, "status", "--porcelain", "--", folder).out.decode(errors="replace").splitlines()
+    changed = git(mesh.root, "status", "--porcelain", "--", code).out.decode(errors="replace").splitlines()
     return revision.line + (f"+ with {counted(len(changed), 'changed file')}" if changed else "")
