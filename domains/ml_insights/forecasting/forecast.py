@@ -68,7 +68,7 @@ class Forecast:
                 "target_date": pa.array([targets[n] for n in day.tolist()], pa.date32()),
                 "horizon_days": day,
                 "predicted_units": expected.ravel(),
-                "lower_units": quantiles[..., 0].ravel(),
+                "lower_units": np.minimum(quantiles[..., 0], expected).ravel(),
                 "upper_units": np.maximum(quantiles[..., -1], expected).ravel(),
             }
         )

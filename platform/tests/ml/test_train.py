@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 
@@ -91,6 +92,32 @@ def test_the_same_model_comes_out_after_many_commits_an_expiry_and_a_maintenance
     assert read_trainings(place.catalog) == [made]
     # It is of the days of then, not of all that came since.
     assert trained(place, noon(31)).file != made.file
+
+
+def test_a_model_knows_nothing_of_the_days_that_it_is_judged_on(place: Place) -> None:
+    made = trained(place)
+    # Ten times as much on the ninth and tenth day, by a second sale on each.
+    place.land("alpha", [replace(sale, number=100 + sale.number, amount=Decimal(100)) for sale in sales(2, 8)])
+    place.build("alpha.sales_alpha", "core.fact_sales", DAILY)
+    later = trained(place)
+    assert (later.file, later.known_until) == (made.file, made.known_until)
+    assert later.loss > 50 > made.loss
+    place.land("alpha", [replace(sale, number=200 + sale.number, amount=Decimal(100)) for sale in sales(1, 7)])
+    place.build("alpha.sales_alpha", "core.fact_sales", DAILY)
+    assert trained(place).file != made.file
+
+
+def test_a_model_in_use_whose_code_is_gone_does_not_hold_another_one_back(place: Place) -> None:
+    trained(place)
+    path = place.root / "domains/fore/learners/learn_guess.py"
+    path.write_text(path.read_text().replace("Means", "Averages"))
+    clock = {"MESH_CLOCK": NOW.isoformat()}
+    failed = place.state.mesh("ml", "predict", PRODUCT, check=2, **clock)
+    assert "if a model's file asks for it, train again." in failed.err
+    made = trained(place)
+    assert made.published
+    assert made.loss_in_use is None
+    assert made.reason.endswith(", and t1 cannot be loaded")
 
 
 def test_another_model_says_what_was_not_as_at_that_time(place: Place) -> None:

@@ -17,7 +17,7 @@ from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table
+from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table
 from mesh_platform.lake.trainings import Training, in_use, read_trainings
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class InUse:
 
 
 def read_scores(catalog: Catalog) -> list[Score]:
-    """Return all scores, newest first. Raises UnavailableError."""
-    table = find_table(catalog, SCORES)
+    """Return all scores, newest first. Raises what `checked_table` raises."""
+    table = checked_table(catalog, SCORES, SCORES_SCHEMA)
     rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist() if table else []
     return sorted((Score(**row) for row in rows), key=lambda score: (score.scored_at, score.end_day), reverse=True)
 
@@ -102,7 +102,7 @@ def record_score(catalog: Catalog, score: Score) -> None:
 
 
 def models_in_use(catalog: Catalog) -> Mapping[str, InUse]:
-    """Return the model in use of each product that has one. Raises UnavailableError."""
+    """Return the model in use of each product that has one. Raises what `checked_table` raises."""
     trainings = read_trainings(catalog)
     scores = read_scores(catalog) if trainings else []
     found = {}

@@ -22,7 +22,7 @@ from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.durable_io import replace_file
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import arrow_schema, ensure_table, existing_table, find_table, find_tables
+from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, existing_table, find_tables
 from mesh_platform.lake.tags import newest_number, tag_snapshot
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ _AS_JSON = ("inputs", "parameters", "libraries")
 
 
 def read_trainings(catalog: Catalog, product: str | None = None) -> list[Training]:
-    """Return the trainings of a product, by default all, newest first. Raises UnavailableError."""
-    table = find_table(catalog, TRAININGS)
+    """Return the trainings of a product, by default all, newest first. Raises what `checked_table` raises."""
+    table = checked_table(catalog, TRAININGS, TRAININGS_SCHEMA)
     found = [_read(row) for row in table.scan().to_arrow().to_pylist()] if table else []
     chosen = [each for each in found if product in (None, each.product)]
     return sorted(chosen, key=lambda each: _number(each.name), reverse=True)

@@ -61,10 +61,7 @@ def run(
         command = [str(python_of(root)), "-m", worker.__name__, name]
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == worker.LACKING:
-            raise UsageError(
-                f"{task.module}: {done.stderr.strip()}. 'make .venv-ml/done' installs the packages of the models; if "
-                "a model's file asks for code that is gone, train again."
-            )
+            raise lacking(task.module, done.stderr.strip())
         if done.returncode:
             raise AttentionError(f"{task.module}: its code failed.\n{done.stderr.strip()}\nMend it, then run again.")
         fitted, rows = folder / worker.FITTED, folder / worker.PREDICTIONS
@@ -74,6 +71,12 @@ def run(
             # Not mapped: the folder goes.
             pyarrow.feather.read_table(str(rows), memory_map=False) if rows.exists() else None,
         )
+
+
+def lacking(module: str, what: str) -> UsageError:
+    """The error for a library, or for code of a model's file, that is not there."""
+    fix = "'make .venv-ml/done' installs the packages of the models; if a model's file asks for it, train again."
+    return UsageError(f"{module}: {what}. {fix}")
 
 
 def python_of(root: Path) -> Path:

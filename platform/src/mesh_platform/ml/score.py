@@ -61,7 +61,10 @@ def score(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, product: st
         end=end.date().isoformat(),
     )
     files = {training.file: read_model(catalog, training)}
-    losses = process.run(mesh.root, task, known, cut(frames, features, end), files, training.threads).outcome.losses
+    outcome = process.run(mesh.root, task, known, cut(frames, features, end), files, training.threads).outcome
+    if training.file in outcome.lacking:
+        raise process.lacking(declared.module, outcome.lacking[training.file])
+    losses = outcome.losses
     loss, baseline, promised = losses[training.file], losses[BASELINE], declared.contract.accuracy
     # A loss that is no number keeps no promise.
     kept = promised is None or loss <= promised * baseline

@@ -77,7 +77,8 @@ def train(
     done = process.run(mesh.root, task, known, held, {k: v for k, v in judged.items() if v is not None}, threads)
     assert done.fitted is not None
     losses = done.outcome.losses
-    loss_in_use = losses[before.file] if before else None
+    # A model whose code is gone cannot be used any more either.
+    loss_in_use = losses.get(before.file) if before else None
     published, reason = _judge(losses[FITTED], losses[BASELINE], learner.baseline_name, before, loss_in_use)
     training = Training(
         product=product,
@@ -111,7 +112,11 @@ def _judge(
         return False, f"held back: it loses {loss:.4f}, and {baseline_name} {baseline:.4f}"
     if before and in_use is not None and not loss < in_use:
         return False, f"held back: it loses {loss:.4f}, and {before.name}, which is in use, {in_use:.4f}"
-    rivals = f"{baseline_name} {baseline:.4f}" + (f" and {before.name} {in_use:.4f}" if before else "")
+    rivals = f"{baseline_name} {baseline:.4f}"
+    if before:
+        rivals += (
+            f" and {before.name} {in_use:.4f}" if in_use is not None else f", and {before.name} cannot be loaded"
+        )
     return True, f"it loses {loss:.4f}, {rivals}"
 
 

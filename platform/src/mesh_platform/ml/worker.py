@@ -59,10 +59,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The losses of the models that were judged, and the version of each library that the process had loaded."""
+    """The losses of the models that were judged, and the version of each library that the process had loaded.
+
+    `lacking` has, for each model that could not be judged, what its file asks for and is not there.
+    """
 
     losses: dict[str, float]
     libraries: dict[str, str]
+    lacking: dict[str, str]
 
 
 def work(folder: Path) -> None:
@@ -84,12 +88,17 @@ def work(folder: Path) -> None:
         fitted = learner.fit(_read(folder, "known", task.known), task.parameters or {}, task.seed)
         (folder / FITTED).write_bytes(pickle.dumps(fitted, protocol=5))
     frames = _read(folder, "frames", task.frames)
-    days = (date.fromisoformat(task.first), date.fromisoformat(task.end)) if task.judge else None
-    losses = {name: float(model(name).loss(frames, *days)) for name in task.judge} if days else {}
+    losses: dict[str, float] = {}
+    lacking: dict[str, str] = {}
+    for name in task.judge:
+        try:
+            losses[name] = float(model(name).loss(frames, *map(date.fromisoformat, (task.first, task.end))))
+        except _LackingError as error:
+            lacking[name] = str(error)
     if task.predict:
         rows = model(task.predict).predict(frames, datetime.fromisoformat(task.now), task.run)
         pyarrow.feather.write_feather(rows, str(folder / PREDICTIONS), compression="uncompressed")
-    (folder / RESULT).write_text(json.dumps(asdict(Outcome(losses, _libraries()))))
+    (folder / RESULT).write_text(json.dumps(asdict(Outcome(losses, _libraries(), lacking))))
 
 
 class _LackingError(Exception):
