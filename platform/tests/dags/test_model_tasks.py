@@ -5,22 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from airflow.sdk.exceptions import AirflowSkipException
 from mesh_platform.dags import tasks
 from mesh_platform.errors import AttentionError
 
-from ..ml.guessing import DAILY, NOW, PRODUCT, guessing_mesh, noon, sales, write_learner
+from ..ml.guessing import DAILY, NOW, PRODUCT, guessing_mesh, noon, promise, sales, write_learner
 from ..small_mesh import Place
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     place = guessing_mesh(tmp_path)
-    path = place.root / "domains/fore/contracts/guess.odcs.yaml"
-    contract = yaml.safe_load(path.read_text())
-    contract["slaProperties"].append({"property": "accuracy", "value": 0.001})
-    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    promise(place, 0.001)
     monkeypatch.setenv("MESH_CLOCK", NOW.isoformat())
     return place
 

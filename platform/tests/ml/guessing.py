@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import yaml
 from mesh_platform.sql.model import Model, read_models
 
 from ..small_mesh import START, Place, Sale, add_contract, add_domain, small_mesh
@@ -83,6 +84,7 @@ def guessing_mesh(root: Path) -> Place:
     event = {**GUESS, "sold_at": "timestamptz required"}
     table = {"event_id": "string key", **GUESS, "sold_at": "timestamptz required"}
     add_contract(place, "fore", "guess", {"guess_made": event, "guess": table})
+    promise(place, 0.5)
     place.write("fore/models/guess.sql", f"select event_id, {', '.join(event)} from fore.guess__raw\n")
     daily = {"site_id": "string key", "day": "timestamptz key", "total": "decimal(18,2) required"}
     add_contract(place, "fore", "daily", {"daily": daily})
@@ -91,6 +93,15 @@ def guessing_mesh(root: Path) -> Place:
     place.land("alpha", sales(10))
     place.build()
     return place
+
+
+def promise(place: Place, accuracy: float | None) -> None:
+    """Let the contract promise to stay within a share of the baseline's loss, or nothing."""
+    path = place.root / "domains/fore/contracts/guess.odcs.yaml"
+    contract = yaml.safe_load(path.read_text())
+    kept = [each for each in contract["slaProperties"] if each["property"] != "accuracy"]
+    promised = [{"property": "accuracy", "value": accuracy}] if accuracy else []
+    path.write_text(yaml.safe_dump({**contract, "slaProperties": [*kept, *promised]}, sort_keys=False))
 
 
 def write_learner(place: Place, times: float = 1.0, features: str = '{"fore.daily": "day"}') -> None:

@@ -11,7 +11,7 @@ from mesh_platform.ml.learner import find_learner, find_learners
 from mesh_platform.ml.train import train
 
 from ..small_mesh import Place, add_contract
-from .guessing import DAILY, NOW, PRODUCT, guessing_mesh, models, write_learner
+from .guessing import DAILY, NOW, PRODUCT, guessing_mesh, models, promise, write_learner
 
 
 @pytest.fixture
@@ -80,6 +80,10 @@ def test_a_script_that_declares_no_learner_or_one_of_another_domain_is_named(pla
     with pytest.raises(ContractError, match=r"learns 'core.fact_sales', which is no product of fore with an event"):
         find_learners(place.mesh)
     place.write(script, whole)
+    promise(place, None)
+    with pytest.raises(ContractError, match=r"learns 'fore.guess', whose contract promises no accuracy. Add"):
+        find_learners(place.mesh)
+    promise(place, 0.9)
     with pytest.raises(UsageError, match=r"fore.gues: no model is learned for it. Did you mean fore.guess\?"):
         find_learner(place.mesh, "fore.gues")
 

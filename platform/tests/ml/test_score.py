@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import yaml
 from mesh_platform.broker import connect
 from mesh_platform.lake.scores import Score, models_in_use, read_scores
 from mesh_platform.ml.predict import Predicted, predict
@@ -22,10 +21,6 @@ from .guessing import DAILY, NOW, PRODUCT, guessing_mesh, models, noon, sales
 def place(tmp_path: Path) -> Place:
     """A model in use that promises to stay within half of its baseline's loss."""
     place = guessing_mesh(tmp_path)
-    path = place.root / "domains/fore/contracts/guess.odcs.yaml"
-    contract = yaml.safe_load(path.read_text())
-    contract["slaProperties"].append({"property": "accuracy", "value": 0.5})
-    path.write_text(yaml.safe_dump(contract, sort_keys=False))
     train(place.mesh, models(place), place.catalog, PRODUCT, NOW)
     return place
 

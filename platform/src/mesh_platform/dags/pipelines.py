@@ -36,7 +36,6 @@ from mesh_platform.lake.tables import EVENT_TABLES, held_name, landing_name, tab
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON, WITHIN
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
-from mesh_platform.ml.learner import find_learners
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
 # No retry repairs a contract, its SQL, a table that does not match it, or a wrong name.
@@ -59,9 +58,7 @@ class Pipelines:
             message = "the table has the name of a task that every domain's DAGs have."
             raise ContractError([Problem(each.path, each.table.line, message, fix) for each in taken])
         # The products with tasks, for each kind of DAG.
-        learners = find_learners(mesh).values()
-        learned = [each.contract for each in learners if each.domain is domain]
-        self.products = {**pipelines_of(self.contracts, models), "train": learned, "predict": learned}
+        self.products = pipelines_of(self.contracts, models)
 
     def all(self) -> dict[str, DAG]:
         """Every DAG that the domain needs, by id."""

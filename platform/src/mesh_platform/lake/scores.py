@@ -27,8 +27,8 @@ SCORES = "mesh.scores"
 _ATTEMPTS = 8
 
 
-def _column(name: str, type_: str, description: str, required: bool = True) -> Field:
-    return Field(name=name, type=parse_type(type_), description=description, required=required, key=0, line=1)
+def _column(name: str, type_: str, description: str) -> Field:
+    return Field(name=name, type=parse_type(type_), description=description, required=True, key=0, line=1)
 
 
 SCORES_SCHEMA = TableSchema(
@@ -42,8 +42,8 @@ SCORES_SCHEMA = TableSchema(
         _column("end_day", "date", "The day after the last one that counts."),
         _column("loss", "double", "What the model lost on these days; less is better."),
         _column("loss_of_baseline", "double", "What its baseline lost on them, made of the days before."),
-        _column("promised", "double", "The share of the baseline's loss that the contract promises.", False),
-        _column("kept", "boolean", "Whether the promise was kept; true where nothing is promised."),
+        _column("promised", "double", "The share of the baseline's loss that the contract promises."),
+        _column("kept", "boolean", "Whether the promise was kept."),
     ),
     (),
     None,
@@ -62,7 +62,7 @@ class Score:
     end_day: date
     loss: float
     loss_of_baseline: float
-    promised: float | None
+    promised: float
     kept: bool
 
 

@@ -90,7 +90,8 @@ class Declared:
 def find_learners(mesh: Mesh) -> dict[str, Declared]:
     """The learners of all domains by their products.
 
-    Raises ContractError for a script that fails to load, declares none, or one for what is no event of its domain.
+    Raises ContractError for a script that fails to load, declares none, or one for what is no event of its domain or
+    promises no accuracy.
     """
     found: dict[str, Declared] = {}
     for domain in mesh.domains.values():
@@ -124,6 +125,10 @@ def _read(mesh: Mesh, domain: Domain, path: Path) -> Declared:
         own = {each.identifier: each for each in domain.contracts.values() if each.event}
         what = f"learns '{learner.product}', which is no product of {domain.name} with an event."
         raise ContractError([Problem(label, 1, what, offer(learner.product, own))])
+    if contract.accuracy is None:
+        what = f"learns '{contract.identifier}', whose contract promises no accuracy."
+        fix = f"Add {{property: accuracy, value: 0.95}} to its slaProperties in {contract.path}; see docs/ml.md."
+        raise ContractError([Problem(label, 1, what, fix)])
     return Declared(learner, domain, contract, module, label)
 
 

@@ -67,7 +67,9 @@ def score(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, product: st
     losses = outcome.losses
     loss, baseline, promised = losses[training.file], losses[BASELINE], declared.contract.accuracy
     # A loss that is no number keeps no promise.
-    kept = promised is None or loss <= promised * baseline
-    found = Score(training.name, product, now, first.date(), end.date(), loss, baseline, promised, kept)
+    assert promised is not None
+    found = Score(
+        training.name, product, now, first.date(), end.date(), loss, baseline, promised, loss <= promised * baseline
+    )
     record_score(catalog, found)
     return found
