@@ -12,7 +12,8 @@ SLOW_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 # Folders of tests are in memory where 8 GB are free there: a test waits for no disk, and files cost a tenth less.
-PYTEST = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(NICE) $(BIN)/pytest
+IN_MEMORY = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "TMPDIR=/dev/shm" }') $(NICE)
+PYTEST = $(IN_MEMORY) $(BIN)/pytest
 # Each worker would import what drives a browser, for nothing.
 NO_BROWSER = --ignore-glob='*_e2e.py'
 # Each worker would import the other half of the files, Airflow with them, to select none of their tests.
@@ -91,7 +92,7 @@ bench-ml: .venv-ml/done ## Backtest the models of ml_insights on three simulated
 	@PYTHONPATH=.:domains .venv-ml/bin/python -m benchmarks.ml $(ARGS)
 
 test-ml: .venv-ml/done ## Test the models of ml_insights in the environment that has their packages
-	@.venv-ml/bin/pytest domains/ml_insights/tests/test_forecasting.py $(ARGS)
+	@$(IN_MEMORY) .venv-ml/bin/pytest domains/ml_insights/tests/test_forecasting.py domains/ml_insights/tests/test_learning.py $(ARGS)
 
 parity: export MESH_STATE := $(if $(filter file,$(origin STATE)),build/parity,$(STATE))
 parity: .venv-spark/done ## Run each model on DuckDB and on Spark, on three days of ACME, and write docs/parity.md

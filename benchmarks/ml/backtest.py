@@ -7,13 +7,14 @@ from time import process_time
 
 import numpy as np
 from ml_insights.forecasting import demand
+from ml_insights.forecasting.forecast import LastWeek
 from ml_insights.forecasting.panel import Panel
 from ml_insights.forecasting.risks import DELIVERY, SHELF, RiskModel, shelf_columns
+from ml_insights.forecasting.scores import brier, calibration_error, levels, weighted_quantile_loss
 from ml_insights.forecasting.spread import QUANTILES, learn_spread
 from numpy.typing import NDArray
 
-from benchmarks.ml.rivals import arima, exponential_smoothing, last_week
-from benchmarks.ml.scores import brier, calibration_error, levels, weighted_quantile_loss
+from benchmarks.ml.rivals import arima, exponential_smoothing
 from benchmarks.ml.world import Facts, simulate
 
 DAYS, HORIZON, ORIGINS = 484, 28, (400, 428, 456)
@@ -22,7 +23,7 @@ SHELF_DAYS, LEARN_DAYS = 3, 180
 # AutoARIMA takes two to three seconds of CPU for one series: twenty minutes for all.
 ARIMA_SERIES = 4
 MODELS: dict[str, Callable[[Panel, int], NDArray[np.float64]]] = {
-    "last week again": last_week,
+    "last week again": lambda panel, days: LastWeek(panel).forecast(days),
     "exponential smoothing": exponential_smoothing,
     "regression": lambda panel, days: demand.train(panel).forecast(days),
 }

@@ -1,17 +1,11 @@
-"""What the demand model is held against: last week again, and models of statsforecast for each series alone."""
+"""What the demand model is held against besides last week again: models of statsforecast for each series alone."""
 
 from __future__ import annotations
 
 import numpy as np
+from ml_insights.forecasting.forecast import WEEK
 from ml_insights.forecasting.panel import Panel
 from numpy.typing import NDArray
-
-WEEK = 7
-
-
-def last_week(panel: Panel, days: int) -> NDArray[np.float64]:
-    """The units of the last week, repeated: series x days."""
-    return np.tile(panel.units[:, -WEEK:], -(-days // WEEK))[:, :days]
 
 
 def exponential_smoothing(panel: Panel, days: int) -> NDArray[np.float64]:

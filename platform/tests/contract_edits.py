@@ -30,10 +30,10 @@ def all_of(*edits: Edit) -> Edit:
     return lambda data: [edit(data) for edit in edits]
 
 
-def promises(name: str, value: float, unit: str) -> Edit:
+def promises(name: str, value: float, unit: str | None = None) -> Edit:
     def edit(data: dict[str, Any]) -> None:
         kept = [item for item in data["slaProperties"] if item["property"] != name]
-        data["slaProperties"] = [*kept, {"property": name, "value": value, "unit": unit}]
+        data["slaProperties"] = [*kept, {"property": name, "value": value, **({"unit": unit} if unit else {})}]
 
     return edit
 

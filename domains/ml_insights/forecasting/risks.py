@@ -20,7 +20,9 @@ Columns = Mapping[str, NDArray[np.generic]]
 class RiskModel:
     """A chance from the columns `names`. A category that training did not see counts as missing."""
 
-    def __init__(self, names: tuple[str, ...], columns: Columns, happened: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], columns: Columns, happened: NDArray[np.bool_], seed: int = SEED
+    ) -> None:
         """Fit the model; each of the columns has an entry for each entry of `happened`."""
         self._names = names
         self._categories = {name: np.unique(columns[name]) for name in names if columns[name].dtype.kind == "U"}
@@ -32,7 +34,7 @@ class RiskModel:
             l2_regularization=10.0,
             categorical_features=[name in self._categories for name in names],
             early_stopping=False,
-            random_state=SEED,
+            random_state=seed,
         )
         self._model.fit(self._features(columns), happened)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +11,11 @@ import pytest
 # `make test-ml`, which the gate runs, has an environment with them.
 pytest.importorskip("sklearn", reason="the models' packages are not in this environment: make test-ml")
 
+import pyarrow as pa
+
 from ml_insights.forecasting.demand import train
+from ml_insights.forecasting.forecast import LastWeek, with_spread
+from ml_insights.forecasting.frames import delivery_columns, panel_of, stock_of
 from ml_insights.forecasting.panel import Panel, discounts, promotion_cycle
 from ml_insights.forecasting.risks import DELIVERY, SHELF, RiskModel, shelf_columns
 from ml_insights.forecasting.spread import QUANTILES, learn_spread
@@ -111,3 +115,67 @@ def test_the_features_of_a_shelf_say_when_goods_come() -> None:
     assert columns["usual_restock_days"][0, 5] == 3
     assert np.isnan(columns["usual_restock_days"][1]).all()
     assert (columns["cover_days"] == 2).all()
+
+
+def demand_rows(*rows: tuple[str, str, int, int, float]) -> pa.Table:
+    """Rows of daily demand: product, warehouse, day, units and what was paid for them, at a list price of ten."""
+    names = ("product_id", "warehouse_id", "date", "units", "amount_usd")
+    columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    columns["date"] = pa.array([date(2026, 1, day) for day in columns["date"]], pa.date32())
+    return pa.table({**columns, "category": ["Toys"] * len(rows), "list_price_usd": [10.0] * len(rows)})
+
+
+def test_rows_of_demand_become_series_with_days_without_a_sale() -> None:
+    rows = demand_rows(("P-2", "WH-A", 5, 3, 30.0), ("P-1", "WH-A", 5, 2, 16.0), ("P-1", "WH-A", 8, 1, 10.0))
+    panel = panel_of(rows)
+    assert (panel.first, panel.product.tolist()) == (date(2026, 1, 5), ["P-1", "P-2"])
+    assert panel.units.tolist() == [[2, 0, 0, 1], [3, 0, 0, 0]]
+    assert np.array_equal(panel.price, [[0.8, np.nan, np.nan, 1.0], [1.0, np.nan, np.nan, np.nan]], equal_nan=True)
+    # Later rows for the same series and first day: another series is left out, and so are days before and after.
+    later = demand_rows(("P-1", "WH-A", 4, 9, 90.0), ("P-1", "WH-A", 6, 4, 40.0), ("P-3", "WH-A", 6, 7, 70.0))
+    assert panel_of(later, panel, date(2026, 1, 7)).units.tolist() == [[0, 4], [0, 0]]
+
+
+def test_a_shelf_keeps_what_it_had_on_a_day_without_a_row() -> None:
+    panel = panel_of(demand_rows(("P-1", "WH-A", 5, 2, 16.0), ("P-1", "WH-A", 8, 1, 10.0)))
+    days = pa.array([date(2026, 1, 5), date(2026, 1, 7)], pa.date32())
+    rows = pa.table(
+        {"product_id": ["P-1"] * 2, "warehouse_id": ["WH-A"] * 2, "date": days, "on_hand": [7, 2], "received": [5, 0]}
+    )
+    stock = stock_of(rows, panel, date(2026, 1, 9))
+    assert stock.on_hand.tolist() == [[7, 7, 2, 2]]
+    assert stock.received.tolist() == [[5, 0, 0, 0]]
+
+
+def test_what_is_missing_of_a_delivery_is_no_number_or_no_text() -> None:
+    left, promised = datetime(2026, 1, 5, 22, 30, tzinfo=UTC), datetime(2026, 1, 6, 4, 0, tzinfo=UTC)
+    rows = pa.table(
+        {
+            "dispatch_ts": pa.array([left], pa.timestamp("us", "UTC")),
+            "promised_ts": pa.array([promised], pa.timestamp("us", "UTC")),
+            "load_kg": [50.0],
+            "capacity_kg": pa.array([None], pa.int32()),
+            "weight_kg": [2.5],
+            "orders": [3],
+            "vehicle_type": pa.array([None], pa.string()),
+            "weather": ["rain"],
+            "route_id": ["R-1"],
+        }
+    )
+    columns = delivery_columns(rows)
+    assert set(columns) == set(DELIVERY)
+    assert (columns["promised_hours"][0], columns["hour"][0], columns["vehicle_type"][0]) == (5.5, 22, "")
+    assert np.isnan(columns["load_share"][0])
+
+
+def test_a_forecast_says_as_events_what_it_expects_of_the_days_from_now_on() -> None:
+    panel, _ = made(days=56, series=2)
+    forecast = with_spread(LastWeek, panel, 28)
+    ahead = 3
+    now = datetime(2026, 1, 5, 6, tzinfo=UTC) + timedelta(days=56 + ahead)
+    rows = forecast.predict({}, now, "t1").to_pylist()
+    assert len(rows) == len({row["forecast_id"] for row in rows}) == 2 * 28
+    assert rows[0]["target_date"] == now.date()
+    # Three days after the week that it repeats, that is its fourth day.
+    assert [row["predicted_units"] for row in rows[:7]] == np.roll(panel.units[0, -7:], -ahead).tolist()
+    assert all(0 <= row["lower_units"] <= row["predicted_units"] <= row["upper_units"] for row in rows)

@@ -232,6 +232,8 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
     ("value: 24, unit: h", "value: soon, unit: h", "freshness is 'soonh'"),
     ("element: sales.sold_at", "element: sales.amount", "Name the column that it is measured by: sales.sold_at"),
     ("value: 7, unit: y", "value: -7, unit: y", "retention is '-7y'"),
+    ("property: retention, value: 7, unit: y", "property: accuracy, value: 1.5", "accuracy is '1.5'"),
+    ("property: retention, value: 7, unit: y", "property: accuracy, value: 0", "accuracy is '0'"),
     ("- {role: boss, access: read}", "- {access: read}", '"role" is a required property'),
     ("version: 1.0.0", "version: 1.0.0\nversion: 2.0.0", "key 'version' stands twice", 6),
 ]

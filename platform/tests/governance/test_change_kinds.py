@@ -241,6 +241,27 @@ CASES: list[tuple[str, Edit, Edit, str, str]] = [
     ("less fresh", nothing, lambda d: d["slaProperties"][0].update(value=48), "breaking", "is 48 h instead of 24 h"),
     ("more fresh", nothing, lambda d: d["slaProperties"][0].update(value=5), "additive", "is 5 h instead of 24 h"),
     ("latency is promised", nothing, promises("latency", 8, "h"), "additive", "latency is 8 h instead of not"),
+    (
+        "accuracy is promised",
+        nothing,
+        promises("accuracy", 0.9),
+        "additive",
+        "accuracy is 0.9 instead of not promised",
+    ),
+    (
+        "less accurate",
+        promises("accuracy", 0.8),
+        promises("accuracy", 0.9),
+        "breaking",
+        "accuracy is 0.9 instead of 0.8",
+    ),
+    (
+        "accuracy is promised no more",
+        promises("accuracy", 0.8),
+        lambda d: d["slaProperties"].pop(),
+        "breaking",
+        "accuracy is not promised instead of 0.8",
+    ),
     ("kept for less", nothing, promises("retention", 1, "y"), "breaking", "retention is 365 d instead of 3650 d"),
     ("kept for longer", promises("retention", 1, "y"), promises("retention", 2, "y"), "additive", "retention"),
     (

@@ -40,6 +40,7 @@ COMMANDS = {
     "views": "mesh_platform.cli.tables:views",
     "history": "mesh_platform.cli.tables:history",
     "maintain": "mesh_platform.cli.maintenance:maintain",
+    "ml": "mesh_platform.cli.ml:ml",
     "relocate": "mesh_platform.cli.maintenance:relocate",
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",

@@ -220,6 +220,9 @@ def status(names: tuple[str, ...], output_format: str) -> None:
 
     `dangling` counts the rows that refer to a row which a dimension lacks. `<fact>__resolved` shows their key as
     `unknown`.
+
+    Of a product whose events a model predicts, it shows the model in use, or the baseline that stands in because the
+    model broke the promise of its contract (see `mesh ml score`); `accurate` is empty until it was scored.
     """
     from mesh_platform.lake.tables import tables_of
 
@@ -263,6 +266,11 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
         click.echo(f"There are no tables {what}yet. 'make run' makes them.")
         return
     write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    learned = [each for each in found if each.model]
+    if learned:
+        click.echo()
+        models = [{"product": each.table, "predicted by": each.model, "accurate": each.accurate} for each in learned]
+        write_table(models, title="Models in use")
     for each in found:
         if each.max_ahead_time:
             tell(

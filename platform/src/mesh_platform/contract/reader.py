@@ -21,6 +21,7 @@ from mesh_platform.contract.schema_reader import read_schema
 from mesh_platform.contract.sla_reader import (
     check_freshness_promised,
     check_sla_names,
+    read_accuracy,
     read_calendar,
     read_duration,
     read_freshness_column,
@@ -87,6 +88,7 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
         reading.one_of(reading.data, (), name, custom.get(name), LEVELS) for name in ("mesh.level", "mesh.demands")
     )
     oldest = read_oldest_version(reading, custom.get("mesh.oldestVersion"), event is not None)
+    accuracy = reading.part(read_accuracy, reading, event is not None)
     if event:
         check_freshness_promised(reading)
     column = read_freshness_column(reading, table) if freshness and table else None
@@ -110,6 +112,7 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
         retired=reading.data.get("status") == "retired",
         time_travel=time_travel,
         latency=latency,
+        accuracy=accuracy,
         level=level or LEVELS[0],
         demands=demands,
         oldest_version=oldest,

@@ -1,4 +1,4 @@
-"""Reading the promises of a contract about time: freshness, latency, retention and time travel."""
+"""Reading the promises of a contract: freshness, latency, retention, accuracy and time travel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mesh_platform.contract.calendar import WEEKDAYS, Calendar
 from mesh_platform.contract.contract import TIME_TRAVEL, TableSchema
 from mesh_platform.contract.reading import Reading, custom_place
 
-_KEPT = ("freshness", "latency", "retention")
+_KEPT = ("freshness", "latency", "retention", "accuracy")
 # Hours of each unit.
 _UNITS = {"h": 1, "d": 24, "m": 24 * 30, "y": 24 * 365}
 
@@ -42,6 +42,23 @@ def read_duration(reading: Reading, name: str) -> timedelta | None:
             )
             return None
         return timedelta(hours=item["value"] * hours)
+    return None
+
+
+def read_accuracy(reading: Reading, has_event: bool) -> float | None:
+    """The share of its baseline's loss that a model promises to stay within; None where it promises none."""
+    for i, item in enumerate(reading.data.get("slaProperties") or []):
+        if item["property"] != "accuracy":
+            continue
+        value = item["value"]
+        if not has_event:
+            message = "accuracy is promised of a product without an event, and models predict events."
+            reading.add(("slaProperties", i), message, "Promise it where the model's predictions are sent.")
+        elif not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+            fix = "Give the share of its baseline's loss that the model stays within, above 0 and at most 1."
+            reading.add(("slaProperties", i, "value"), f"accuracy is '{value}'.", fix)
+        else:
+            return float(value)
     return None
 
 

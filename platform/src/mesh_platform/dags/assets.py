@@ -28,6 +28,12 @@ def table_asset(mesh: Mesh, name: str) -> Asset:
     return Asset(name, uri=uri, group=contract.domain, extra=_extra(mesh, contract))
 
 
+def model_asset(mesh: Mesh, contract: Contract) -> Asset:
+    """The model in use that predicts the events of a product; a training that publishes one updates it."""
+    name = f"model/{contract.identifier}"
+    return Asset(name, uri=f"mesh://{name}", group=contract.domain, extra=_extra(mesh, contract))
+
+
 def landing_asset(mesh: Mesh, contract: Contract) -> Asset:
     """The landing table of a product."""
     return table_asset(mesh, landing_name(contract))

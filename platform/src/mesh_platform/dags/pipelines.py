@@ -1,4 +1,7 @@
-"""The five DAGs of a domain, derived from its contracts: ingest, build, maintain, freshness and backfill."""
+"""The DAGs of a domain, derived from its contracts: ingest, build, maintain, freshness and backfill.
+
+A domain with models that learn has two more, train and predict.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from airflow.sdk import (
 from mesh_platform.contract.contract import Contract
 from mesh_platform.dags import docs, tasks
 from mesh_platform.dags.alert import look_at_ages, tell_of_failure, tell_of_stale_product
-from mesh_platform.dags.assets import landing_asset, queue_asset, table_asset
+from mesh_platform.dags.assets import landing_asset, model_asset, queue_asset, table_asset
 from mesh_platform.dags.newest_event import NewestEvent
 from mesh_platform.errors import ContractError, Problem
 from mesh_platform.lake.tables import EVENT_TABLES, held_name, landing_name, tables_of
@@ -65,6 +68,8 @@ class Pipelines:
             "maintain": self.maintain,
             "freshness": self.freshness,
             "backfill": self.backfill,
+            "train": self.train,
+            "predict": self.predict,
         }
         return {self._id(kind): make() for kind, make in makers.items() if self.products[kind]}
 
@@ -147,6 +152,46 @@ class Pipelines:
             )
             for contract in dated:
                 choose >> self._build_task(contract, days=True)
+        return dag
+
+    def train(self) -> DAG:
+        """A task for each model that learns; one that is held back is skipped."""
+        what = "Trains the models of the domain, every Monday, and publishes those that are better."
+        with self._dag("train", what) as dag:
+            for contract in self.products["train"]:
+                self._task(
+                    contract.table.name,
+                    partial(tasks.train_model, self.mesh, contract.identifier),
+                    None,
+                    outlets=[model_asset(self.mesh, contract)],
+                    doc_md=f"Trains the model of `{contract.identifier}`; skipped if the model is held back.",
+                )
+        return dag
+
+    def predict(self) -> DAG:
+        """Two tasks for each model that learns: one scores it, one sends predictions; woken by a model's publication.
+
+        A score that breaks the promise fails its task, which alerts the owner, and the baseline predicts.
+        """
+        learned = self.products["predict"]
+        models = AssetAny(*(model_asset(self.mesh, contract) for contract in learned))
+        what = "Scores the models in use and predicts with them. Triggered by a new model, and every morning."
+        with self._dag("predict", what, models) as dag:
+            for contract in learned:
+                scored = self._task(
+                    f"score_{contract.table.name}",
+                    partial(tasks.score_model, self.mesh, contract.identifier),
+                    None,
+                    doc_md=f"Scores the model of `{contract.identifier}`; fails if it breaks its promise.",
+                )
+                scored >> self._task(
+                    contract.table.name,
+                    partial(tasks.predict_events, self.mesh, contract.identifier),
+                    None,
+                    inlets=[model_asset(self.mesh, contract)],
+                    trigger_rule="all_done",
+                    doc_md=f"Sends predictions to the queue of `{contract.identifier}`; skipped without a model.",
+                )
         return dag
 
     def _ingest_task(self, contract: Contract) -> Any:

@@ -139,6 +139,55 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
     return len(done)
 
 
+def train_model(mesh: Mesh, product: str) -> dict[str, Any]:
+    """Train the model of a product, as `mesh ml train` does; return the training.
+
+    Skips the task if the model is held back, so that nothing waits for it. Raises as `mesh_platform.ml.train.train`.
+    """
+    from mesh_platform.ml.train import train
+    from mesh_platform.sql.model import read_models
+
+    made = train(mesh, read_models(mesh), _catalog(mesh), product, Settings(root=mesh.root).now())
+    if not made.published:
+        raise AirflowSkipException(f"{product}: {made.name} is {made.reason}.")
+    log.info("%s: %s is published; %s.", product, made.name, made.reason)
+    return asdict(made)
+
+
+def score_model(mesh: Mesh, product: str) -> dict[str, Any]:
+    """Score the model in use, as `mesh ml score` does; return the score.
+
+    Skips the task if there is nothing to score yet. Raises AttentionError for a broken promise, which alerts the
+    owner, and what `mesh_platform.ml.score.score` raises.
+    """
+    from mesh_platform.errors import AttentionError
+    from mesh_platform.ml.score import broken_promise, score
+    from mesh_platform.sql.model import read_models
+
+    found = score(mesh, read_models(mesh), _catalog(mesh), product, Settings(root=mesh.root).now())
+    if found is None:
+        raise AirflowSkipException(f"{product}: no model is in use, or too few days have passed since it was judged.")
+    if not found.kept:
+        raise AttentionError(broken_promise(found))
+    return asdict(found)
+
+
+def predict_events(mesh: Mesh, product: str) -> dict[str, Any]:
+    """Predict with the model in use and send the events, as `mesh ml predict` does; return what was sent.
+
+    Skips the task if no model is in use. Raises as `mesh_platform.ml.predict.predict`.
+    """
+    from mesh_platform.lake.trainings import in_use, read_trainings
+    from mesh_platform.ml.predict import predict
+    from mesh_platform.sql.model import read_models
+
+    settings, catalog = Settings(root=mesh.root), _catalog(mesh)
+    if in_use(read_trainings(catalog, product)) is None:
+        raise AirflowSkipException(f"{product}: no model is in use.")
+    with connect(settings.broker) as broker:
+        return asdict(predict(mesh, read_models(mesh), catalog, broker, product, settings.now()))
+
+
 def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
     """Maintain those of the tables that exist, as `mesh maintain` does.
 

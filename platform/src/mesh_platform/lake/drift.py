@@ -12,7 +12,7 @@ from mesh_platform.iceberg.bounds import begins_before_1970
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.lake.catalog import AS_VERSION_2, existing_table, present_schema, table_properties
 from mesh_platform.lake.evolution import schemas_of
-from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
+from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.tables import all_tables, tables_of
 
 if TYPE_CHECKING:
@@ -62,11 +62,12 @@ def lake_differences(mesh: Mesh, catalog: Catalog) -> Iterator[Difference]:
         elif not table.contract.retired and table.kind in ("landing", "product"):
             command = f"mesh {'ingest' if table.kind == 'landing' else 'build'} {product}"
             yield Difference("lake", product, table.name, "is missing", "a table", None, f"Run '{command}'.")
-    if RELEASES in present:
-        yield from _table(catalog, RELEASES, None, None)
+    for name in PLATFORM_TABLES:
+        if name in present:
+            yield from _table(catalog, name, None, None)
     retired = (contract for domain in mesh.domains.values() for contract in domain.retired.values())
     own = {table.name for table in all_tables(mesh)} | {each.name for one in retired for each in tables_of(one)}
-    for name in sorted(present - own - {RELEASES}):
+    for name in sorted(present - own - {*PLATFORM_TABLES}):
         mend = "Write a contract for it, or drop it with pyiceberg: catalog.drop_table."
         yield Difference("lake", None, name, "is a table that no contract names", None, "a table", mend)
 
@@ -78,7 +79,7 @@ def table_names(catalog: Catalog) -> set[str]:
 
 
 def _table(catalog: Catalog, name: str, product: str | None, table: MeshTable | None) -> Iterator[Difference]:
-    schema = table.schema if table else RELEASES_SCHEMA
+    schema = table.schema if table else PLATFORM_TABLES[name]
     # Of retired products, and of what the platform defines, no command changes the schema.
     evolves = table is not None and not table.contract.retired and name in schemas_of(table.contract)
     found = existing_table(catalog, name)

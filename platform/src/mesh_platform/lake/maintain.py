@@ -23,7 +23,8 @@ from mesh_platform.iceberg.outage import answering, explain
 from mesh_platform.iceberg.provenance import held_snapshot, note_properties, read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_table, find_tables, table_properties
-from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA, read_releases
+from mesh_platform.lake.platform_tables import PLATFORM_TABLES
+from mesh_platform.lake.releases import read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import offer
@@ -88,7 +89,7 @@ def maintain(
         load = _loader(catalog, name)
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
         held_from = mesh_table.contract.identifier if mesh_table and mesh_table.kind == "held" else None
-        properties = table_properties(mesh_table.schema if mesh_table else RELEASES_SCHEMA)
+        properties = table_properties(mesh_table.schema if mesh_table else PLATFORM_TABLES[name])
         job = _Job(name, load, properties, lifetime, needs, folders, datetime.now(UTC) - orphan_age, held_from)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
@@ -101,8 +102,8 @@ def maintain(
 
 
 def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, MeshTable | None]:
-    """Return the chosen tables by name; the table of releases has no product, hence None."""
-    names = {**{table.name: table for table in all_tables(mesh)}, RELEASES: None}
+    """Return the chosen tables by name; those of the platform have no product, hence None."""
+    names = {**{table.name: table for table in all_tables(mesh)}, **dict.fromkeys(PLATFORM_TABLES)}
     if not tables:
         return names
     chosen: dict[str, MeshTable | None] = {}

@@ -19,9 +19,10 @@ from mesh_platform import faults
 from mesh_platform.contract.contract import Field, TableSchema
 from mesh_platform.contract.types import parse_type
 from mesh_platform.errors import ConflictError, UsageError
-from mesh_platform.iceberg.commit import append_rows, first_to_commit
+from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table, find_tables
+from mesh_platform.lake.tags import newest_number, tag_snapshot
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -93,24 +94,16 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     for name, snapshot in tables.items():
         if name not in found or current_snapshot_id(found[name]) != snapshot:
             raise ConflictError(f"{name}: somebody else built it since.")
-    taken = [_number(name) for table in found.values() for name in table.refs() if RELEASE_NAME.fullmatch(name)]
     newest = _number(releases[0].name) if releases else 0
-    release = Release(f"r{max([newest, *taken]) + 1}", datetime.now(UTC), dict(tables))
+    release = Release(f"r{max(newest, newest_number('r', found)) + 1}", datetime.now(UTC), dict(tables))
     known = {each.name for each in releases}
     for name, table in found.items():
         # A lower number than the newest release cannot be in progress: its builder would fail on that one's tags.
         dead = {tag for tag in table.refs() if RELEASE_NAME.fullmatch(tag) and _number(tag) < newest} - known
-        _tag(table, tables[name], release.name, dead)
+        tag_snapshot(table, tables[name], release.name, dead)
     faults.point("build.tagged")
     append_rows(ledger, _rows(release))
     return release
-
-
-def _tag(table: Table, snapshot_id: int, name: str, dead: set[str]) -> None:
-    with first_to_commit(table), table.manage_snapshots() as manage:
-        for tag in dead:
-            manage.remove_tag(tag)
-        manage.create_tag(snapshot_id, name)
 
 
 def _releases_in(table: Table) -> list[Release]:

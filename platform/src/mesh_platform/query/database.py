@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mesh_platform.engine.duckdb import connect
 from mesh_platform.engine.sql import literal, quoted
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.releases import RELEASES
+from mesh_platform.lake.catalog import find_tables
+from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.query.as_of import find_states
 from mesh_platform.query.session import create_views, open_session, view_names
 from mesh_platform.query.state_cache import StateCache
@@ -51,7 +51,7 @@ def write_database(
         if role is None:
             with connect(catalog.properties, str(beside)) as connection:
                 states = find_states(mesh, catalog, None, None)
-                create_views(connection, mesh, states, find_table(catalog, RELEASES), None, StateCache())
+                create_views(connection, mesh, states, find_tables(catalog, PLATFORM_TABLES), None, StateCache())
         else:
             _copy(mesh, catalog, beside, role, only)
         os.replace(beside, path)

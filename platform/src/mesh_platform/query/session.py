@@ -12,8 +12,8 @@ from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
-from mesh_platform.lake.catalog import find_table
-from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
+from mesh_platform.lake.catalog import find_tables
+from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.tables import TableKind, table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
@@ -52,8 +52,9 @@ def open_session(
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
     There is a view `<namespace>.<table>` for every product, landing table, quarantine, ledger, table of held rows
-    (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites` and
-    `mesh.releases`; and `<namespace>.<table>__resolved` for each table with references: see `resolved_select`.
+    (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites`,
+    `mesh.releases` and `mesh.trainings`; and `<namespace>.<table>__resolved` for each table with references: see
+    `resolved_select`.
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
@@ -67,16 +68,17 @@ def open_session(
     """
     check_role(mesh, role)
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
-    releases = find_table(catalog, RELEASES) if only is None or RELEASES in only else None
+    platform = find_tables(catalog, [name for name in PLATFORM_TABLES if _is_read(name, only)])
     connection = connect(catalog.properties)
     set_threads(connection, sum(state.rows for state in states.values()))
     cache = cache or StateCache()
     if role is not None:
         add_pseudonyms(connection, pseudonyms)
-    create_views(connection, mesh, states, releases, role, cache, only)
+    create_views(connection, mesh, states, platform, role, cache, only)
     cache.save()
     if locked:
-        _lock(connection, [table for table in (*(state.table for state in states.values()), releases) if table])
+        shown = (state.table for state in states.values())
+        _lock(connection, [table for table in (*shown, *platform.values()) if table])
     return connection
 
 
@@ -87,7 +89,7 @@ def view_names(mesh: Mesh) -> list[str]:
     """
     tables = [table.name for table in tables_shown(mesh)]
     resolved = [f"{name}{RESOLVED}" for name, contract in mesh.contracts.items() if references(contract)]
-    return [*tables, *interface_unions(mesh), *resolved, RELEASES]
+    return [*tables, *interface_unions(mesh), *resolved, *PLATFORM_TABLES]
 
 
 def hidden_columns(mesh: Mesh, role: str | None, views: Iterable[str]) -> dict[str, list[str]]:
@@ -116,7 +118,7 @@ def create_views(
     connection: Connection,
     mesh: Mesh,
     states: Mapping[str, State],
-    releases: Table | None,
+    platform: Mapping[str, Table],
     role: str | None,
     cache: StateCache,
     only: Collection[str] | None = None,
@@ -148,7 +150,8 @@ def create_views(
                 dangling = _dangling(connection, contract, states, role, cache)
                 select = resolved_select(mesh, contract, shown[name], dangling)
             _create(connection, f"{name}{RESOLVED}", select)
-    _create(connection, RELEASES, _plain_select(RELEASES_SCHEMA, releases))
+    for name, schema in PLATFORM_TABLES.items():
+        _create(connection, name, _plain_select(schema, platform.get(name)))
 
 
 def _is_read(view: str, only: Collection[str] | None) -> bool:

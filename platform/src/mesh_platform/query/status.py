@@ -13,6 +13,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import snapshots_on_main
 from mesh_platform.iceberg.snapshot_diff import count_rows, current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
+from mesh_platform.lake.scores import models_in_use
 from mesh_platform.lake.tables import held_name, landing_name, ledger_name, quarantine_name, tables_of
 from mesh_platform.query.freshness import age_of
 from mesh_platform.query.session import open_session
@@ -37,6 +38,9 @@ class TableStatus:
 
     For a landing table, `quarantined` counts the refused events that have not been accepted since. `dangling` counts
     rows that refer to a missing dimension row. `visible_after_s` is what `Visibility.visible_after` returns.
+
+    `model` is what predicts the events of a product that a model learns: the model in use, or its baseline where the
+    model broke the promise of its contract; `accurate` is whether it keeps that, None before it was scored.
     """
 
     table: str
@@ -54,6 +58,8 @@ class TableStatus:
     dangling: int | None
     max_ahead_time: datetime | None = None
     visible_after_s: float | None = None
+    model: str | None = None
+    accurate: bool | None = None
 
 
 def read_status(
@@ -84,6 +90,7 @@ def read_status(
         for name, (contract, _, column, table) in shown.items()
     }
     visibility = Visibility(found.get)
+    models = models_in_use(catalog) if any(kind == "product" for _, kind, *_ in shown.values()) else {}
     statuses = [
         TableStatus(
             table=name,
@@ -102,6 +109,8 @@ def read_status(
             quarantined=counted.get(("waiting", name), 0) if kind == "landing" else None,
             dangling=counted.get(("dangling", name)),
             visible_after_s=visibility.visible_after(name),
+            model=models[name].predicts if name in models else None,
+            accurate=score.kept if name in models and (score := models[name].score) else None,
         )
         for name, (contract, kind, column, table) in shown.items()
     ]

@@ -76,6 +76,11 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
     ):
         if kept != keeps:
             yield _promise(name, kept, keeps, keeps < kept, 1)
+    if old.accuracy != new.accuracy:
+        breaks = new.accuracy is None or (old.accuracy is not None and new.accuracy > old.accuracy)
+        was, becomes = (each or "not promised" for each in (old.accuracy, new.accuracy))
+        reason = f"accuracy is {becomes} instead of {was}"
+        yield Difference("breaking" if breaks else "additive", "readers", reason)
     if old.level != new.level:
         lower = LEVELS.index(new.level) < LEVELS.index(old.level)
         reason = f"claims level {new.level} instead of {old.level}"

@@ -44,7 +44,7 @@ def change(scope: Scope) -> Iterable[Problem]:
     | a new rule; any change of a rule that only warned | additive | |
     | a column becomes `pii`; a reference to a dimension is removed or changed | breaking | additive |
     | other classifications, a first reference | additive | additive |
-    | freshness, latency, retention or time travel get worse, are removed, or change their column | breaking | |
+    | freshness, latency, accuracy, retention or time travel get worse, are removed, or change column | breaking | |
     | they get better, or are promised for the first time | additive | |
     | a contract with personal data loses a role; a lower level; `mesh.implements` is removed | breaking | |
     | an additional role, a higher level, another `mesh.demands` | additive | |

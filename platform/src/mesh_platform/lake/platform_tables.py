@@ -1,0 +1,16 @@
+"""The tables that the platform defines, which belong to no product: releases, trainings and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mesh_platform.contract.contract import TableSchema
+from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
+from mesh_platform.lake.scores import SCORES, SCORES_SCHEMA
+from mesh_platform.lake.trainings import TRAININGS, TRAININGS_SCHEMA
+
+PLATFORM_TABLES: Mapping[str, TableSchema] = {
+    RELEASES: RELEASES_SCHEMA,
+    TRAININGS: TRAININGS_SCHEMA,
+    SCORES: SCORES_SCHEMA,
+}

@@ -1,0 +1,1 @@
+"""Models that learn: their features, trainings and predictions. No library of a model is imported here."""
