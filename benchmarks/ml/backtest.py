@@ -21,12 +21,26 @@ DAYS, HORIZON, ORIGINS = 484, 28, (400, 428, 456)
 SHELF_DAYS, LEARN_DAYS = 3, 180
 # AutoARIMA takes two to three seconds of CPU for one series: twenty minutes for all.
 ARIMA_SERIES = 4
-MODELS: dict[str, Callable[[Panel, int], NDArray[np.float64]]] = {
-    "last week again": last_week,
-    "exponential smoothing": exponential_smoothing,
-    "regression": lambda panel, days: demand.train(panel).forecast(days),
-}
 Scores = dict[str, float]
+Model = Callable[[Panel, int], NDArray[np.float64]]
+Both = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _twice(model: Model) -> Callable[[Panel, int], Both]:
+    return lambda panel, days: (model(panel.until(panel.days - days), days), model(panel, days))
+
+
+def _regression(panel: Panel, days: int) -> Both:
+    known = demand.train(panel)
+    return known.before(days), known.forecast(days)
+
+
+# What each forecast of the last days of the panel, from before them, and forecasts of those after it.
+MODELS: dict[str, Callable[[Panel, int], Both]] = {
+    "last week again": _twice(last_week),
+    "exponential smoothing": _twice(exponential_smoothing),
+    "regression": _regression,
+}
 
 
 def backtest(seed: int) -> Scores:
@@ -38,24 +52,23 @@ def backtest(seed: int) -> Scores:
 
 
 def demand_scores(panel: Panel, origins: Sequence[int]) -> Scores:
-    """The loss of each model by level, and the CPU seconds of one training with its forecast.
+    """The loss of each model by level, and the CPU seconds of one forecast with its quantiles.
 
-    `origins`, in days from the panel's first, are HORIZON days apart.
+    `origins` are in days from the panel's first.
     """
     found: dict[str, list[float]] = {}
-    first = origins[0] - HORIZON
     for name, model in MODELS.items():
-        begun, forecasts = process_time(), {}
-        for origin in (first, *origins):
-            forecasts[origin] = levels(model(panel.until(origin), HORIZON), panel.category)
-        found[f"{name}, CPU seconds"] = [(process_time() - begun) / len(forecasts)]
-        actual = {at: levels(panel.units[:, at : at + HORIZON], panel.category) for at in forecasts}
         for origin in origins:
-            # Each model's quantiles are from its own errors on the four weeks before, forecast from before them.
-            before = origin - HORIZON
-            for level, expected in forecasts[origin].items():
-                spread = learn_spread(actual[before][level], forecasts[before][level], 1 if level == "total" else 5)
-                loss = weighted_quantile_loss(actual[origin][level], spread.quantiles(expected), QUANTILES)
+            begun = process_time()
+            before, ahead = (levels(each, panel.category) for each in model(panel.until(origin), HORIZON))
+            found.setdefault(f"{name}, CPU seconds", []).append(process_time() - begun)
+            was, came = (
+                levels(panel.units[:, at - HORIZON : at], panel.category) for at in (origin, origin + HORIZON)
+            )
+            for level, expected in ahead.items():
+                # Each model's quantiles are from its own errors on the four weeks before.
+                spread = learn_spread(was[level], before[level], 1 if level == "total" else 5)
+                loss = weighted_quantile_loss(came[level], spread.quantiles(expected), QUANTILES)
                 found.setdefault(f"{name}, {level}", []).append(loss)
     return {name: float(np.mean(values)) for name, values in found.items()}
 

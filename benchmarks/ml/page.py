@@ -32,7 +32,7 @@ def add_seeds(bench: Bench, found: Mapping[int, Scores]) -> None:
         errors = scores["regression, error"] / scores["AutoARIMA, error"]
         bench.ratio(f"{about}: absolute errors of these series", errors, few, at_most=1.0)
         for model in MODELS:
-            bench.add(f"{about}: one training, {model}", scores[f"{model}, CPU seconds"], "CPU s")
+            bench.add(f"{about}: a forecast with its quantiles, {model}", scores[f"{model}, CPU seconds"], "CPU s")
 
 
 def add_real_orders(bench: Bench, scores: Scores) -> None:
