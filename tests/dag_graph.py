@@ -23,9 +23,9 @@ HEAVY = ("pyiceberg", "duckdb", "pyarrow", "openmetadata", "metadata")
 def describe(dag: DAG) -> dict[str, Any]:
     """What a reviewer wants to know of a DAG."""
     timetable = dag.timetable
-    wakes = []
+    assets = getattr(timetable, "asset_condition", None)
+    wakes = sorted(asset.name for asset in assets.objects) if assets else []
     if isinstance(timetable, AssetOrTimeSchedule):
-        wakes = sorted(asset.name for asset in timetable.asset_condition.objects)
         timetable = timetable.timetable
     return {
         "every": getattr(timetable, "expression", None),

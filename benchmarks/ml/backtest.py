@@ -7,27 +7,45 @@ from time import process_time
 
 import numpy as np
 from ml_insights.forecasting import demand
-from ml_insights.forecasting.forecast import LastWeek
+from ml_insights.forecasting.forecast import Expects, LastWeek
 from ml_insights.forecasting.panel import Panel
 from ml_insights.forecasting.risks import DELIVERY, SHELF, RiskModel, shelf_columns
 from ml_insights.forecasting.scores import brier, calibration_error, levels, weighted_quantile_loss
 from ml_insights.forecasting.spread import QUANTILES, learn_spread
 from numpy.typing import NDArray
 
+from benchmarks.ml.anomalies import anomaly_scores
 from benchmarks.ml.rivals import arima, exponential_smoothing
-from benchmarks.ml.world import Facts, simulate
+from benchmarks.ml.world import Facts, simulate, simulate_quiet
 
 DAYS, HORIZON, ORIGINS = 484, 28, (400, 428, 456)
+QUIET_DAYS = 240
 # The days that the chance of an empty shelf looks ahead, and those that its model learns from.
 SHELF_DAYS, LEARN_DAYS = 3, 180
 # AutoARIMA takes two to three seconds of CPU for one series: twenty minutes for all.
 ARIMA_SERIES = 4
-MODELS: dict[str, Callable[[Panel, int], NDArray[np.float64]]] = {
-    "last week again": lambda panel, days: LastWeek(panel).forecast(days),
-    "exponential smoothing": exponential_smoothing,
-    "regression": lambda panel, days: demand.train(panel).forecast(days),
-}
 Scores = dict[str, float]
+Both = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _twice(make: Callable[[Panel], Expects]) -> Callable[[Panel, int], Both]:
+    def both(panel: Panel, days: int) -> Both:
+        model = make(panel)
+        return model.before(days), model.forecast(days)
+
+    return both
+
+
+def _smoothing(panel: Panel, days: int) -> Both:
+    return exponential_smoothing(panel.until(panel.days - days), days), exponential_smoothing(panel, days)
+
+
+# What each forecast of the last days of the panel, from before them, and forecasts of those after it.
+MODELS: dict[str, Callable[[Panel, int], Both]] = {
+    "last week again": _twice(LastWeek),
+    "exponential smoothing": _smoothing,
+    "regression": _twice(demand.train),
+}
 
 
 def backtest(seed: int) -> Scores:
@@ -35,34 +53,37 @@ def backtest(seed: int) -> Scores:
     facts = simulate(seed, DAYS)
     each = [_risk_scores(facts, origin) for origin in ORIGINS]
     means = {name: float(np.mean([scores[name] for scores in each])) for name in each[0]}
-    return {**means, **demand_scores(facts.panel, ORIGINS), **_beside_arima(facts.panel)}
+    found = anomaly_scores(facts, simulate_quiet(seed, QUIET_DAYS), seed)
+    return {**means, **found, **demand_scores(facts.panel, ORIGINS), **_beside_arima(facts.panel)}
 
 
 def demand_scores(panel: Panel, origins: Sequence[int]) -> Scores:
-    """The loss of each model by level, and the CPU seconds of one training with its forecast.
+    """The loss of each model by level, and the CPU seconds of one forecast with its quantiles.
 
-    `origins`, in days from the panel's first, are HORIZON days apart.
+    `origins` are in days from the panel's first.
     """
     found: dict[str, list[float]] = {}
-    first = origins[0] - HORIZON
     for name, model in MODELS.items():
-        begun, forecasts = process_time(), {}
-        for origin in (first, *origins):
-            forecasts[origin] = levels(model(panel.until(origin), HORIZON), panel.category)
-        found[f"{name}, CPU seconds"] = [(process_time() - begun) / len(forecasts)]
-        actual = {at: levels(panel.units[:, at : at + HORIZON], panel.category) for at in forecasts}
         for origin in origins:
-            # Each model's quantiles are from its own errors on the four weeks before, forecast from before them.
-            before = origin - HORIZON
-            for level, expected in forecasts[origin].items():
-                spread = learn_spread(actual[before][level], forecasts[before][level], 1 if level == "total" else 5)
-                loss = weighted_quantile_loss(actual[origin][level], spread.quantiles(expected), QUANTILES)
+            begun = process_time()
+            before, ahead = (levels(each, panel.category) for each in model(panel.until(origin), HORIZON))
+            found.setdefault(f"{name}, CPU seconds", []).append(process_time() - begun)
+            was, came = (
+                levels(panel.units[:, at - HORIZON : at], panel.category) for at in (origin, origin + HORIZON)
+            )
+            for level, expected in ahead.items():
+                # Each model's quantiles are from its own errors on the four weeks before.
+                spread = learn_spread(was[level], before[level], 1 if level == "total" else 5)
+                loss = weighted_quantile_loss(came[level], spread.quantiles(expected), QUANTILES)
                 found.setdefault(f"{name}, {level}", []).append(loss)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def _beside_arima(panel: Panel) -> Scores:
-    """One training on all series against AutoARIMA on a few: CPU seconds, and the absolute errors of these few."""
+    """One training on all series against AutoARIMA: CPU seconds, and the absolute errors of a few series.
+
+    AutoARIMA takes each series alone, so all take as long as the few, times their number.
+    """
     origin = ORIGINS[0]
     few = np.arange(0, len(panel.units), len(panel.units) // ARIMA_SERIES)
     known, actual = panel.until(origin), panel.units[few, origin : origin + HORIZON]
@@ -73,7 +94,7 @@ def _beside_arima(panel: Panel) -> Scores:
     ended = process_time()
     return {
         "regression, CPU seconds for all": between - begun,
-        "AutoARIMA, CPU seconds for a few": ended - between,
+        "AutoARIMA, CPU seconds for all": (ended - between) * len(panel.units) / len(few),
         "regression, error": float(np.abs(actual - ours).sum() / actual.sum()),
         "AutoARIMA, error": float(np.abs(actual - theirs).sum() / actual.sum()),
     }

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.figures import Bench, Figure, table_rows
-from benchmarks.ml.backtest import ARIMA_SERIES, DAYS, HORIZON, MODELS, ORIGINS, SHELF_DAYS, Scores
+from benchmarks.ml.anomalies import SHOWN_BY
+from benchmarks.ml.backtest import ARIMA_SERIES, DAYS, HORIZON, MODELS, ORIGINS, QUIET_DAYS, SHELF_DAYS, Scores
 
 PAGE, PLOT = Path("docs/ml-figures.md"), Path("docs/ml-figures.svg")
 OURS, LAST_WEEK, SMOOTHED = "regression", "last week again", "exponential smoothing"
@@ -26,18 +27,29 @@ def add_seeds(bench: Bench, found: Mapping[int, Scores]) -> None:
             bench.ratio(f"{about}: {risk}, Brier", better, "the share in what was learned", at_most=0.9)
             off = 100 * scores[f"{risk}, calibration error"]
             bench.add(f"{about}: {risk}, calibration error", off, "%", at_most=5)
+        _add_anomalies(bench, about, scores)
         few = f"AutoARIMA on {ARIMA_SERIES} of the series"
-        seconds = scores["regression, CPU seconds for all"] / scores["AutoARIMA, CPU seconds for a few"]
-        bench.ratio(f"{about}: CPU of a training on all series", seconds, few, at_most=0.5)
+        seconds = scores["regression, CPU seconds for all"] / scores["AutoARIMA, CPU seconds for all"]
+        bench.ratio(f"{about}: CPU of a training", seconds, f"{few}, times their number", at_most=0.5)
         errors = scores["regression, error"] / scores["AutoARIMA, error"]
         bench.ratio(f"{about}: absolute errors of these series", errors, few, at_most=1.0)
         for model in MODELS:
-            bench.add(f"{about}: one training, {model}", scores[f"{model}, CPU seconds"], "CPU s")
+            bench.add(f"{about}: a forecast with its quantiles, {model}", scores[f"{model}, CPU seconds"], "CPU s")
 
 
 def add_real_orders(bench: Bench, scores: Scores) -> None:
     """Add the figures of the real purchases, which are of one product and so of one category."""
     _add_demand(bench, "real purchases", scores, ("product x region", "total"))
+
+
+def _add_anomalies(bench: Bench, about: str, scores: Scores) -> None:
+    bench.add(f"{about}: anomalies, planted", scores["anomalies, planted"], "days")
+    for kind in (*SHOWN_BY, "outage", "rush"):
+        bench.add(f"{about}: anomalies, {kind} found", 100 * scores[f"anomalies, {kind} found"], "%")
+    bench.add(f"{about}: anomalies, found", 100 * scores["anomalies, found"], "%", at_least=80)
+    bench.add(f"{about}: anomalies, alerts that are true", 100 * scores["anomalies, true alerts"], "%", at_least=80)
+    false = scores["anomalies, false alerts"]
+    bench.add(f"{about}: anomalies, false alerts where none is planted", false, "a region and month", at_most=1)
 
 
 def _add_demand(bench: Bench, about: str, scores: Scores, levels: Sequence[str]) -> None:
@@ -57,7 +69,9 @@ def write_page(figures: Sequence[Figure]) -> None:
 `make bench-ml` writes this page; [ml.md](ml.md) says what the models are. They learned from the first
 {origins} of {DAYS} simulated days, and were scored on the {HORIZON} days after; a figure is
 the mean of these. WQL is the weighted quantile loss at 0.05, 0.25, 0.5, 0.75 and 0.95: twice the mean
-pinball loss, in per cent of the units sold. The chance of an empty shelf looks {SHELF_DAYS} days ahead. The models
+pinball loss, in per cent of the units sold. The chance of an empty shelf looks {SHELF_DAYS} days ahead. Anomalies are
+what the simulation plants among orders and errors, and half days without orders and days with three fifths more of
+them, one in two weeks for each warehouse; false alerts are counted in {QUIET_DAYS} days without any. The models
 were chosen on seed 11; the seeds here were only measured. {os.cpu_count()} cores, one thread for each seed.
 
 ![The loss of each model at each level]({PLOT.name})

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 from acme_world.companion import sites_of
-from acme_world.truth import lines
+from acme_world.truth import anomalies, lines
 from acme_world.truth.clock import DAY_MS, HOUR_MS, midnight
 from acme_world.truth.lines import Events, Line, join
 from acme_world.truth.world import World
@@ -26,12 +28,25 @@ START = date(2025, 10, 1)
 
 @dataclass(frozen=True)
 class Facts:
-    """What happened to the catalogue's products: sales, shelves (series x days, at the day's end), and deliveries."""
+    """What happened to the catalogue's products: sales, shelves (series x days, at the day's end), and deliveries.
+
+    `orders` has a row for each order line, `errors` for each failed order and system issue. `planted` has the
+    warehouse, day and kind of each anomaly.
+    """
 
     panel: Panel
     on_hand: NDArray[np.int64]
     received: NDArray[np.int64]
     deliveries: dict[str, NDArray[Any]]
+    orders: pa.Table
+    errors: pa.Table
+    planted: list[tuple[str, date, str]]
+
+
+def simulate_quiet(seed: int, days: int) -> Facts:
+    """The same without anomalies: one in more days than anybody simulates."""
+    with patch.object(anomalies, "ONE_IN_DAYS", 10**9):
+        return simulate(seed, days)
 
 
 def simulate(seed: int, days: int) -> Facts:
@@ -43,6 +58,9 @@ def simulate(seed: int, days: int) -> Facts:
     names = sorted(sites)
     units, paid, on_hand, received = (np.zeros((len(names), known, days)) for _ in range(4))
     deliveries: list[dict[str, NDArray[Any]]] = []
+    orders: list[pa.Table] = []
+    errors: list[pa.Table] = []
+    planted: list[tuple[str, date, str]] = []
     for place, domain in enumerate(names):
         house = world.warehouse(domain, sites[domain])
         parts: dict[Line, list[Events]] = {
@@ -61,6 +79,9 @@ def simulate(seed: int, days: int) -> Facts:
             on_hand[place, :, day] = truth.on_hand[:known]
             for line in parts:
                 parts[line].append(truth.events[line.event])
+            orders.append(_order_lines(sites[domain].warehouse_id, truth.events[lines.ORDERS.event]))
+            errors.append(_errors(sites[domain].warehouse_id, truth.events[lines.ORDER_ERRORS.event]))
+            planted += [(sites[domain].warehouse_id, each.day, each.kind) for each in truth.anomalies]
         deliveries.append(_sent(world, *(join(line, found) for line, found in parts.items())))
     shape = (len(names) * known, days)
     list_price = np.tile(goods.list_price[:known], len(names))[:, None]
@@ -76,7 +97,30 @@ def simulate(seed: int, days: int) -> Facts:
         price=price,
     )
     joined = {name: np.concatenate([each[name] for each in deliveries]) for name in deliveries[0]}
-    return Facts(panel, on_hand.reshape(shape).astype(int), received.reshape(shape).astype(int), joined)
+    return Facts(
+        panel,
+        on_hand.reshape(shape).astype(int),
+        received.reshape(shape).astype(int),
+        joined,
+        pa.concat_tables(orders),
+        pa.concat_tables(errors),
+        planted,
+    )
+
+
+def _order_lines(warehouse: str, sold: Events) -> pa.Table:
+    columns = {name: sold[name] for name in ("order_id", "product_id", "quantity")}
+    price = sold["amount_usd"] / sold["quantity"] / 100
+    return pa.table({**columns, "unit_price_usd": price, "placed_at": sold.at, **_at(warehouse, sold)})
+
+
+def _errors(warehouse: str, failed: Events) -> pa.Table:
+    source = np.where(failed["order_id"] == "", "system", "order")
+    return pa.table({"source": source, "failed_at": failed.at, **_at(warehouse, failed)})
+
+
+def _at(warehouse: str, events: Events) -> dict[str, pa.Array]:
+    return {"warehouse_id": pa.repeat(pa.scalar(warehouse, pa.string()), len(events))}
 
 
 def _sent(world: World, dispatches: Events, tracking: Events, delivered: Events) -> dict[str, NDArray[Any]]:

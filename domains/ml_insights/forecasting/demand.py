@@ -1,8 +1,8 @@
 """The demand model: one Poisson regression over all series.
 
 The logarithm of the expected units is a sum of the series' own level, the weekday of its category in its warehouse,
-its response to a discount, and the season of the category and of the warehouse. Ridge shrinks what the data do not
-show.
+its response to a discount, and the season of the category and of the warehouse, if a season wins on the last days
+before the forecast. Ridge shrinks what the data do not show.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import PoissonRegressor
+from sklearn.metrics import mean_poisson_deviance
 
 from ml_insights.forecasting.panel import Panel, discounts, promotion_cycle
 
@@ -23,6 +24,8 @@ OWN_DISCOUNT = 4.0
 YEAR = 365.25
 # With less of a year a season is a trend that ends nowhere.
 LEAST_SEASON_DAYS = 364
+# A season has to win over the last so many times four weeks, because once is luck.
+TRIALS, TRIED_DAYS = 3, 28
 LEAST_MEAN = 0.01
 
 
@@ -35,10 +38,18 @@ class Trained:
     level: NDArray[np.float64]
     discount: NDArray[np.float64]
     cycle: int | None
+    has_season: bool
 
     def forecast(self, days: int) -> NDArray[np.float64]:
         """The expected units of each series on each of the `days` days after the panel: series x days."""
         return self.expected(self.panel.days, self.panel.days + days)
+
+    def before(self, days: int) -> NDArray[np.float64]:
+        """What the same kind of model, with a season if this has one, forecast of the panel's last `days` days.
+
+        It learned from the days before them, so its errors are those to expect: series x days.
+        """
+        return _fit(self.panel.until(self.panel.days - days), self.has_season).forecast(days)
 
     def expected(self, first: int, end: int) -> NDArray[np.float64]:
         """The expected units of each series on the days from `first` to before `end`, counted from the panel's first.
@@ -51,7 +62,7 @@ class Trained:
         discount[:, seen] = self.discount[:, days[seen]]
         if self.cycle is not None:
             discount[:, ~seen] = self.discount[:, known - self.cycle + (days[~seen] - known) % self.cycle]
-        expected = self.model.predict(_design(self.panel, discount, days))
+        expected = self.model.predict(_design(self.panel, discount, days, self.has_season))
         found: NDArray[np.float64] = self.level[:, None] * expected.reshape(discount.shape)
         return found
 
@@ -60,17 +71,39 @@ def train(panel: Panel) -> Trained:
     """Fit the model on all days of the panel, of which there must be 14 at least. It draws no random numbers."""
     if panel.days < 14:
         raise ValueError(f"{panel.days} days: the model needs two weeks at least. Give it a longer history.")
+    return _fit(panel, _season_wins(panel))
+
+
+def _season_wins(panel: Panel) -> bool:
+    """Whether a season forecasts the last weeks of the panel better than none, by the deviance that a fit lowers.
+
+    Each trial learns from a year at least; without one there is no season.
+    """
+    ends = range(panel.days, LEAST_SEASON_DAYS + TRIED_DAYS - 1, -TRIED_DAYS)[:TRIALS]
+    with_one, without = (sum(_deviance(panel.until(end), tried) for end in ends) for tried in (True, False))
+    return with_one < without
+
+
+def _deviance(panel: Panel, has_season: bool) -> float:
+    """The mean deviance of a forecast of the panel's last TRIED_DAYS from before them."""
+    forecast = _fit(panel.until(panel.days - TRIED_DAYS), has_season).forecast(TRIED_DAYS)
+    return float(mean_poisson_deviance(panel.units[:, -TRIED_DAYS:].ravel(), forecast.ravel()))
+
+
+def _fit(panel: Panel, has_season: bool) -> Trained:
     discount = discounts(panel)
     level = np.maximum(panel.units.mean(axis=1), LEAST_MEAN)
     days = np.arange(panel.days)
     model = PoissonRegressor(alpha=RIDGE, max_iter=300, tol=1e-5)
     # Relative to the level and weighted by it, which is the same likelihood with a start near its maximum.
     target = (panel.units / level[:, None]).ravel()
-    model.fit(_design(panel, discount, days), target, sample_weight=np.repeat(level, panel.days))
-    return Trained(panel, model, level, discount, promotion_cycle(discount))
+    model.fit(_design(panel, discount, days, has_season), target, sample_weight=np.repeat(level, panel.days))
+    return Trained(panel, model, level, discount, promotion_cycle(discount), has_season)
 
 
-def _design(panel: Panel, discount: NDArray[np.float64], days: NDArray[np.int64]) -> sparse.csr_matrix:
+def _design(
+    panel: Panel, discount: NDArray[np.float64], days: NDArray[np.int64], has_season: bool
+) -> sparse.csr_matrix:
     """The features of each series on each of `days`, counted from the panel's first: a row per series and day."""
     series, day = np.repeat(np.arange(len(panel.units)), len(days)), np.tile(np.arange(len(days)), len(panel.units))
     dates = [panel.first + timedelta(days=index) for index in days.tolist()]
@@ -85,7 +118,7 @@ def _design(panel: Panel, discount: NDArray[np.float64], days: NDArray[np.int64]
         sparse.csr_matrix(off[:, None]),
         _one_of(series, values=OWN_DISCOUNT * off),
     ]
-    if panel.days >= LEAST_SEASON_DAYS:
+    if has_season:
         waves = (np.cos(turn), np.sin(turn), np.cos(2 * turn), np.sin(2 * turn))
         blocks += [_one_of(category[series], values=wave) for wave in waves]
         blocks += [_one_of(group[series], values=wave) for wave in waves[:2]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
@@ -30,6 +30,9 @@ class Expects(Protocol):
     def forecast(self, days: int) -> NDArray[np.float64]:
         """The expected units of each series on each of the `days` days after the panel: series x days."""
 
+    def before(self, days: int) -> NDArray[np.float64]:
+        """What a model of the days before them expected of the panel's last `days`: series x days."""
+
 
 @dataclass(frozen=True)
 class LastWeek:
@@ -40,6 +43,10 @@ class LastWeek:
     def forecast(self, days: int) -> NDArray[np.float64]:
         """The units of the last week, repeated: series x days."""
         return np.tile(self.panel.units[:, -WEEK:], -(-days // WEEK))[:, :days]
+
+    def before(self, days: int) -> NDArray[np.float64]:
+        """The same of the days before the panel's last: series x days."""
+        return LastWeek(self.panel.until(self.panel.days - days)).forecast(days)
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,11 @@ class Forecast:
         return weighted_quantile_loss(actual, self.spread.quantiles(expected), QUANTILES)
 
 
-def with_spread(make: Callable[[Panel], Expects], panel: Panel, days: int) -> Forecast:
-    """A model of the panel, with the spread of its errors on the last days, forecast by one of before them.
+def with_spread(model: Expects, days: int) -> Forecast:
+    """The model with the spread of its errors on the last days of its panel, forecast from before them.
 
     These are `days`, or a fifth of a history that is shorter than five times as long.
     """
+    panel = model.panel
     days = min(days, panel.days // 5)
-    earlier = make(panel.until(panel.days - days))
-    spread = learn_spread(panel.units[:, panel.days - days :], earlier.forecast(days))
-    return Forecast(make(panel), spread)
+    return Forecast(model, learn_spread(panel.units[:, panel.days - days :], model.before(days)))

@@ -27,7 +27,7 @@ class DemandForecast:
         from ml_insights.forecasting import frames as features
 
         panel = features.panel_of(frames[features.DEMAND])
-        return forecast.with_spread(demand.train, panel, parameters["spread_days"])
+        return forecast.with_spread(demand.train(panel), parameters["spread_days"])
 
     def baseline(self, frames: Frames) -> Model:
         """Last week again, with quantiles from its own errors."""
@@ -35,7 +35,7 @@ class DemandForecast:
         from ml_insights.forecasting import frames as features
 
         panel = features.panel_of(frames[features.DEMAND])
-        return forecast.with_spread(forecast.LastWeek, panel, self.parameters["spread_days"])
+        return forecast.with_spread(forecast.LastWeek(panel), self.parameters["spread_days"])
 
 
 learner = DemandForecast()

@@ -80,6 +80,27 @@ def test_a_history_of_less_than_two_weeks_is_refused() -> None:
         train(panel.until(13))
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_season_is_kept_only_where_it_comes_back(comes_back: bool) -> None:
+    draw = np.random.default_rng(5)
+    day = np.arange(364 + 140)
+    # One rush a year, or one at the beginning and never again.
+    rush = np.cos(2 * np.pi * (day - 60) / 365.25) if comes_back else np.exp(-day / 60)
+    units = draw.poisson(20 * np.exp(np.tile(rush, (4, 1)))).astype(float)
+    names = np.array(["P-1", "P-2", "P-3", "P-4"])
+    panel = Panel(
+        date(2026, 1, 5), np.full(4, "WH-A"), names, np.full(4, "Toys"), units, np.full(units.shape, np.nan)
+    )
+    assert train(panel).has_season == comes_back
+    # Without a year before the days on which it is tried, there is none.
+    assert not train(panel.until(364 + 27)).has_season
+
+
+def test_the_errors_to_expect_are_those_of_the_same_kind_of_model_from_before_the_last_days() -> None:
+    panel, _ = made()
+    assert np.array_equal(train(panel).before(28), train(panel.until(panel.days - 28)).forecast(28))
+
+
 def test_quantiles_hold_as_many_outcomes_as_they_say() -> None:
     draw = np.random.default_rng(3)
     expected = draw.uniform(0.5, 30.0, (100, 56))
@@ -170,7 +191,7 @@ def test_what_is_missing_of_a_delivery_is_no_number_or_no_text() -> None:
 
 def test_a_forecast_says_as_events_what_it_expects_of_the_days_from_now_on() -> None:
     panel, _ = made(days=56, series=2)
-    forecast = with_spread(LastWeek, panel, 28)
+    forecast = with_spread(LastWeek(panel), 28)
     ahead = 3
     now = datetime(2026, 1, 5, 6, tzinfo=UTC) + timedelta(days=56 + ahead)
     rows = forecast.predict({}, now, "t1").to_pylist()

@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from mesh_platform.dags.alert import Alert, send
+from mesh_platform.dags.alert import Alert, send, tell_of_rows
 from mesh_platform.errors import AttentionError
 from mesh_platform.settings import Settings
+
+from ..small_mesh import Sale, small_mesh
 
 ALERT = Alert(
     "north_warehouse.orders_north", "It is old: é.", "North Ops", "Ada Okafor", "north-ops@acme.example", "#north"
@@ -114,3 +116,26 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
     finally:
         server.shutdown()
         thread.join()
+
+
+def test_each_row_of_a_query_is_told_once_to_the_owners_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = small_mesh(tmp_path)
+    place.land("alpha", [Sale(1), Sale(2)])
+    place.build()
+    select = "select event_id as id, 'alpha' as domain, concat(item_id, ' was sold') as message from core.fact_sales"
+    monkeypatch.delenv("MESH_STATE", raising=False)
+    monkeypatch.setenv("MESH_ALERTS", "file:alerts.jsonl")
+    assert len(tell_of_rows(place.mesh, "core.fact_sales", select)) == 2
+    assert tell_of_rows(place.mesh, "core.fact_sales", select) == []
+    # A target that fails is tried again, and a row that is gone and comes back is told again.
+    assert tell_of_rows(place.mesh, "core.fact_sales", f"{select} where event_id = 'alpha-0001'") == []
+    monkeypatch.setenv("MESH_ALERTS", "nonsense:x")
+    with pytest.raises(AttentionError):
+        tell_of_rows(place.mesh, "core.fact_sales", select)
+    monkeypatch.setenv("MESH_ALERTS", "file:alerts.jsonl")
+    assert len(tell_of_rows(place.mesh, "core.fact_sales", select)) == 1
+    lines = (place.root / ".mesh" / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    assert json.loads(lines[0])["owner"] == place.mesh.domain("alpha").owners.team

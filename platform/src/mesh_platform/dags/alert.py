@@ -17,6 +17,7 @@ from typing import Any
 from mesh_platform.contract.contract import Contract
 from mesh_platform.dags.docs import words
 from mesh_platform.errors import AttentionError, MeshError, UnavailableError, UsageError
+from mesh_platform.files import write_whole
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.settings import Settings
@@ -114,6 +115,32 @@ def look_at_ages(mesh: Mesh, contracts: Sequence[Contract], owners: Mapping[str,
         if contract.latency and row["fresh"] is False:
             _alert_once(row, owners, settings)
     return rows
+
+
+def tell_of_rows(mesh: Mesh, table: str, select: str) -> list[str]:
+    """Alert about each row of `select`, a query on `table`, once for each `id`; return the ids of new rows.
+
+    Its columns are `id`, `domain`, whose owners are alerted, and `message`. An id that it no longer returns is
+    forgotten. Raises what the query raises, and AttentionError for a target that failed; the next call goes on there.
+    """
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.query.query import run_query, views_named
+    from mesh_platform.query.session import open_session
+
+    settings = Settings(root=mesh.root)
+    with open_session(mesh, open_catalog(settings), only=views_named(mesh, select)) as session:
+        rows = run_query(session, select).to_pylist()
+    reported = settings.state_dir / "told" / f"{table}.rows"
+    before = set(reported.read_text(encoding="utf-8").splitlines()) if reported.exists() else set()
+    told = before & {row["id"] for row in rows}
+    new = [row for row in rows if row["id"] not in told]
+    try:
+        for row in new:
+            send(_alert(table, row["message"], mesh.domain(row["domain"]).owners.model_dump()), settings)
+            told.add(row["id"])
+    finally:
+        write_whole(reported, "".join(f"{name}\n" for name in sorted(told)).encode())
+    return [row["id"] for row in new]
 
 
 def _alert_once(found: Mapping[str, Any], owners: Mapping[str, str], settings: Settings) -> None:

@@ -78,8 +78,7 @@ def _promises(old: Contract, new: Contract) -> Iterator[Difference]:
             yield _promise(name, kept, keeps, keeps < kept, 1)
     if old.accuracy != new.accuracy:
         breaks = new.accuracy is None or (old.accuracy is not None and new.accuracy > old.accuracy)
-        was, becomes = (each or "not promised" for each in (old.accuracy, new.accuracy))
-        reason = f"accuracy is {becomes} instead of {was}"
+        reason = f"accuracy is {new.accuracy or 'not promised'} instead of {old.accuracy or 'not promised'}"
         yield Difference("breaking" if breaks else "additive", "readers", reason)
     if old.level != new.level:
         lower = LEVELS.index(new.level) < LEVELS.index(old.level)
