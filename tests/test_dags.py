@@ -71,7 +71,7 @@ def test_a_broken_contract_is_the_import_error_of_every_bundle(
     contract = mesh_copy / "domains/east_warehouse/contracts/orders_east.odcs.yaml"
     contract.write_text(contract.read_text().replace("name: orders_east", "nam: orders_east", 1))
     errors = AirflowHome(make_state(mesh_copy / "state", mesh_copy)).graph()["errors"]
-    assert len(errors) == 6
+    assert {*errors} == {file.name for file in (mesh_copy / "domains").glob("*/dags/*.py")}
     for error in errors.values():
         assert "domains/east_warehouse/contracts/orders_east.odcs.yaml:" in error
 
