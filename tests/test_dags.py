@@ -48,6 +48,7 @@ def runs(home: AirflowHome) -> dict[str, Any]:
         "maintain": {"dag": "north_warehouse__maintain"},
         "backfill": {"dag": "north_warehouse__backfill", "conf": days},
         "freshness": {"dag": "north_warehouse__freshness"},
+        "anomalies": {"dag": "ml_insights__anomalies"},
     }
     return dict(zip(wanted, home.run(*wanted.values()), strict=True))
 
@@ -74,6 +75,11 @@ def test_a_broken_contract_is_the_import_error_of_every_bundle(
     assert {*errors} == {file.name for file in (mesh_copy / "domains").glob("*/dags/*.py")}
     for error in errors.values():
         assert "domains/east_warehouse/contracts/orders_east.odcs.yaml:" in error
+
+
+@pytest.mark.slow
+def test_a_dag_of_a_domains_own_tells_of_rows_also_before_there_are_any(runs: dict[str, Any]) -> None:
+    assert runs["anomalies"]["state"] == "success", runs["anomalies"]["raised"]
 
 
 @pytest.mark.slow
