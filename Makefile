@@ -91,8 +91,8 @@ bench: .venv/bench ## Measure speed and compare it with references; writes docs/
 bench-ml: .venv-ml/done ## Backtest the models of ml_insights on three simulated worlds; writes docs/ml-figures.md
 	@PYTHONPATH=.:domains .venv-ml/bin/python -m benchmarks.ml $(ARGS)
 
-test-ml: .venv-ml/done ## Test the models of ml_insights in the environment that has their packages
-	@$(IN_MEMORY) .venv-ml/bin/pytest domains/ml_insights/tests/test_forecasting.py domains/ml_insights/tests/test_learning.py $(ARGS)
+test-ml: .venv-ml/done ## Test the models and notebooks of ml_insights in the environment that has their packages
+	@$(IN_MEMORY) .venv-ml/bin/pytest $(addprefix domains/ml_insights/tests/test_,forecasting.py learning.py notebooks.py) $(ARGS)
 
 parity: export MESH_STATE := $(if $(filter file,$(origin STATE)),build/parity,$(STATE))
 parity: .venv-spark/done ## Run each model on DuckDB and on Spark, on three days of ACME, and write docs/parity.md
