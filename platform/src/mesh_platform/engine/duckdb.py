@@ -139,8 +139,21 @@ def _parsed(text: str) -> Any:
 
 def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:
     """Let SQL call `function`, from text to text, as `name`; NULL stays NULL."""
+    import pyarrow as pa
+    from duckdb.func import ARROW
+
     text = duckdb.sqltype("VARCHAR")
-    connection.create_function(name, function, [text], text)
+    # For each value of a function that takes one, DuckDB's client looks for pandas on the disk.
+    # A lambda: DuckDB evaluates annotations, and `pa` is known here alone.
+    connection.create_function(
+        name,
+        lambda values: pa.array(
+            [None if each is None else function(each) for each in values.to_pylist()], pa.string()
+        ),
+        [text],
+        text,
+        type=ARROW,
+    )
 
 
 @contextmanager

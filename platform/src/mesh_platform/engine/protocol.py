@@ -44,9 +44,19 @@ class Connection(Protocol):
         """Remove the name of an Arrow table."""
 
     def create_function(
-        self, name: str, function: Callable[..., Any], parameters: Any = ..., return_type: Any = ..., /
+        self,
+        name: str,
+        function: Callable[..., Any],
+        /,
+        parameters: Any = ...,
+        return_type: Any = ...,
+        *,
+        type: Any = ...,
     ) -> object:
-        """Let SQL call a Python function by this name, with arguments and a result of these SQL types."""
+        """Let SQL call a Python function by this name, with arguments and a result of these SQL types.
+
+        `type` says whether it takes one value, or an Arrow array of many.
+        """
 
     def __enter__(self) -> Self: ...
 
