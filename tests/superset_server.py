@@ -51,8 +51,10 @@ class Superset:
         return result.json if result.out else None
 
 
-def chart_data(server: Server, numbers: dict[str, int], dashboard: Dashboard, name: str) -> list[dict[str, Any]]:
-    """The rows of a chart by Superset's API, as a page asks for them."""
+def chart_data(
+    server: Server, numbers: dict[str, int], dashboard: Dashboard, name: str, **filtered: Any
+) -> list[dict[str, Any]]:
+    """The rows of a chart by Superset's API, as a page asks for them; `filtered` is what filters add to the query."""
     chart = dashboard.charts[name]
     grain = chart.params.get("time_grain_sqla")
     axis = {"columnType": "BASE_AXIS", "expressionType": "SQL", "timeGrain": grain}
@@ -63,6 +65,7 @@ def chart_data(server: Server, numbers: dict[str, int], dashboard: Dashboard, na
     conditions = chart_conditions(dashboard.datasets[chart.dataset], chart)
     where = " AND ".join(f"({sql})" for clause, sql in conditions if clause == "WHERE")
     query = {"columns": columns, "metrics": chart_metrics(chart), "row_limit": 10000, "extras": {"where": where}}
+    query |= filtered
     source = {"id": numbers[dataset_uuid(dashboard, chart.dataset)], "type": "table"}
     body = {"datasource": source, "queries": [query], "result_format": "json", "result_type": "full"}
     return list(server.send("POST", "chart/data", json=body).json()["result"][0]["data"])

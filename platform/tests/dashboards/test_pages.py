@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from hashlib import sha256
 
 import duckdb
 from mesh_platform.dashboards.pages import formatted, page_of
@@ -41,7 +44,49 @@ def test_a_page_has_every_chart_with_its_numbers_and_asks_for_nothing(mesh: Mesh
     assert "<b>" not in page
     assert all(chart.slice_name in page for chart in dashboard.charts.values())
     assert mesh.domains["logistics_core"].owners.contact in page
-    assert not re.search(r"https?://|<script|<link|src=|url\(|@import", page)
+    assert not re.search(r"https?://|<link|src=|url\(|@import", page)
+    assert page.count("<script") == 1
+
+
+def test_a_page_has_each_chart_for_each_choice_of_its_filters_and_runs_one_script(mesh: Mesh) -> None:
+    dashboard = mesh.dashboards["logistics_core.deliveries"]
+    with duckdb.connect() as session:
+        session.execute(DELIVERIES)
+        session.execute("insert into logistics_core.dim_warehouse values ('S', 'south')")
+        session.execute(
+            "insert into logistics_core.fact_delivery_sla__resolved values "
+            "(date '2025-11-05', 'S', 'V1', 'clear', 'R', false, 50)"
+        )
+        page = page_of(mesh, dashboard, session, NOW)
+        choices = [
+            *("2025-10-30 to 2025-11-05", "2025-10-09 to 2025-11-05", "2025-11-01 to 2025-11-30"),
+            "2025-10-01 to 2025-10-31",
+        ]
+        assert re.findall(r'<option value="\d+">([^<]*)', page) == ["All", *choices, "All", "north", "south"]
+        section = page[page.index(dashboard.charts["violations"].slice_name) :].partition("</section>")[0]
+        shown = dict(re.findall(r'data-for="([^"]*)"[^>]*>\s*<p class="number">([^<]*)', section))
+        assert len(shown) == 15
+        of_source = {"0 0": "true", "0 1": "region = 'north'", "4 2": "false", "3 2": "true and month(date) = 11"}
+        for choice, condition in of_source.items():
+            source = f'FROM (SELECT * FROM "dataset deliveries" WHERE {condition})'
+            (row,) = session.execute(chart_sql(dashboard, "violations", source)).fetchall()
+            assert shown[choice] == formatted(row[0], ",d"), choice
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert script
+    allowed = b64encode(sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in page
+
+
+def test_a_chart_that_a_filter_excludes_is_there_once_for_it(mesh: Mesh) -> None:
+    dashboard = mesh.dashboards["logistics_core.deliveries"]
+    period, region = dashboard.file.filters
+    scope = {"scope": {"rootPath": ["ROOT_ID"], "excluded": ["violations"]}}
+    narrow = dashboard.file.model_copy(update={"filters": (period, region.model_copy(update={"settings": scope}))})
+    with duckdb.connect() as session:
+        session.execute(DELIVERIES)
+        page = page_of(mesh, replace(dashboard, file=narrow), session, NOW)
+    section = page[page.index(dashboard.charts["violations"].slice_name) :].partition("</section>")[0]
+    assert re.findall(r'data-for="([^"]*)"', section) == ["0 *", "1 *", "2 *", "3 *"]
 
 
 def test_a_page_without_rows_is_a_page_too(mesh: Mesh) -> None:

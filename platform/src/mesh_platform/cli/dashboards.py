@@ -166,7 +166,8 @@ def bundle(file: Path) -> None:
 def html(folder: Path, role: str) -> None:
     """Write a page for each dashboard to DIR, with the same charts and numbers, as of now.
 
-    The pages need no server and no network. They have no filters; each chart has its numbers as a table too.
+    The pages need no server and no network. They have the filters of values and of time; each chart has its numbers
+    as a table too. A role gets the dashboards that are for it.
     """
     from mesh_platform.cli.progress import tell
     from mesh_platform.dashboards.pages import page_of

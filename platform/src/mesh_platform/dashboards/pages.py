@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from mesh_platform.dashboards.page_filters import choices_of, dataset_table, page_filters
 from mesh_platform.engine.protocol import Connection
-from mesh_platform.engine.sql import quoted
 from mesh_platform.mesh.dashboards import Chart, Dashboard
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics, chart_sql
@@ -30,26 +33,43 @@ class _Series:
 
 
 def page_of(mesh: Mesh, dashboard: Dashboard, session: Connection, now: datetime) -> str:
-    """Return the HTML of a dashboard with the rows that a session shows. Each dataset is read once."""
-    for name, sql in dashboard.sql.items():
-        session.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(f'dataset {name}')} AS {sql}")
+    """Return the HTML of a dashboard with the rows that a session shows. Each dataset is read once.
 
-    def ask(chart: str) -> Rows:
-        source = f"FROM {quoted(f'dataset {dashboard.charts[chart].dataset}')}"
+    Each chart is drawn for each choice of its filters, with the same SQL: figures such as medians and distinct counts
+    cannot be computed from others.
+    """
+    for name, sql in dashboard.sql.items():
+        session.execute(f"CREATE OR REPLACE TEMP TABLE {dataset_table(name)} AS {sql}")
+    filters = page_filters(dashboard, session)
+
+    def ask(chart: str, source: str) -> Rows:
         return list(session.execute(chart_sql(dashboard, chart, source)).to_arrow_table().to_pylist())
 
     owners = mesh.domains[dashboard.domain].owners
-    charts = {name: _drawn(dashboard, name, ask(name)) for name in dashboard.charts}
+    charts = {
+        name: {
+            "title": chart.slice_name,
+            "choices": [
+                (choice, _drawn(dashboard, name, ask(name, source)))
+                for choice, source in choices_of(dashboard, name, filters)
+            ],
+        }
+        for name, chart in dashboard.charts.items()
+    }
     rows = [[cell.chart for cell in row] for row in dashboard.file.rows] or [[name] for name in charts]
-    shown = [[charts[name] for name in row] for row in rows]
-    template = (files("mesh_platform.dashboards") / "assets" / "dashboard.html").read_text(encoding="utf-8")
+    assets = files("mesh_platform.dashboards") / "assets"
+    script = "\n" + (assets / "dashboard.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
+    return environment.from_string((assets / "dashboard.html").read_text(encoding="utf-8")).render(
         title=dashboard.file.dashboard_title,
         description=dashboard.file.description,
         owners=owners,
         now=f"{now:%Y-%m-%d %H:%M} UTC",
-        rows=shown,
+        filters=filters,
+        # The page runs this script and no other.
+        script=Markup(script),
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        rows=[[charts[name] for name in row] for row in rows],
         size={"width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "bottom": _HEIGHT - _BELOW},
     )
 

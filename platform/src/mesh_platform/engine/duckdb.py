@@ -143,6 +143,7 @@ def add_text_function(connection: Connection, name: str, function: Callable[[str
 
     text = duckdb.sqltype("VARCHAR")
     # A call for each value would take 80 times as long: DuckDB looks for pandas each time, where it is not installed.
+    # A lambda: DuckDB evaluates annotations, and `pa` is known here alone.
     connection.create_function(
         name,
         lambda values: pa.array(
