@@ -193,7 +193,7 @@ ONE_FAULT: list[tuple[str, str, str] | tuple[str, str, str, int]] = [
         "mesh.implements",
         "mesh.implement",
         "'mesh.implement' is not known here. What may stand here is mesh.implements, mesh.timeTravel, "
-        "mesh.level, mesh.demands, mesh.oldestVersion, mesh.maintain.",
+        "mesh.level, mesh.demands, mesh.oldestVersion, mesh.maintain, mesh.calendar.",
     ),
     ("value: sale.v1}", "value: [a, b]}", "'mesh.implements' is ['a', 'b']. Give it a word"),
     (
