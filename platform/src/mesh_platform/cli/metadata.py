@@ -98,7 +98,8 @@ def lineage(name: str, direction: Direction, output_format: str) -> None:
     mesh lineage north_warehouse.orders_north__raw.amount --down
 
     Values are copied or computed from columns. Columns that a table is filtered, joined or grouped by decide which
-    rows it has. `queue:<product>` are the events as sent, `file:<path>` is reference data. It needs no lake.
+    rows it has. `queue:<product>` are the events as sent, `file:<path>` is reference data, and `chart:<name>` a chart
+    of a dashboard, which its name alone finds too. It needs no lake.
     """
     from mesh_platform.cli.progress import tell
     from mesh_platform.metadata.lineage_report import as_mermaid, as_text, as_value, lineage_report

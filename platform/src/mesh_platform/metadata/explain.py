@@ -10,7 +10,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain, Mesh
-from mesh_platform.metadata.columns import Columns, chart_relation
+from mesh_platform.metadata.columns import CHART, Columns, chart_relation
 from mesh_platform.sql.lineage import lineage
 from mesh_platform.sql.model import read_models, relations_read
 from mesh_platform.sql.references import RESOLVED
@@ -24,7 +24,8 @@ def explain(mesh: Mesh, name: str) -> dict[str, Any]:
         return explain_product(mesh, mesh.contracts[name])
     if name in mesh.dashboards:
         return _dashboard(mesh, mesh.dashboards[name])
-    within, _, chart = name.rpartition(".")
+    # Lineage calls charts so.
+    within, _, chart = name.removeprefix(CHART).rpartition(".")
     if within in mesh.dashboards and chart in mesh.dashboards[within].charts:
         return _chart(mesh, mesh.dashboards[within], chart)
     charts = [f"{each.identifier}.{chart}" for each in mesh.dashboards.values() for chart in each.charts]
