@@ -306,7 +306,9 @@ def test_a_page_without_a_server_has_the_numbers_of_superset_under_the_same_filt
                     wanted = [formatted(row[key], metrics[key].d3format or "") for row in rows for key in keys]
                     limit = dashboard.charts[chart].params.get("row_limit") or len(rows)
                     if len(rows) <= limit:
-                        assert sorted(figures) == sorted(wanted or ["-"]), (name, chart, region, shown["period"])
+                        # A number without rows is a dash, a table without rows is empty.
+                        none = ["-"] if dashboard.charts[chart].viz_type == "big_number_total" else []
+                        assert sorted(figures) == sorted(wanted or none), (name, chart, region, shown["period"])
                         compared += len(figures)
         assert [each for each in requests(chrome) if not each.startswith("file:")] == []
     assert compared > 300
@@ -444,7 +446,7 @@ def test_edits_of_filters_scopes_and_datasets_survive_twenty_round_trips_and_can
         file = (superset.state.root / folder / "dashboard.yaml").read_text(encoding="utf-8")
         kinds = ("filter_range", "filter_timegrain", "filter_timecolumn", "DIVIDER", "- Région «ü»", "- worst_routes")
         assert [kind for kind in kinds if kind not in file] == []
-        assert superset.mesh("check", "--rule", "domain-files", "--rule", "charts")["problems"] == []
+        assert superset.mesh("check", "--rule", "domain-files", "--rule", "charts") == []
         for _ in range(20):
             # All of it goes to the server and comes back, also where nothing differs.
             admin.import_assets(superset_assets(load_mesh(superset.state.root)))

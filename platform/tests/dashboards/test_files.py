@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ def test_only_changed_tables_are_read_again_and_an_open_reader_keeps_its_state(p
         assert reader.execute(count).fetchall() == [(3,)]
         assert read(tmp_path, "analyst", count) == [(4,)]
         assert {*before} <= {*read(tmp_path, "analyst", buyers)}
+
+
+def test_a_file_stays_for_readers_who_know_its_name_however_old_it_is(place: Place, tmp_path: Path) -> None:
+    write(place, tmp_path)
+    old = current_file(tmp_path, "analyst")
+    os.utime(old, (1, 1))
+    write(place, tmp_path)
+    assert current_file(tmp_path, "analyst") != old
+    assert old.exists()
+    os.utime(old, (1, 1))
+    write(place, tmp_path)
+    assert not old.exists()
 
 
 def test_what_is_not_committed_is_never_in_a_file(place: Place, tmp_path: Path) -> None:

@@ -107,6 +107,10 @@ def _write_files(mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cach
                     for name in _copied(mesh)
                 }
                 after[role] = {"file": _write(session, folder, role, rows, resolved)}
+    for entry in before.values():
+        # From now it counts how long readers may still open them, however long ago they were written.
+        with suppress(OSError):
+            os.utime(folder / str(entry["file"]))
     write_whole(folder / CURRENT, json.dumps(after, indent=1).encode())
     _remove_old(folder, {entry["file"] for entry in after.values()})
     return read
