@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mesh_platform.dashboards.chart_query import chart_sql
 from mesh_platform.mesh.mesh import load_mesh
 from mesh_platform.settings import find_root
+from mesh_platform.sql.chart_query import chart_sql
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NEW_ANOMALIES = FOLDER.parent / "dags" / "new_order_anomalies.sql"

@@ -172,7 +172,7 @@ def test_a_live_run_flushes_what_it_has_when_its_time_is_over(
     state: State, mesh: Mesh, run: Callable[..., Ingested]
 ) -> None:
     confirmed = send(state, mesh, in_batches(lines(range(10)), 3))
-    result = run(until_empty=False, max_seconds=0.7)
+    result = run(until_empty=False, max_seconds=5)
     assert figures(result) == {"deliveries": 10, "appended": 10}
     assert (waiting(state), violations(state.folder, PRODUCT, confirmed)) == (0, [])
 
