@@ -118,6 +118,22 @@ def test_a_time_before_the_first_commit_is_no_empty_table_and_names_the_nearest_
     assert filled.mesh("query", "select 1 as one", *asked[1:]).out.split() == ["one", "1"]
 
 
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_the_status_fits_the_terminal_and_says_what_it_leaves_out(filled: State, columns: int) -> None:
+    shown = filled.mesh("status", COLUMNS=str(columns))
+    lines = shown.out.splitlines()
+    assert max(len(line) for line in lines[1:]) <= columns
+    (orders,) = [line.split() for line in lines if line.startswith("east_warehouse.orders_east")]
+    whole = {row["table"]: row for row in filled.json("status")}
+    landing = whole["east_warehouse.orders_east__raw"]
+    assert orders[:2] == ["east_warehouse.orders_east", str(landing["rows"])]
+    assert all(name in lines[1].split() for name in ("table", "rows", "lag", "fresh", "quarantined"))
+    assert f"Not shown: {len(whole) - len(lines) + 2} more tables" in shown.err
+    wide = filled.mesh("status", "--wide", COLUMNS="80")
+    assert [line.split()[0] for line in wide.out.splitlines()[2:]] == [*whole]
+    assert "Not shown" not in wide.err
+
+
 def test_a_file_of_all_tables_has_what_the_role_reads(filled: State) -> None:
     sql = "select count(*), count(*) filter (customer_id like 'C-EAST-%') from logistics_core.fact_orders"
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mesh_platform.query.status import TableStatus
 
 
+# The columns of the status that a narrow terminal does not show, the first of them first.
+_GIVE_WAY = ("snapshots", "files", "kind", "visible after", "newest event", "promise", "dangling")
 _DAY = click.DateTime(["%Y-%m-%d"])
 _role_option = click.option(
     "--role",
@@ -195,14 +197,19 @@ def releases(output_format: str) -> None:
     write_table(rows, columns=("release", "released_at", "tables"))
 
 
-@click.command(short_help="Show rows, snapshots, files, freshness and quarantine of every table.")
+@click.command(short_help="Show rows, freshness and quarantine of every product.")
 @click.argument("names", nargs=-1, metavar="[PATTERN]...")
+@click.option("--wide", is_flag=True, help="Show all tables and all columns, however wide the terminal is.")
 @format_option
-def status(names: tuple[str, ...], output_format: str) -> None:
-    """Show the state of every table, or of those whose name matches a PATTERN.
+def status(names: tuple[str, ...], wide: bool, output_format: str) -> None:
+    """Show the state of every product, or of the tables whose name matches a PATTERN.
 
     \b
     mesh status 'logistics_core.*' '*.orders_*'
+
+    A product has one row: that of its own table, or of its landing table until that is built, with the count of its
+    quarantine. A narrow terminal shows fewer columns. `--wide` and `--format json` show all tables and everything
+    about them.
 
     `kind` is `landing` (events as sent), `quarantine` (what ingest refused), `ledger` (the ids of removed events,
     which ingest refuses), `product` (built by SQL), `reference` (read from a CSV file) or `held` (rows that a rule
@@ -234,16 +241,20 @@ def status(names: tuple[str, ...], output_format: str) -> None:
     if output_format == "json":
         write_json([asdict(each) for each in _read_status(settings, mesh, catalog, names)])
     else:
-        show_status(settings, mesh, catalog, names)
+        show_status(settings, mesh, catalog, names, wide)
 
 
-def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str] = ()) -> None:
+def show_status(
+    settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str] = (), wide: bool = False
+) -> None:
     """Write the status as a table for people, with the clock for the ages.
 
-    `names` are shell patterns of the tables to show; without any, all are shown.
+    `names` are shell patterns of the tables to show; without any, each product is shown in one row, or with `wide`
+    all tables.
     """
     now = settings.now()
     found = _read_status(settings, mesh, catalog, names)
+    shown = found if names or wide else _of_products(found)
     rows = [
         {
             "table": each.table,
@@ -259,13 +270,19 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
             "quarantined": each.quarantined,
             "dangling": each.dangling,
         }
-        for each in found
+        for each in shown
     ]
     if not rows:
         what = f"called {' or '.join(names)} " if names else ""
         click.echo(f"There are no tables {what}yet. 'make run' makes them.")
         return
-    write_table(rows, title=f"Tables in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    what = "Tables" if names or wide else "Products"
+    title = f"{what} in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    left_out = write_table(rows, title, optional=() if wide else _GIVE_WAY)
+    if more := len(found) - len(shown):
+        left_out = [counted(more, "more table"), *left_out]
+    if left_out:
+        tell(f"Not shown: {', '.join(left_out)}. 'mesh status --wide' shows everything.")
     learned = [each for each in found if each.model]
     if learned:
         click.echo()
@@ -277,6 +294,23 @@ def show_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequenc
                 f"{each.table}: has rows of up to {each.max_ahead_time:%Y-%m-%d %H:%M}. A time over a day after now "
                 "does not count as its newest event. Mend the source, or the SQL of that column."
             )
+
+
+def _of_products(found: Sequence[TableStatus]) -> list[TableStatus]:
+    """One status for each product: its own table's, else its landing table's; with the count of its quarantine."""
+    from mesh_platform.lake.tables import split_name
+
+    products: dict[str, dict[str, TableStatus]] = {}
+    for each in found:
+        product, kind = split_name(each.table)
+        products.setdefault(product, {})[kind] = each
+    chosen: list[TableStatus] = []
+    for kinds in products.values():
+        own, landing = kinds.get("product"), kinds.get("landing")
+        if own and landing:
+            own = replace(own, quarantined=landing.quarantined)
+        chosen += [each for each in (own or landing,) if each]
+    return chosen
 
 
 def _read_status(settings: Settings, mesh: Mesh, catalog: Catalog, names: Sequence[str]) -> list[TableStatus]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -13,13 +14,25 @@ from rich.text import Text
 
 from mesh_platform.cli.output import to_plain
 
+# Where the output is no terminal and COLUMNS does not say.
+_WIDTH = 120
+_GAP = 2
 
-def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, columns: Sequence[str] = ()) -> None:
-    """Write rows as a table for people; numbers right-aligned, null as a dash."""
+
+def write_table(
+    rows: Sequence[Mapping[str, Any]],
+    title: str | None = None,
+    columns: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> list[str]:
+    """Write rows as a table for people; numbers right-aligned, null as a dash.
+
+    Where the terminal is too narrow, the columns `optional` are left out, the first of them first. Returns these.
+    """
     names = list(columns) or list(rows[0] if rows else ())
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
-    )
+    left_out = _too_many(rows, names, optional)
+    names = [name for name in names if name not in left_out]
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = any(isinstance(row[name], int | float | Decimal) for row in rows) and not any(
             isinstance(row[name], bool) for row in rows
@@ -31,10 +44,28 @@ def write_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, col
         # A terminal wraps long lines; a truncated number would be a different one.
         console = Console(highlight=False, width=100_000)
         with console.capture() as printed:
+            if title:
+                console.print(_text(title), style="bold")
             console.print(table)
         click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
     if not rows:
         click.echo("(no rows)")
+    return left_out
+
+
+def _too_many(rows: Sequence[Mapping[str, Any]], names: Sequence[str], optional: Sequence[str]) -> list[str]:
+    """The first columns of `optional` that must be left out for the others to fit the terminal."""
+    widths = {
+        name: _GAP + max(len(each) for each in (name, *(_cell(row[name]).plain for row in rows)))
+        for name in (names if optional else ())
+    }
+    most, wide = shutil.get_terminal_size((_WIDTH, 24)).columns, sum(widths.values()) - _GAP
+    left_out = []
+    for name in optional:
+        if wide > most:
+            left_out.append(name)
+            wide -= widths[name]
+    return left_out
 
 
 def _cell(value: Any) -> Text:
