@@ -41,10 +41,13 @@ _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 @without_collector
 def explain(name: str, output_format: str) -> None:
     """Show the owner, the promises and the columns of a product, and where each column comes from; of a dashboard its
-    charts, and of a chart what it shows and from where.
+    charts, and of a chart what it shows and from where. Tables, views and columns that other commands name can be
+    asked for, too.
 
     \b
     mesh explain logistics_core.fact_orders
+    mesh explain logistics_core.fact_orders.amount_usd
+    mesh explain logistics_core.order_v1
     mesh explain logistics_core.deliveries
     mesh explain logistics_core.deliveries.violations_by_weather
     """
@@ -62,6 +65,8 @@ def explain(name: str, output_format: str) -> None:
     for name, value in facts.items():
         if value not in (None, [], False):
             click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
+    if not columns:
+        return
     click.echo()
     # Most products have neither, and the table is wide.
     unused = [

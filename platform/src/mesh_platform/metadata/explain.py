@@ -1,36 +1,133 @@
-"""Explaining one thing: a product with its path from queue to readers, a dashboard with its charts, or a chart."""
+"""Explaining one thing: a product with its path from queue to readers, a dashboard, a chart, a view or a column.
+
+Every name that a command of the mesh prints can be asked for.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mesh_platform.broker import queue_of
-from mesh_platform.contract.contract import Contract
+from mesh_platform.contract.contract import Contract, Field, TableSchema
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.tables import landing_name, quarantine_name
+from mesh_platform.lake.tables import TableKind, landing_name, quarantine_name, table_named
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain, Mesh
-from mesh_platform.metadata.columns import CHART, Columns, chart_relation
+from mesh_platform.metadata.columns import CHART, QUEUE, Columns, chart_relation
+from mesh_platform.sql.chart_query import readable_schemas
 from mesh_platform.sql.lineage import lineage
 from mesh_platform.sql.model import read_models, relations_read
 from mesh_platform.sql.references import RESOLVED
-from mesh_platform.sql.relations import tables_behind
+from mesh_platform.sql.relations import interface_unions, tables_behind
 from mesh_platform.text import offer, shown
+
+_KINDS: dict[TableKind, str] = {
+    "landing": "The events, as sent,",
+    "quarantine": "What ingest refused",
+    "ledger": "The ids of events that were removed on purpose",
+    "product": "The rows",
+    "held": "The rows that a rule holds back",
+}
 
 
 def explain(mesh: Mesh, name: str) -> dict[str, Any]:
-    """All facts about the product, dashboard or chart `name`; the first key says which. Raises UsageError."""
+    """All facts about what is called `name`; the first key says what that is. Raises UsageError."""
     if name in mesh.contracts:
         return explain_product(mesh, mesh.contracts[name])
+    if name.startswith(QUEUE):
+        # The events of a product; what is in them, ingest writes to its landing table.
+        product, _, field = name.removeprefix(QUEUE).rpartition(".")
+        sent = product in mesh.contracts and mesh.contracts[product].event
+        return explain(mesh, f"{landing_name(mesh.contracts[product])}.{field}" if sent else f"{product}.{field}")
     if name in mesh.dashboards:
         return _dashboard(mesh, mesh.dashboards[name])
     # Lineage calls charts so.
     within, _, chart = name.removeprefix(CHART).rpartition(".")
     if within in mesh.dashboards and chart in mesh.dashboards[within].charts:
         return _chart(mesh, mesh.dashboards[within], chart)
+    if (schema := _schema_of(mesh, name)) is not None:
+        return _relation(mesh, name, schema)
+    relation, _, column = name.rpartition(".")
+    if (schema := _schema_of(mesh, relation)) is not None and column in schema.by_name:
+        return _column(mesh, relation, schema.by_name[column])
     charts = [f"{each.identifier}.{chart}" for each in mesh.dashboards.values() for chart in each.charts]
-    known = dict.fromkeys([*mesh.contracts, *mesh.dashboards, *charts])
-    raise UsageError(f"{name}: no such product, dashboard or chart. {offer(name, known)}")
+    columns = [f"{relation}.{each}" for each in schema.by_name] if schema is not None else []
+    known = dict.fromkeys([*columns, *mesh.contracts, *interface_unions(mesh), *mesh.dashboards, *charts])
+    raise UsageError(f"{name}: no product, table, view, column, dashboard or chart. {offer(name, known)}")
+
+
+def _schema_of(mesh: Mesh, relation: str) -> TableSchema | None:
+    table = table_named(mesh, relation)
+    return table.schema if table else readable_schemas(mesh).get(relation)
+
+
+def _relation(mesh: Mesh, name: str, schema: TableSchema) -> dict[str, Any]:
+    """Facts about a table that a product has besides its own, or about a view."""
+    columns, table, owner = Columns(mesh, read_models(mesh)), table_named(mesh, name), _owner(mesh, name)
+    if table:
+        what = f"{_KINDS[table.kind]} of {table.contract.identifier}."
+    elif owner and name in interface_unions(mesh):
+        what = f"The rows of all products that implement {owner.name}."
+    elif owner:
+        what = f"{owner.identifier}, with the key of an unknown row where a dimension lacks the one it names."
+    else:
+        what = "About the mesh itself."
+    found = columns.lineage(name)
+    return {
+        "table" if table else "view": name,
+        "description": what,
+        "product": owner.identifier if owner and owner.identifier in mesh.contracts else None,
+        "contract": owner.path if owner else None,
+        **(_owners(mesh.domains[owner.domain]) if owner else {}),
+        "reads": [*columns.inputs(name)],
+        "read_by": [*columns.readers.get(name, ())],
+        "columns": [
+            {
+                **_column_facts(field),
+                "from": [f"{source}.{each}" for source, each in found.values(field.name)]
+                if field.name in found.columns
+                else [],
+            }
+            for field in schema.fields
+        ],
+    }
+
+
+def _owner(mesh: Mesh, relation: str) -> Contract | None:
+    """The contract of a table, or of what a view shows; None for the views about the mesh itself."""
+    if table := table_named(mesh, relation):
+        return table.contract
+    if relation in (unions := interface_unions(mesh)):
+        return unions[relation][0]
+    return mesh.contracts.get(relation.removesuffix(RESOLVED))
+
+
+def _column(mesh: Mesh, relation: str, field: Field) -> dict[str, Any]:
+    columns, contract = Columns(mesh, read_models(mesh)), _owner(mesh, relation)
+    up = [edge for edge in columns.edges(relation) if edge.target_column == field.name]
+    down = {(edge.target, edge.target_column) for edge in columns.edges_from((relation, field.name))}
+    return {
+        "column": f"{relation}.{field.name}",
+        "description": field.description,
+        **{name: value for name, value in _column_facts(field).items() if name not in ("name", "description")},
+        "contract": contract.path if contract else None,
+        **(_owners(mesh.domains[contract.domain]) if contract else {}),
+        "from": [f"{edge.source}.{edge.source_column}" for edge in up],
+        "read_by": sorted(f"{target}.{column}" if column else target for target, column in down),
+        "columns": [],
+    }
+
+
+def _column_facts(field: Field) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "type": field.type.name,
+        "required": field.required,
+        "classification": field.classification,
+        "deprecated": field.deprecated,
+        "synonyms": list(field.synonyms),
+        "description": field.description,
+    }
 
 
 def _dashboard(mesh: Mesh, dashboard: Dashboard) -> dict[str, Any]:
@@ -134,13 +231,7 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
         ],
         "columns": [
             {
-                "name": field.name,
-                "type": field.type.name,
-                "required": field.required,
-                "classification": field.classification,
-                "deprecated": field.deprecated,
-                "synonyms": list(field.synonyms),
-                "description": field.description,
+                **_column_facts(field),
                 "from": [f"{relation}.{column}" for relation, column in origins.values(field.name)]
                 if origins
                 else [],
