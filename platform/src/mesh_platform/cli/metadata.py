@@ -41,8 +41,8 @@ _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 @without_collector
 def explain(name: str, output_format: str) -> None:
     """Show the owner, the promises and the columns of a product, and where each column comes from; of a dashboard its
-    charts, and of a chart what it shows and from where. Tables, views and columns that other commands name can be
-    asked for, too.
+    charts, and of a chart what it shows and from where. Every other name that a command prints can be asked for, too:
+    tables, views, columns, terms, people, domains.
 
     \b
     mesh explain logistics_core.fact_orders

@@ -28,8 +28,8 @@ from mesh_platform.sql.relations import interface_unions, relation_schemas, unio
 from mesh_platform.text import shown
 
 Column = tuple[str, str]
-# How the names of charts, and of the events of products, begin as relations.
-CHART, QUEUE = "chart:", "queue:"
+# How the names of charts begin, as relations.
+CHART = "chart:"
 _NO_LINEAGE = Lineage({})
 
 
@@ -236,7 +236,7 @@ def _copy(source: str, columns: Iterable[str]) -> Relation:
 
 def queue_relation(contract: Contract) -> str:
     """Return the name under which the events of a product are a relation."""
-    return f"{QUEUE}{contract.identifier}"
+    return f"queue:{contract.identifier}"
 
 
 def chart_relation(dashboard: Dashboard, chart: str) -> str:

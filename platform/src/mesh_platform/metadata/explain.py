@@ -1,133 +1,96 @@
-"""Explaining one thing: a product with its path from queue to readers, a dashboard, a chart, a view or a column.
+"""Explaining one thing: a product with its path from queue to readers, a dashboard, a chart, or any other name.
 
 Every name that a command of the mesh prints can be asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from mesh_platform.broker import queue_of
-from mesh_platform.contract.contract import Contract, Field, TableSchema
+from mesh_platform.contract.contract import Contract
 from mesh_platform.errors import UsageError
-from mesh_platform.lake.tables import TableKind, landing_name, quarantine_name, table_named
+from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import Domain, Mesh
-from mesh_platform.metadata.columns import CHART, QUEUE, Columns, chart_relation
-from mesh_platform.sql.chart_query import readable_schemas
+from mesh_platform.metadata.columns import CHART, Columns, chart_relation
+from mesh_platform.metadata.graph import NAMED, Graph, Kind, LinkKind, Node, mesh_graph
 from mesh_platform.sql.lineage import lineage
 from mesh_platform.sql.model import read_models, relations_read
 from mesh_platform.sql.references import RESOLVED
-from mesh_platform.sql.relations import interface_unions, tables_behind
+from mesh_platform.sql.relations import tables_behind
 from mesh_platform.text import offer, shown
 
-_KINDS: dict[TableKind, str] = {
-    "landing": "The events, as sent,",
-    "quarantine": "What ingest refused",
-    "ledger": "The ids of events that were removed on purpose",
-    "product": "The rows",
-    "held": "The rows that a rule holds back",
+# What a link is called from its other end.
+_BACK: dict[LinkKind, str] = {
+    "owned by": "owns",
+    "steward": "steward_of",
+    "input": "input_of",
+    "output": "output_of",
+    "implements": "implemented_by",
+    "computed from": "read_by",
+    "refers to": "referred_to_by",
+    "means": "meaning_of",
+    "tagged": "tag_of",
+    "governed by": "governs",
+    "written by": "writes",
 }
+_OF_A_COLUMN = ("type", "required", "classification", "deprecated", "synonyms")
 
 
 def explain(mesh: Mesh, name: str) -> dict[str, Any]:
     """All facts about what is called `name`; the first key says what that is. Raises UsageError."""
     if name in mesh.contracts:
         return explain_product(mesh, mesh.contracts[name])
-    if name.startswith(QUEUE):
-        # The events of a product; what is in them, ingest writes to its landing table.
-        product, _, field = name.removeprefix(QUEUE).rpartition(".")
-        sent = product in mesh.contracts and mesh.contracts[product].event
-        return explain(mesh, f"{landing_name(mesh.contracts[product])}.{field}" if sent else f"{product}.{field}")
     if name in mesh.dashboards:
         return _dashboard(mesh, mesh.dashboards[name])
     # Lineage calls charts so.
     within, _, chart = name.removeprefix(CHART).rpartition(".")
     if within in mesh.dashboards and chart in mesh.dashboards[within].charts:
         return _chart(mesh, mesh.dashboards[within], chart)
-    if (schema := _schema_of(mesh, name)) is not None:
-        return _relation(mesh, name, schema)
-    relation, _, column = name.rpartition(".")
-    if (schema := _schema_of(mesh, relation)) is not None and column in schema.by_name:
-        return _column(mesh, relation, schema.by_name[column])
-    charts = [f"{each.identifier}.{chart}" for each in mesh.dashboards.values() for chart in each.charts]
-    columns = [f"{relation}.{each}" for each in schema.by_name] if schema is not None else []
-    known = dict.fromkeys([*columns, *mesh.contracts, *interface_unions(mesh), *mesh.dashboards, *charts])
-    raise UsageError(f"{name}: no product, table, view, column, dashboard or chart. {offer(name, known)}")
+    graph = mesh_graph(mesh, read_models(mesh))
+    # Some names are those of lineage, with their kind.
+    for node_id in (name, *(f"{kind}:{name}" for kind in get_args(Kind))):
+        if node_id in graph.nodes:
+            return _node(graph, graph.nodes[node_id])
+    known = dict.fromkeys(node.name for node in graph.nodes.values())
+    raise UsageError(f"{name}: nothing is called so. {offer(name, known)} 'mesh find' searches by words.")
 
 
-def _schema_of(mesh: Mesh, relation: str) -> TableSchema | None:
-    table = table_named(mesh, relation)
-    return table.schema if table else readable_schemas(mesh).get(relation)
-
-
-def _relation(mesh: Mesh, name: str, schema: TableSchema) -> dict[str, Any]:
-    """Facts about a table that a product has besides its own, or about a view."""
-    columns, table, owner = Columns(mesh, read_models(mesh)), table_named(mesh, name), _owner(mesh, name)
-    if table:
-        what = f"{_KINDS[table.kind]} of {table.contract.identifier}."
-    elif owner and name in interface_unions(mesh):
-        what = f"The rows of all products that implement {owner.name}."
-    elif owner:
-        what = f"{owner.identifier}, with the key of an unknown row where a dimension lacks the one it names."
-    else:
-        what = "About the mesh itself."
-    found = columns.lineage(name)
+def _node(graph: Graph, node: Node) -> dict[str, Any]:
+    """Its own facts, what it is linked to and by, and its columns."""
+    domain, columns = graph.domain(node.id), graph.columns
+    linked = {kind.replace(" ", "_"): [each.name for each in graph.of(node.id, kind)] for kind in _BACK}
+    linked |= {back: [each.name for each in graph.with_link(kind, node.id)] for kind, back in _BACK.items()}
+    if node.kind == "column":
+        relation, _, name = node.name.rpartition(".")
+        down = {(edge.target, edge.target_column) for edge in columns.edges_from((relation, name))}
+        linked["from"] = _sources(columns, relation, name)
+        linked["read_by"] = sorted(f"{target}.{column}" if column else target for target, column in down)
+    fields = [each for each in graph.with_link("part of", node.id) if each.kind == "column"]
+    relation = node.id if node.id.startswith(NAMED) else node.name
     return {
-        "table" if table else "view": name,
-        "description": what,
-        "product": owner.identifier if owner and owner.identifier in mesh.contracts else None,
-        "contract": owner.path if owner else None,
-        **(_owners(mesh.domains[owner.domain]) if owner else {}),
-        "reads": [*columns.inputs(name)],
-        "read_by": [*columns.readers.get(name, ())],
+        node.kind: node.name,
+        "description": node.description,
+        **({"domain": domain.name, "team": graph.of(domain.id, "owned by")[0].name} if domain else {}),
+        **node.facts,
+        **linked,
         "columns": [
             {
-                **_column_facts(field),
-                "from": [f"{source}.{each}" for source, each in found.values(field.name)]
-                if field.name in found.columns
-                else [],
+                "name": (name := each.name.removeprefix(f"{relation}.")),
+                **{fact: value for fact, value in each.facts.items() if fact in _OF_A_COLUMN},
+                "description": each.description,
+                "from": _sources(columns, relation, name),
             }
-            for field in schema.fields
+            for each in fields
         ],
     }
 
 
-def _owner(mesh: Mesh, relation: str) -> Contract | None:
-    """The contract of a table, or of what a view shows; None for the views about the mesh itself."""
-    if table := table_named(mesh, relation):
-        return table.contract
-    if relation in (unions := interface_unions(mesh)):
-        return unions[relation][0]
-    return mesh.contracts.get(relation.removesuffix(RESOLVED))
-
-
-def _column(mesh: Mesh, relation: str, field: Field) -> dict[str, Any]:
-    columns, contract = Columns(mesh, read_models(mesh)), _owner(mesh, relation)
-    up = [edge for edge in columns.edges(relation) if edge.target_column == field.name]
-    down = {(edge.target, edge.target_column) for edge in columns.edges_from((relation, field.name))}
-    return {
-        "column": f"{relation}.{field.name}",
-        "description": field.description,
-        **{name: value for name, value in _column_facts(field).items() if name not in ("name", "description")},
-        "contract": contract.path if contract else None,
-        **(_owners(mesh.domains[contract.domain]) if contract else {}),
-        "from": [f"{edge.source}.{edge.source_column}" for edge in up],
-        "read_by": sorted(f"{target}.{column}" if column else target for target, column in down),
-        "columns": [],
-    }
-
-
-def _column_facts(field: Field) -> dict[str, Any]:
-    return {
-        "name": field.name,
-        "type": field.type.name,
-        "required": field.required,
-        "classification": field.classification,
-        "deprecated": field.deprecated,
-        "synonyms": list(field.synonyms),
-        "description": field.description,
-    }
+def _sources(columns: Columns, relation: str, column: str) -> list[str]:
+    """The columns, as relation.column, that the value of a column comes from."""
+    found = columns.lineage(relation)
+    return [".".join(source) for source in found.values(column)] if column in found.columns else []
 
 
 def _dashboard(mesh: Mesh, dashboard: Dashboard) -> dict[str, Any]:
@@ -231,7 +194,13 @@ def explain_product(mesh: Mesh, contract: Contract) -> dict[str, Any]:
         ],
         "columns": [
             {
-                **_column_facts(field),
+                "name": field.name,
+                "type": field.type.name,
+                "required": field.required,
+                "classification": field.classification,
+                "deprecated": field.deprecated,
+                "synonyms": list(field.synonyms),
+                "description": field.description,
                 "from": [f"{relation}.{column}" for relation, column in origins.values(field.name)]
                 if origins
                 else [],

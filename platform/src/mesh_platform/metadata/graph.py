@@ -48,7 +48,7 @@ LinkKind = Literal[
 
 
 # Relations that SQL cannot name have the ids of their nodes as names.
-_NAMED = ("queue:", "file:", CHART)
+NAMED = ("queue:", "file:", CHART)
 
 
 class Node(NamedTuple):
@@ -91,7 +91,7 @@ class Graph:
 
     def relation(self, name: str) -> Node | None:
         """Return the table, view, queue, file or chart that lineage calls `name`."""
-        ids = (name,) if name.startswith(_NAMED) else (f"table:{name}", f"view:{name}")
+        ids = (name,) if name.startswith(NAMED) else (f"table:{name}", f"view:{name}")
         return next((self.nodes[node_id] for node_id in ids if node_id in self.nodes), None)
 
     def domain(self, node_id: str) -> Node | None:
@@ -271,7 +271,7 @@ class _Builder:
 
     def _relation(self, name: str) -> str:
         """Return the id of the node of a relation."""
-        if name.startswith(_NAMED):
+        if name.startswith(NAMED):
             return name
         return f"view:{name}" if f"view:{name}" in self.nodes else f"table:{name}"
 
