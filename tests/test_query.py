@@ -118,6 +118,12 @@ def test_a_time_before_the_first_commit_is_no_empty_table_and_names_the_nearest_
     assert filled.mesh("query", "select 1 as one", *asked[1:]).out.split() == ["one", "1"]
 
 
+def test_pages_of_dashboards_can_be_the_owners_too(filled: State, tmp_path: Path) -> None:
+    for role, health in (("analyst", False), ("steward", True), ("owner", True)):
+        filled.mesh("dashboards", "html", tmp_path / role, "--role", role)
+        assert (tmp_path / role / "logistics_core.product_health.html").exists() == health
+
+
 @pytest.mark.parametrize("columns", [80, 100, 120])
 def test_the_status_fits_the_terminal_and_says_what_it_leaves_out(filled: State, columns: int) -> None:
     shown = filled.mesh("status", COLUMNS=str(columns))

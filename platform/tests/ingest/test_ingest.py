@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pika
@@ -28,21 +27,9 @@ from orders import PRODUCT, bad, in_batches, lines, send, waiting
 
 from conftest import State, require_amqp
 
-from .one_product import figures, ingest_product
+from .one_product import figures
 
 RAW = f"{PRODUCT}__raw"
-
-
-@pytest.fixture
-def broker(state: State) -> Iterator[Broker]:
-    with connect(state.settings.broker) as broker:
-        yield broker
-
-
-@pytest.fixture
-def run(state: State, mesh: Mesh, broker: Broker) -> Callable[..., Ingested]:
-    """Ingest the product in this process, by default until its queue is empty."""
-    return partial(ingest_product, state, mesh, broker)
 
 
 def test_every_line_lands_once_or_is_quarantined_once(state: State, mesh: Mesh, run: Callable[..., Ingested]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pytest
 from invariants import PARTS, landed_ids, quarantine, violations
 from mesh_platform import faults
-from mesh_platform.broker import Broker, connect
 from mesh_platform.ingest.ingest import Ingested, Limits, replay_rejected
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.rollback import roll_back
@@ -22,22 +20,10 @@ from orders import PRODUCT, bad, envelope, in_batches, lines, send
 
 from conftest import State
 
-from .one_product import figures, ingest_product
+from .one_product import figures
 
 RAW = f"{PRODUCT}__raw"
 Run = Callable[..., Ingested]
-
-
-@pytest.fixture
-def broker(state: State) -> Iterator[Broker]:
-    with connect(state.settings.broker) as broker:
-        yield broker
-
-
-@pytest.fixture
-def run(state: State, mesh: Mesh, broker: Broker) -> Run:
-    """Ingest the product in this process until its queue is empty."""
-    return partial(ingest_product, state, mesh, broker)
 
 
 def priced(number: int, price: str, **changes: Any) -> bytes:

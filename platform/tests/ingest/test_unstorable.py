@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 
 import pyarrow as pa
 import pytest
 from invariants import quarantine, violations
-from mesh_platform.broker import Broker, connect
 from mesh_platform.iceberg.append import Appended
 from mesh_platform.iceberg.reused_ids import Reused
 from mesh_platform.ingest.ingest import Ingested, replay_rejected
@@ -23,19 +21,7 @@ from pyiceberg.utils.truncate import truncate_upper_bound_text_string
 
 from conftest import State
 
-from .one_product import figures, ingest_product
-
-
-@pytest.fixture
-def broker(state: State) -> Iterator[Broker]:
-    with connect(state.settings.broker) as broker:
-        yield broker
-
-
-@pytest.fixture
-def run(state: State, mesh: Mesh, broker: Broker) -> Callable[..., Ingested]:
-    """Ingest the product in this process until its queue is empty."""
-    return partial(ingest_product, state, mesh, broker)
+from .one_product import figures
 
 
 def test_one_such_event_stops_no_queue_and_lands_once_it_can_be_stored(

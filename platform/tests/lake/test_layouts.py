@@ -117,13 +117,13 @@ def contract_of(layout: Layout, evolved: bool = False) -> Contract:
     for number, name in enumerate(layout.types):
         renamed = {"name": "first", "renamed_from": ("c0",)} if evolved and number == 0 else {"name": f"c{number}"}
         kind = parse_type(WIDER.get(name, name) if evolved else name)
-        fields.append(Field(type=kind, description="A.", required=False, key=0, line=1, **renamed))  # type: ignore[arg-type]
+        fields.append(Field(type=kind, description="A.", required=False, key=0, line=1, **renamed))
     if evolved:
         fields.append(Field("added", parse_type("string"), "A.", False, 0, 1))
     partition = ()
     if layout.partition:
         transform, number = layout.partition
-        partition = ((transform, fields[number + 1].name),)  # type: ignore[assignment]
+        partition = ((transform, fields[number + 1].name),)
     table = TableSchema("rows", "A row.", tuple(fields), partition, None, 1)
     year = timedelta(days=365)
     return Contract("rows.odcs.yaml", "core", "rows", "1.0.0", "A.", table, None, None, None, year, None, ())

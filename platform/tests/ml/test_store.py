@@ -67,7 +67,7 @@ def test_of_two_trainings_at_once_the_later_one_takes_the_next_name(
     def append_after_another(*words: object) -> int:
         if next(others, False):
             record_training(catalog, TRAINING, MODEL)
-        return append(*words)  # type: ignore[arg-type]
+        return append(*words)
 
     monkeypatch.setattr(trainings, "append_rows", append_after_another)
     assert record_training(catalog, TRAINING, MODEL).name == "t2"

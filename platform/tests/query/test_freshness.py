@@ -70,7 +70,11 @@ def test_a_sender_may_be_a_day_ahead_of_the_clock(place: Place) -> None:
     assert look(place, START - timedelta(seconds=1)).fresh is False
 
 
-def test_status_names_the_times_that_do_not_count(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_names_the_times_that_do_not_count(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A narrower terminal does not show the newest event.
+    monkeypatch.setenv("COLUMNS", "120")
     place.land("alpha", [Sale(1, 1), Sale(2, IN_2999)])
     place.build()
     now = START + timedelta(days=2)

@@ -175,15 +175,17 @@ def html(folder: Path, role: str) -> None:
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.query.health import add_health
     from mesh_platform.query.query import views_named
+    from mesh_platform.query.roles import role_named
     from mesh_platform.query.session import open_session
     from mesh_platform.sql.health_schemas import health_named
 
     settings = read_settings()
     mesh, catalog, now = load_remembered(settings), open_catalog(settings), settings.now()
-    shown = {name: each for name, each in mesh.dashboards.items() if each.is_for(role)}
+    reads_as = role_named(role)
+    shown = {name: each for name, each in mesh.dashboards.items() if reads_as is None or each.is_for(reads_as)}
     sql = "\n".join(text for each in shown.values() for text in each.sql.values())
-    with open_session(mesh, catalog, role=role, only=views_named(mesh, sql)) as session, writing(folder):
-        add_health(session, mesh, catalog, now, health_named(sql), role=role)
+    with open_session(mesh, catalog, role=reads_as, only=views_named(mesh, sql)) as session, writing(folder):
+        add_health(session, mesh, catalog, now, health_named(sql), role=reads_as)
         for name, each in shown.items():
             page = page_of(mesh, each, session, now)
             write_whole(folder / f"{name}.html", page.encode())

@@ -1,20 +1,18 @@
-"""`mesh build`, `status`, `query`, `views`, `history`, `rollback`: build, query and roll back tables."""
+"""`mesh build`, `status`, `history`, `rollback`: build tables, look at them and roll them back."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mesh_platform.cli.maintenance import maintenance
-from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json, writing
+from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
@@ -35,12 +33,6 @@ if TYPE_CHECKING:
 # The columns of the status that a narrow terminal does not show, the first of them first.
 _GIVE_WAY = ("snapshots", "files", "kind", "visible after", "newest event", "promise", "dangling")
 _DAY = click.DateTime(["%Y-%m-%d"])
-_role_option = click.option(
-    "--role",
-    default="analyst",
-    show_default=True,
-    help="Read as this role: analyst, steward, owner, the id of a warehouse, or one of a contract.",
-)
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
@@ -100,7 +92,7 @@ def build(
     if first and only_plan:
         raise UsageError("--from rebuilds the days that it names; there is nothing to plan. Leave --plan out.")
     between = (first.date(), (last or first).date()) if first else None
-    settings, mesh, catalog = _open()
+    settings, mesh, catalog = open_lake()
     if only_plan:
         plans = [asdict(each) for each in plan_build(mesh, catalog, tables, full)]
         write_json(plans) if output_format == "json" else write_table(plans)
@@ -233,7 +225,7 @@ def status(names: tuple[str, ...], wide: bool, output_format: str) -> None:
     """
     from mesh_platform.lake.tables import tables_of
 
-    settings, mesh, catalog = _open()
+    settings, mesh, catalog = open_lake()
     known = {table.name: table for contract in mesh.contracts.values() for table in tables_of(contract)}
     for name in names:
         if not any(fnmatchcase(table, name) for table in known):
@@ -279,10 +271,6 @@ def show_status(
     what = "Tables" if names or wide else "Products"
     title = f"{what} in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     left_out = write_table(rows, title, optional=() if wide else _GIVE_WAY)
-    if more := len(found) - len(shown):
-        left_out = [counted(more, "more table"), *left_out]
-    if left_out:
-        tell(f"Not shown: {', '.join(left_out)}. 'mesh status --wide' shows everything.")
     learned = [each for each in found if each.model]
     if learned:
         click.echo()
@@ -294,6 +282,10 @@ def show_status(
                 f"{each.table}: has rows of up to {each.max_ahead_time:%Y-%m-%d %H:%M}. A time over a day after now "
                 "does not count as its newest event. Mend the source, or the SQL of that column."
             )
+    if more := len(found) - len(shown):
+        left_out = [counted(more, "more table"), *left_out]
+    if left_out:
+        tell(f"Not shown: {', '.join(left_out)}. 'mesh status --wide' shows everything.")
 
 
 def _of_products(found: Sequence[TableStatus]) -> list[TableStatus]:
@@ -337,99 +329,6 @@ def _duration(seconds: float | None) -> str | None:
     return f"{seconds:.1f} s" if isinstance(seconds, float) and seconds < 10 else f"{seconds:.0f} s"
 
 
-@click.command(short_help="Run a SELECT on the tables.")
-@click.argument("sql")
-@click.option(
-    "--as-of",
-    "as_of",
-    metavar="TIME|RELEASE|day:DAY|TABLE@SNAPSHOT",
-    help="Read the tables as they were at a time, in a release, at the end of a day of events, or at a snapshot.",
-)
-@_role_option
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "text", "json", "csv"]),
-    default="table",
-    help="text is the same as table; json: one value on stdout.",
-)
-def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
-    """Run one SELECT in DuckDB, read only. Views are named `<namespace>.<table>`; `<fact>__resolved` joins to every
-    dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
-
-    `--as-of` takes a TIME (of the commits, by the machine's clock), a RELEASE (dimensions and facts that were built
-    together; it has no landing tables and no quarantines), day:2025-10-20 (the newest release that has no event of a
-    later day, in UTC) or TABLE@SNAPSHOT.
-
-    Personal data, and messages that were refused, are hidden from a role unless the contract of the data lists it. A
-    text is then a pseudonym, the same in all of one query, and anything else is NULL. The role `owner` reads
-    everything in the clear. The role of a warehouse is its id, such as WH-NORTH, and reads the rows of that warehouse
-    alone. The query says on stderr which of its columns are hidden.
-
-    `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
-    and `mesh.arrivals` count events by product and day: those that ingest refused, and those that it accepted. All
-    three are as of now.
-    """
-    from mesh_platform.cli.result import write_result
-    from mesh_platform.query.health import add_health
-    from mesh_platform.query.query import run_query, views_named
-    from mesh_platform.query.roles import role_named
-    from mesh_platform.query.session import open_session
-    from mesh_platform.query.state_cache import StateCache
-    from mesh_platform.sql.health_schemas import health_named
-
-    settings, mesh, catalog = _open()
-    cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
-    reads_as = role_named(role)
-    with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache) as session:
-        add_health(session, mesh, catalog, settings.now(), health_named(sql), role=reads_as, cache=cache)
-        result = run_query(session, sql)
-    if not any(map(catalog.namespace_exists, mesh.domains)):
-        tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")
-    _tell_what_is_hidden(mesh, role, views, f"{sql} {' '.join(result.column_names)}".lower())
-    write_result(result, output_format)
-
-
-def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str) -> None:
-    """Say which of the columns that `text` names hold pseudonyms or NULL; and to the owner, which are personal."""
-    from mesh_platform.query.roles import ANALYST, OWNER
-    from mesh_platform.query.session import hidden_columns
-
-    words = set(re.findall(r"\w+", text))
-    hidden = hidden_columns(mesh, ANALYST if role == OWNER else role, views)
-    named = {table: [each for each in columns if each in words] for table, columns in hidden.items()}
-    listed = "; ".join(f"{', '.join(columns)} of {table}" for table, columns in named.items() if columns)
-    if listed and role == OWNER:
-        tell(f"Read by the owner, in the clear: {listed}. Other roles do not see it; keep it to yourself.")
-    elif listed:
-        tell(f"Hidden from {role}, as pseudonyms or NULL: {listed}. '--role owner' reads it in the clear.")
-
-
-@click.command(short_help="Write a DuckDB file with all tables.")
-@click.argument("file", type=click.Path(path_type=Path))
-@_role_option
-def views(file: Path, role: str) -> None:
-    """Write FILE, a DuckDB file with each table as it is now, for tools that open a file.
-
-    It has copies of the rows as the role reads them in `mesh query`. With `--role owner` it has views instead, which
-    read the tables themselves, personal data in the clear: load DuckDB's extensions `avro` and `iceberg` before you
-    read them. `DUCKDB_PATH=FILE pytest domains` checks that each table exists and has rows.
-
-    An existing FILE is replaced; run the command again to see later states. Do not name FILE after a domain: DuckDB
-    would confuse the two.
-    """
-    from mesh_platform.query.database import write_database
-    from mesh_platform.query.roles import role_named
-
-    _settings, mesh, catalog = _open()
-    with writing(file):
-        write_database(mesh, catalog, file, role_named(role))
-    if role_named(role) is None:
-        click.echo(f"{file} written. Its views are the tables' states of now, with personal data in the clear.")
-    else:
-        click.echo(f"{file} written. It has the rows of now as {role} reads them.")
-
-
 @click.command(short_help="List the snapshots of a table, newest first.")
 @click.argument("table")
 @format_option
@@ -441,7 +340,7 @@ def history(table: str, output_format: str) -> None:
     from mesh_platform.iceberg.history import read_history
     from mesh_platform.lake.catalog import existing_table
 
-    _settings, _mesh, catalog = _open()
+    _settings, _mesh, catalog = open_lake()
     rows = [asdict(entry) for entry in read_history(existing_table(catalog, table))]
     if output_format == "json":
         write_json(rows)
@@ -463,7 +362,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
     from mesh_platform.lake.rollback import roll_back
     from mesh_platform.lake.tables import table_named
 
-    _settings, mesh, catalog = _open()
+    _settings, mesh, catalog = open_lake()
     done = roll_back(mesh, catalog, table, snapshot_id)
     if output_format == "json":
         write_json(asdict(done))
@@ -478,7 +377,7 @@ def rollback(table: str, snapshot_id: int, output_format: str) -> None:
         click.echo(f"{done.table} is at snapshot {done.snapshot_id} (was {done.previous_id}). {follow}")
 
 
-def _open() -> tuple[Settings, Mesh, Catalog]:
+def open_lake() -> tuple[Settings, Mesh, Catalog]:
     from mesh_platform.lake.catalog import open_catalog
 
     settings = read_settings()

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from mesh_platform.contract.calendar import Calendar
 from mesh_platform.contract.quality_rule import Rule
-from mesh_platform.contract.types import FieldType
+from mesh_platform.contract.types import FieldType, parse_type
 from mesh_platform.contract.version import Version, read_version
 
 # The columns that ingest adds to those of each event.
@@ -78,6 +78,11 @@ class Field:
     def name_in_ids(self) -> str:
         """The name of this column in the hash of an event's id: its first name, which renames do not change."""
         return self.id_name or (self.renamed_from[-1] if self.renamed_from else self.name)
+
+
+def platform_column(name: str, type_: str, description: str, required: bool = True, key: int = 0) -> Field:
+    """Return a column of a table that the platform defines, and no contract."""
+    return Field(name=name, type=parse_type(type_), description=description, required=required, key=key, line=1)
 
 
 @dataclass(frozen=True)

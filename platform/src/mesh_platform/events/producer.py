@@ -6,10 +6,7 @@ A domain's producer script declares the product and the source; everything else 
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -24,6 +21,7 @@ from mesh_platform.contract.wall_clock import TOO_FINE, OddTimeError, find_insta
 from mesh_platform.errors import ContractError, Problem, UsageError
 from mesh_platform.events.event import Event, EventIds, Record, format_local, format_time, to_milliseconds
 from mesh_platform.mesh.mesh import Domain, Mesh, Site
+from mesh_platform.mesh.scripts import load_script
 from mesh_platform.text import counted, shown
 
 Report = Callable[[Problem], None]
@@ -78,21 +76,8 @@ def name_sender(source: object, contract: Contract) -> str:
 
 def _load_script(path: Path, root: Path) -> Producer:
     label = shown(path, root)
-    spec = importlib.util.spec_from_file_location(f"_producer_{path.parents[1].name}_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Because dataclasses look up their own module there.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
-        text = f"{type(error).__name__}: {error}."
-        raise ContractError(
-            [Problem(label, line or 1, text, "Correct the script; it is run to read its `producer`.")]
-        ) from error
+    fix = "Correct the script; it is run to read its `producer`."
+    module = load_script(path, f"_producer_{path.parents[1].name}_{path.stem}", label, fix)
     producer = getattr(module, "producer", None)
     if not isinstance(producer, Producer):
         raise ContractError([Problem(label, 1, "declares no producer.", "Write producer = Producer(...).")])

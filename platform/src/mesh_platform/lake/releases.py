@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mesh_platform import faults
-from mesh_platform.contract.contract import Field, TableSchema
-from mesh_platform.contract.types import parse_type
+from mesh_platform.contract.contract import TableSchema
+from mesh_platform.contract.contract import platform_column as _column
 from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 RELEASES = "mesh.releases"
 RELEASE_NAME = re.compile(r"r[1-9][0-9]*")
-
-
-def _column(name: str, type_: str, description: str) -> Field:
-    return Field(name=name, type=parse_type(type_), description=description, required=True, key=0, line=1)
 
 
 RELEASES_SCHEMA = TableSchema(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mesh_platform.contract.contract import Field, TableSchema
-from mesh_platform.contract.types import parse_type
+from mesh_platform.contract.contract import TableSchema
+from mesh_platform.contract.contract import platform_column as _column
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 SCORES = "mesh.scores"
 _ATTEMPTS = 8
-
-
-def _column(name: str, type_: str, description: str) -> Field:
-    return Field(name=name, type=parse_type(type_), description=description, required=True, key=0, line=1)
 
 
 SCORES_SCHEMA = TableSchema(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from mesh_platform.contract.contract import Field, TableSchema
-from mesh_platform.contract.types import parse_type
+from mesh_platform.contract.contract import TableSchema
+from mesh_platform.contract.contract import platform_column as _column
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.durable_io import replace_file
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 TRAININGS = "mesh.trainings"
 _ATTEMPTS = 8
-
-
-def _column(name: str, type_: str, description: str, required: bool = True) -> Field:
-    return Field(name=name, type=parse_type(type_), description=description, required=required, key=0, line=1)
 
 
 TRAININGS_SCHEMA = TableSchema(

@@ -15,17 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mesh_platform.access.rights import rights_of
-from mesh_platform.contract.contract import TableSchema
 from mesh_platform.errors import AttentionError, ContractError, Problem, UsageError
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import existing_table, find_tables
-from mesh_platform.lake.tables import table_named
 from mesh_platform.metadata.columns import Columns
 from mesh_platform.ml.learner import Declared
 from mesh_platform.query.masking import masks, reads_all
 from mesh_platform.query.roles import ANALYST
 from mesh_platform.sql.model import Model
-from mesh_platform.sql.relations import interface_unions
+from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.text import offer
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def _unreadable(mesh: Mesh, models: Mapping[str, Model], declared: Declared) -> 
 
 
 def _personal(mesh: Mesh, models: Mapping[str, Model], declared: Declared, cache: Cache | None) -> list[Problem]:
-    columns = Columns(mesh, models, cache)
+    columns, schemas = Columns(mesh, models, cache), relation_schemas(mesh)
     problems = []
     for table in declared.learner.features:
         for name in columns_read(mesh, table):
@@ -77,7 +75,7 @@ def _personal(mesh: Mesh, models: Mapping[str, Model], declared: Declared, cache
                 if edge.how not in ("copied", "computed") or (edge.target, edge.target_column) not in values:
                     continue
                 values.add((edge.source, edge.source_column))
-                schema = _schema_of(mesh, edge.source)
+                schema = schemas.get(edge.source)
                 field = schema.by_name.get(edge.source_column) if schema else None
                 if field is not None and field.classification == "pii":
                     what = f"'{name}' of {table} is made from personal data, {edge.source}.{edge.source_column}."
@@ -87,14 +85,6 @@ def _personal(mesh: Mesh, models: Mapping[str, Model], declared: Declared, cache
                     problems.append(Problem(mesh.contracts[table].path, mesh.contracts[table].table.line, what, fix))
                     break
     return problems
-
-
-def _schema_of(mesh: Mesh, relation: str) -> TableSchema | None:
-    unions = interface_unions(mesh)
-    if relation in unions:
-        return unions[relation][0].table
-    table = table_named(mesh, relation) if "." in relation else None
-    return table.schema if table else None
 
 
 def columns_read(mesh: Mesh, table: str) -> list[str]:

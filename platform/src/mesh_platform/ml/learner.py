@@ -6,8 +6,6 @@ imports the libraries of its model inside them.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mesh_platform.errors import ContractError, Problem, UsageError
 from mesh_platform.mesh.mesh import Domain, Mesh
+from mesh_platform.mesh.scripts import load_script
 from mesh_platform.text import offer, shown
 
 if TYPE_CHECKING:
@@ -114,7 +113,8 @@ def find_learner(mesh: Mesh, product: str) -> Declared:
 def _read(mesh: Mesh, domain: Domain, path: Path) -> Declared:
     label = shown(path, mesh.root)
     module = f"{domain.name}.{FOLDER}.{path.stem}"
-    learner = getattr(_load(path, module, label), "learner", None)
+    fix = "Correct the script; it is run to read its `learner`. Import the model's libraries inside its functions."
+    learner = getattr(load_script(path, f"_{module}", label, fix), "learner", None)
     wanted = [name for name in _members() if not hasattr(learner, name)]
     if wanted:
         what = f"declares no learner with {', '.join(wanted)}."
@@ -134,21 +134,3 @@ def _read(mesh: Mesh, domain: Domain, path: Path) -> Declared:
 
 def _members() -> Iterator[str]:
     return (name for name in vars(Learner) if not name.startswith("_"))
-
-
-def _load(path: Path, module: str, label: str) -> object:
-    spec = importlib.util.spec_from_file_location(f"_{module}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    # Because dataclasses look up their own module there.
-    sys.modules[spec.name] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}."
-        fix = (
-            "Correct the script; it is run to read its `learner`. Import the model's libraries inside its functions."
-        )
-        raise ContractError([Problem(label, 1, text, fix)]) from error
-    return loaded

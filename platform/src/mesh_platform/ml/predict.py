@@ -68,7 +68,6 @@ def predict(
     frames = cut(read_frames(mesh, catalog, pin(catalog, declared)), learner.features, now)
     model, version = BASELINE if used.fell_back else used.training.file, used.training.name
     task = Task(
-        domains=str(mesh.root / "domains"),
         module=declared.module,
         known=tuple(frames),
         frames=tuple(frames),

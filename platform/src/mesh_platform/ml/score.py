@@ -52,7 +52,6 @@ def score(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, product: st
     first = max(first, end - timedelta(days=MOST_DAYS))
     known = cut(frames, features, first)
     task = Task(
-        domains=str(mesh.root / "domains"),
         module=declared.module,
         known=tuple(known),
         frames=tuple(frames),

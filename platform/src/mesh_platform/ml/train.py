@@ -62,7 +62,6 @@ def train(
     before = in_use(read_trainings(catalog, product))
     judged = {FITTED: None, BASELINE: None} | ({before.file: read_model(catalog, before)} if before else {})
     task = Task(
-        domains=str(mesh.root / "domains"),
         module=declared.module,
         known=tuple(known),
         frames=tuple(frames),
@@ -147,7 +146,6 @@ def reproduce(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, name: s
     until = datetime.combine(training.known_until, time(), UTC)
     frames: Mapping[str, pa.Table] = read_frames(mesh, catalog, training.inputs)
     task = Task(
-        domains=str(mesh.root / "domains"),
         module=declared.module,
         known=tuple(frames),
         fit=True,

@@ -38,7 +38,6 @@ class Task:
     `judge` and `predict` name models: FITTED, BASELINE or a file in the folder.
     """
 
-    domains: str
     module: str
     known: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
@@ -72,7 +71,8 @@ class Outcome:
 def work(folder: Path) -> None:
     """Do the task of the folder."""
     task = Task(**json.loads((folder / TASK).read_text()))
-    sys.path.insert(0, task.domains)
+    # The process runs in the root of the mesh.
+    sys.path.insert(0, str(Path("domains").resolve()))
     learner: Learner = importlib.import_module(task.module).learner
     models: dict[str, Model] = {}
 

@@ -14,7 +14,7 @@ from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
-from mesh_platform.lake.tables import TableKind, table_named
+from mesh_platform.lake.tables import MeshTable, table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
@@ -95,7 +95,7 @@ def view_names(mesh: Mesh) -> list[str]:
 def hidden_columns(mesh: Mesh, role: str | None, views: Iterable[str]) -> dict[str, list[str]]:
     """Map each table that the views read to the columns that the role may not read of it, where there are any."""
     tables = [table for name in sorted(_needed(mesh, views)) if (table := table_named(mesh, name))]
-    hidden = {each.name: [*_hidden(each.contract, each.schema, each.kind, role)] for each in tables}
+    hidden = {each.name: [*_hidden(each, role)] for each in tables}
     return {name: columns for name, columns in hidden.items() if columns}
 
 
@@ -126,7 +126,7 @@ def create_views(
     """Create the views of `open_session` in a connection; `states` has the tables that they show."""
     create_schemas(connection, mesh)
     for name, state in states.items():
-        select = state.select(_hidden_of(state, role))
+        select = state.select(_hidden(state.mesh_table, role))
         condition = rows_of(mesh, role, state.contract, state.schema, [field.name for field, _ in state.columns])
         _create(connection, name, f"SELECT * FROM ({select}) WHERE {condition}" if condition else select)
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
@@ -159,13 +159,9 @@ def _is_read(view: str, only: Collection[str] | None) -> bool:
     return only is None or view in only
 
 
-def _hidden(contract: Contract, schema: TableSchema, kind: TableKind, role: str | None) -> dict[str, str]:
+def _hidden(table: MeshTable, role: str | None) -> dict[str, str]:
     """Map the columns of a table that the role may not read to the SQL that it reads instead."""
-    return {} if reads_all(role, contract) else masks(schema, kind == "quarantine")
-
-
-def _hidden_of(state: State, role: str | None) -> dict[str, str]:
-    return _hidden(state.contract, state.schema, state.mesh_table.kind, role)
+    return {} if reads_all(role, table.contract) else masks(table.schema, table.kind == "quarantine")
 
 
 def _plain_select(schema: TableSchema, table: Table | None) -> str:
@@ -185,7 +181,7 @@ def _dangling(
     """Return what `find_dangling` does, as the role sees it: it can read the SQL of views, so masks apply here."""
 
     def is_hidden(name: str, column: str) -> bool:
-        return column in _hidden_of(states[name], role)
+        return column in _hidden(states[name].mesh_table, role)
 
     with answering(contract.identifier, *_UNREADABLE):
         found = find_dangling(connection, contract, states, cache)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mesh_platform.contract.contract import Field, TableSchema
-from mesh_platform.contract.types import parse_type
+from mesh_platform.contract.contract import Field, TableSchema, platform_column
 
 HEALTH, REFUSED, ARRIVALS = "mesh.health", "mesh.refused", "mesh.arrivals"
 # What a domain without a site is in instead of a region.
@@ -13,7 +12,7 @@ SHARED = "shared"
 
 
 def _column(name: str, type_: str, description: str, key: int = 0) -> Field:
-    return Field(name=name, type=parse_type(type_), description=description, required=bool(key), key=key, line=1)
+    return platform_column(name, type_, description, required=bool(key), key=key)
 
 
 _PRODUCT = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mesh_platform.contract.contract import Contract, Field, TableSchema
-from mesh_platform.contract.types import parse_type
+from mesh_platform.contract.contract import Contract, Field, TableSchema, platform_column
 from mesh_platform.engine.sql import empty_select, literal, quoted, table_definition, typed
 from mesh_platform.lake.tables import landing_name, landing_schema
 from mesh_platform.mesh.mesh import Mesh, Site, interface_view
@@ -81,8 +80,7 @@ def site_rows(mesh: Mesh) -> list[list[str]]:
 
 
 def _site_column(name: str) -> Field:
-    field_type = parse_type("date" if name == "opened_on" else "string")
-    return Field(name=name, type=field_type, description=f"{name} in domain.yaml.", required=True, key=0, line=1)
+    return platform_column(name, "date" if name == "opened_on" else "string", f"{name} in domain.yaml.")
 
 
 SITES_SCHEMA = TableSchema(
