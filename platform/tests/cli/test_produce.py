@@ -46,3 +46,32 @@ def test_equal_records_of_two_files_are_one_event_unless_the_file_counts(
     assert ids(place, till1) == ids(place, again)
     assert (ids(place, till1) == ids(place, till2)) is not in_ids
     assert bool({*ids(place, till1)} & {*ids(place, till2)}) is not in_ids
+
+
+def test_ingest_says_which_duplicates_another_file_had_sent(place: Place, tmp_path: Path) -> None:
+    env = {"MESH_ROOT": str(place.root), "MESH_STATE": str(tmp_path / "state")}
+
+    def run(*words: str) -> tuple[str, str]:
+        done = CliRunner().invoke(command, words, env=env)
+        assert done.exit_code == 0, done.output
+        return done.stdout, done.stderr
+
+    def ingested(file: str, *words: str) -> tuple[str, str]:
+        (tmp_path / file).write_text(LINES)
+        run("produce", "alpha.sales_alpha", "replay", str(tmp_path / file))
+        return run("ingest", "alpha", "--until-empty", *words)
+
+    def counted(file: str) -> tuple[int, int, int]:
+        (row,) = json.loads(ingested(file, "--format", "json")[0])
+        return row["appended"], row["duplicates"], row["duplicates_of_others"]
+
+    assert counted("till1.csv") == (2, 0, 0)
+    assert counted("till1.csv") == (0, 2, 0)
+    assert counted("till2.csv") == (0, 2, 2)
+    table, said = ingested("till2.csv")
+    assert "duplicates_of_others" not in table
+    assert "alpha.sales_alpha__raw: of the duplicates, 2 had come from another sender or file" in said
+    query = "select distinct producer from alpha.sales_alpha__raw"
+    assert json.loads(run("query", "--role", "owner", "--format", "json", query)[0]) == [
+        {"producer": "produce_sales_alpha till1.csv"}
+    ]

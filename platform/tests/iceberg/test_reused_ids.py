@@ -71,7 +71,7 @@ def put(
     like = like or shape()
     new = table_of([*rows], like)
     return append_new(
-        lambda: ensure_table(catalog, NAME, like), new, "event_id", "event_time", refused, known, content
+        lambda: ensure_table(catalog, NAME, like), new, "event_id", "event_time", refused, known, content, "sender"
     )
 
 
@@ -224,9 +224,19 @@ def test_an_outcome_that_nobody_knows_keeps_what_was_found(catalog: Catalog, mon
     assert figures(done) == (1, 1, [0, 2])
 
 
+def test_copies_of_another_sender_are_counted(catalog: Catalog) -> None:
+    put(catalog, row("a"), row("b"), row("c", sender=None))
+    # A copy from elsewhere, a copy, another content, two in one flush of which the second is from elsewhere.
+    flush = [row("a", sender="x"), row("b"), row("c", sender="x", units=9), row("d"), row("d", sender="x"), row("d")]
+    done = put(catalog, *flush)
+    assert (figures(done), done.of_others) == ((1, 4, [2]), 2)
+    assert put(catalog, row("c", sender=None)).of_others == 0
+    assert put(catalog, row("c", sender="x")).of_others == 1
+
+
 def test_without_copies_no_content_is_read(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     put(catalog, row("a"))
-    monkeypatch.setattr(append, "find_reused", lambda *given: pytest.fail("nothing is to be compared"))
+    monkeypatch.setattr(append, "compare_copies", lambda *given: pytest.fail("nothing is to be compared"))
     assert figures(put(catalog, row("b"), row("c"))) == (2, 0, [])
     assert figures(put(catalog, row("b"), content=())) == (0, 1, [])
 

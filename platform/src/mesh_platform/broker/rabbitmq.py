@@ -161,7 +161,8 @@ def _things(queue: Queue) -> Iterator[tuple[str, Callable[[Any], object], str]]:
             f"queue '{name}'",
             partial(_declare_queue, name=name, arguments=arguments),
             f"Nothing may be published to it. Take what waits ('{command}' does so all the same), delete it while "
-            f"nobody publishes (rabbitmqctl delete_queue {name}), and run again, which makes it as it must be.",
+            f"nobody publishes (rabbitmqctl delete_queue {name} --if-empty; a quorum queue is deleted without "
+            "--if-empty), and run again, which makes it as it must be.",
         )
 
 

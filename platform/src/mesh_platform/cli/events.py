@@ -86,9 +86,10 @@ def produce(
     their present or former names. It reports malformed lines and sends the rest.
 
     Equal records in one file stay separate events. An equal record in another file is the same event sent again:
-    ingest counts it as a duplicate. If two files can hold equal records that are both real (two tills, the same sale
-    in the same second), give the event a column that tells the sources apart, or `mesh.fileInIds: true`, with which
-    the name of the file counts, too.
+    ingest counts it as a duplicate, and says that the known event came from another file: the column `producer` of
+    the landing table names the script and the file. If two files can hold equal records that are both real (two
+    tills, the same sale in the same second), give the event a column that tells the sources apart, or
+    `mesh.fileInIds: true`, with which the name of the file counts, too.
 
     `--seed` and `--start` determine which events are drawn. The same values give the same events, which ingest
     recognizes as duplicates.
@@ -110,7 +111,7 @@ def produce(
         def events(contract: Contract) -> Iterator[Event]:
             if path:
                 records = read_csv(contract, mesh.domains[contract.domain], path, report)
-                return wrap(contract, records, f"produce_{contract.name}", path.name)
+                return wrap(contract, records, f"produce_{contract.name} {path.name}", path.name)
             return _drawn(settings, mesh, contract, mode, seed, first_day, stopped, interval, rate, count)
 
         confirmed = _send(settings, products, events, mode, size, target, stopped, count)
@@ -218,8 +219,9 @@ def ingest(
 
     The result counts the records of each product: `deliveries` are all that came, and each of them is counted in one
     of the other columns. `appended` is new, `quarantined` is refused with a reason (docs/quarantine.md), `duplicates`
-    were there already. `dead_lettered` counts messages that the broker moved to the dead-letter queue during the run,
-    because they were delivered 20 times and never acknowledged.
+    were there already; a message says how many of them another sender or file had sent. `dead_lettered` counts
+    messages that the broker moved to the dead-letter queue during the run, because they were delivered 20 times and
+    never acknowledged.
 
     `--dead-letters` consumes the dead-letter queues, once the reason for their failures is mended.
 
@@ -277,8 +279,14 @@ def ingest(
     rows = [asdict(result) for result in results]
     if output_format == "json":
         write_json(rows)
-    else:
-        write_table(rows)
+        return
+    write_table([{name: value for name, value in row.items() if name != "duplicates_of_others"} for row in rows])
+    for result in results:
+        if result.duplicates_of_others:
+            tell(
+                f"{result.table}: of the duplicates, {result.duplicates_of_others} had come from another sender or "
+                "file (column 'producer'). If two of them can both be real, see 'mesh produce --help'."
+            )
 
 
 @click.group(short_help="Points at which a test can kill, stop or fail the process.")

@@ -20,7 +20,7 @@ from mesh_platform.errors import AttentionError, ConflictError, UnavailableError
 from mesh_platform.iceberg.commit import commit_files, write_files
 from mesh_platform.iceberg.keys import IdIndex, to_ids
 from mesh_platform.iceberg.outage import explain
-from mesh_platform.iceberg.reused_ids import Reused, find_reused
+from mesh_platform.iceberg.reused_ids import Reused, compare_copies
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, maintained_since
 
 if TYPE_CHECKING:
@@ -37,14 +37,15 @@ _MEND = "Nothing was acknowledged; mend the storage or the catalog, then run aga
 class Appended:
     """What happened to the rows: `appended` are new; `duplicates` were there, came twice or were removed on purpose.
 
-    `reused` rows are neither: the table, or an earlier row, has their key with other content. `snapshot_id` is the
-    table's newest snapshot, None while it has none.
+    `of_others` of the duplicates are known from another sender. `reused` rows are neither: the table, or an earlier
+    row, has their key with other content. `snapshot_id` is the table's newest snapshot, None while it has none.
     """
 
     appended: int
     duplicates: int
     snapshot_id: int | None
     reused: Sequence[Reused] = ()
+    of_others: int = 0
 
 
 def append_new(
@@ -55,16 +56,18 @@ def append_new(
     refused: Callable[[pa.Table], pa.Array] | None = None,
     known: IdIndex | None = None,
     content: Sequence[str] = (),
+    sender: str | None = None,
     summary: Mapping[str, str] | None = None,
 ) -> Appended:
     """Append the rows whose `key` the table lacks, as of the very snapshot that the commit asserts.
 
     If `time_column` is given, the key must determine it; then only the days of the rows are searched, because every
     copy of a key is there. `refused` returns keys that must not be appended. `known` caches keys that were read. A
-    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`. `summary` has
-    entries for the summary of the snapshot. After a commit with an unknown outcome, the whole procedure is repeated,
-    which finds out. Raises UnavailableError if the lake fails repeatedly, and AttentionError; a fault in the code is
-    raised at once. The caller must then acknowledge nothing.
+    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`; one that
+    differs in the column `sender` alone is a duplicate `of_others`. `summary` has entries for the snapshot's summary.
+    After a commit with an unknown outcome, the whole procedure is repeated, which finds out. Raises UnavailableError
+    if the lake fails repeatedly, and AttentionError; a fault in the code is raised at once. The caller must then
+    acknowledge nothing.
     """
     known = known or IdIndex()
     keys = to_ids(rows[key])
@@ -74,9 +77,11 @@ def append_new(
     token = uuid4().hex
     written = _Written()
     reused: Sequence[Reused] = ()
+    of_others = 0
 
     def result(table: Table) -> Appended:
-        return Appended(attempted, rows.num_rows - attempted - len(reused), current_snapshot_id(table), reused)
+        duplicates = rows.num_rows - attempted - len(reused)
+        return Appended(attempted, duplicates, current_snapshot_id(table), reused, of_others)
 
     while True:
         try:
@@ -91,8 +96,9 @@ def append_new(
                 fresh, copies = fresh & ~removed, copies & (held | ~removed)
             faults.point("append.deduplicated")
             # Nothing found by an earlier attempt counts: what was there then may be gone.
-            any_copies = bool(content) and bool(copies.any())
-            reused = find_reused(table, holders, rows, key, content, fresh, copies) if any_copies else ()
+            reused, of_others = (), 0
+            if content and copies.any():
+                reused, of_others = compare_copies(table, holders, rows, key, content, sender, fresh, copies)
             attempted = int(fresh.sum())
             if attempted:
                 written.write(table, rows, fresh)

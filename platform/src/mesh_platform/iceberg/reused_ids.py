@@ -1,4 +1,4 @@
-"""Find reused ids: rows with a known key whose content differs from the known row."""
+"""Compare rows that have a known key with the known row: is their content the same, and their sender?"""
 
 from __future__ import annotations
 
@@ -37,22 +37,25 @@ class Reused:
     columns: tuple[str, ...]
 
 
-def find_reused(
+def compare_copies(
     table: Table,
     holders: Sequence[FileScanTask],
     rows: pa.Table,
     key: str,
     content: Sequence[str],
+    sender: str | None,
     fresh: _Mask,
     copies: _Mask,
-) -> list[Reused]:
+) -> tuple[list[Reused], int]:
     """Return, in order, those of `copies` that differ in a column of `content` from the known row with their key.
+
+    Return also how many others have the same content and differ in the column `sender`.
 
     The known row is in one of the files `holders` of `table`, or among the `fresh` rows, which have each key once.
     Values are compared in the current types of the columns; a missing column is null. Times are compared in whole
     milliseconds, the precision of ids, because an earlier release truncated times to milliseconds.
     """
-    names = [key, *content]
+    names = [key, *content, *([sender] if sender else [])]
     asked = _plain(rows, names).filter(pa.array(copies))
     keys = asked[key].combine_chunks()
     before = fresh & _among(rows[key].cast(keys.type), keys)
@@ -60,19 +63,22 @@ def find_reused(
     at = pc.index_in(keys, value_set=there[key].combine_chunks())
     there = there.take(at)
     differ = {name: _differ(there[name], asked[name]) for name in content}
-    any_differs = np.logical_or.reduce([*differ.values()]) & at.is_valid().to_numpy(zero_copy_only=False)
+    known = at.is_valid().to_numpy(zero_copy_only=False)
+    any_differs = np.logical_or.reduce([*differ.values()]) & known
+    others = int((_differ(there[sender], asked[sender]) & known & ~any_differs).sum()) if sender else 0
     places = np.flatnonzero(any_differs)
     if not len(places):
-        return []
+        return [], others
     known_hashes, new_hashes = (
         _hash(table.schema(), each.select(content).take(pa.array(places))) for each in (there, asked)
     )
-    return [
+    reused = [
         Reused(row, old, new, tuple(name for name in content if differ[name][place]))
         for row, place, old, new in zip(
             np.flatnonzero(copies)[places].tolist(), places, known_hashes, new_hashes, strict=True
         )
     ]
+    return reused, others
 
 
 def _read(table: Table, holders: Sequence[FileScanTask], asked: pa.Table, keys: pa.Array) -> Iterator[pa.Table]:

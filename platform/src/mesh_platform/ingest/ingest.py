@@ -80,7 +80,8 @@ class Ingested:
 
     deliveries = appended + quarantined + duplicates + dead_lettered.
 
-    `dead_lettered` counts the messages that the broker dead-lettered meanwhile.
+    `duplicates_of_others` of the duplicates are known from another sender, such as another file. `dead_lettered`
+    counts the messages that the broker dead-lettered meanwhile.
     """
 
     table: str
@@ -89,6 +90,7 @@ class Ingested:
     appended: int = 0
     quarantined: int = 0
     duplicates: int = 0
+    duplicates_of_others: int = 0
     dead_lettered: int = 0
 
 
@@ -327,6 +329,7 @@ def replay_rejected(catalog: Catalog, contracts: Sequence[Contract], now: Callab
             result.deliveries += len(rows)
             result.appended += landed.appended
             result.duplicates += landed.duplicates
+            result.duplicates_of_others += landed.of_others
             result.quarantined += len(rows) - landed.appended - landed.duplicates
         results.append(result)
     return results
@@ -348,6 +351,7 @@ def write(
     result.appended += landed.appended
     result.quarantined += quarantined
     result.duplicates += landed.duplicates + repeated
+    result.duplicates_of_others += landed.of_others
 
 
 def _land(
@@ -370,6 +374,7 @@ def _land(
         refused=removed_keys(catalog, ledger_name(contract), known),
         known=known,
         content=("event_time", *contract.event.by_name),
+        sender="producer",
         summary=summary,
     )
     landed, failed = append_storable(append, validated.accepted)

@@ -44,5 +44,6 @@ def _append(append: Append, rows: pa.Table, start: int, failed: dict[int, Except
             first.duplicates + second.duplicates,
             second.snapshot_id or first.snapshot_id,
             (*first.reused, *second.reused),
+            first.of_others + second.of_others,
         )
     return replace(landed, reused=[replace(each, row=start + each.row) for each in landed.reused])
