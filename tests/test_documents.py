@@ -101,11 +101,12 @@ def test_the_patches_of_the_documents_break_the_rules_that_they_are_meant_to_bre
 
 
 @pytest.mark.slow
-def test_the_tutorial_leads_from_a_new_domain_to_rows_in_a_fact(
-    tmp_path: Path, make_state: Callable[..., State]
+@pytest.mark.parametrize("tutorial", ["new_domain", "new_product"])
+def test_a_tutorial_leads_from_a_command_to_rows_in_a_query(
+    tmp_path: Path, make_state: Callable[..., State], tutorial: str
 ) -> None:
     shell = clone(tmp_path / "repository", make_state)
-    follow("docs/tutorials/new_domain.md", shell)
+    follow(f"docs/tutorials/{tutorial}.md", shell)
     assert shell("git status --porcelain") == "", "it leaves something behind"
 
 

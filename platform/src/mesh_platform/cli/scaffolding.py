@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -73,23 +74,85 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
 @new.command("product", short_help="Create a product in a domain.")
 @click.argument("domain_name", metavar="DOMAIN")
 @click.argument("line", metavar="EVENT", required=False)
+@click.option(
+    "--fields", help="The fields of an event of your own: name:type, separated by commas; ? marks optional."
+)
 @format_option
-def product(domain_name: str, line: str | None, output_format: str) -> None:
-    """Add the contract, producer, model and tests of one more EVENT to DOMAIN."""
-    from mesh_platform.scaffold.new import list_lines, new_product
+def product(domain_name: str, line: str | None, fields: str | None, output_format: str) -> None:
+    """Add the contract, producer, SQL, sample and tests of one more EVENT to DOMAIN.
+
+    \b
+    mesh new product east_warehouse order_returned
+    mesh new product east_warehouse pallet_scan --fields 'id:string,at:timestamptz,weight_kg:decimal(8,3)?'
+
+    An event is one of the six of a warehouse, or one of your own with `--fields`. Types are those of contracts:
+    string, int, long, double, boolean, date, timestamp, timestamptz, decimal(p,s). A field with `?` may be missing.
+    The first timestamptz without `?` says when the event happened.
+
+    The product of an event of your own has its name. Its table has the names that the rules ask for: `at` is
+    published as `at_ts`. A field that looks like personal data is classified as such. If something is wrong, all of
+    it is reported together, and nothing is written.
+    """
+    from mesh_platform.scaffold.new import list_lines, new_own_product, new_product
 
     settings = read_settings()
     if not line:
-        raise UsageError(f"Which event? There is a template for {', '.join(list_lines(settings.root))}.")
-    files = [shown(path, settings.root) for path in new_product(settings.root, domain_name, line)]
-    if output_format == "json":
-        write_json({"domain": domain_name, "files": files})
-        return
+        raise UsageError(
+            f"Which event? There is a template for {', '.join(list_lines(settings.root))}. One of your own takes "
+            "--fields, such as --fields id:string,at:timestamptz."
+        )
+    if fields is None:
+        files = [shown(path, settings.root) for path in new_product(settings.root, domain_name, line)]
+        if output_format == "json":
+            write_json({"domain": domain_name, "files": files})
+            return
+        (contract,) = (path for path in files if "/contracts/" in path)
+        steps = [f"mesh run --domain {domain_name}"]
+    else:
+        from mesh_platform.governance.rules.privacy import personal_sign
+
+        own = new_own_product(
+            settings.root, domain_name, line, fields, lambda name: bool(personal_sign(name)), _broken_rules
+        )
+        files = [f"domains/{domain_name}/{name}" for name in own.files]
+        renamed = {field.name: field.published for field in own.fields if field.published != field.name}
+        if output_format == "json":
+            written = {"domain": domain_name, "files": files, "product": own.identifier, "event": own.event}
+            write_json({**written, "published_as": renamed, "personal": sorted(own.personal)})
+            return
+        contract = f"domains/{domain_name}/{own.contract}"
+        steps = [
+            f"mesh produce {own.identifier} burst --count 100",
+            f"mesh ingest {domain_name} --until-empty",
+            f"mesh build {own.identifier}",
+            f'mesh query "select * from {own.identifier} limit 3"',
+        ]
     for path in files:
         click.echo(path)
-    (contract,) = (path for path in files if "/contracts/" in path)
-    steps = [f"$EDITOR {contract}", f"pytest domains/{domain_name}", f"mesh run --domain {domain_name}"]
+    if fields is not None and renamed:
+        click.echo(f"Published as: {', '.join(f'{name} as {other}' for name, other in renamed.items())}.")
+    if fields is not None and own.personal:
+        click.echo(f"Classified as personal data: {', '.join(sorted(own.personal))}.")
+    steps = [f"$EDITOR {contract}", f"pytest domains/{domain_name}", *steps]
     click.echo("\n  ".join(["Next:", *steps, f"git add domains/{domain_name}"]))
+
+
+# The rules of what a contract says by itself. The others need the whole mesh, and are not about a new product.
+_OF_CONTRACTS = ("described", "examples", "name-column", "name-event", "name-product", "one-word", "pii-classified")
+
+
+def _broken_rules(root: Path, domain_name: str) -> list[str]:
+    """What the rules say against the contracts of a domain, in the mesh at `root`."""
+    from datetime import UTC, datetime
+
+    from mesh_platform.governance.check import check, open_scope
+
+    found = check(open_scope(root, datetime.now(UTC).date()), _OF_CONTRACTS)
+    return [
+        f"{problem.message} {problem.fix}"
+        for problem in found
+        if problem.severity == "error" and problem.path.startswith(f"domains/{domain_name}/contracts/")
+    ]
 
 
 @click.group(short_help="Keep domains up to date with the template.")

@@ -7,13 +7,18 @@ tells how far a domain has drifted from the template; `sync` updates it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from mesh_platform import faults
+from mesh_platform.contract.reader import SUFFIX
+from mesh_platform.contract.reading import NAME
 from mesh_platform.errors import ContractError, Problem, UsageError
-from mesh_platform.mesh.mesh import Mesh, Owners, domain_folders, find_unreachable, load_mesh
+from mesh_platform.mesh.mesh import Domain, Mesh, Owners, domain_folders, find_unreachable, load_mesh
+from mesh_platform.scaffold.fields import read_fields
+from mesh_platform.scaffold.own_product import OwnProduct
 from mesh_platform.scaffold.template_version import (
     RECORD,
     Templates,
@@ -96,39 +101,106 @@ def new_product(root: Path, domain: str, line: str) -> list[Path]:
     with Templates(root) as templates, open_workplace(root) as place:
         template = templates.today.module
         found = load_mesh(root).domain(domain)
-        problems: list[str] = template.find_line_problems(
-            line, found.kind, found.site.currency if found.site else "USD"
-        )
+        problems: list[str] = template.find_line_problems(line, found.kind, _currency(found))
+        if line not in template.list_lines():
+            problems.append("An event of your own takes its fields: --fields id:string,at:timestamptz.")
         if problems:
             raise UsageError("\n".join(problems))
         record = read_record(found.folder, root)
         if isinstance(record, Problem):
             raise ContractError([record])
         events = template.split_events(record.answers["events"]) if record else []
+        if line in events:
+            _refuse_existing(f"event '{line}' in {shown(found.folder / RECORD, root)}")
         template.render_line(line, domain, place)
-        rendered = place / domain
-        # The contract is written last, because the other files have no effect without it.
-        names = sorted(
-            (path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file()),
-            key=lambda name: (name.parts[0] == "contracts", name),
-        )
-        existing = [shown(found.folder / n, root) for n in names if _differs(found.folder / n, rendered / n)]
-        if line in events or existing:
-            have = ", ".join(existing) or f"event '{line}' in {shown(found.folder / RECORD, root)}"
-            raise UsageError(f"{have}: already exists. Rename it, or write the product by hand.")
-        trial = _trial(root, place, without=domain) / domain
-        shutil.copytree(found.folder, trial, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(rendered, trial, dirs_exist_ok=True)
-        _check_trial(place, f"{domain}: nothing was added; with '{line}' the mesh has faults")
-        for name in names:
-            faults.point("template.writing")
-            (found.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (rendered / name).replace(found.folder / name)
+        names = _add_files(root, found.folder, place, line)
         if record:
             (place / RECORD).write_bytes(changed_record(found.folder, events=",".join([*events, line])))
             faults.point("template.writing")
             (place / RECORD).replace(found.folder / RECORD)
     return sorted(found.folder / name for name in names)
+
+
+# The problems that the rules of the mesh find in the domain of that name, in the mesh at a path.
+CheckRules = Callable[[Path, str], list[str]]
+
+
+def new_own_product(
+    root: Path, domain: str, event: str, fields: str, is_personal: Callable[[str], bool], check_rules: CheckRules
+) -> OwnProduct:
+    """Add the files for an event of one's own to a domain: of no template, with `fields` as `read_fields` takes them.
+
+    The product is called as the event, without `_event` at the end. `is_personal` tells from its name whether a
+    field has personal data. A second call after one that was killed finishes its work, as of `new_product`. Raises
+    as it does, and UsageError where a rule refuses the product.
+    """
+    with Templates(root) as templates, open_workplace(root) as place:
+        template = templates.today.module
+        found = load_mesh(root).domain(domain)
+        product = event.removesuffix("_event")
+        if event in template.list_lines():
+            raise UsageError(f"event '{event}' has a template, which knows its fields. Leave --fields out.")
+        if not NAME.fullmatch(product) or len(product) > template.LONGEST_NAME:
+            raise UsageError(
+                f"event {event!r} is not a name. Use small letters, digits and single underscores, a letter first, "
+                f"{template.LONGEST_NAME} at most, such as pallet_scan."
+            )
+        if product in template.SQL_WORDS | template.YAML_WORDS:
+            raise UsageError(f"event '{event}' is a word of SQL's or YAML's. Choose another, such as {product}_scan.")
+        parsed = read_fields(fields, _currency(found))
+        contract = found.folder / "contracts" / f"{product}{SUFFIX}"
+        if contract.exists():
+            _refuse_existing(shown(contract, root))
+        own = OwnProduct(
+            domain,
+            product,
+            f"{product}_event",
+            parsed,
+            {field.name for field in parsed if is_personal(field.name)},
+            found.site.time_zone if found.site else None,
+            template.SQL_WORDS,
+            template.YAML_WORDS,
+        )
+        own.write(place / domain)
+        _add_files(root, found.folder, place, event, check_rules)
+    return own
+
+
+def _currency(domain: Domain) -> str:
+    return domain.site.currency if domain.site else "USD"
+
+
+def _refuse_existing(what: str) -> NoReturn:
+    raise UsageError(f"{what}: already exists. Rename it, or write the product by hand.")
+
+
+def _add_files(
+    root: Path, folder: Path, place: Path, what: str, check_rules: CheckRules = lambda place, domain: []
+) -> list[Path]:
+    """Move the files that were rendered in `place` into a domain's folder; return their names.
+
+    Before, the mesh is tried with them. Raises UsageError where it has faults, or a different file exists.
+    """
+    rendered = place / folder.name
+    # The contract is written last, because the other files have no effect without it.
+    names = sorted(
+        (path.relative_to(rendered) for path in rendered.rglob("*") if path.is_file() and path.suffix != ".pyc"),
+        key=lambda name: (name.parts[0] == "contracts", name),
+    )
+    if existing := [shown(folder / n, root) for n in names if _differs(folder / n, rendered / n)]:
+        _refuse_existing(", ".join(existing))
+    trial = _trial(root, place, without=folder.name) / folder.name
+    shutil.copytree(folder, trial, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(rendered, trial, dirs_exist_ok=True)
+    _check_trial(place, f"{folder.name}: nothing was added; with '{what}' the mesh has faults")
+    if problems := check_rules(place, folder.name):
+        lines = "\n".join(problems)
+        raise UsageError(f"{folder.name}: nothing was added; with '{what}' the mesh would break its rules:\n{lines}")
+    for name in names:
+        faults.point("template.writing")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (rendered / name).replace(folder / name)
+    return names
 
 
 def _differs(path: Path, rendered: Path) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mesh_platform.contract.contract import Contract, Field, TableSchema
+from mesh_platform.contract.published_name import published_name
 from mesh_platform.contract.reading import NAME
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
@@ -27,8 +28,6 @@ _ENDINGS = {
     "_on": ("date",),
     **dict.fromkeys(("_usd", "_km", "_kg", "_kmh", "_pct", "_hours", "_minutes", "_days", "_units"), ("number",)),
 }
-_MONEY = {"amount", "price", "cost", "revenue", "fee", "turnover"}
-_CALENDAR = ("date", "week", "month", "quarter", "year")
 # Tables of a star schema, which are built from other products.
 _MODELLED = ("fact_", "dim_", "kpi_")
 
@@ -118,13 +117,14 @@ def _column_fault(table_schema: TableSchema, field: Field) -> str | None:
         return f"What ends in {ending} is {' or '.join(_ENDINGS[ending])}. Rename it, or correct physicalType."
     if kind == "timestamp":
         return "Publish instants, in UTC: physicalType timestamptz, and a name that ends in _ts."
-    if kind == "timestamptz" and ending != "_ts" and field.name not in (table_schema.history or ()):
-        return f"An instant ends in _ts: {field.name.removesuffix('_at').removesuffix('_time')}_ts."
-    if kind == "date" and ending is None and field.name not in _CALENDAR:
-        return f"A day ends in _date or _on: {field.name}_date."
-    if field.type.logical == "number" and _MONEY & {*field.name.split("_")} and "usd" not in field.name.split("_"):
-        return f"Money is published in US dollars and says so: {field.name}_usd."
-    return None
+    name = published_name(field.name, field.type)
+    if name == field.name or field.name in (table_schema.history or ()):
+        return None
+    if kind == "timestamptz":
+        return f"An instant ends in _ts: {name}."
+    if kind == "date":
+        return f"A day ends in _date or _on: {name}."
+    return f"Money is published in US dollars and says so: {name}."
 
 
 @rule()

@@ -42,13 +42,20 @@ def pii_classified(scope: Scope) -> Iterable[Problem]:
             yield Problem(contract.path, field.line, message, fix)
 
 
-def _sign(field: Field) -> str | None:
-    words = field.name.split("_")
+def personal_sign(name: str) -> str | None:
+    """The words in the name of a column that indicate personal data, as words for a message; None without any."""
+    words = name.split("_")
     if found := _PERSONAL & {*words}:
         return f"'{sorted(found)[0]}' in its name"
     for first, second in pairwise(words):
         if (first in _PEOPLE and second in _OF_PEOPLE) or (first in _NAME_PARTS and second == "name"):
             return f"'{first}_{second}' in its name"
+    return None
+
+
+def _sign(field: Field) -> str | None:
+    if sign := personal_sign(field.name):
+        return sign
     for example in field.examples:
         for what, pattern in _VALUES:
             if field.type.name == "string" and pattern.fullmatch(str(example)):
