@@ -108,7 +108,7 @@ dbt-check: .venv/test .venv-dbt/done ## Build an exported project with dbt, on t
 	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m slow platform/tests/metadata/test_dbt_verdicts.py tests/test_dbt.py $(ARGS)
 
 superset-check: .venv/test .venv-superset/done ## Try the dashboards on a Superset of the tests' own, in a browser
-	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m superset tests/test_superset.py $(ARGS)
+	@MESH_REQUIRE_SERVICES=1 $(PYTEST) -n 0 -m superset tests/superset $(ARGS)
 
 real-orders: export MESH_STATE := $(if $(filter file,$(origin STATE)),.mesh-real-orders,$(STATE))
 real-orders: .venv/run ## Send 69,659 real purchases through the producers and compare the totals (BROKER=amqp://...)

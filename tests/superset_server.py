@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesh_platform.dashboards.superset_assets import dataset_uuid, slug_of
+from mesh_platform.dashboards.superset_assets import dataset_uuid
 from mesh_platform.dashboards.superset_server import Server
 from mesh_platform.mesh.dashboards import Dashboard
 from mesh_platform.mesh.mesh import load_mesh
@@ -117,7 +117,7 @@ def look(
             height = 260 + sum(8 * max(cell.height for cell in row) + 32 for row in rows)
             shape = {"width": 1500, "height": height, "deviceScaleFactor": 1, "mobile": False}
             chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
-            chrome.get(f"{url}/superset/dashboard/{slug_of(dashboard)}/")
+            chrome.get(f"{url}{dashboard.page()}")
             titles = [chart.slice_name for chart in dashboard.charts.values()]
 
             def is_drawn(titles: list[str] = titles) -> bool:

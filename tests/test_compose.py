@@ -130,6 +130,7 @@ def test_what_must_survive_is_on_named_volumes(services: dict[str, dict[str, Any
         "postgres": "/var/lib/postgresql",
         "opensearch": "/usr/share/opensearch/data",
         "init": "/mesh/.mesh",
+        "superset-follow": "/mesh/.mesh/superset",
     }
     for name, folder in homes.items():
         kept = [volume.split(":") for volume in services[name]["volumes"]]
@@ -142,7 +143,6 @@ def test_the_views_are_where_duckdb_path_names_them(services: dict[str, dict[str
     for name in ("init", "airflow-scheduler"):
         folder = str(Path(services[name]["environment"]["DUCKDB_PATH"]).parent)
         assert f"duckdb_data:{folder}" in services[name]["volumes"], name
-    assert "duckdb_data:/duckdb:ro" in services["superset"]["volumes"]
 
 
 def test_the_images_of_ours_begin_with_images_that_nobody_can_move() -> None:
@@ -195,6 +195,21 @@ def test_each_database_that_a_service_opens_is_made(services: dict[str, dict[str
     assert f"//airflow:{given['AIRFLOW_PASSWORD']}@postgres/airflow" in url
 
 
+def test_superset_reads_the_volume_that_the_mesh_writes_and_changes_nothing_there(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name in ("superset-migrate", "superset"):
+        home = services[name]["environment"]["MESH_SUPERSET_HOME"]
+        assert f"superset_data:{home}:ro" in services[name]["volumes"], name
+    for name in ("superset-files", "superset-follow"):
+        state = services[name]["environment"]["MESH_STATE"]
+        assert {f"mesh_state:{state}", f"superset_data:{state}/superset"} <= {*services[name]["volumes"]}, name
+    # What the files are made by is what reads them: their mode is for their owner alone.
+    text = (ROOT / "scripts" / "compose" / "Dockerfile").read_text()
+    assert len(re.findall(r"useradd --uid 10001 .*mesh\b", text)) == text.count("\nUSER mesh\n") == 2
+    assert ".mesh/superset" in text
+
+
 def test_superset_has_the_settings_of_make_superset(services: dict[str, dict[str, Any]]) -> None:
     script = (ROOT / "scripts" / "superset").read_text()
     assets = ROOT / "platform/src/mesh_platform/dashboards/assets"
@@ -209,6 +224,9 @@ def test_superset_has_the_settings_of_make_superset(services: dict[str, dict[str
         (source,) = [source for source, target in mounted.items() if target == given["SUPERSET_CONFIG_PATH"]]
         assert (ROOT / source).samefile(config)
         assert asked <= given.keys()
+    setup = [source for source, *_ in (each.split(":") for each in services["superset-migrate"]["volumes"])]
+    assert f"./{(assets / 'superset_setup.py').relative_to(ROOT)}" in setup
+    assert "$assets/superset_setup.py" in script
     # Superset reads times without a zone as those of the machine.
     assert "\nTZ=UTC\n" in script
     assert services["superset"]["environment"]["TZ"] == "UTC"
@@ -221,9 +239,10 @@ def test_the_settings_inside_name_services_and_ports_that_are_there(services: di
         "rabbitmq": 15672,
         "postgres": 5432,
         "airflow-api": 8080,
+        "superset": 8088,
         "opensearch": 9200,
     }
-    for service in ("rabbitmq", "store", "catalog", "postgres", "airflow-api"):
+    for service in ("rabbitmq", "store", "catalog", "postgres", "airflow-api", "superset"):
         published = [int(port.rpartition(":")[2]) for port in services[service]["ports"]]
         assert listens[service] in published, service
     for name in services:

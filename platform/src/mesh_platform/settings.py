@@ -45,6 +45,9 @@ class Settings(BaseModel):
     )
     # A secret is not shown where settings are printed.
     openmetadata_token: SecretStr = Field(default=SecretStr(""), description="The token of a bot of OpenMetadata.")
+    superset_url: str = Field(
+        default="", description="The address of Superset: for `mesh dashboards`, and for links in OpenMetadata."
+    )
     rabbitmq_admin_url: SecretStr = Field(
         default=SecretStr(""),
         description="RabbitMQ's management API, for `mesh grants`: http://admin:password@host:15672/vhost.",

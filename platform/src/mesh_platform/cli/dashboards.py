@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from mesh_platform.dashboards.superset_server import Server
     from mesh_platform.mesh.mesh import Mesh
 
+_PASSWORD = "MESH_SUPERSET_PASSWORD"
+
 
 def _server_options(command: Callable[..., None]) -> Callable[..., None]:
-    url = click.option("--url", help="The address of Superset.  [default: that of 'make superset']")
-    user = click.option("--user", default="admin", show_default=True, help="Its password: MESH_SUPERSET_PASSWORD.")
+    url = click.option("--url", help="Its address.  [default: MESH_SUPERSET_URL, or that of 'make superset']")
+    user = click.option("--user", default="admin", show_default=True, help=f"Its password: {_PASSWORD}.")
     return url(user(command))
 
 
@@ -65,7 +67,7 @@ def data(following: bool) -> None:
     mesh = load_remembered(settings)
     cache = StateCache(settings.state_dir / "counted.json")
     read = write_files(mesh, catalog, home / "data", settings.now(), cache)
-    make_secrets(home / "secrets.json", dashboard_roles(mesh))
+    make_secrets(home / "secrets.json", dashboard_roles(mesh), os.environ.get(_PASSWORD))
     tell(f"{counted(len(dashboard_roles(mesh)), 'file')} in {home / 'data'}; {counted(read, 'table')} read.")
     click.echo(f"{DATABASE_ID} {DATABASE}")
 
@@ -199,12 +201,12 @@ def _open(url: str | None, user: str) -> tuple[Mesh, Server]:
     settings = read_settings()
     home = settings.state_dir / "superset"
     port = (home / "port").read_text().strip() if (home / "port").exists() else "8088"
-    password = os.environ.get("MESH_SUPERSET_PASSWORD") or read_secrets(home / "secrets.json").get(
-        "passwords", {}
-    ).get(user)
+    password = os.environ.get(_PASSWORD) or read_secrets(home / "secrets.json").get("passwords", {}).get(user)
     if password is None:
-        raise UsageError(f"--user {user}: no password is known. Set MESH_SUPERSET_PASSWORD, or run 'make superset'.")
-    return load_remembered(settings), Server(url or f"http://127.0.0.1:{port}", user, password)
+        raise UsageError(f"--user {user}: no password is known. Set {_PASSWORD}, or run 'make superset'.")
+    return load_remembered(settings), Server(
+        url or settings.superset_url or f"http://127.0.0.1:{port}", user, password
+    )
 
 
 def _show(rows: Sequence[Mapping[str, Any]], output_format: str, nothing: str) -> None:

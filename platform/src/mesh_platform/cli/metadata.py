@@ -203,7 +203,7 @@ def requests(out: Path | None) -> None:
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
     from mesh_platform.metadata.openmetadata.requests import requests_for_ingest
 
-    found = [*requests_for_ingest(desired(_graph(), DEFAULT_NAMESPACE))]
+    found = [*requests_for_ingest(desired(_graph(), DEFAULT_NAMESPACE, read_settings().superset_url))]
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     if out is None:
         click.echo(text, nl=False)
@@ -345,6 +345,7 @@ def _openmetadata_differences(settings: Settings, graph: Graph) -> list[Differen
 
     words = {"create": "is missing", "update": "differs", "remove": "is of something that is gone"}
     mend = "Run 'mesh catalog publish --to openmetadata'."
+    wanted = desired(graph, DEFAULT_NAMESPACE, settings.superset_url)
     return [
         Difference(
             "openmetadata",
@@ -355,7 +356,7 @@ def _openmetadata_differences(settings: Settings, graph: Graph) -> list[Differen
             {"create": None, "update": "other values", "remove": f"a {step.entity}"}[step.action],
             mend,
         )
-        for step in make_plan(client_of(settings), desired(graph, DEFAULT_NAMESPACE), DEFAULT_NAMESPACE).steps
+        for step in make_plan(client_of(settings), wanted, DEFAULT_NAMESPACE).steps
     ]
 
 
@@ -388,7 +389,7 @@ def publish(to: str, mode: str | None, output_format: str) -> None:
     settings = read_settings()
     client = client_of(settings)
     graph = _graph()
-    wanted = desired(graph, DEFAULT_NAMESPACE)
+    wanted = desired(graph, DEFAULT_NAMESPACE, settings.superset_url)
     records = records_of(settings, graph.columns.mesh, DEFAULT_NAMESPACE)
     if mode:
         steps = make_plan(client, wanted, DEFAULT_NAMESPACE, records).steps

@@ -132,7 +132,7 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
     from mesh_platform.metadata.openmetadata.entities import DEFAULT_NAMESPACE, desired
     from mesh_platform.metadata.openmetadata.lake_records import records_of
 
-    wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE)
+    wanted = desired(mesh_graph(mesh, models), DEFAULT_NAMESPACE, settings.superset_url)
     records = records_of(settings, mesh, DEFAULT_NAMESPACE)
     done = apply.publish(client_of(settings), wanted, DEFAULT_NAMESPACE, records)
     log.info("OpenMetadata: %s.", counted(len(done), "step") if done else "in step already")

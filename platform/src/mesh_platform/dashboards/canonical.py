@@ -17,7 +17,6 @@ from mesh_platform.dashboards.superset_assets import (
     dashboard_uuid,
     dataset_uuid,
     metric_asset,
-    slug_of,
     usual_filter,
 )
 from mesh_platform.dashboards.superset_ids import asset_id
@@ -103,7 +102,7 @@ class _Files:
         """Yield what no file can say. The names of charts are those of `texts`."""
         own, dashboard = self.dashboard, self.asset
         yield from _unknown(f"{own.identifier}", dashboard, (*DashboardFile.model_fields, *_DERIVED))
-        if dashboard.get("slug") != slug_of(own):
+        if dashboard.get("slug") != own.slug:
             yield f"{own.identifier}: slug '{dashboard.get('slug')}', which follows from its name"
         for key in _NOT_PORTABLE:
             if dashboard["metadata"].get(key) not in _EMPTY:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,17 +14,17 @@ from mesh_platform.files import write_whole
 ADMIN = "admin"
 
 
-def make_secrets(path: Path, roles: Iterable[str]) -> None:
+def make_secrets(path: Path, roles: Iterable[str], admin: str | None = None) -> None:
     """Write Superset's key, and a password for its administrator and one user of each role, to a file of mode 600.
 
-    Secrets that the file has stay.
+    Secrets that the file has stay. `admin` is the administrator's password, which is made if it is not given.
     """
     known = read_secrets(path)
-    passwords = {name: known.get("passwords", {}).get(name) or secrets.token_urlsafe(15) for name in (ADMIN, *roles)}
+    there = {ADMIN: admin} | known.get("passwords", {})
+    passwords = {name: there.get(name) or secrets.token_urlsafe(15) for name in (ADMIN, *roles)}
     found = {"secret_key": known.get("secret_key") or secrets.token_urlsafe(42), "passwords": passwords}
     if found != known:
         write_whole(path, json.dumps(found, indent=1).encode())
-        os.chmod(path, 0o600)
 
 
 def read_secrets(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from mesh_platform.dashboards.chart_references import metadata_with_numbers, settings_with_names
 from mesh_platform.dashboards.datasets import Column, DatasetColumns, dataset_columns
 from mesh_platform.dashboards.superset_ids import DATABASE_ID, asset_id
-from mesh_platform.mesh.dashboards import Cell, Chart, Dashboard, Dataset, Filter
+from mesh_platform.mesh.dashboards import Cell, Chart, Dashboard, Dataset, Filter, chart_key
 from mesh_platform.mesh.mesh import Mesh
 
 VERSION = "1.0.0"
@@ -62,11 +62,6 @@ def dataset_uuid(dashboard: Dashboard, name: str) -> str:
 def dashboard_uuid(dashboard: Dashboard) -> str:
     """Return the UUID of a dashboard."""
     return asset_id("dashboard", dashboard.identifier)
-
-
-def slug_of(dashboard: Dashboard) -> str:
-    """Return the last part of the address of a dashboard in Superset."""
-    return dashboard.identifier.replace("_", "-").replace(".", "--")
 
 
 def certified(dashboard: Dashboard, path: str, team: str) -> dict[str, str]:
@@ -152,7 +147,7 @@ def _dashboard(dashboard: Dashboard, team: str) -> dict[str, Any]:
         "dashboard_title": file.dashboard_title,
         "description": file.description,
         "css": file.css,
-        "slug": slug_of(dashboard),
+        "slug": dashboard.slug,
         **certified(dashboard, "dashboard.yaml", team),
         "published": file.published,
         "uuid": dashboard_uuid(dashboard),
@@ -177,7 +172,7 @@ def position_of(dashboard: Dashboard) -> dict[str, Any]:
         "HEADER_ID": {"type": "HEADER", "id": "HEADER_ID", "meta": {"text": dashboard.file.dashboard_title}},
     }
     for row, cells in zip(rows, dashboard.file.rows, strict=True):
-        ids = [f"CHART-{cell.chart}" for cell in cells]
+        ids = [chart_key(cell.chart) for cell in cells]
         above = ["ROOT_ID", "GRID_ID"]
         meta = {"background": "BACKGROUND_TRANSPARENT"}
         position[row] = {"type": "ROW", "id": row, "children": ids, "parents": above, "meta": meta}

@@ -116,9 +116,23 @@ class Dashboard:
         """`<domain>.<name>`, unique in the mesh."""
         return f"{self.domain}.{self.name}"
 
+    @property
+    def slug(self) -> str:
+        """The last part of its address in Superset."""
+        return self.identifier.replace("_", "-").replace(".", "--")
+
+    def page(self, chart: str | None = None) -> str:
+        """Return its address in Superset, without the host; that with a chart scrolls to it."""
+        return f"/superset/dashboard/{self.slug}/" + (f"#{chart_key(chart)}" if chart else "")
+
     def is_for(self, role: str) -> bool:
         """Return whether a role gets the dashboard."""
         return role in self.file.roles or not self.file.roles
+
+
+def chart_key(chart: str) -> str:
+    """Return the key of a chart in the layout of a dashboard."""
+    return f"CHART-{chart}"
 
 
 def read_dashboards(folder: Path, root: Path) -> tuple[dict[str, Dashboard], list[Problem]]:

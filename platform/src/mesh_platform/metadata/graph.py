@@ -180,11 +180,11 @@ class _Builder:
                         self._link(f"table:{table.name}", "written by", dag)
 
     def _dashboard(self, dashboard: Dashboard) -> None:
-        about = {"title": dashboard.file.dashboard_title, "folder": dashboard.folder}
+        about = {"title": dashboard.file.dashboard_title, "folder": dashboard.folder, "page": dashboard.page()}
         me = self._add("dashboard", dashboard.identifier, dashboard.file.description, **about)
         self._link(me, "part of", f"domain:{dashboard.domain}")
         for name, chart in dashboard.charts.items():
-            facts = {"viz_type": chart.viz_type, "dataset": chart.dataset}
+            facts = {"viz_type": chart.viz_type, "dataset": chart.dataset, "page": dashboard.page(name)}
             shows = self._add("chart", f"{dashboard.identifier}.{name}", chart.slice_name, **facts)
             self._link(shows, "part of", me)
             metrics = dashboard.datasets[chart.dataset].metrics

@@ -40,11 +40,14 @@ COLLECTIONS = {
     "databases": ("database", "service"),
     "databaseSchemas": ("databaseSchema", "database"),
     "tables": ("table", "databaseSchema"),
+    "services/dashboardServices": ("dashboardService", None),
+    "charts": ("chart", "service"),
+    "dashboards": ("dashboard", "service"),
     "dataContracts": ("dataContract", None),
     "dataQuality/testCases": ("testCase", None),
 }
 _COLLECTION_OF = {kind: collection for collection, (kind, _) in COLLECTIONS.items()}
-_SERVICES = ("messagingService", "pipelineService", "databaseService")
+_SERVICES = ("messagingService", "pipelineService", "databaseService", "dashboardService")
 # Source: kept as relations, and returned only where `fields` asks for them.
 ON_REQUEST = (
     "owners",
@@ -56,13 +59,14 @@ ON_REQUEST = (
     "policies",
     "tableConstraints",
     "tasks",
+    "charts",
     "testDefinition",
     "testSuite",
     "testCaseResult",
     "pipelineStatus",
 )
 # Fields of references in create requests: what the strings in them are names of.
-NAMES = {"domains": "domain", "dataProducts": "dataProduct", "experts": "user"}
+NAMES = {"domains": "domain", "dataProducts": "dataProduct", "experts": "user", "charts": "chart"}
 
 
 @dataclass
@@ -251,7 +255,7 @@ class Double:
         return {
             "tag": ("classification",), "glossaryTerm": ("glossary",), "topic": ("messagingService",),
             "pipeline": ("pipelineService",), "database": ("databaseService",), "databaseSchema": ("database",),
-            "table": ("databaseSchema",),
+            "table": ("databaseSchema",), "chart": ("dashboardService",), "dashboard": ("dashboardService",),
         }[kind]  # fmt: skip
 
     def _stored(self, kind: str, fqn: str, body: Doc) -> Doc:
@@ -363,6 +367,7 @@ class Double:
             ("databaseService", "database", "databaseSchema", "table", "dataContract", "testCase"),
             ("glossary", "glossaryTerm"),
             ("classification", "tag"), ("messagingService", "topic"), ("pipelineService", "pipeline"),
+            ("dashboardService", "chart", "dashboard"),
         )  # fmt: skip
         below = next((family[family.index(kind) + 1 :] for family in families if kind in family), ())
         return [
@@ -398,7 +403,9 @@ class Double:
             for each in edge["lineageDetails"].get("columnsLineage", ()):
                 for end, name in [(two, each["toColumn"]), *((one, name) for name in each["fromColumns"])]:
                     fields = end.get("columns") or end.get("messageSchema", {}).get("schemaFields", ())
-                    if name not in {f"{end['fullyQualifiedName']}.{column['name']}" for column in fields}:
+                    known = {f"{end['fullyQualifiedName']}.{column['name']}" for column in fields}
+                    # Source: those of a dashboard are its charts; a chart has none.
+                    if name not in known | {chart["fullyQualifiedName"] for chart in end.get("charts", ())}:
                         raise Refused(400, f"Invalid column name {name}")
             # Source: one edge for a pair; another PUT replaces its details.
             self.edges[ends] = deepcopy(edge["lineageDetails"])
@@ -432,6 +439,6 @@ def _forget(other: Doc, gone: Doc) -> None:
     for each in [other, *other.get("columns", ()), *other.get("messageSchema", {}).get("schemaFields", ())]:
         if "tags" in each:
             each["tags"] = [label for label in each["tags"] if label["tagFQN"] != gone["fullyQualifiedName"]]
-    for name in ("owners", "domains", "dataProducts", "experts", "teams", "policies"):
+    for name in ("owners", "domains", "dataProducts", "experts", "teams", "policies", "charts"):
         if name in other:
             other[name] = [ref for ref in other[name] if ref["id"] != gone["id"]]

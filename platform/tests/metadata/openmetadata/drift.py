@@ -9,6 +9,8 @@ from .double import Double
 
 FACT = "mesh.mesh.core.fact_sales"
 CONTRACT = f"{FACT}.dataContract_mesh"
+DASHBOARD = 'mesh_dashboards."core.sales"'
+CHART = 'mesh_dashboards."core.sales.by_item"'
 CASE = f"{FACT}.no refunds"
 QUEUE = 'mesh_events."alpha.sales_alpha"'
 
@@ -194,6 +196,31 @@ def hand_edited_definition(double: Double) -> None:
     double.get("testDefinition", "mesh_rule")["description"] = "Nonsense."
 
 
+def hand_edited_chart(double: Double) -> None:
+    double.get("chart", CHART)["displayName"] = "Nonsense."
+
+
+def deleted_chart(double: Double) -> None:
+    double.get("chart", CHART)["deleted"] = True
+
+
+def chart_off_its_dashboard(double: Double) -> None:
+    double.get("dashboard", DASHBOARD)["charts"].pop()
+
+
+def dead_link(double: Double) -> None:
+    double.get("dashboard", DASHBOARD)["sourceUrl"] = "https://gone.example"
+
+
+def lost_edge_of_a_chart(double: Double) -> None:
+    del double.edges[double.get("chart", CHART)["id"], double.get("dashboard", DASHBOARD)["id"]]
+
+
+def wrong_edge_of_a_dashboard(double: Double) -> None:
+    ends = double.get("table", f"{FACT}__resolved")["id"], double.get("dashboard", DASHBOARD)["id"]
+    double.edges[ends]["columnsLineage"][0]["fromColumns"].remove(f"{FACT}__resolved.amount")
+
+
 def stale_contract(double: Double) -> None:
     like(double, "dataContract", CONTRACT, "mesh.mesh.core.gone.dataContract_mesh")
 
@@ -209,6 +236,7 @@ def automated(fqn: str, source: str = "Classification") -> dict[str, str]:
     return {"tagFQN": fqn, "source": source, "labelType": "Automated", "state": "Confirmed"}
 
 
+SHOWN = f"{FACT}__resolved -> {DASHBOARD}"
 EDGE = f"mesh.mesh.core.sale_v1 -> {FACT}"
 DRIFT = [
     (hand_edited_description, [("table", FACT, "update", ("description",))]),
@@ -246,6 +274,12 @@ DRIFT = [
     (lost_case, None),
     (hand_edited_case, [("testCase", CASE, "update", ("parameterValues",))]),
     (hand_edited_definition, [("testDefinition", "mesh_rule", "update", ("description",))]),
+    (hand_edited_chart, [("chart", CHART, "update", ("displayName",))]),
+    (deleted_chart, None),
+    (chart_off_its_dashboard, [("dashboard", DASHBOARD, "update", ("charts",))]),
+    (dead_link, [("dashboard", DASHBOARD, "update", ("sourceUrl",))]),
+    (lost_edge_of_a_chart, [("lineage", f"{CHART} -> {DASHBOARD}", "create", ("edge",))]),
+    (wrong_edge_of_a_dashboard, [("lineage", SHOWN, "update", (f"columnsLineage.{CHART}",))]),
     (stale_contract, [("dataContract", "mesh.mesh.core.gone.dataContract_mesh", "remove", ())]),
     (stale_tag, [("tag", "mesh.gone", "remove", ())]),
     (stale_term, [("glossaryTerm", "core.gone", "remove", ())]),

@@ -18,11 +18,12 @@ from mesh_platform.metadata.openmetadata.plan import make_plan
 from mesh_platform.metadata.openmetadata.step import Step
 from mesh_platform.sql.model import read_models
 
-from ...small_mesh import Place, small_mesh
+from ...small_mesh import Place, add_dashboard, small_mesh
 from .double import TOKEN, Double
 from .double_http import serving
 
 NAMESPACE = "mesh"
+SUPERSET = "https://superset.example"
 RULES = [
     {
         "type": "sql",
@@ -43,7 +44,7 @@ RULES = [
 
 
 def owned_mesh(root: Path) -> Place:
-    """The small mesh; domains have a team with an address, `core` a glossary with a term on a column, and rules."""
+    """The small mesh; domains have a team with an address, `core` a dashboard, rules, and a term on a column."""
     place = small_mesh(root)
     for name in ("alpha", "beta", "core"):
         owners = {
@@ -60,6 +61,7 @@ def owned_mesh(root: Path) -> Place:
         place, "core/contracts/fact_sales", "amount", lambda column: {**column, "authoritativeDefinitions": link}
     )
     edit_contract(place, "core/contracts/fact_sales", lambda each: each["schema"][-1].update(quality=RULES))
+    add_dashboard(place)
     return place
 
 
@@ -83,7 +85,7 @@ def edit_column(place: Place, name: str, column: str, edit: Callable[[dict[str, 
 
 def entities_of(place: Place) -> list[Entity]:
     """What OpenMetadata must hold of a mesh."""
-    return desired(mesh_graph(place.mesh, read_models(place.mesh)), NAMESPACE)
+    return desired(mesh_graph(place.mesh, read_models(place.mesh)), NAMESPACE, SUPERSET)
 
 
 @dataclass

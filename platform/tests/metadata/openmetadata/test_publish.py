@@ -19,7 +19,9 @@ from ...small_mesh import Place
 from .double import Double
 from .drift import (
     CASE,
+    CHART,
     CONTRACT,
+    DASHBOARD,
     DRIFT,
     FACT,
     QUEUE,
@@ -32,7 +34,18 @@ from .drift import (
     port,
     stale_table,
 )
-from .published import NAMESPACE, RULES, Server, edit_column, edit_contract, entities_of, owned_mesh, server, shown
+from .published import (
+    NAMESPACE,
+    RULES,
+    SUPERSET,
+    Server,
+    edit_column,
+    edit_contract,
+    entities_of,
+    owned_mesh,
+    server,
+    shown,
+)
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -87,6 +100,35 @@ def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity])
     } in edge["columnsLineage"]
     sent = live.double.edges[events["id"], live.double.get("table", landing)["id"]]["columnsLineage"]
     assert {"fromColumns": [f"{QUEUE}.buyer"], "toColumn": f"{landing}.buyer"} in sent
+
+
+def test_dashboards_are_published_with_owners_links_and_what_each_chart_reads(live: Server):
+    double = live.double
+    dashboard, chart = double.get("dashboard", DASHBOARD), double.get("chart", CHART)
+    late = double.get("chart", 'mesh_dashboards."core.sales.late"')
+    assert [each["fullyQualifiedName"] for each in dashboard["charts"]] == [CHART, late["fullyQualifiedName"]]
+    assert (dashboard["displayName"], dashboard["description"]) == ("Sales", "What is sold.")
+    assert (chart["displayName"], chart["chartType"], late["chartType"]) == ("Which items sell", "Table", "Text")
+    assert dashboard["sourceUrl"] == f"{SUPERSET}/superset/dashboard/core--sales/"
+    assert chart["sourceUrl"] == f"{SUPERSET}/superset/dashboard/core--sales/#CHART-by_item"
+    for each in (dashboard, chart):
+        assert each["owners"] == [double.ref("team", "Team core")]
+        assert each["domains"] == [double.ref("domain", "core")]
+    view = double.get("table", f"{FACT}__resolved")
+    for ends in ((view, chart), (chart, dashboard)):
+        edge = double.edges[ends[0]["id"], ends[1]["id"]]
+        assert (edge["source"], edge["columnsLineage"]) == ("DashboardLineage", [])
+    assert (view["id"], late["id"]) not in double.edges
+    # Its rows depend on the column that joins them, its values on the other.
+    read = double.edges[view["id"], dashboard["id"]]["columnsLineage"]
+    columns = [f"{FACT}__resolved.{name}" for name in ("amount", "item_id")]
+    assert read == [{"fromColumns": columns, "toColumn": CHART}]
+
+
+def test_without_an_address_of_superset_nothing_links_there(tmp_path: Path):
+    place = owned_mesh(tmp_path)
+    found = desired(mesh_graph(place.mesh, read_models(place.mesh)), NAMESPACE)
+    assert not [each for each in found if "sourceUrl" in each.body]
 
 
 def test_what_contracts_promise_is_published(live: Server):

@@ -59,6 +59,9 @@ def test_its_client_sees_what_was_published(tmp_path: Path):
         "run": "Successful",
         "rules": ["no refunds", "some sales", "one a buyer"],
         "result": "Success",
+        "dashboard": ["Sales", "https://superset.example/superset/dashboard/core--sales/", "team"],
+        "chart": ["Which items sell", "Table"],
+        "shown": [0, 0, 1, 1, 1],
         "upstream": 1,
     }
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
+from metadata.generated.schema.entity.data.chart import Chart
+from metadata.generated.schema.entity.data.dashboard import Dashboard
 from metadata.generated.schema.entity.data.dataContract import DataContract
 from metadata.generated.schema.entity.data.pipeline import Pipeline
 from metadata.generated.schema.entity.data.table import Table
@@ -40,6 +42,9 @@ def main(url: str, token: str, table: str) -> None:
     case = client.get_by_name(
         TestCase, f"{table}.no refunds", fields=["testDefinition", "testSuite", "testCaseResult"]
     )
+    dashboard = client.get_by_name(Dashboard, 'mesh_dashboards."core.sales"', fields=["charts", "owners"])
+    chart = client.get_by_name(Chart, dashboard.charts.root[0].fullyQualifiedName, fields=["owners"])
+    shown = client.get_lineage_by_name(Dashboard, dashboard.fullyQualifiedName.root, up_depth=1, down_depth=0)
     lineage = client.get_lineage_by_name(Table, table, up_depth=1, down_depth=0)
     found = {
         "healthy": client.health_check(),
@@ -59,6 +64,9 @@ def main(url: str, token: str, table: str) -> None:
         "run": pipeline.pipelineStatus.executionStatus.value,
         "rules": [rule.name for rule in contract.odcsQualityRules],
         "result": case.testCaseResult.testCaseStatus.value,
+        "dashboard": [dashboard.displayName, dashboard.sourceUrl.root, dashboard.owners.root[0].type],
+        "chart": [chart.displayName, chart.chartType.value],
+        "shown": sorted(len(edge["lineageDetails"]["columnsLineage"]) for edge in shown["upstreamEdges"]),
         "upstream": len(lineage["upstreamEdges"]),
     }
     print(json.dumps(found))

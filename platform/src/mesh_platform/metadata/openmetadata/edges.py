@@ -19,10 +19,10 @@ def edge_steps(client: Client, wanted: Sequence[Entity], known: Known, namespace
     current: dict[str, Mapping[str, Any]] = {}
     stale: dict[str, tuple[Ref, Ref]] = {}
     names = {entity.fqn for entity in wanted}
-    targets = [ref for ref in live if ref.type == "table"]
+    targets = [ref for ref in live if ref.type in ("table", "chart", "dashboard")]
 
     def read(ref: Ref) -> dict[str, Any] | None:
-        return client.get(f"lineage/table/{live[ref]}", upstreamDepth="1", downstreamDepth="0")
+        return client.get(f"lineage/{ref.type}/{live[ref]}", upstreamDepth="1", downstreamDepth="0")
 
     for ref, found in read_each(targets, read):
         for edge in (found or {}).get("upstreamEdges") or ():

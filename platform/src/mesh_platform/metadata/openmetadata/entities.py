@@ -18,20 +18,27 @@ _TYPES = {
 # Topics have no BIGINT, and no decimals: JSON carries those as text.
 _TOPIC_TYPES = {**_TYPES, "long": "LONG"}
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
+# OpenMetadata's kinds of charts for Superset's; all others are `Other`.
+_CHARTS = {
+    "table": "Table", "pie": "Pie", "heatmap_v2": "Heatmap", "big_number_total": "Text", "echarts_area": "Area",
+    "echarts_timeseries_bar": "Bar", "echarts_timeseries_line": "Line", "echarts_timeseries_step": "Line",
+}  # fmt: skip
 _PARTITION = re.compile(r"(\w+)\((.+)\)")
 # The kinds of nodes that are data.
 _SHOWN = ("table", "view", "queue")
+_OF_DASHBOARDS = ("dashboard", "chart")
 _TIME_UNITS = ("hour", "day", "month", "year")
 DEFAULT_NAMESPACE = "mesh"
 
 
-def desired(graph: Graph, namespace: str = DEFAULT_NAMESPACE) -> list[Entity]:
+def desired(graph: Graph, namespace: str = DEFAULT_NAMESPACE, superset: str = "") -> list[Entity]:
     """Return all entities, edges and ports that OpenMetadata must hold of the mesh, in an order to make them in.
 
-    `namespace` names the services, the database and the classification. Reference files and interfaces have no
-    counterpart in OpenMetadata and are left out.
+    `namespace` names the services, the database and the classification. `superset` is the address of Superset;
+    without one, dashboards and charts have no links. Reference files and interfaces have no counterpart in
+    OpenMetadata and are left out.
     """
-    return [*_Entities(graph, namespace).all()]
+    return [*_Entities(graph, namespace, superset.rstrip("/")).all()]
 
 
 def table_fqn(namespace: str, relation: str) -> str:
@@ -55,8 +62,8 @@ def edge_mark(namespace: str) -> str:
 
 
 class _Entities:
-    def __init__(self, graph: Graph, namespace: str) -> None:
-        self.graph, self.namespace = graph, namespace
+    def __init__(self, graph: Graph, namespace: str, superset: str) -> None:
+        self.graph, self.namespace, self.superset = graph, namespace, superset
         self.mark = label(published(namespace))
         self.policy = f"{namespace}_pii"
 
@@ -80,9 +87,12 @@ class _Entities:
             yield self._schema(name)
         tables = {relation.name: self._table(relation) for relation in relations}
         yield from tables.values()
+        yield from map(self._chart, self._of("chart"))
+        yield from map(self._dashboard, self._of("dashboard"))
         yield definition(self.namespace)
         yield from promises(self.graph.columns.mesh, tables, self.namespace)
         yield from self._edges()
+        yield from self._dashboard_edges()
         for product in self._of("product"):
             yield self._ports(product, tables)
 
@@ -183,9 +193,10 @@ class _Entities:
             ("messagingService", f"{name}_events", "The queues of the mesh."),
             ("pipelineService", f"{name}_pipelines", "The DAGs of the mesh."),
             ("databaseService", name, "The lake of the mesh."),
+            ("dashboardService", f"{name}_dashboards", "The dashboards of the mesh."),
         ):
-            custom = f"Custom{kind.removesuffix('Service').capitalize()}"
-            body = {"name": service, "serviceType": custom, "description": words, "tags": [self.mark]}
+            type_ = "Superset" if kind == "dashboardService" else f"Custom{kind.removesuffix('Service').capitalize()}"
+            body = {"name": service, "serviceType": type_, "description": words, "tags": [self.mark]}
             yield Entity(kind, service, body)
         body = {"name": name, "service": name, "description": "All tables of the mesh.", "tags": [self.mark]}
         yield Entity("database", f"{name}.{name}", body)
@@ -246,6 +257,28 @@ class _Entities:
                 body["retentionPeriod"] = f"P{products[0].facts['retention_days']}D"
         return Entity("table", self._fqn(node), {key: value for key, value in body.items() if value != ""})
 
+    def _chart(self, node: Node) -> Entity:
+        title = {"displayName": node.description, "chartType": _CHARTS.get(node.facts["viz_type"], "Other")}
+        return Entity("chart", self._fqn(node), {**self._shown(node), **title})
+
+    def _dashboard(self, node: Node) -> Entity:
+        charts = [self._ref(chart) for chart in self._charts(node)]
+        about = {"displayName": node.facts["title"], "description": node.description, "charts": charts}
+        return Entity("dashboard", self._fqn(node), {**self._shown(node), **about})
+
+    def _charts(self, dashboard: Node) -> Iterator[Node]:
+        return (each for each in self.graph.with_link("part of", dashboard.id) if each.kind == "chart")
+
+    def _shown(self, node: Node) -> dict[str, Any]:
+        """What charts and dashboards have alike."""
+        body = {
+            "name": node.name,
+            "service": f"{self.namespace}_dashboards",
+            "tags": [self.mark],
+            **self._owned(node),
+        }
+        return body | ({"sourceUrl": self.superset + node.facts["page"]} if self.superset else {})
+
     def _column(self, node: Node, topic: bool = False) -> dict[str, Any]:
         kind = node.facts["type"]
         column: dict[str, Any] = {"name": node.name.rpartition(".")[2], "dataTypeDisplay": kind}
@@ -281,20 +314,41 @@ class _Entities:
                 if edge.target_column is not None:
                     known.setdefault(edge.target_column, set()).add(edge.source_column)
             for source, found in columns.items():
-                if node := self._node(source):
-                    yield self._edge(node, self._node(target), found)
+                if (one := self._node(source)) and (two := self._node(target)):
+                    end = self._fqn(two)
+                    yield self._edge(one, two, {f"{end}.{quoted(name)}": each for name, each in found.items()})
 
-    def _edge(self, source: Node, target: Node | None, columns: Mapping[str, Iterable[str]]) -> Entity:
-        assert target is not None
+    def _dashboard_edges(self) -> Iterator[Entity]:
+        """Edges from tables to charts, from charts to their dashboard, and from tables to the dashboard.
+
+        OpenMetadata has no columns of charts, but the charts of a dashboard count as its columns: the last edges say
+        which columns each chart depends on.
+        """
+        columns = self.graph.columns
+        columns.trace(chart.id for chart in self._of("chart"))
+        for dashboard in self._of("dashboard"):
+            read: dict[str, dict[str, set[str]]] = {}
+            for chart in self._charts(dashboard):
+                yield self._edge(chart, dashboard, {})
+                for source in columns.inputs(chart.id):
+                    read.setdefault(source, {})
+                    if node := self._node(source):
+                        yield self._edge(node, chart, {})
+                for edge in columns.edges(chart.id):
+                    read.setdefault(edge.source, {}).setdefault(self._fqn(chart), set()).add(edge.source_column)
+            for source, charts in read.items():
+                if node := self._node(source):
+                    yield self._edge(node, dashboard, charts)
+
+    def _edge(self, source: Node, target: Node, columns: Mapping[str, Iterable[str]]) -> Entity:
+        """An edge; `columns` are those of the source, by the full name of the column that depends on them."""
         start, end = self._fqn(source), self._fqn(target)
         lineage = [
-            {
-                "fromColumns": [f"{start}.{quoted(each)}" for each in sorted(found)],
-                "toColumn": f"{end}.{quoted(name)}",
-            }
+            {"fromColumns": [f"{start}.{quoted(each)}" for each in sorted(found)], "toColumn": name}
             for name, found in sorted(columns.items())
         ]
-        details = {"description": edge_mark(self.namespace), "source": "QueryLineage", "columnsLineage": lineage}
+        kind = "DashboardLineage" if target.kind in _OF_DASHBOARDS else "QueryLineage"
+        details = {"description": edge_mark(self.namespace), "source": kind, "columnsLineage": lineage}
         ends = {"fromEntity": self._ref(source), "toEntity": self._ref(target)}
         return Entity("lineage", edge_name(start, end), {"edge": {**ends, "lineageDetails": details}})
 
@@ -319,6 +373,8 @@ class _Entities:
     def _fqn(self, node: Node) -> str:
         if node.kind == "queue":
             return f"{self.namespace}_events.{quoted(node.name)}"
+        if node.kind in _OF_DASHBOARDS:
+            return f"{self.namespace}_dashboards.{quoted(node.name)}"
         return table_fqn(self.namespace, node.name)
 
     def _column_fqn(self, name: str) -> str:
@@ -345,7 +401,7 @@ class _Entities:
 
 
 def _type(node: Node) -> str:
-    return "topic" if node.kind == "queue" else "table"
+    return {"queue": "topic", "view": "table"}.get(node.kind, node.kind)
 
 
 def _words(name: str, between: str) -> str:

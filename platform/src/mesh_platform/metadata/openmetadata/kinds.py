@@ -86,6 +86,11 @@ KINDS: Mapping[str, Kind] = {
         listed="database={namespace}.{namespace}&include=all",
         bulk=True,
     ),
+    "dashboardService": Kind("services/dashboardServices", "tags"),
+    "chart": Kind("charts", "owners,tags,domains", listed="service={namespace}_dashboards&include=all"),
+    "dashboard": Kind(
+        "dashboards", "owners,tags,domains,charts", listed="service={namespace}_dashboards&include=all"
+    ),
     "dataContract": Kind("dataContracts", "owners", listed="", hard=True),
     "testCase": Kind(
         "dataQuality/testCases",
@@ -121,7 +126,7 @@ SERIES: Mapping[str, Series] = {
 }
 
 # Fields of a request that takes names, or bare ids, where an entity has references.
-NAMES = frozenset({"domains", "dataProducts", "experts", "testDefinition"})
+NAMES = frozenset({"domains", "dataProducts", "experts", "testDefinition", "charts"})
 IDS = frozenset({"teams"})
 # The same fields on some kinds only: a role names its policies, a team has their ids.
 NAMES_OF = {"role": frozenset({"policies"})}
