@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from mesh_platform.dashboards.files import current_file, follow_lake, write_files
+from mesh_platform.policy.pseudonyms import Salts
 from mesh_platform.query.session import open_session
 
 from ..small_mesh import Place, Sale, small_mesh
@@ -42,7 +43,7 @@ TRIES = [
     ("read the environment", "select getenv('HOME')"),
     ("make a table", "create table core.other as select 1"),
     ("change a table", "delete from core.fact_sales"),
-    ("call the pseudonyms", "select mesh_pseudonym('ann')"),
+    ("call the pseudonyms", "select mesh_pseudonym_session_string('ann')"),
 ]
 
 
@@ -76,7 +77,7 @@ def test_a_file_has_what_a_session_of_the_role_shows_and_no_personal_data(place:
     write(place, tmp_path)
     for role in ("analyst", "steward", *(d.site.warehouse_id for d in place.mesh.domains.values() if d.site)):
         key = (tmp_path / "pseudonyms.key").read_bytes()
-        with open_session(place.mesh, place.catalog, role=role, pseudonyms=key) as session:
+        with open_session(place.mesh, place.catalog, role=role, salts=Salts(key)) as session:
             for table in ("core.fact_sales", "core.fact_sales__resolved", "core.dim_buyer", "mesh.sites"):
                 sql = f"select * from {table} order by all"
                 assert read(tmp_path, role, sql) == session.execute(sql).fetchall(), (role, table)

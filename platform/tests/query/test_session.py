@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from hashlib import md5
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -215,14 +215,14 @@ def test_a_large_fact_is_compared_with_what_its_dimension_lacks_and_looked_up_in
 def test_a_role_sees_pseudonyms_where_its_contract_does_not_list_it(place: Place):
     build_sales(place)
     reject(place)
-    ann, bob = (md5(name.encode()).hexdigest() for name in ("ann", "bob"))
+    ann, bob = (sha256(name.encode()).hexdigest() for name in ("ann", "bob"))
     who = "select distinct buyer from {} order by all"
     for role in (None, "boss"):
         assert ask(place, who.format("core.fact_sales"), role=role) == [("ann",), ("bob",)]
     for table in ("core.fact_sales", "core.fact_sales__resolved", "alpha.sales_alpha__raw"):
         hidden = {buyer for (buyer,) in ask(place, who.format(table), role="beta")}
         assert len(hidden) == 2
-        assert all(re.fullmatch("[0-9a-f]{32}", buyer) for buyer in hidden)
+        assert all(re.fullmatch("[0-9a-f]{64}", buyer) for buyer in hidden)
         # Somebody with a list of names must not identify pseudonyms by hashing the list.
         assert not hidden & {ann, bob}
     # A union shows each shop's rows as that shop's contract does.
@@ -236,7 +236,7 @@ def test_a_role_sees_pseudonyms_where_its_contract_does_not_list_it(place: Place
     join = "select count(*) from core.fact_sales join core.dim_buyer using (buyer)"
     assert ask(place, join, role="beta") == [(3,)]
     sent = "select reason, detail, raw from alpha.sales_alpha__rejected"
-    assert ask(place, sent, role="beta") == [("bad_json", None, None)]
+    assert ask(place, sent, role="beta") == [("bad_json", "XXXXXXXX", b"")]
     assert ask(place, sent, role="alpha") == [("bad_json", "ann?", b"ann")]
     with pytest.raises(UsageError, match=r"--role bos: no contract knows this role. Did you mean boss\?"):
         open_session(place.mesh, place.catalog, role="bos")

@@ -48,7 +48,7 @@ def data(following: bool) -> None:
     from mesh_platform.dashboards.secrets import make_secrets
     from mesh_platform.dashboards.superset_ids import DATABASE, DATABASE_ID
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.query.roles import dashboard_roles
+    from mesh_platform.policy.roles import dashboard_roles
     from mesh_platform.query.state_cache import StateCache
 
     settings = read_settings()
@@ -62,11 +62,12 @@ def data(following: bool) -> None:
                 settings.now,
                 stopped,
                 lambda read: tell(f"{counted(read, 'table')} read, files replaced."),
+                settings.state_dir,
             )
         return
     mesh = load_remembered(settings)
     cache = StateCache(settings.state_dir / "counted.json")
-    read = write_files(mesh, catalog, home / "data", settings.now(), cache)
+    read = write_files(mesh, catalog, home / "data", settings.now(), cache, settings.state_dir)
     make_secrets(home / "secrets.json", dashboard_roles(mesh), os.environ.get(_PASSWORD))
     tell(f"{counted(len(dashboard_roles(mesh)), 'file')} in {home / 'data'}; {counted(read, 'table')} read.")
     click.echo(f"{DATABASE_ID} {DATABASE}")
@@ -175,9 +176,10 @@ def html(folder: Path, role: str) -> None:
     from mesh_platform.dashboards.pages import page_of
     from mesh_platform.files import write_whole
     from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.policy.pseudonyms import Salts
+    from mesh_platform.policy.roles import role_named
     from mesh_platform.query.health import add_health
     from mesh_platform.query.query import views_named
-    from mesh_platform.query.roles import role_named
     from mesh_platform.query.session import open_session
     from mesh_platform.sql.health_schemas import health_named
 
@@ -186,7 +188,8 @@ def html(folder: Path, role: str) -> None:
     reads_as = role_named(role)
     shown = {name: each for name, each in mesh.dashboards.items() if reads_as is None or each.is_for(reads_as)}
     sql = "\n".join(text for each in shown.values() for text in each.sql.values())
-    with open_session(mesh, catalog, role=reads_as, only=views_named(mesh, sql)) as session, writing(folder):
+    only, salts = views_named(mesh, sql), Salts(state=settings.state_dir)
+    with open_session(mesh, catalog, role=reads_as, only=only, salts=salts) as session, writing(folder):
         add_health(session, mesh, catalog, now, health_named(sql), role=reads_as)
         for name, each in shown.items():
             page = page_of(mesh, each, session, now)

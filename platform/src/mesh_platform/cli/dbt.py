@@ -56,8 +56,9 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
     from mesh_platform.metadata.dbt.project import dbt_project
     from mesh_platform.metadata.dbt.relations import relations_of
     from mesh_platform.metadata.dbt.write import write_project
+    from mesh_platform.policy.pseudonyms import Salts
+    from mesh_platform.policy.roles import role_named
     from mesh_platform.query.database import write_database
-    from mesh_platform.query.roles import role_named
     from mesh_platform.sql.model import read_models
 
     settings = read_settings()
@@ -70,7 +71,8 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
         written = write_project(folder, project)
     if database is not None:
         with writing(database):
-            write_database(mesh, open_catalog(settings), database, reads_as, relations.sources)
+            salts = Salts(state=settings.state_dir)
+            write_database(mesh, open_catalog(settings), database, reads_as, relations.sources, salts)
     if output_format == "json":
         facts = {"sources": len(relations.sources), "models": len(relations.models), **asdict(written)}
         write_json(facts)

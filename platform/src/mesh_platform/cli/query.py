@@ -55,17 +55,18 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     three are as of now.
     """
     from mesh_platform.cli.result import write_result
+    from mesh_platform.policy.pseudonyms import Salts
+    from mesh_platform.policy.roles import role_named
     from mesh_platform.query.health import add_health
     from mesh_platform.query.query import run_query, views_named
-    from mesh_platform.query.roles import role_named
     from mesh_platform.query.session import open_session
     from mesh_platform.query.state_cache import StateCache
     from mesh_platform.sql.health_schemas import health_named
 
     settings, mesh, catalog = open_lake()
     cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
-    reads_as = role_named(role)
-    with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache) as session:
+    reads_as, salts = role_named(role), Salts(state=settings.state_dir)
+    with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache, salts=salts) as session:
         add_health(session, mesh, catalog, settings.now(), health_named(sql), role=reads_as, cache=cache)
         result = run_query(session, sql)
     if not any(map(catalog.namespace_exists, mesh.domains)):
@@ -76,7 +77,7 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
 
 def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str) -> None:
     """Say which of the columns that `text` names hold pseudonyms or NULL; and to the owner, which are personal."""
-    from mesh_platform.query.roles import ANALYST, OWNER
+    from mesh_platform.policy.roles import ANALYST, OWNER
     from mesh_platform.query.session import hidden_columns
 
     words = set(re.findall(r"\w+", text))
@@ -102,12 +103,13 @@ def views(file: Path, role: str) -> None:
     An existing FILE is replaced; run the command again to see later states. Do not name FILE after a domain: DuckDB
     would confuse the two.
     """
+    from mesh_platform.policy.pseudonyms import Salts
+    from mesh_platform.policy.roles import role_named
     from mesh_platform.query.database import write_database
-    from mesh_platform.query.roles import role_named
 
-    _settings, mesh, catalog = open_lake()
+    settings, mesh, catalog = open_lake()
     with writing(file):
-        write_database(mesh, catalog, file, role_named(role))
+        write_database(mesh, catalog, file, role_named(role), salts=Salts(state=settings.state_dir))
     if role_named(role) is None:
         click.echo(f"{file} written. Its views are the tables' states of now, with personal data in the clear.")
     else:

@@ -48,7 +48,8 @@ class Field:
     name of the column in the hash of an event's id, where the contract sets it. `ambiguous_time` and
     `nonexistent_time` say how to read a local time that the clock shows twice or never; see
     `wall_clock.find_instant`. A `dropped` field is a former column of the event. A `deprecated` one should
-    not be used by new work. `synonyms` are other words that people look for it with.
+    not be used by new work. `synonyms` are other words that people look for it with. `mask` is the masking action
+    that its contract names (`contract.masking`); with `stable_pseudonyms` all sessions have the same pseudonyms.
     """
 
     name: str
@@ -73,6 +74,8 @@ class Field:
     dropped: bool = False
     deprecated: bool = False
     synonyms: tuple[str, ...] = ()
+    mask: str | None = None
+    stable_pseudonyms: bool = False
 
     @property
     def name_in_ids(self) -> str:

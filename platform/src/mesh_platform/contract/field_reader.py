@@ -10,6 +10,7 @@ from typing import Any
 from mesh_platform.contract.contract import Field
 from mesh_platform.contract.event_reader import check_event_column
 from mesh_platform.contract.link_reader import read_reference, read_term
+from mesh_platform.contract.masking import MASK, STABLE, read_mask
 from mesh_platform.contract.pattern import check_pattern
 from mesh_platform.contract.quality_rule import quality_items, valid_values
 from mesh_platform.contract.reading import Reading, custom_place, read_synonyms
@@ -19,9 +20,10 @@ from mesh_platform.contract.yaml_document import Place
 
 CLASSIFICATIONS = ("public", "internal", "confidential", "pii")
 _CUSTOM: Mapping[str, type] = {
-    **dict.fromkeys(("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime"), str),
+    **dict.fromkeys(("mesh.renamedFrom", "mesh.idName", "mesh.ambiguousTime", "mesh.nonexistentTime", MASK), str),
     "mesh.renamedFrom": list,
     "mesh.allowNonFinite": bool,
+    STABLE: bool,
 }
 _ODD_TIMES = {"mesh.ambiguousTime": AMBIGUOUS, "mesh.nonexistentTime": NONEXISTENT}
 
@@ -41,6 +43,7 @@ def read_field(reading: Reading, place: Place, data: Mapping[str, Any], kind: st
     _check_non_finite(reading, place, data, kind, field_type, custom)
     ambiguous_time, nonexistent_time = _read_odd_times(reading, place, data, field_type, custom)
     _check_id_name(reading, place, data, kind, custom)
+    mask, stable = read_mask(reading, place, data, field_type, custom)
     listed = reading.part(quality_items, data) or []
     _check_enum(reading, place, data)
     options = data.get("logicalTypeOptions") or {}
@@ -68,6 +71,8 @@ def read_field(reading: Reading, place: Place, data: Mapping[str, Any], kind: st
         dropped=bool(custom.get("mesh.dropped")),
         deprecated=bool(data.get("deprecated")),
         synonyms=read_synonyms(data),
+        mask=mask,
+        stable_pseudonyms=stable,
     )
 
 

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -25,8 +24,9 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.policy.pseudonyms import Salts, kept_key
+from mesh_platform.policy.roles import dashboard_roles, domains_read, rows_of, warehouse_roles
 from mesh_platform.query.health import add_health
-from mesh_platform.query.roles import dashboard_roles, domains_read, rows_of, warehouse_roles
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
@@ -63,28 +63,37 @@ def star_heads(mesh: Mesh, catalog: Catalog) -> dict[str, int | None]:
     return {name: current_snapshot_id(table) for name, table in find_tables(catalog, wanted).items()}
 
 
-def write_files(mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cache: StateCache | None = None) -> int:
+def write_files(
+    mesh: Mesh,
+    catalog: Catalog,
+    folder: Path,
+    now: datetime,
+    cache: StateCache | None = None,
+    state: Path | None = None,
+) -> int:
     """Bring the files in `folder` up to date; return how many tables were read from the lake.
 
     A table that has not changed is copied from the file before. Another process that calls this waits. `now` is what
-    ages are relative to.
+    ages are relative to; `state` is the folder that keeps the key of stable pseudonyms.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
     with (folder / "lock").open("w") as lock:
         # The follower and a call by hand would copy the same tables.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return _write_files(mesh, catalog, folder, now, cache)
+        return _write_files(mesh, catalog, folder, now, cache, state)
 
 
-def _write_files(mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cache: StateCache | None) -> int:
+def _write_files(
+    mesh: Mesh, catalog: Catalog, folder: Path, now: datetime, cache: StateCache | None, state: Path | None
+) -> int:
     before = _read_current(folder)
-    key = _pseudonym_key(folder / _KEY)
+    salts = Salts(kept_key(folder / _KEY), state)
     only = [*star_tables(mesh), *_resolved(mesh)]
     after: dict[str, Any] = {}
     read = 0
     for first, *others in _with_equal_masks(mesh):
-        with open_session(mesh, catalog, role=first, only=only, locked=False, cache=cache, pseudonyms=key) as session:
+        with open_session(mesh, catalog, role=first, only=only, locked=False, cache=cache, salts=salts) as session:
             add_health(session, mesh, catalog, now, role=first, cache=cache)
             views = dict(
                 session.execute(
@@ -187,14 +196,6 @@ def _read_current(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _pseudonym_key(path: Path) -> bytes:
-    """Return the key of the files' pseudonyms, which only the owner of the state folder can read."""
-    if not path.exists():
-        write_whole(path, secrets.token_bytes(32))
-        os.chmod(path, 0o600)
-    return path.read_bytes()
-
-
 def _remove_old(folder: Path, kept: set[str]) -> None:
     for path in [*folder.glob("*.duckdb"), *folder.glob(".*.part*")]:
         with suppress(OSError):
@@ -209,6 +210,7 @@ def follow_lake(
     now: Callable[[], datetime],
     stopped: Callable[[], bool],
     on_written: Callable[[int], object],
+    state: Path | None = None,
 ) -> None:
     """Bring the files up to date whenever a table has a new snapshot, however it was committed, until `stopped`.
 
@@ -228,7 +230,7 @@ def follow_lake(
                     break
                 heads = later
             began = time.monotonic()
-            on_written(write_files(present, catalog, folder, now(), cache))
+            on_written(write_files(present, catalog, folder, now(), cache, state))
             seen, took = heads, time.monotonic() - began
         # While ingest commits all the time, others need the processor too.
         time.sleep(max(_PAUSE_S, took))

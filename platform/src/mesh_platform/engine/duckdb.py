@@ -27,6 +27,8 @@ from mesh_platform.iceberg.outage import explain
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mesh_platform.contract.types import FieldType
+
 
 # How many plans one query makes.
 _PLANS = 200
@@ -137,20 +139,20 @@ def _parsed(text: str) -> Any:
             return {"error": True, "error_message": "it is nested too deeply"}
 
 
-def add_text_function(connection: Connection, name: str, function: Callable[[str], str]) -> None:
-    """Let SQL call `function`, from text to text, as `name`; NULL stays NULL."""
+def add_function(
+    connection: Connection, name: str, function: Callable[[Sequence[Any]], Sequence[Any]], kind: FieldType
+) -> None:
+    """Let SQL call `function` as `name`: of many values of a type, None for NULL, it makes as many of that type."""
     import pyarrow as pa
 
-    text = duckdb.sqltype("VARCHAR")
+    sql_type = duckdb.sqltype(kind.duckdb)
     # A call for each value would take 80 times as long: DuckDB looks for pandas each time, where it is not installed.
     # A lambda: DuckDB evaluates annotations, and `pa` is known here alone.
     connection.create_function(
         name,
-        lambda values: pa.array(
-            [None if each is None else function(each) for each in values.to_pylist()], pa.string()
-        ),
-        [text],
-        text,
+        lambda values: pa.array(function(values.to_pylist()), kind.arrow),
+        [sql_type],
+        sql_type,
         type="arrow",
     )
 

@@ -20,8 +20,8 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import existing_table, find_tables
 from mesh_platform.metadata.columns import Columns
 from mesh_platform.ml.learner import Declared
-from mesh_platform.query.masking import masks, reads_all
-from mesh_platform.query.roles import ANALYST
+from mesh_platform.policy.masks import masks
+from mesh_platform.policy.roles import ANALYST
 from mesh_platform.sql.model import Model
 from mesh_platform.sql.relations import relation_schemas
 from mesh_platform.text import offer
@@ -90,7 +90,7 @@ def _personal(mesh: Mesh, models: Mapping[str, Model], declared: Declared, cache
 def columns_read(mesh: Mesh, table: str) -> list[str]:
     """The columns of a table that a model gets: those that an analyst sees unmasked."""
     contract = mesh.contracts[table]
-    hidden = {} if reads_all(ANALYST, contract) else masks(contract.table)
+    hidden = masks(ANALYST, contract, contract.table.fields)
     return [field.name for field in contract.table.fields if field.name not in hidden]
 
 

@@ -78,15 +78,19 @@ class State:
             if column or not self.past
         ]
 
-    def select(self, hidden: Mapping[str, str]) -> str:
-        """Return the SQL that selects its rows; `hidden` maps columns to the expressions shown instead of them."""
+    def select(self, hidden: Mapping[str, str], condition: str | None = None) -> str:
+        """Return the SQL that selects its rows; `hidden` maps columns to the expressions shown instead of them.
+
+        `condition` is what the rows must satisfy, by their values as they are.
+        """
         if self.table is None or self.snapshot is None:
             # The error is raised when the view is read, so that other tables can still be queried.
             return empty_select(self.schema, f"error({literal(self.lost)})" if self.lost else "false")
         source = scan(self.table.metadata_location, self.snapshot if self.past else None)
         shown = [typed(field, hidden.get(field.name) if column else "NULL") for field, column in self.columns]
         named = [f"{quoted(column.name)} AS {quoted(field.name)}" for field, column in self.columns if column]
-        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM {source})"
+        where = f" WHERE {condition}" if condition else ""
+        return f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(named)} FROM {source}){where}"
 
 
 def tables_shown(mesh: Mesh) -> list[MeshTable]:

@@ -22,19 +22,26 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.mesh.mesh import Mesh
+    from mesh_platform.policy.pseudonyms import Salts
 
 # The name of a domain has no hyphen, so a database cannot be confused with one.
 _FILE, _COPY = "new-tables.duckdb", "mesh-copy"
 
 
 def write_database(
-    mesh: Mesh, catalog: Catalog, path: Path, role: str | None = None, only: Collection[str] | None = None
+    mesh: Mesh,
+    catalog: Catalog,
+    path: Path,
+    role: str | None = None,
+    only: Collection[str] | None = None,
+    salts: Salts | None = None,
 ) -> None:
     """Write a DuckDB file with the current state of all tables; an existing DuckDB file is replaced atomically.
 
     Without a role it has the views of `open_session`; readers must first load DuckDB's extensions avro and iceberg.
     For a role it has tables instead, which hold the rows as the role reads them: a view could not keep the key of
-    pseudonyms, and would name the files with what it hides. `only` names the views to copy.
+    pseudonyms, and would name the files with what it hides. `only` names the views to copy. `salts` are those of the
+    session.
 
     Raises UsageError for an unknown role, and if `path` is a folder, a file that is no DuckDB file, or named after a
     domain.
@@ -53,12 +60,14 @@ def write_database(
                 states = find_states(mesh, catalog, None, None)
                 create_views(connection, mesh, states, find_tables(catalog, PLATFORM_TABLES), None, StateCache())
         else:
-            _copy(mesh, catalog, beside, role, only)
+            _copy(mesh, catalog, beside, role, only, salts)
         os.replace(beside, path)
 
 
-def _copy(mesh: Mesh, catalog: Catalog, path: Path, role: str, only: Collection[str] | None) -> None:
-    with open_session(mesh, catalog, role=role, only=only, locked=False) as session:
+def _copy(
+    mesh: Mesh, catalog: Catalog, path: Path, role: str, only: Collection[str] | None, salts: Salts | None
+) -> None:
+    with open_session(mesh, catalog, role=role, only=only, locked=False, salts=salts) as session:
         query = "SELECT table_schema || '.' || table_name FROM information_schema.tables"
         made = {name for (name,) in session.execute(query).fetchall()}
         names = [name for name in only or view_names(mesh) if name in made]

@@ -16,7 +16,7 @@ from mesh_platform.engine.sql import literal, quoted, table_definition
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.tables import held_name, landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.roles import domains_read
+from mesh_platform.policy.roles import domains_read
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
 from mesh_platform.sql.health_schemas import ARRIVALS, HEALTH, HEALTH_SCHEMAS, REFUSED, SHARED

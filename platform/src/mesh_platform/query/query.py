@@ -12,7 +12,7 @@ from mesh_platform.engine.duckdb import DuckDBError, explain_duckdb, statement_k
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
-from mesh_platform.query.masking import PSEUDONYM
+from mesh_platform.policy.pseudonyms import PSEUDONYM
 from mesh_platform.query.session import view_names
 from mesh_platform.text import offer
 
@@ -70,8 +70,9 @@ def _check_sources(connection: Connection, sql: str) -> None:
     own = {key.lower() for node in nodes for key in _cte_names(node) if key.isidentifier()}
     for node in nodes:
         # Calling it on guessed values would reveal whose pseudonym is whose.
-        if str(node.get("function_name")).lower() == PSEUDONYM:
-            raise UsageError(f"{PSEUDONYM}() is for the views alone. Leave it out.")
+        called = str(node.get("function_name")).lower()
+        if called.startswith(PSEUDONYM):
+            raise UsageError(f"{called}() is for the views alone. Leave it out.")
         if node.get("type") == "TABLE_FUNCTION":
             function = node["function"]["function_name"].lower()
             if function not in _TABLE_FUNCTIONS:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mesh_platform.contract.contract import Contract, TableSchema
+from mesh_platform.contract.masking import applies
+from mesh_platform.contract.types import FieldType
 from mesh_platform.engine.duckdb import connect, set_threads
 from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
@@ -16,10 +18,11 @@ from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.tables import MeshTable, table_named
 from mesh_platform.mesh.mesh import Mesh
+from mesh_platform.policy.masks import Mask, mask_sql, masks
+from mesh_platform.policy.pseudonyms import Salts, add_pseudonyms
+from mesh_platform.policy.roles import check_role, rows_of
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
-from mesh_platform.query.masking import PSEUDONYM, add_pseudonyms, masks, reads_all
-from mesh_platform.query.roles import check_role, rows_of
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.sql.references import (
     RESOLVED,
@@ -47,7 +50,7 @@ def open_session(
     only: Collection[str] | None = None,
     locked: bool = True,
     cache: StateCache | None = None,
-    pseudonyms: bytes | None = None,
+    salts: Salts | None = None,
 ) -> Connection:
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
@@ -58,13 +61,13 @@ def open_session(
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
-    others now). `role` hides what is classified `pii` in contracts that do not list the role, and that of a warehouse
-    the rows of others (`query.roles`); without a role nothing is hidden. `pseudonyms` is the key of `add_pseudonyms`.
-    `only` names the views that will be read: only their tables are opened, all other views exist but have
-    no rows. `locked` denies the session all files but those of the tables. `cache` keeps what has to be read of
-    large tables to open a session.
+    others now). `role` hides what is classified `pii` in contracts that do not list the role (`policy.masks`), and
+    that of a warehouse the rows of others (`policy.roles`); without a role nothing is hidden. Sessions with the same
+    `salts` have the same pseudonyms; by default this one shares them with none. `only` names the views that will be
+    read: only their tables are opened, all other views exist but have no rows. `locked` denies the session all files
+    but those of the tables. `cache` keeps what has to be read of large tables to open a session.
 
-    Raises UsageError for an unknown role, table, snapshot, release or time.
+    Raises UsageError for an unknown role, table, snapshot, release or time, and without the key of stable pseudonyms.
     """
     check_role(mesh, role)
     states = find_states(mesh, catalog, as_of, None if only is None else _needed(mesh, only))
@@ -72,8 +75,7 @@ def open_session(
     connection = connect(catalog.properties)
     set_threads(connection, sum(state.rows for state in states.values()))
     cache = cache or StateCache()
-    if role is not None:
-        add_pseudonyms(connection, pseudonyms)
+    add_pseudonyms(connection, salts or Salts(), _salted(mesh, states.values(), role))
     create_views(connection, mesh, states, platform, role, cache, only)
     cache.save()
     if locked:
@@ -126,14 +128,13 @@ def create_views(
     """Create the views of `open_session` in a connection; `states` has the tables that they show."""
     create_schemas(connection, mesh)
     for name, state in states.items():
-        select = state.select(_hidden(state.mesh_table, role))
         condition = rows_of(mesh, role, state.contract, state.schema, [field.name for field, _ in state.columns])
-        _create(connection, name, f"SELECT * FROM ({select}) WHERE {condition}" if condition else select)
+        _create(connection, name, state.select(mask_sql(_hidden_in(state, role)), condition))
     shown = {name: {field.name for field, _ in state.columns} for name, state in states.items()}
     for name, (interface, implementations) in interface_unions(mesh).items():
         sources = {}
         for contract in implementations if _is_read(name, only) else ():
-            hidden = {} if reads_all(role, interface) else masks(interface.table)
+            hidden = mask_sql(masks(role, interface, interface.table.fields))
             own = contract.table.by_name
             missing = {
                 field.name: "NULL" for field in interface.table.fields if field.name not in shown[contract.identifier]
@@ -159,9 +160,24 @@ def _is_read(view: str, only: Collection[str] | None) -> bool:
     return only is None or view in only
 
 
-def _hidden(table: MeshTable, role: str | None) -> dict[str, str]:
-    """Map the columns of a table that the role may not read to the SQL that it reads instead."""
-    return {} if reads_all(role, table.contract) else masks(table.schema, table.kind == "quarantine")
+def _hidden(table: MeshTable, role: str | None) -> dict[str, Mask]:
+    """Map the columns of a table that the role may not read to what it reads instead."""
+    return masks(role, table.contract, table.schema.fields, table.kind == "quarantine")
+
+
+def _hidden_in(state: State, role: str | None) -> dict[str, Mask]:
+    """Do what `_hidden` does, for the columns of a state, which may have other types."""
+    fields = [field for field, _ in state.columns]
+    return masks(role, state.contract, fields, state.mesh_table.kind == "quarantine")
+
+
+def _salted(mesh: Mesh, states: Iterable[State], role: str | None) -> Iterator[tuple[str, FieldType]]:
+    """Yield the salt and the type of the pseudonyms in the views of the role."""
+    found = [*(_hidden_in(state, role) for state in states if state.table)]
+    found += [masks(role, each, each.table.fields) for each in mesh.interfaces.values()]
+    for mask in (mask for hidden in found for mask in hidden.values()):
+        if mask.salt and applies(mask.action, mask.kind):
+            yield mask.salt, mask.kind
 
 
 def _plain_select(schema: TableSchema, table: Table | None) -> str:
@@ -180,18 +196,18 @@ def _dangling(
 ) -> dict[str, list[str]]:
     """Return what `find_dangling` does, as the role sees it: it can read the SQL of views, so masks apply here."""
 
-    def is_hidden(name: str, column: str) -> bool:
-        return column in _hidden(states[name].mesh_table, role)
+    def mask_of(name: str, column: str) -> Mask | None:
+        return _hidden_in(states[name], role).get(column)
 
     with answering(contract.identifier, *_UNREADABLE):
         found = find_dangling(connection, contract, states, cache)
     for field in references(contract):
-        hidden = is_hidden(contract.identifier, field.name)
-        if field.name in found and hidden != is_hidden(*target(field)):
-            # Only one side is masked, so no value of the column is in the dimension.
+        mask = mask_of(contract.identifier, field.name)
+        if field.name in found and (mask != mask_of(*target(field)) or (mask and not mask.keeps_keys)):
+            # Its values cannot be compared with those of the dimension.
             del found[field.name]
-        elif field.name in found and hidden:
-            query = f"SELECT {PSEUDONYM}(value) FROM unnest(?) AS dangling (value)"
+        elif field.name in found and mask:
+            query = f"SELECT {mask.sql('value')} FROM unnest(?) AS dangling (value)"
             found[field.name] = [row[0] for row in connection.execute(query, [found[field.name]]).fetchall()]
     return found
 

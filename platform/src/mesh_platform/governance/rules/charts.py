@@ -9,7 +9,7 @@ from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
 from mesh_platform.mesh.mesh import find_unreachable
-from mesh_platform.query.roles import dashboard_roles
+from mesh_platform.policy.roles import dashboard_roles
 from mesh_platform.sql.chart_query import chart_dimensions, chart_metrics
 from mesh_platform.text import offer
 

@@ -17,8 +17,8 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.relations import Relations, model_name, model_sql, relations_of
 from mesh_platform.metadata.dbt.tests import reference_tests, table_tests
-from mesh_platform.query.masking import masks, reads_all
-from mesh_platform.query.roles import check_role
+from mesh_platform.policy.masks import Mask, masks
+from mesh_platform.policy.roles import check_role
 from mesh_platform.sql.model import Model, relations_read
 from mesh_platform.sql.references import RESOLVED, target
 from mesh_platform.sql.relations import SITES, SITES_SCHEMA, interface_unions
@@ -177,8 +177,8 @@ def _references(
     return found
 
 
-def _hidden(contract: Contract, role: str | None) -> dict[str, str]:
-    return {} if reads_all(role, contract) else masks(contract.table)
+def _hidden(contract: Contract, role: str | None) -> dict[str, Mask]:
+    return masks(role, contract, contract.table.fields)
 
 
 def _description(contract: Contract) -> str:

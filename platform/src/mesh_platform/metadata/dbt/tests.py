@@ -19,6 +19,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.dbt.jinja import plain
 from mesh_platform.metadata.dbt.relations import Relations
+from mesh_platform.policy.masks import Mask
 from mesh_platform.sql.audit import Check, table_checks
 from mesh_platform.sql.references import target
 
@@ -26,18 +27,19 @@ from mesh_platform.sql.references import target
 _LONGEST = 60
 
 
-def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, str]) -> list[dict[str, Any]]:
+def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, Mask]) -> list[dict[str, Any]]:
     """Return the tests of a table as dbt's `data_tests`: required columns, the key, and each check of a build.
 
-    `masks` are the columns whose values are hidden, as `query.masking.masks` has them: what needs their values is not
-    tested. A pseudonym keeps a key unique and is missing where the value is, NULL does neither.
+    `masks` are the columns whose values are hidden, as `policy.masks.masks` has them: what needs their values is not
+    tested. A pseudonym keeps a key unique and is missing where the value is; other masks keep less.
     """
-    nulled = {name for name, mask in masks.items() if mask == "NULL"}
+    nulled = {name for name, mask in masks.items() if not mask.keeps_presence}
+    merged = {name for name, mask in masks.items() if not mask.keeps_keys}
     found = []
     required = [field.name for field in contract.table.fields if field.required and field.name not in nulled]
     if required:
         found.append(_test("mesh_required", "required", "Each required column has a value.", columns=required))
-    if contract.table.key and nulled.isdisjoint(contract.table.key):
+    if contract.table.key and merged.isdisjoint(contract.table.key):
         words = "The primary key is unique."
         found.append(_test("mesh_unique", "key", words, columns=list(contract.table.key)))
     own, hidden = ({name.lower() for name in names} for names in (contract.table.by_name, masks))
@@ -46,7 +48,7 @@ def table_tests(mesh: Mesh, contract: Contract, masks: Mapping[str, str]) -> lis
 
 
 def reference_tests(
-    identifier: str, field: Field, masks: Mapping[str, str], target_masks: Mapping[str, str], relations: Relations
+    identifier: str, field: Field, masks: Mapping[str, Mask], target_masks: Mapping[str, Mask], relations: Relations
 ) -> list[dict[str, Any]]:
     """Return the test that each value of a column is in the dimension that it points to, for dbt's `data_tests`.
 
@@ -56,7 +58,8 @@ def reference_tests(
         return []
     name, column = target(field)
     # Pseudonyms can be compared with each other alone.
-    if masks.get(field.name) == "NULL" or (field.name in masks) != (column in target_masks):
+    mask = masks.get(field.name)
+    if mask != target_masks.get(column) or (mask and not mask.keeps_keys):
         return []
     arguments = {"to": relations.reference(name), "field": quoted(column)}
     known = f"{identifier.replace('.', '__')}__{field.name}__reference"

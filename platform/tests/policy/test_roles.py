@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from mesh_platform.errors import UsageError
+from mesh_platform.policy.pseudonyms import Salts
+from mesh_platform.policy.roles import domains_read, known_roles
 from mesh_platform.query.query import run_query
-from mesh_platform.query.roles import domains_read, known_roles
 from mesh_platform.query.session import open_session
 
 from ..small_mesh import Place, Sale, small_mesh
@@ -49,7 +50,7 @@ def test_analyst_and_steward_read_no_personal_data_and_every_role_of_a_contract_
 
 def test_with_one_key_all_sessions_have_the_same_pseudonyms_and_without_one_each_its_own(place: Place) -> None:
     sql = "select distinct buyer from core.fact_sales order by 1"
-    one, two = (ask(place, sql, "analyst", pseudonyms=b"k") for _ in range(2))
+    one, two = (ask(place, sql, "analyst", salts=Salts(b"k")) for _ in range(2))
     assert one == two
     assert ask(place, sql, "analyst") != one
 
@@ -58,7 +59,7 @@ def test_the_product_of_acme_that_names_a_warehouse_is_cut_and_the_calendar_is_n
     mesh: object, place: Place
 ) -> None:
     from mesh_platform.mesh.mesh import Mesh
-    from mesh_platform.query.roles import rows_of
+    from mesh_platform.policy.roles import rows_of
 
     assert isinstance(mesh, Mesh)
 

@@ -2,7 +2,7 @@
 
 Contracts list roles that read their personal data. Every mesh also has ANALYST and STEWARD, who read all rows, a role
 for each warehouse, called by its id, which reads the rows of that warehouse, and OWNER, who reads everything. What a
-role may not see of a row is in `query.masking`.
+role may not see of a row is in `policy.masks`.
 """
 
 from __future__ import annotations
