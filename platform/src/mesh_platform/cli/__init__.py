@@ -59,6 +59,7 @@ COMMANDS = {
     "up": "mesh_platform.cli.stack:up",
     "down": "mesh_platform.cli.stack:down",
     "evolve": "mesh_platform.cli.evolution:evolve",
+    "lesson": "mesh_platform.cli.lesson:lesson",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",
 }
