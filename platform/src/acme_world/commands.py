@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from mesh_platform.broker import connect, queue_of
+from mesh_platform.cli.completion import complete, domains
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
@@ -47,7 +48,7 @@ _day = click.DateTime(["%Y-%m-%d"])
 @click.option("--start", type=_day, help="First day.  [default: 2025-10-01, or the state folder's]")
 @click.option("--days", type=click.IntRange(1, 10_000), help="Days in total.  [default: 28, then one more per run]")
 @click.option("--rates", help="Rates of faults.  [default: late=0.02,duplicate=0.01,malformed=0.005]")
-@click.option("--domain", "only", help="Send events of this domain only.")
+@click.option("--domain", "only", help="Send events of this domain only.", shell_complete=complete(domains))
 @click.option("--publish-only", is_flag=True, help="Leave ingest and build to another process, such as Airflow.")
 @format_option
 def run(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mesh_platform.cli.completion import complete, products
 from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import progress_bar, tell
@@ -36,7 +37,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
-@click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
+@click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...", shell_complete=complete(products))
 @click.option("--full", is_flag=True, help="Rebuild everything, not only what changed.")
 @click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
 @click.option("--to", "last", type=_DAY, help="Last UTC day to rebuild.  [default: the day of --from]")
@@ -190,7 +191,7 @@ def releases(output_format: str) -> None:
 
 
 @click.command(short_help="Show rows, freshness and quarantine of every product.")
-@click.argument("names", nargs=-1, metavar="[PATTERN]...")
+@click.argument("names", nargs=-1, metavar="[PATTERN]...", shell_complete=complete(products))
 @click.option("--wide", is_flag=True, help="Show all tables and all columns, however wide the terminal is.")
 @format_option
 def status(names: tuple[str, ...], wide: bool, output_format: str) -> None:
@@ -330,7 +331,7 @@ def _duration(seconds: float | None) -> str | None:
 
 
 @click.command(short_help="List the snapshots of a table, newest first.")
-@click.argument("table")
+@click.argument("table", shell_complete=complete(products))
 @format_option
 def history(table: str, output_format: str) -> None:
     """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`.
@@ -349,7 +350,7 @@ def history(table: str, output_format: str) -> None:
 
 
 @click.command(short_help="Set a table back to an earlier snapshot.")
-@click.argument("table")
+@click.argument("table", shell_complete=complete(products))
 @click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id from 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
