@@ -14,20 +14,16 @@ from pathlib import Path
 
 import pytest
 from mesh_in_shell import mesh_in_shell
+from mesh_platform.lessons.console import Command, parts, pattern, squeezed
 
 from conftest import HANG, ROOT, SERVER, State
 
 Shell = Callable[[str], str]
 
 
-def commands(document: str) -> Iterator[tuple[str, list[str]]]:
-    """(command, expected lines) of each console block; a command goes on in lines that begin with `>`."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            first, *lines = part.rstrip("\n").split("\n")
-            more = [line[2:] for line in lines if line.startswith(">")]
-            yield "\n".join([first, *more]), lines[len(more) :]
+def commands(document: str) -> list[Command]:
+    """The commands of a document, with the lines that stand below them."""
+    return [part for part in parts((ROOT / document).read_text(encoding="utf-8")) if isinstance(part, Command)]
 
 
 def clone(repository: Path, make_state: Callable[..., State], *before: Path) -> Shell:
@@ -113,7 +109,8 @@ def test_a_tutorial_leads_from_a_command_to_rows_in_a_query(
 def follow(document: str, shell: Shell) -> None:
     """Run the commands of a document in order; asserts that they succeed and print what is shown below them."""
     variables = ""
-    for command, expected in commands(document):
+    for each in commands(document):
+        command, expected = each.text, each.expected
         # The environment is there; what `make run` adds to `mesh run` is to set it up.
         if command.startswith("source "):
             continue
@@ -126,19 +123,7 @@ def follow(document: str, shell: Shell) -> None:
             continue
         # Only answers.md may leave lines out without a line `...`: its commands print more than a reader wants.
         if document == "docs/answers.md":
-            shown = all(re.search(rf"(?m)^{_pattern([line])}", _squeezed(done)) for line in expected)
+            shown = all(re.search(rf"(?m)^{pattern([line])}", squeezed(done)) for line in expected)
         else:
-            shown = not expected or re.fullmatch(_pattern(expected), _squeezed(done)) is not None
+            shown = each.prints(done)
         assert shown, f"{document}: $ {command}\nshows:\n" + "\n".join(expected) + f"\nprinted:\n{done}"
-
-
-def _pattern(lines: list[str]) -> str:
-    """What is printed where a document shows `lines`: `...` stands for any lines, or for a part of one."""
-    return "".join(
-        "(?:.*\n)*?" if line == "..." else re.escape(_squeezed(line)[:-1]).replace(r"\.\.\.", ".*") + "\n"
-        for line in lines
-    )
-
-
-def _squeezed(text: str) -> str:
-    return "".join(" ".join(line.split()) + "\n" for line in text.splitlines())

@@ -86,6 +86,15 @@ def test_the_same_run_again_publishes_nothing_and_commits_nothing(state: State) 
     for days in (DAYS, ("--days", 3)):
         assert state.json("run", *days)["published"] == 0
         assert state.settings.now() == clock
+    index = state.folder / "catalog" / "index.html"
+    assert index.as_uri() not in state.mesh("run", *DAYS).out
+    index.parent.mkdir()
+    index.touch()
+    told = state.mesh("run", *DAYS).out
+    assert index.as_uri() in told
+    plot = told.partition("Order lines a day, all warehouses\n")[2].partition("\n\n")[0]
+    assert plot.count("\n") == 6
+    assert "2025-10-30" in plot.splitlines()[-1]
     assert {row["table"]: row["snapshot_id"] for row in state.json("status")} == snapshots
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from mesh_platform.broker import connect, queue_of
+from mesh_platform.cli.completion import complete, domains
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 DEFAULT_DAYS = 28
 # The tables shown at the end: the star schema and its KPIs, which all other tables serve.
 STAR = ("*.fact_*", "*.dim_*", "*.kpi_*")
+# Its rows by day are plotted there.
+ORDERS = "logistics_core.fact_orders"
 
 _day = click.DateTime(["%Y-%m-%d"])
 
@@ -47,7 +50,7 @@ _day = click.DateTime(["%Y-%m-%d"])
 @click.option("--start", type=_day, help="First day.  [default: 2025-10-01, or the state folder's]")
 @click.option("--days", type=click.IntRange(1, 10_000), help="Days in total.  [default: 28, then one more per run]")
 @click.option("--rates", help="Rates of faults.  [default: late=0.02,duplicate=0.01,malformed=0.005]")
-@click.option("--domain", "only", help="Send events of this domain only.")
+@click.option("--domain", "only", help="Send events of this domain only.", shell_complete=complete(domains))
 @click.option("--publish-only", is_flag=True, help="Leave ingest and build to another process, such as Airflow.")
 @format_option
 def run(
@@ -275,6 +278,7 @@ def _show(
         click.echo(
             f"Answer key (seed {world.seed}, from {world.start}): {counted(figures, 'figure')} compared, all equal."
         )
+    _plot_orders(mesh, catalog)
     click.echo("\nWhere to look next:")
     prefix = (
         ""
@@ -291,7 +295,28 @@ def _show(
         'query "select reason, field, count(*) as events from north_warehouse.orders_north__rejected group by all"',
         "explain logistics_core.fact_orders",
         "status",
+        "catalog build",
     ):
         click.echo(f"  {prefix}{program} {command}")
+    index = settings.state_dir / "catalog" / "index.html"
+    if index.exists():
+        click.echo(f"The catalog, as it was last built: {index.as_uri()}")
     if differences:
         tell("The tables do not hold what the company did. Nothing was changed; see the differences above.")
+
+
+def _plot_orders(mesh: Mesh, catalog: Catalog) -> None:
+    """Show how many order lines each day has, as the fact of all warehouses counts them."""
+    from mesh_platform.cli.plot import plot_days
+    from mesh_platform.query.query import run_query, views_named
+    from mesh_platform.query.session import open_session
+
+    sql = f"select order_date, count(*) as lines from {ORDERS} group by all order by all"
+    if ORDERS not in mesh.contracts:
+        return
+    with open_session(mesh, catalog, only=views_named(mesh, sql)) as session:
+        found = run_query(session, sql)
+    values = list(zip(*(found.column(name).to_pylist() for name in ("order_date", "lines")), strict=True))
+    plain = not sys.stdout.isatty()
+    for line in plot_days(values, "\nOrder lines a day, all warehouses", plain):
+        click.echo(line)

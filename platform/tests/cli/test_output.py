@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mesh_platform.build.job import Built
 from mesh_platform.cli import progress as bars
 from mesh_platform.cli import tables
 from mesh_platform.mesh.mesh import Mesh
@@ -137,3 +138,20 @@ def test_a_terminal_of_80_columns_gets_whole_lines(state: State, mesh: Mesh, tmp
 )
 def test_a_lag_over_its_promise_is_not_written_as_the_promise_is(lag: int, shown: str) -> None:
     assert tables._lag(lag, 86400) == shown
+
+
+def test_a_warning_is_cut_to_one_line_of_a_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "the rule is broken in 10 rows, as in " + "(product_id=P-0009, warehouse_id=WH-EAST), " * 9
+    built = [Built("logistics_core.kpi", "rebuild", 1, 10, 1, {}, warnings=(words,))]
+    whole = f"logistics_core.kpi: warning: {words}\n"
+    tables.show_warnings(built)
+    assert capsys.readouterr().err == whole
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "errors", Console(stderr=True, width=80, force_terminal=True))
+        tables.show_warnings(built, wide=True)
+        assert capsys.readouterr().err == whole
+        tables.show_warnings(built)
+        first, told = capsys.readouterr().err.splitlines()
+    assert len(first) <= 80
+    assert first.endswith("…")
+    assert told == "1 message cut. 'mesh build TABLE --full --wide' shows all."

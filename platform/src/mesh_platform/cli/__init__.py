@@ -20,6 +20,8 @@ from mesh_platform import faults
 from mesh_platform.errors import MeshError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from mesh_platform.events.producer import Producer
 
 # Arrow reads this at its first import. Its default allocator keeps memory that one thread allocated and another
@@ -59,6 +61,7 @@ COMMANDS = {
     "up": "mesh_platform.cli.stack:up",
     "down": "mesh_platform.cli.stack:down",
     "evolve": "mesh_platform.cli.evolution:evolve",
+    "lesson": "mesh_platform.cli.lesson:lesson",
     "new": "mesh_platform.cli.scaffolding:new",
     "template": "mesh_platform.cli.scaffolding:template",
 }
@@ -71,6 +74,14 @@ class _Mesh(click.Group):
         from importlib.metadata import entry_points
 
         return sorted({*COMMANDS, *(entry.name for entry in entry_points(group="mesh.commands"))})
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names of the commands, without loading any for its help text; options as click has them."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:

@@ -16,6 +16,7 @@ import click
 
 from mesh_platform import faults as fault_points
 from mesh_platform.broker import connect, queue_of
+from mesh_platform.cli.completion import complete, domains, products
 from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import progress_bar, tell
@@ -43,7 +44,13 @@ from mesh_platform.text import counted
 
 
 @click.command(short_help="Send events to a product's queue: live, in a burst, or from a CSV file.")
-@click.argument("words", nargs=-1, required=True, metavar="<domain>.<product>|--all live|burst|replay [FILE.csv]")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    metavar="<domain>.<product>|--all live|burst|replay [FILE.csv]",
+    shell_complete=complete(products),
+)
 @click.option("--all", "everything", is_flag=True, help="Send for all products that have a producer.")
 @click.option(
     "--interval",
@@ -199,7 +206,7 @@ def _send(
 
 
 @click.command(short_help="Consume queues, validate, and commit to the lake exactly once.")
-@click.argument("names", nargs=-1, metavar="[<domain>[.<product>]]...")
+@click.argument("names", nargs=-1, metavar="[<domain>[.<product>]]...", shell_complete=complete(domains, products))
 @click.option("--until-empty", is_flag=True, help="Stop when the queues are empty.")
 @click.option("--max-seconds", type=click.FloatRange(min=0), help="Stop after this time.")
 @click.option("--replay-rejected", is_flag=True, help="Ingest the events in the quarantine again instead.")

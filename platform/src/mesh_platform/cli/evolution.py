@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 
+from mesh_platform.cli.completion import complete, products
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.contract.schema_change import Change
@@ -15,7 +16,7 @@ from mesh_platform.mesh.remembered import load_remembered
 
 
 @click.command(short_help="Apply a changed contract to the tables of its product.")
-@click.argument("product", metavar="<domain>.<product>")
+@click.argument("product", metavar="<domain>.<product>", shell_complete=complete(products))
 @click.option("--plan", is_flag=True, help="List the changes, and change nothing.")
 @click.option("--purge", is_flag=True, help="Also delete the columns that the contract dropped.")
 @click.option("--despite-releases", is_flag=True, help="Also purge columns that releases show.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mesh_platform.cli.completion import complete, domains, products
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
@@ -56,7 +57,7 @@ def maintenance() -> Iterator[Maintain]:
 
 
 @click.command(short_help="Compact tables, expire old snapshots, remove unused files.")
-@click.argument("tables", nargs=-1, metavar="[<domain>[.<table>]]...")
+@click.argument("tables", nargs=-1, metavar="[<domain>[.<table>]]...", shell_complete=complete(domains, products))
 @click.option("--dry-run", is_flag=True, help="Report what would be done, and change nothing.")
 @format_option
 def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None:

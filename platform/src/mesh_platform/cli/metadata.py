@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mesh_platform.cli.collector import without_collector
+from mesh_platform.cli.completion import complete, domains, products, tags
 from mesh_platform.cli.output import format_option, read_settings, write_json, writing
 from mesh_platform.files import write_whole
 from mesh_platform.mesh.remembered import load_remembered
@@ -36,7 +37,7 @@ _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage, or those of a dashboard or chart.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(domains, products, tags))
 @format_option
 @without_collector
 def explain(name: str, output_format: str) -> None:
@@ -85,7 +86,7 @@ def explain(name: str, output_format: str) -> None:
 
 
 @click.command(short_help="Show what a table or column is computed from, or what is computed from it.")
-@click.argument("name", metavar="<domain>.<table>[.<column>]")
+@click.argument("name", metavar="<domain>.<table>[.<column>]", shell_complete=complete(products))
 @click.option("--up", "direction", flag_value="up", default=True, help="Show what it is computed from (default).")
 @click.option("--down", "direction", flag_value="down", help="Show what is computed from it.")
 @click.option(
@@ -155,7 +156,7 @@ def export() -> None:
 
 
 @export.command(short_help="Products as Open Data Product Standard documents.")
-@click.argument("product", metavar="<domain>.<product>|all")
+@click.argument("product", metavar="<domain>.<product>|all", shell_complete=complete(products))
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.  [default: stdout]"
 )

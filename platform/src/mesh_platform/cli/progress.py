@@ -38,8 +38,11 @@ class _Amount(ProgressColumn):
 
 @contextmanager
 def progress_bar(label: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, which counts in `unit`; the yielded function advances it. None if `total` is 0."""
-    if total == 0:
+    """A progress bar on stderr, which counts in `unit`; the yielded function advances it.
+
+    There is none if `total` is 0, or where stderr is no terminal: a log or a pipe shall not hold it.
+    """
+    if total == 0 or not errors.is_terminal:
         yield lambda steps: None
         return
     columns = (

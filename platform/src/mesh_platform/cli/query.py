@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from mesh_platform.cli.completion import complete, roles
 from mesh_platform.cli.output import writing
 from mesh_platform.cli.progress import tell
 from mesh_platform.cli.tables import open_lake
@@ -17,6 +18,7 @@ _role_option = click.option(
     "--role",
     default="analyst",
     show_default=True,
+    shell_complete=complete(roles),
     help="Read as this role: analyst, steward, owner, the id of a warehouse, or one of a contract.",
 )
 

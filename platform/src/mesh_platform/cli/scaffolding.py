@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mesh_platform.cli.completion import complete, domains
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
@@ -72,7 +73,7 @@ def domain(name: str | None, no_input: bool, output_format: str, **given: str | 
 
 
 @new.command("product", short_help="Create a product in a domain.")
-@click.argument("domain_name", metavar="DOMAIN")
+@click.argument("domain_name", metavar="DOMAIN", shell_complete=complete(domains))
 @click.argument("line", metavar="EVENT", required=False)
 @click.option(
     "--fields", help="The fields of an event of your own: name:type, separated by commas; ? marks optional."
@@ -161,7 +162,7 @@ def template() -> None:
 
 
 @template.command("status", short_help="Show each domain's template version, drift and conflicts.")
-@click.argument("name", metavar="[DOMAIN]", required=False)
+@click.argument("name", metavar="[DOMAIN]", required=False, shell_complete=complete(domains))
 @format_option
 def template_status(name: str | None, output_format: str) -> None:
     """Show for each domain its version of the template, which files that the template owns it changed (`drifted`),
@@ -210,7 +211,7 @@ def template_status(name: str | None, output_format: str) -> None:
 
 
 @template.command("sync", short_help="Merge the template's changes into domains.")
-@click.argument("name", metavar="[DOMAIN]", required=False)
+@click.argument("name", metavar="[DOMAIN]", required=False, shell_complete=complete(domains))
 @format_option
 def template_sync(name: str | None, output_format: str) -> None:
     """Merge what changed in the template since the last sync into DOMAIN, or into all domains. The domain's own

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mesh_platform.cli.completion import complete, products
 from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
-from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.progress import errors, progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
-from mesh_platform.text import counted, offer
+from mesh_platform.text import counted, offer, shortened
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -36,11 +37,12 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command(short_help="Bring tables up to date with what they are built from.")
-@click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...")
+@click.argument("tables", nargs=-1, metavar="[<domain>.<table>]...", shell_complete=complete(products))
 @click.option("--full", is_flag=True, help="Rebuild everything, not only what changed.")
 @click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
 @click.option("--to", "last", type=_DAY, help="Last UTC day to rebuild.  [default: the day of --from]")
 @click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do at most, and why.")
+@click.option("--wide", is_flag=True, help="Show warnings as a whole, however narrow the terminal is.")
 @click.option("--follow", "following", is_flag=True, help="Build again whenever events have landed, until Ctrl-C.")
 @format_option
 def build(
@@ -49,6 +51,7 @@ def build(
     first: datetime | None,
     last: datetime | None,
     only_plan: bool,
+    wide: bool,
     following: bool,
     output_format: str,
 ) -> None:
@@ -73,6 +76,7 @@ def build(
     changed rows. stderr names each table whose whole query stayed with DuckDB, and why.
 
     A broken rule of a contract blocks a table, holds rows back (`held`, see `<table>__held`) or warns (`warnings`).
+    On a terminal, each warning is cut to one line; `--wide` and `--format json` show all of it.
 
     A build of all tables in which every table succeeds makes a release, unless the tables are unchanged since the
     newest release. Its name goes to stderr; `mesh query --as-of r3` reads the tables of release r3 together.
@@ -121,7 +125,7 @@ def build(
         write_json(rows)
     else:
         write_table(rows, columns=("table", "mode", "partitions", "rows", "held", "snapshot_id"))
-    show_warnings(built)
+    show_warnings(built, wide)
 
 
 def _follow(settings: Settings, mesh: Mesh, catalog: Catalog, tables: Sequence[str], output_format: str) -> None:
@@ -161,11 +165,18 @@ def show_release(release: Release) -> None:
     tell(f"Release {release.name}: {counted(len(release.tables), 'table')}.")
 
 
-def show_warnings(built: Sequence[Built]) -> None:
-    """Report on stderr which rules that only warn were broken, and which tables have rows held back."""
-    for each in built:
-        for words in each.remarks:
-            click.echo(words, err=True)
+def show_warnings(built: Sequence[Built], wide: bool = False) -> None:
+    """Report on stderr which rules that only warn were broken, and which tables have rows held back.
+
+    On a terminal each is cut to one line, unless it shall be `wide`; a log or a pipe has all of it.
+    """
+    cut = 0
+    for words in (words for each in built for words in each.remarks):
+        line = words if wide or not errors.is_terminal else shortened(words, errors.width)
+        cut += line != words
+        click.echo(line, err=True)
+    if cut:
+        tell(f"{counted(cut, 'message')} cut. 'mesh build TABLE --full --wide' shows all.")
 
 
 @click.command(short_help="List the releases: tables that were built together.")
@@ -190,7 +201,7 @@ def releases(output_format: str) -> None:
 
 
 @click.command(short_help="Show rows, freshness and quarantine of every product.")
-@click.argument("names", nargs=-1, metavar="[PATTERN]...")
+@click.argument("names", nargs=-1, metavar="[PATTERN]...", shell_complete=complete(products))
 @click.option("--wide", is_flag=True, help="Show all tables and all columns, however wide the terminal is.")
 @format_option
 def status(names: tuple[str, ...], wide: bool, output_format: str) -> None:
@@ -330,7 +341,7 @@ def _duration(seconds: float | None) -> str | None:
 
 
 @click.command(short_help="List the snapshots of a table, newest first.")
-@click.argument("table")
+@click.argument("table", shell_complete=complete(products))
 @format_option
 def history(table: str, output_format: str) -> None:
     """List the snapshots that led to the current state of a table, for `mesh query --as-of` and `mesh rollback`.
@@ -349,7 +360,7 @@ def history(table: str, output_format: str) -> None:
 
 
 @click.command(short_help="Set a table back to an earlier snapshot.")
-@click.argument("table")
+@click.argument("table", shell_complete=complete(products))
 @click.option("--to", "snapshot_id", type=int, required=True, help="A snapshot id from 'mesh history TABLE'.")
 @format_option
 def rollback(table: str, snapshot_id: int, output_format: str) -> None:
