@@ -45,7 +45,8 @@ def test_superset_itself_imports_the_bundle(superset: Superset, tmp_path: Path) 
     with superset.session("admin") as admin:
         number = admin.numbers("dashboard")[asset_id("dashboard", "logistics_core.deliveries")]
         admin.delete("dashboard", number)
-        admin.send("POST", "assets/import/", files={"bundle": ("dashboards.zip", bundle.read_bytes())})
+        content = {"bundle": ("dashboards.zip", bundle.read_bytes())}
+        admin.send("POST", "assets/import/", data={"sparse": "true"}, files=content)
     assert superset.mesh("dashboards", "plan") == []
 
 
