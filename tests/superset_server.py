@@ -1,6 +1,6 @@
 """A running Superset of a test's own, by scripts/superset, and its pages in a browser. Other servers are left alone.
 
-PYTHONPATH=tests:. python -m superset_server STATE FOLDER    saves a picture of each dashboard, as the analyst sees it
+PYTHONPATH=tests:. python -m superset_server .mesh docs/images    makes the pictures of `make superset`
 """
 
 from __future__ import annotations
@@ -81,6 +81,18 @@ def superset_server(state: State) -> Iterator[Superset]:
         yield Superset(state, own, f"http://127.0.0.1:{port}")
     finally:
         script(state, own, "stop")
+        left = [each for each in Path("/proc").glob("[0-9]*") if _works_on(each, state.folder / "superset")]
+        assert left == [], "scripts/superset stop left processes"
+
+
+def _works_on(process: Path, home: Path) -> bool:
+    try:
+        variables = (process / "environ").read_bytes().split(b"\0")
+        return (
+            f"MESH_SUPERSET_HOME={home}".encode() in variables and "Z" not in (process / "stat").read_text().split()
+        )
+    except OSError:
+        return False
 
 
 def script(state: State, environment: dict[str, str], word: str) -> str:
@@ -134,7 +146,8 @@ def look(
             complaints[dashboard.name] = [each.text for each in wrong if each.text.strip()]
             if folder is not None:
                 time.sleep(1)
-                picture = folder / f"superset-{dashboard.name.replace('_', '-')}.png"
+                whose = "-north" if user == "WH-NORTH" else ""
+                picture = folder / f"superset-{dashboard.name.replace('_', '-')}{whose}.png"
                 picture.write_bytes(b64decode(chrome.get_screenshot_as_base64()))
     finally:
         chrome.quit()
@@ -149,11 +162,27 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.5)
 
 
+# Of whom docs/images has which dashboard; that of a warehouse shows its region alone.
+PICTURES = {
+    "analyst": ("deliveries", "stock_and_forecast"),
+    "admin": ("orders_and_returns",),
+    "WH-NORTH": ("orders_and_returns",),
+    "steward": ("product_health",),
+}
+SMALLER = """import sys
+from PIL import Image
+for path in sys.argv[1:]:
+    Image.open(path).convert("RGB").quantize(64, dither=0).save(path, optimize=True)
+"""
+
+
 if __name__ == "__main__":
     shown = new_state(Path(sys.argv[1]))
     where = (shown.folder / "superset" / "port").read_text().strip()
     running = Superset(shown, shown.environment, f"http://127.0.0.1:{where}")
-    user_ = sys.argv[3] if len(sys.argv) > 3 else "analyst"
-    print(
-        look(running.url, user_, running.passwords[user_], [*load_mesh(ROOT).dashboards.values()], Path(sys.argv[2]))
-    )
+    for user_, names in PICTURES.items():
+        chosen = [each for each in load_mesh(ROOT).dashboards.values() if each.name in names]
+        print(user_, look(running.url, user_, running.passwords[user_], chosen, Path(sys.argv[2])))
+    # Superset's environment has Pillow; 64 colours make a third of the bytes.
+    python = ROOT / ".venv-superset" / "bin" / "python"
+    subprocess.run([python, "-c", SMALLER, *Path(sys.argv[2]).glob("superset-*.png")], check=True)

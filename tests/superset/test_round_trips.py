@@ -14,6 +14,7 @@ from mesh_platform.dashboards.superset_assets import (
     dataset_uuid,
     superset_assets,
 )
+from mesh_platform.dashboards.superset_ids import asset_id
 from mesh_platform.dashboards.superset_server import Server
 from mesh_platform.mesh.mesh import Mesh, load_mesh
 from superset_server import Superset
@@ -36,6 +37,17 @@ def test_twenty_round_trips_change_no_byte_and_nothing_is_planned(superset: Supe
     assert superset.mesh("dashboards", "plan") == []
     assert superset.mesh("dashboards", "pull") == []
     assert content(superset.state.root) == before
+
+
+def test_superset_itself_imports_the_bundle(superset: Superset, tmp_path: Path) -> None:
+    bundle = tmp_path / "dashboards.zip"
+    superset.state.mesh("dashboards", "bundle", bundle)
+    with superset.session("admin") as admin:
+        number = admin.numbers("dashboard")[asset_id("dashboard", "logistics_core.deliveries")]
+        admin.delete("dashboard", number)
+        content = {"bundle": ("dashboards.zip", bundle.read_bytes())}
+        admin.send("POST", "assets/import/", data={"sparse": "true"}, files=content)
+    assert superset.mesh("dashboards", "plan") == []
 
 
 def test_an_edit_in_the_page_becomes_one_line_of_a_file_and_apply_takes_it_back(

@@ -150,7 +150,8 @@ def check(fix: bool) -> None:
 def bundle(file: Path) -> None:
     """Write all dashboards to FILE, a ZIP file for Superset's own import of assets.
 
-    It names the connection by its id, which `mesh dashboards data` prints; that Superset must have it.
+    It names the connection by its id, which `mesh dashboards data` prints; that Superset must have it. The import is
+    `POST /api/v1/assets/import/` with `sparse=true`: without it, Superset asks for the connection in the file.
     """
     from mesh_platform.dashboards.superset_assets import superset_assets
     from mesh_platform.dashboards.superset_server import archive_of
