@@ -199,7 +199,7 @@ class Erased:
         hashes = set().union(*self._hashes.values())
         raws = rows["raw"].to_pylist() if hashes else []
         marked = [any(self._is_gone(each, hashes) for each in _texts(raw)) for raw in raws]
-        return rows["rejection_key"].filter(pa.array(marked or [False] * rows.num_rows)).combine_chunks()
+        return rows["rejection_key"].filter(pa.array(marked or [False] * rows.num_rows, pa.bool_())).combine_chunks()
 
     def _is_gone(self, value: bytes, hashes: set[str]) -> bool:
         assert self._key is not None
