@@ -10,7 +10,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.value_search import Sought, Value
 from mesh_platform.lake.erasures import ERASURES
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
-from mesh_platform.lake.tables import MeshTable, table_named, tables_of
+from mesh_platform.lake.tables import EVENT_TABLES, MeshTable, TableKind, table_named, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.columns import Column, Columns, queue_relation
 from mesh_platform.sql.model import Model, build_order, driving_inputs
@@ -18,6 +18,7 @@ from mesh_platform.sql.relations import tables_behind
 from mesh_platform.text import offer
 
 _QUARANTINE = ("raw", "detail")
+_BUILT: tuple[TableKind, ...] = ("held", "product")
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,19 @@ def _targets(
     found: set[Column],
 ) -> Iterator[Target]:
     contracts = [mesh.contracts[name] for name in build_order(mesh, models)]
-    for contract in (*mesh.retired.values(), *contracts):
-        # The held rows go before the table, whose snapshot names the state of the held rows that belongs to it.
-        for mesh_table in sorted(tables_of(contract), key=lambda each: each.kind == "product"):
-            name = mesh_table.name
-            if mesh_table.kind == "quarantine":
-                yield Target(name, mesh_table, (), _QUARANTINE)
-            elif name in by_table:
-                follows = _follows(mesh, models, lineage, contract, by_table[name], found)
-                product = mesh_table.kind == "product"
-                yield Target(name, mesh_table, tuple(by_table[name]), (), follows if product else frozenset())
+    tables = [each for contract in (*mesh.retired.values(), *contracts) for each in tables_of(contract)]
+    # A product reads the landing tables of others, too, so these go first. Held rows go before their table, whose
+    # snapshot names the state of the held rows that belongs to it.
+    first = [each for each in tables if each.kind in EVENT_TABLES]
+    then = [MeshTable(each.contract, kind) for each in tables if each.kind == "product" for kind in _BUILT]
+    for mesh_table in (*first, *then):
+        name, contract = mesh_table.name, mesh_table.contract
+        if mesh_table.kind == "quarantine":
+            yield Target(name, mesh_table, (), _QUARANTINE)
+        elif name in by_table:
+            is_product = mesh_table.kind == "product"
+            follows = _follows(mesh, models, lineage, contract, by_table[name], found) if is_product else frozenset()
+            yield Target(name, mesh_table, tuple(by_table[name]), (), follows)
 
 
 def _follows(

@@ -70,7 +70,8 @@ class Value:
     def within(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return which rows of a column of texts or bytes contain the value."""
         data = column.cast(pa.large_binary())
-        spelled = (*self._spelled, *(self.text.encode(each) for each in _OTHERS))
+        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        spelled = (*self._spelled, *(() if is_text else (self.text.encode(each) for each in _OTHERS)))
         # Arrow's search is quick, and knows no words.
         found = [pc.match_substring(data, each) for each in spelled]
         maybe = pc.fill_null(found[0], False)
