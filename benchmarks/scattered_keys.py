@@ -49,7 +49,7 @@ def measure(bench: Bench) -> None:
     rows, newest = bench.size(ROWS, 10_000), FIRST + timedelta(days=DAYS)
     spent: dict[str, list[float]] = {name: [] for name in _TABLES}
     with bench.scratch() as folder:
-        _write_mesh(folder)
+        write_mesh(folder)
         mesh = load_mesh(folder)
         catalog = open_catalog(Settings(root=folder, state=folder / "state"))
         landing = mesh.contracts["shop.scattered"]
@@ -57,7 +57,7 @@ def measure(bench: Bench) -> None:
 
         def land(first: date, days: int, count: int, salt: str) -> None:
             schema = arrow_schema(table_schema)
-            made = _draw(first, days, count, salt).select(schema.names).cast(schema)
+            made = draw(first, days, count, salt).select(schema.names).cast(schema)
             append_rows(ensure_table(catalog, landing_name(landing), table_schema), made)
 
         for begin in range(0, DAYS, 50):
@@ -87,13 +87,14 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _draw(first: date, days: int, count: int, salt: str) -> pa.Table:
+def draw(first: date, days: int, count: int, salt: str, customers: int = 9000) -> pa.Table:
+    """Draw `count` order lines of so many days from `first` on, evenly, of random customers."""
     begin = (first - date(1970, 1, 1)).days * _DAY_US
     query = f"""
         SELECT printf('%08x-%04x-7%03x-8%03x-%012x', us // 1000 >> 16, us // 1000 & 65535, h & 4095, h >> 12 & 4095,
                 h >> 16) AS event_id,
             make_timestamptz(us) AS event_time, md5('{salt}' || i)[:20] AS order_no,
-            printf('P-%04d', h % 120) AS product_id, printf('C-%06d', h % 9000) AS customer_id,
+            printf('P-%04d', h % 120) AS product_id, printf('C-%06d', h % {customers}) AS customer_id,
             (1 + h % 4)::INT AS quantity, CAST(5 + h % 900 AS DECIMAL(12, 2)) AS amount, event_time AS ordered_at,
             event_time::DATE AS ordered_on, 'benchmark' AS producer, '1.0.0' AS schema_version,
             event_time AS ingested_at
@@ -105,7 +106,8 @@ def _draw(first: date, days: int, count: int, salt: str) -> pa.Table:
     return connect({}).execute(query).to_arrow_table()
 
 
-def _write_mesh(root: Path) -> None:
+def write_mesh(root: Path) -> None:
+    """Write a mesh with both tables below `root`."""
     domain = root / "domains/shop"
     for folder in ("contracts", "models"):
         (domain / folder).mkdir(parents=True)

@@ -49,8 +49,8 @@ are in `platform/src/mesh_platform`.
 
 - **Promise:** when faults stop and the queues are empty, everything that the broker confirmed to a publisher is
   in the landing table, in the quarantine, in the dead-letter queue, or in the ledger of what was removed on
-  purpose. Nothing else is there. If one id arrives with two contents, the landing table keeps the first, and
-  the quarantine keeps every other.
+  purpose, or of a person who was erased. Nothing else is there. If one id arrives with two contents, the landing
+  table keeps the first, and the quarantine keeps every other.
 - **Enforced in:** `validate` (`ingest/validator.py`), which accepts or rejects each record, and `write`
   (`ingest/ingest.py`), which also quarantines an id with other content (`iceberg/reused_ids.py`).
 - **If violated:** totals are too low, or include rows that nobody sent.

@@ -127,7 +127,12 @@ def test_every_view_of_a_session_is_a_node(acme: Graph):
     known = {
         name for kind, _, name in (node_id.partition(":") for node_id in acme.nodes) if kind in ("table", "view")
     }
-    assert {*view_names(acme.columns.mesh)} - known == {"mesh.releases", "mesh.scores", "mesh.trainings"}
+    assert {*view_names(acme.columns.mesh)} - known == {
+        "mesh.erasures",
+        "mesh.releases",
+        "mesh.scores",
+        "mesh.trainings",
+    }
 
 
 def test_the_columns_of_resolved_views_are_those_that_sessions_show(acme: Graph):

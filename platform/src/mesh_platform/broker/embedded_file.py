@@ -108,6 +108,20 @@ class BrokerFile:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
+    def rewrite(self) -> None:
+        """Write the file again without free pages, and empty its write-ahead log. Raises UnavailableError."""
+        deadline = time.monotonic() + self.BUSY_SECONDS
+        with self._threads, self._explained():
+            while True:
+                with self._alone():
+                    self._connection.execute("VACUUM")
+                    (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return
+                if time.monotonic() > deadline:
+                    raise UnavailableError(self._locked())
+                time.sleep(0.01)
+
     def close(self) -> None:
         """Close the connection, once. The last one to close checkpoints, hence the lock."""
         with self._threads:

@@ -42,6 +42,8 @@ COMMANDS = {
     "views": "mesh_platform.cli.query:views",
     "history": "mesh_platform.cli.tables:history",
     "maintain": "mesh_platform.cli.maintenance:maintain",
+    "erase": "mesh_platform.cli.erasure:erase",
+    "erasures": "mesh_platform.cli.erasure:erasures",
     "ml": "mesh_platform.cli.ml:ml",
     "relocate": "mesh_platform.cli.maintenance:relocate",
     "releases": "mesh_platform.cli.tables:releases",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from pyiceberg.avro.codecs import AVRO_CODEC_KEY, KNOWN_CODECS
@@ -53,33 +53,55 @@ def read_records(content: bytes, fields: Collection[int], closed: Collection[int
     return found
 
 
+def plain_parts(content: bytes) -> Iterator[bytes]:
+    """Yield the header of an Avro file and its blocks, decompressed. Raises ValueError if it is not complete."""
+    try:
+        _, _, codec, start = _open(content)
+        yield content[:start]
+        for _, data in _blocks_of(content, start):
+            yield codec.decompress(data) if codec else data
+    except (IndexError, KeyError, TypeError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"no whole Avro file: {error}") from error
+
+
 def _edit(
     content: bytes, fields: Collection[int], edit: Callable[[Values], Values], closed: Collection[int]
 ) -> bytes:
-    if not content.startswith(_MAGIC):
-        raise ValueError("no whole Avro file: it does not begin as one")
-    header, at = _read_header(content, len(_MAGIC))
-    sync = content[at : at + _SYNC]
-    at += _SYNC
-    codec = KNOWN_CODECS[header.get(AVRO_CODEC_KEY, b"null").decode()]  # type: ignore[index]
+    header, sync, codec, start = _open(content)
     step = _Steps(fields, closed).of(json.loads(header["avro.schema"]), None)
-    parts = [content[:at]]
+    parts = [content[:start]]
     differs = False
-    while at < len(content):
-        records, at = _number(content, at)
-        data, at = _bytes(content, at)
-        if len(sync) < _SYNC or content[at : at + _SYNC] != sync:
-            raise ValueError("no whole Avro file: a block does not end where it should")
-        at += _SYNC
+    for records, data in _blocks_of(content, start):
         plain = codec.decompress(data) if codec else data
         edited = _edit_block(plain, records, step, edit)
         if edited is not plain:
             differs = True
             data = codec.compress(edited)[0] if codec else edited
         parts += [_encode_number(records), _encode_number(len(data)), data, sync]
+    return b"".join(parts) if differs else content
+
+
+def _open(content: bytes) -> tuple[dict[str, bytes], bytes, Any, int]:
+    """Return the header of a file, its sync marker, its codec (None if it has none), and where its blocks begin."""
+    if not content.startswith(_MAGIC):
+        raise ValueError("no whole Avro file: it does not begin as one")
+    header, at = _read_header(content, len(_MAGIC))
+    codec = KNOWN_CODECS[header.get(AVRO_CODEC_KEY, b"null").decode()]  # type: ignore[index]
+    return header, content[at : at + _SYNC], codec, at + _SYNC
+
+
+def _blocks_of(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of records and the bytes of each block; the sync marker is before `at`."""
+    sync = content[at - _SYNC : at]
+    while at < len(content):
+        records, at = _number(content, at)
+        data, at = _bytes(content, at)
+        if len(sync) < _SYNC or content[at : at + _SYNC] != sync:
+            raise ValueError("no whole Avro file: a block does not end where it should")
+        at += _SYNC
+        yield records, data
     if at > len(content):
         raise ValueError("no whole Avro file: it ends in its header")
-    return b"".join(parts) if differs else content
 
 
 def _read_header(content: bytes, at: int) -> tuple[dict[str, bytes], int]:

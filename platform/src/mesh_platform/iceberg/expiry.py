@@ -12,12 +12,18 @@ kept, with the time when each was the current one. So `state_at` never mistakes 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    RemovePartitionStatisticsUpdate,
+    RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    RemoveStatisticsUpdate,
+)
 
 from mesh_platform.errors import ConflictError
 from mesh_platform.iceberg.commit import first_to_commit
@@ -27,6 +33,7 @@ from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.table.update import TableUpdate
 
 # Enough that the snapshot that a running commit or build has read is among them.
 NEWEST = 16
@@ -92,12 +99,7 @@ def expire(
         expired = choose_expired(table, lifetime, needed(), now)
         if not expired:
             return 0
-        note = json.dumps(_without(_read_past(table), {*expired}), separators=(",", ":"))
-        with first_to_commit(table), CheapTransaction(table) as transaction:
-            # Without it, the catalog would also remove a snapshot that a rollback made the current one meanwhile.
-            unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": current_snapshot_id(table)})
-            stage(transaction, (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),), (unmoved,))
-            transaction.set_properties({_PROPERTY: note})
+        remove_snapshots(table, expired)
         return len(expired)
 
     advice = f"not expired: others committed first, {_ATTEMPTS} times in a row; the next run tries again"
@@ -105,6 +107,30 @@ def expire(
         return on_conflict(_ATTEMPTS, attempt, advice), ""
     except ConflictError as error:
         return 0, str(error)
+
+
+def remove_snapshots(table: Table, numbers: Collection[int], noted: Mapping[str, str] | None = None) -> None:
+    """Remove these snapshots, with the tags, branches and statistics that belong to them, but not their files.
+
+    The current one must not be among them. `noted` are table properties to set with it. Raises ConflictError.
+    """
+    gone = {*numbers}
+    note = json.dumps(_without(_read_past(table), gone), separators=(",", ":"))
+    metadata = table.metadata
+    refs = [name for name, ref in metadata.refs.items() if ref.snapshot_id in gone]
+    whole = [each.snapshot_id for each in metadata.statistics if each.snapshot_id in gone]
+    by_partition = [each.snapshot_id for each in metadata.partition_statistics if each.snapshot_id in gone]
+    updates: tuple[TableUpdate, ...] = (
+        *(RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in refs),
+        *(RemoveStatisticsUpdate.model_validate({"snapshot-id": number}) for number in whole),
+        *(RemovePartitionStatisticsUpdate.model_validate({"snapshot-id": number}) for number in by_partition),
+        RemoveSnapshotsUpdate.model_validate({"snapshot-ids": sorted(gone)}),
+    )
+    with first_to_commit(table), CheapTransaction(table) as transaction:
+        # Without it, the catalog would also remove a snapshot that a rollback made the current one meanwhile.
+        unmoved = AssertRefSnapshotId.model_validate({"ref": "main", "snapshot-id": current_snapshot_id(table)})
+        stage(transaction, updates, (unmoved,))
+        transaction.set_properties({_PROPERTY: note, **(noted or {})})
 
 
 def state_at(table: Table, time: datetime) -> tuple[int | None, str]:

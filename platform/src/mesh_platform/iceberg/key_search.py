@@ -58,7 +58,7 @@ def find_candidates(
     manifests allow one of the values in each column, and `index` does not rule it out.
     """
     fields = {name: table.schema().find_field(name) for name in keys.column_names}
-    wanted = [_Wanted(fields[name], keys.column(name)) for name in keys.column_names]
+    wanted = [Wanted(fields[name], keys.column(name)) for name in keys.column_names]
     possible = [task for task in tasks if all(column.may_be_in(task.file) for column in wanted)]
     if index is not None:
         possible = index.may_hold(table, possible, keys)
@@ -69,7 +69,7 @@ def find_candidates(
     )
 
 
-class _Wanted:
+class Wanted:
     """The values that are wanted in one column."""
 
     def __init__(self, field: NestedField, values: pa.ChunkedArray) -> None:
@@ -142,7 +142,7 @@ def _parts(tasks: Iterable[FileScanTask]) -> Iterator[list[FileScanTask]]:
         yield part
 
 
-def _candidates(table: Table, tasks: list[FileScanTask], wanted: list[_Wanted]) -> pa.Table:
+def _candidates(table: Table, tasks: list[FileScanTask], wanted: list[Wanted]) -> pa.Table:
     rows = read_files(table, tasks, [each.field.name for each in wanted])
     for each in wanted:
         among = each.among(rows.column(each.field.name))

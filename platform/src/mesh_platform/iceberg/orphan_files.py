@@ -82,6 +82,11 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
                 on_removed(size)
 
 
+def table_files(table: Table) -> tuple[FileSystem, Iterator[tuple[str, int]]]:
+    """Return the storage of a table, and the path in it and the bytes of each file in the table's folder."""
+    return _storage(table)[0], ((path, size) for path, size, _ in _listed(table))
+
+
 def table_folders(catalog: Catalog) -> dict[str, str]:
     """Return the folder of every table in the catalog."""
     names = [name for namespace in catalog.list_namespaces() for name in catalog.list_tables(namespace)]

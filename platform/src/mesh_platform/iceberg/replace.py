@@ -6,7 +6,7 @@ manifests are read once for all attempts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus
@@ -71,6 +71,34 @@ def replace_same_rows(
                 snapshot.append_data_file(file)
 
 
+def replace_without_trace(
+    table: Table,
+    removed: Iterable[DataFile],
+    added: Iterable[DataFile],
+    summary: Mapping[str, str],
+    reader: ManifestReader | None = None,
+) -> int:
+    """Replace the files `removed` by `added`, so that no manifest names a removed file; return the new snapshot.
+
+    Iceberg lets a manifest name the files that its snapshot removed, with the bounds of their values (spec,
+    "Manifests", status 2). Readers of a state need none of these entries, so those of earlier commits go as well.
+    Raises ConflictError if the table has a newer snapshot already.
+    """
+    removed, added = list(removed), list(added)
+    note = {} if removed or added else {COMPACTION: "same rows"}
+    with first_to_commit(table), CheapTransaction(table) as transaction:
+        update = _WithoutTrace(Operation.OVERWRITE, transaction, table.io, snapshot_properties={**summary, **note})
+        update.reader = reader or ManifestReader(table.io)
+        with update as snapshot:
+            for file in removed:
+                snapshot.delete_data_file(file)
+            for file in added:
+                snapshot.append_data_file(file)
+    committed = current_snapshot_id(table)
+    assert committed is not None
+    return committed
+
+
 def data_manifests(table: Table) -> list[ManifestFile]:
     """Return the manifests of the current snapshot that list data files, not deletes."""
     snapshot = table.current_snapshot()
@@ -109,12 +137,13 @@ class _Replace(OverwriteFiles):
         kept = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
         if len(kept) == len(entries):
             return [manifest]
-        if not kept:
-            return []
+        return [self._rewritten(manifest, kept)] if kept else []
+
+    def _rewritten(self, manifest: ManifestFile, kept: list[ManifestEntry]) -> ManifestFile:
         with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
             for entry in kept:
                 writer.add_entry(_with_status(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id))
-        return [writer.to_manifest_file()]
+        return writer.to_manifest_file()
 
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
@@ -131,6 +160,25 @@ class _Replace(OverwriteFiles):
         # pyiceberg computes totals for an overwrite only, and takes the snapshot's operation from this summary.
         summary = super()._summary(snapshot_properties)
         return Summary(Operation.REPLACE, **summary.additional_properties)
+
+
+class _WithoutTrace(_Replace):
+    """Leaves out the entries of deleted files; rows change if files do."""
+
+    def _deleted_entries(self) -> list[ManifestEntry]:
+        super()._deleted_entries()
+        return []
+
+    def _without_deleted(self, manifest: ManifestFile) -> list[ManifestFile]:
+        if manifest.content != ManifestContent.DATA or manifest.deleted_files_count == 0:
+            return super()._without_deleted(manifest)
+        kept = [each for each in self.reader.entries(manifest) if each.data_file not in self._deleted_data_files]
+        return [self._rewritten(manifest, kept)] if kept else []
+
+    def _summary(self, snapshot_properties: dict[str, str] = {}) -> Summary:  # noqa: B006
+        if self._deleted_data_files or self._added_data_files:
+            return OverwriteFiles._summary(self, snapshot_properties)
+        return super()._summary(snapshot_properties)
 
 
 def _with_status(entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: int | None) -> ManifestEntry:

@@ -28,6 +28,7 @@ from mesh_platform.iceberg.provenance import RECEIVED
 from mesh_platform.ingest.unstorable import append_storable
 from mesh_platform.ingest.validator import Validated, reject_accepted, validate
 from mesh_platform.lake.catalog import ensure_all, ensure_table
+from mesh_platform.lake.erasures import Erased
 from mesh_platform.lake.ledger import removed_keys
 from mesh_platform.lake.maintenance_turns import Maintain, MaintenanceTurns
 from mesh_platform.lake.tables import (
@@ -371,7 +372,7 @@ def _land(
         lambda: ensure_table(catalog, landing_name(contract), landing_schema(contract)),
         key="event_id",
         time_column="event_time",
-        refused=removed_keys(catalog, ledger_name(contract), known),
+        refused=_either(removed_keys(catalog, ledger_name(contract), known), Erased(catalog, contract).landing),
         known=known,
         content=("event_time", *contract.event.by_name),
         sender="producer",
@@ -380,6 +381,11 @@ def _land(
     landed, failed = append_storable(append, validated.accepted)
     others = landed.reused or failed
     return landed, reject_accepted(contract, validated, landed.reused, failed) if others else None
+
+
+def _either(*refusals: Callable[[pa.Table], pa.Array]) -> Callable[[pa.Table], pa.Array]:
+    """Return the function that refuses what one of these refuses."""
+    return lambda rows: pa.chunked_array([refused(rows) for refused in refusals]).combine_chunks()
 
 
 def _quarantine(
@@ -397,6 +403,7 @@ def _quarantine(
         lambda: ensure_table(catalog, quarantine_name(contract), quarantine_schema(contract)),
         key="rejection_key",
         time_column=None,
+        refused=Erased(catalog, contract).quarantine,
         known=known,
     )
     first = append(rejected, content=("raw_sha256",))

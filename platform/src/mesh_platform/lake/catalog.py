@@ -61,6 +61,8 @@ _MEND = "Mend the catalog or the storage, then run again."
 _FILE_IO = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
 # In the state folder: it can be rebuilt.
 _KEY_INDEX = "keys"
+# The catalog's property that names the file with the key of the hashes of erased values.
+ERASURE_KEY = "mesh.erasure-key"
 _NOT_IN_PATHS = {
     "?": "a catalog's URL ends at a '?'",
     '"': "DuckDB's views read no file with a '\"' in its path",
@@ -78,7 +80,7 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
 
     state = settings.state_dir
     external = settings.has_external_catalog
-    own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX)}
+    own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX), ERASURE_KEY: str(state / "erasure.key")}
     subject = "PYICEBERG_CATALOG__MESH__*" if external else str(state / "catalog.db")
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
     with answering(subject, "the catalog does not answer", f"{fix}, then run again."):

@@ -1,10 +1,11 @@
-"""The tables that the platform defines, which belong to no product: releases, trainings and scores."""
+"""The tables that the platform defines, which belong to no product: releases, trainings, scores, erasures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mesh_platform.contract.contract import TableSchema
+from mesh_platform.lake.erasures import ERASURES, ERASURES_SCHEMA
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
 from mesh_platform.lake.scores import SCORES, SCORES_SCHEMA
 from mesh_platform.lake.trainings import TRAININGS, TRAININGS_SCHEMA
@@ -13,4 +14,5 @@ PLATFORM_TABLES: Mapping[str, TableSchema] = {
     RELEASES: RELEASES_SCHEMA,
     TRAININGS: TRAININGS_SCHEMA,
     SCORES: SCORES_SCHEMA,
+    ERASURES: ERASURES_SCHEMA,
 }

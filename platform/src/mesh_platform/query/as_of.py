@@ -16,7 +16,7 @@ from mesh_platform.errors import UsageError
 from mesh_platform.iceberg.bounds import newest
 from mesh_platform.iceberg.expiry import expired_before, instant, state_at
 from mesh_platform.iceberg.provenance import read_provenance
-from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, rows_in_files
+from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, has_snapshot, rows_in_files
 from mesh_platform.lake.catalog import contract_type, find_tables, list_tables
 from mesh_platform.lake.releases import RELEASE_NAME, Release, find_release, read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables, held_name
@@ -123,7 +123,7 @@ def find_states(
         chosen[name] = (snapshot, "")
     elif isinstance(as_of, str) and RELEASE_NAME.fullmatch(as_of):
         released = find_release(catalog, as_of)
-        chosen = {name: (released.get(name), f"{name} is not in release {as_of}.") for name in tables}
+        chosen = {name: _released(as_of, name, table, released.get(name)) for name, table in tables.items()}
     elif as_of is not None:
         time = _parse_time(as_of)
         chosen = {name: state_at(table, time) for name, table in tables.items() if table}
@@ -137,6 +137,13 @@ def find_states(
         if held in states and str(as_of).partition("@")[0] != held:
             states[held] = _held_with(states[name], states[held])
     return states
+
+
+def _released(release: str, name: str, table: Table | None, snapshot: int | None) -> tuple[int | None, str]:
+    """Return the snapshot of a table in a release; None and why if the release has none that is left."""
+    if table is not None and snapshot is not None and not has_snapshot(table, snapshot):
+        return None, f"{name}: its state in release {release} is gone; 'mesh erasures' says which releases are void."
+    return snapshot, f"{name} is not in release {release}."
 
 
 def _held_with(product: State, held: State) -> State:
@@ -175,7 +182,7 @@ def _release_of(mesh: Mesh, catalog: Catalog, text: str) -> str:
         times = (
             newest(tables[name], columns[name], snapshot_id=snapshot)
             for name, snapshot in release.tables.items()
-            if name in tables
+            if name in tables and has_snapshot(tables[name], snapshot)
         )
         return max((time.date() for time in times if time), default=date.min)
 

@@ -1,0 +1,1 @@
+"""Erasing persons: where their values are, how they are removed, and the proof that they are gone."""
