@@ -155,3 +155,25 @@ def test_a_warning_is_cut_to_one_line_of_a_terminal_alone(capsys: pytest.Capture
     assert len(first) <= 80
     assert first.endswith("…")
     assert told == "1 message cut. 'mesh build TABLE --full --wide' shows all."
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_an_explained_product_fits_the_terminal_and_breaks_no_word(state: State, columns: int) -> None:
+    whole = state.mesh("explain", "logistics_core.fact_delivery_sla").out
+    master, terminal = pty.openpty()
+    environment = {**state.environment, "COLUMNS": str(columns), "TERM": "dumb"}
+    words = [str(Path(sys.executable).with_name("mesh")), "explain", "logistics_core.fact_delivery_sla"]
+    done = subprocess.run(words, env=environment, stdout=terminal, stderr=subprocess.PIPE, text=True, check=True)
+    os.close(terminal)
+    shown = b""
+    # On Linux a terminal that nobody writes to any more is an error.
+    with open(master, "rb", buffering=0) as reader:
+        try:
+            while part := reader.read(65536):
+                shown += part
+        except OSError:
+            pass
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert {*re.findall(r"\S+", shown.decode())} <= {*whole.split()}
+    assert "'--format json' has everything." in done.stderr

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Letters of a description in a table.
 _DESCRIBED = 70
 _FEW_PAGES = 200
+# The columns of an explained product that a narrow terminal does not show, the first of them first.
+_GIVE_WAY = ("classification", "required", "from", "description")
 # In the state folder.
 _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 
@@ -52,7 +54,8 @@ def explain(name: str, output_format: str) -> None:
     mesh explain logistics_core.deliveries
     mesh explain logistics_core.deliveries.violations_by_weather
     """
-    from mesh_platform.cli.text_table import write_table
+    from mesh_platform.cli.progress import tell
+    from mesh_platform.cli.text_table import wrapped, write_table
     from mesh_platform.metadata.explain import explain as run
 
     facts = run(load_remembered(read_settings()), name)
@@ -62,10 +65,10 @@ def explain(name: str, output_format: str) -> None:
     columns = facts.pop("charts" if "charts" in facts else "columns")
     kind = next(iter(facts))
     words = ". ".join(filter(None, (facts.pop("title", None), facts.pop("description"))))
-    click.echo(f"{facts.pop(kind)} {facts.pop('version', kind)}: {words}\n")
+    click.echo(wrapped(f"{facts.pop(kind)} {facts.pop('version', kind)}: {words}") + "\n")
     for name, value in facts.items():
         if value not in (None, [], False):
-            click.echo(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}")
+            click.echo(wrapped(f"  {name:<15} {', '.join(value) if isinstance(value, list) else value}", indent=18))
     if not columns:
         return
     click.echo()
@@ -73,7 +76,7 @@ def explain(name: str, output_format: str) -> None:
     unused = [
         name for name in ("deprecated", "synonyms", "expression") if not any(each.get(name) for each in columns)
     ]
-    write_table(
+    left_out = write_table(
         [
             {
                 name: ", ".join(value) or None if isinstance(value, list) else value
@@ -81,8 +84,12 @@ def explain(name: str, output_format: str) -> None:
                 if name not in unused
             }
             for column in columns
-        ]
+        ],
+        # A pipe has all of them, however wide.
+        optional=_GIVE_WAY if sys.stdout.isatty() else (),
     )
+    if left_out:
+        tell(f"Not shown: {', '.join(left_out)}. '--format json' has everything.")
 
 
 @click.command(short_help="Show what a table or column is computed from, or what is computed from it.")

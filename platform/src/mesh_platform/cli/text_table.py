@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from textwrap import fill
 from typing import Any
 
 import click
@@ -53,6 +55,17 @@ def write_table(
     return left_out
 
 
+def wrapped(text: str, indent: int = 0) -> str:
+    """`text` for the terminal, broken between words, with `indent` spaces before each further line.
+
+    Where the output is no terminal, lines are not broken, so that programs and searches find them whole.
+    """
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns
+    return fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
 def _too_many(rows: Sequence[Mapping[str, Any]], names: Sequence[str], optional: Sequence[str]) -> list[str]:
     """The first columns of `optional` that must be left out for the others to fit the terminal."""
     widths = {
@@ -62,7 +75,7 @@ def _too_many(rows: Sequence[Mapping[str, Any]], names: Sequence[str], optional:
     most, wide = shutil.get_terminal_size((_WIDTH, 24)).columns, sum(widths.values()) - _GAP
     left_out = []
     for name in optional:
-        if wide > most:
+        if wide > most and name in widths:
             left_out.append(name)
             wide -= widths[name]
     return left_out
