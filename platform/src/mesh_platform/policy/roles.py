@@ -59,16 +59,24 @@ def rows_of(
     The role of a warehouse reads its own domain whole, of other warehouses nothing, and of shared domains the rows
     that name its warehouse; a shared table that names none, such as a calendar, is read whole.
     """
-    if contract.domain not in domains_read(mesh, role):
+    allowed = row_filter(mesh, role, contract, schema, shown)
+    if allowed is None:
         return "false"
+    tests = (f"{quoted(name)} IN ({', '.join(map(literal, values))})" for name, values in allowed.items())
+    return " AND ".join(tests) or None
+
+
+def row_filter(
+    mesh: Mesh, role: str | None, contract: Contract, schema: TableSchema, shown: Collection[str]
+) -> dict[str, tuple[str, ...]] | None:
+    """Return the values that columns of a readable row have, as `rows_of` states in SQL; None means that none is."""
+    if contract.domain not in domains_read(mesh, role):
+        return None
     own = warehouse_roles(mesh).get(role or "")
     if role is None or own is None or contract.domain == own:
-        return None
+        return {}
     named = [field.name for field in schema.fields if field.name.endswith(_WAREHOUSE)]
-    if not {*named} <= {*shown}:
-        return "false"
-    allowed = f"({literal(role)}, {literal(UNKNOWN)})"
-    return " AND ".join(f"{quoted(name)} IN {allowed}" for name in named) or None
+    return dict.fromkeys(named, (role, UNKNOWN)) if {*named} <= {*shown} else None
 
 
 def domains_read(mesh: Mesh, role: str | None) -> list[str]:
