@@ -8,7 +8,7 @@ from time import process_time
 import numpy as np
 from ml_insights.forecasting import demand
 from ml_insights.forecasting.forecast import Expects, LastWeek
-from ml_insights.forecasting.panel import Panel
+from ml_insights.forecasting.panel import Panel, rolled
 from ml_insights.forecasting.risks import DELIVERY, SHELF, RiskModel, shelf_columns
 from ml_insights.forecasting.scores import brier, calibration_error, levels, weighted_quantile_loss
 from ml_insights.forecasting.spread import QUANTILES, learn_spread
@@ -20,6 +20,8 @@ from benchmarks.ml.world import Facts, simulate, simulate_quiet
 
 DAYS, HORIZON, ORIGINS = 484, 28, (400, 428, 456)
 QUIET_DAYS = 240
+# The quantiles come from the errors on the last three times HORIZON.
+TIMES = 3
 # The days that the chance of an empty shelf looks ahead, and those that its model learns from.
 SHELF_DAYS, LEARN_DAYS = 3, 180
 # AutoARIMA takes two to three seconds of CPU for one series: twenty minutes for all.
@@ -31,13 +33,15 @@ Both = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _twice(make: Callable[[Panel], Expects]) -> Callable[[Panel, int], Both]:
     def both(panel: Panel, days: int) -> Both:
         model = make(panel)
-        return model.before(days), model.forecast(days)
+        return model.before(days, TIMES), model.forecast(days)
 
     return both
 
 
 def _smoothing(panel: Panel, days: int) -> Both:
-    return exponential_smoothing(panel.until(panel.days - days), days), exponential_smoothing(panel, days)
+    return rolled(panel, days, TIMES, lambda known: exponential_smoothing(known, days)), exponential_smoothing(
+        panel, days
+    )
 
 
 # What each forecast of the last days of the panel, from before them, and forecasts of those after it.
@@ -69,10 +73,11 @@ def demand_scores(panel: Panel, origins: Sequence[int]) -> Scores:
             before, ahead = (levels(each, panel.category) for each in model(panel.until(origin), HORIZON))
             found.setdefault(f"{name}, CPU seconds", []).append(process_time() - begun)
             was, came = (
-                levels(panel.units[:, at - HORIZON : at], panel.category) for at in (origin, origin + HORIZON)
+                levels(panel.units[:, begin:end], panel.category)
+                for begin, end in ((origin - TIMES * HORIZON, origin), (origin, origin + HORIZON))
             )
             for level, expected in ahead.items():
-                # Each model's quantiles are from its own errors on the four weeks before.
+                # Each model's quantiles are from its own errors.
                 spread = learn_spread(was[level], before[level], 1 if level == "total" else 5)
                 loss = weighted_quantile_loss(came[level], spread.quantiles(expected), QUANTILES)
                 found.setdefault(f"{name}, {level}", []).append(loss)

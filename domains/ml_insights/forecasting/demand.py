@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
 
-from ml_insights.forecasting.panel import Panel, discounts, promotion_cycle
+from ml_insights.forecasting.panel import Panel, discounts, promotion_cycle, rolled
 
 RIDGE = 2e-6
 # The response of a series to a discount differs less from the common one than its level from the others'.
@@ -44,12 +44,12 @@ class Trained:
         """The expected units of each series on each of the `days` days after the panel: series x days."""
         return self.expected(self.panel.days, self.panel.days + days)
 
-    def before(self, days: int) -> NDArray[np.float64]:
-        """What the same kind of model, with a season if this has one, forecast of the panel's last `days` days.
+    def before(self, days: int, times: int = 1) -> NDArray[np.float64]:
+        """What the same kind of model, with a season if this has one, forecast of the last `times` times `days` days.
 
-        It learned from the days before them, so its errors are those to expect: series x days.
+        Each time it learned from the days before them, so its errors are those to expect: series x days.
         """
-        return _fit(self.panel.until(self.panel.days - days), self.has_season).forecast(days)
+        return rolled(self.panel, days, times, lambda known: _fit(known, self.has_season).forecast(days))
 
     def expected(self, first: int, end: int) -> NDArray[np.float64]:
         """The expected units of each series on the days from `first` to before `end`, counted from the panel's first.

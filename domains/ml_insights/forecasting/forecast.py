@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml_insights.forecasting.frames import DEMAND, panel_of
-from ml_insights.forecasting.panel import Panel
+from ml_insights.forecasting.panel import Panel, rolled
 from ml_insights.forecasting.scores import weighted_quantile_loss
 from ml_insights.forecasting.spread import QUANTILES, Spread, learn_spread
 
@@ -30,8 +30,8 @@ class Expects(Protocol):
     def forecast(self, days: int) -> NDArray[np.float64]:
         """The expected units of each series on each of the `days` days after the panel: series x days."""
 
-    def before(self, days: int) -> NDArray[np.float64]:
-        """What a model of the days before them expected of the panel's last `days`: series x days."""
+    def before(self, days: int, times: int = 1) -> NDArray[np.float64]:
+        """What models expected of the last `times` times `days` days, each of the days before them: series x days."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class LastWeek:
         """The units of the last week, repeated: series x days."""
         return np.tile(self.panel.units[:, -WEEK:], -(-days // WEEK))[:, :days]
 
-    def before(self, days: int) -> NDArray[np.float64]:
-        """The same of the days before the panel's last: series x days."""
-        return LastWeek(self.panel.until(self.panel.days - days)).forecast(days)
+    def before(self, days: int, times: int = 1) -> NDArray[np.float64]:
+        """The week before, each of the last `times` times `days` days: series x days."""
+        return rolled(self.panel, days, times, lambda known: LastWeek(known).forecast(days))
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,13 @@ class Forecast:
         return weighted_quantile_loss(actual, self.spread.quantiles(expected), QUANTILES)
 
 
-def with_spread(model: Expects, days: int) -> Forecast:
-    """The model with the spread of its errors on the last days of its panel, forecast from before them.
+def with_spread(model: Expects, days: int, times: int = 1) -> Forecast:
+    """The model with the spread of its errors on the last `times` times `days` days, each time from before them.
 
-    These are `days`, or a fifth of a history that is shorter than five times as long.
+    It is fewer times where less than four times `days` would lie before them, and in a history that is shorter than
+    five times `days` a fifth of it, once.
     """
     panel = model.panel
     days = min(days, panel.days // 5)
-    return Forecast(model, learn_spread(panel.units[:, panel.days - days :], model.before(days)))
+    times = max(1, min(times, panel.days // days - 4))
+    return Forecast(model, learn_spread(panel.units[:, panel.days - times * days :], model.before(days, times)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -41,6 +42,14 @@ class Panel:
         """The series at the indices."""
         names = {name: getattr(self, name)[series] for name in ("warehouse", "product", "category")}
         return replace(self, **names, units=self.units[series], price=self.price[series])
+
+
+def rolled(
+    panel: Panel, days: int, times: int, forecast: Callable[[Panel], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """What was forecast of the panel's last `times` times `days` days, each time from before them: series x days."""
+    ends = [panel.days - days * ago for ago in range(times, 0, -1)]
+    return np.concatenate([forecast(panel.until(end)) for end in ends], axis=1)
 
 
 def discounts(panel: Panel) -> NDArray[np.float64]:

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemandForecast:
-    """How demand is learned; see `forecasting.demand`. `spread_days` are those that its quantiles come from."""
+    """How demand is learned; see `forecasting.demand`.
+
+    Its quantiles come from its errors on the last `spread_times` times `spread_days` days.
+    """
 
     product: str = "ml_insights.demand_forecast"
     model_name: str = "poisson_regression"
     baseline_name: str = "last_week_again"
     features: Mapping[str, str] = field(default_factory=lambda: {"ml_insights.daily_demand": "date"})
-    parameters: Mapping[str, Any] = field(default_factory=lambda: {"spread_days": 28})
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"spread_days": 28, "spread_times": 3})
     judged_days: int = 7
 
     def fit(self, frames: Frames, parameters: Mapping[str, Any], seed: int) -> Model:
@@ -27,7 +30,7 @@ class DemandForecast:
         from ml_insights.forecasting import frames as features
 
         panel = features.panel_of(frames[features.DEMAND])
-        return forecast.with_spread(demand.train(panel), parameters["spread_days"])
+        return forecast.with_spread(demand.train(panel), parameters["spread_days"], parameters["spread_times"])
 
     def baseline(self, frames: Frames) -> Model:
         """Last week again, with quantiles from its own errors."""
@@ -35,7 +38,8 @@ class DemandForecast:
         from ml_insights.forecasting import frames as features
 
         panel = features.panel_of(frames[features.DEMAND])
-        return forecast.with_spread(forecast.LastWeek(panel), self.parameters["spread_days"])
+        days, times = self.parameters["spread_days"], self.parameters["spread_times"]
+        return forecast.with_spread(forecast.LastWeek(panel), days, times)
 
 
 learner = DemandForecast()

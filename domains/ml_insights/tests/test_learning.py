@@ -76,3 +76,5 @@ def test_after_another_day_and_maintenance_the_same_models_come_out(company: Com
         found = company.json("ml", "reproduce", each["training"])
         assert found["equal"], found
         assert (found["made"], found["differs"]) == (each["file"], [])
+        # Two threads may add numbers in another order.
+        assert company.json("ml", "reproduce", each["training"], "--threads", 2)["within"], each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -108,6 +109,8 @@ def write_learner(place: Place, times: float = 1.0, features: str = '{"fore.dail
     """Write the learner, with its parameter and what it learns from."""
     text = LEARNER.replace("TIMES", str(times)).replace("FEATURES", features)
     place.write("fore/learners/learn_guess.py", text)
+    # By size and second Python would take what it compiled of an earlier one.
+    shutil.rmtree(place.root / "domains/fore/learners/__pycache__", ignore_errors=True)
 
 
 def sales(days: int, first: int = 0) -> Iterator[Sale]:

@@ -129,28 +129,37 @@ def list_trainings(products: tuple[str, ...], output_format: str) -> None:
 
 @ml.command(short_help="Train a model again from its record.")
 @click.argument("training")
+@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the training.  [default: as recorded]")
 @format_option
-def reproduce(training: str, output_format: str) -> None:
+def reproduce(training: str, threads: int | None, output_format: str) -> None:
     """Train once more on the snapshots, parameters, seed and threads that TRAINING recorded, such as t3, and compare
     the two files. It records nothing.
 
+    Where the files differ, as they may with other threads, libraries or machines, what the two models say is
+    compared: their loss on the days of the judgement, and each number that they predict after them. These may differ
+    by 0.0001 of the largest number of their column; the ids and texts beside them may not differ at all.
+
     Exit code 1: another model came out.
     """
+    from mesh_platform.ml.train import TOLERANCE
     from mesh_platform.ml.train import reproduce as reproduce_one
 
     _settings, mesh, catalog = _open()
-    found = reproduce_one(mesh, read_models(mesh), catalog, training)
+    found = reproduce_one(mesh, read_models(mesh), catalog, training, threads)
     if output_format == "json":
-        write_json({**asdict(found), "equal": found.equal})
+        write_json({**asdict(found), "equal": found.equal, "within": found.within})
     elif found.equal:
         click.echo(f"{training}: the same model came out, bit by bit ({found.made}).")
+    elif found.within:
+        click.echo(f"{training}: a model came out that says the same, but for {found.off:.0e} of a number.")
     for each in found.differs if output_format != "json" else ():
         tell(f"{training}: {each}.")
-    if not found.equal:
+    if not found.within:
         why = "; ".join(found.differs) or "code, libraries and rows are the same, so the training is not repeatable"
+        off = "what it says cannot be compared" if found.off is None else f"what it says is off by {found.off:.1g}"
         raise AttentionError(
-            f"{training}: another model came out, {found.made} instead of {found.recorded} ({why}). "
-            "Train with the code and the libraries of that time to have the same."
+            f"{training}: another model came out, {found.made} instead of {found.recorded}: {off}, and {TOLERANCE:g} "
+            f"is allowed ({why}). Train with the code and the libraries of that time to have the same."
         )
 
 

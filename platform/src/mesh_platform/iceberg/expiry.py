@@ -65,8 +65,10 @@ class _Past:
     first: int | None
 
 
-def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], now: datetime) -> list[int]:
-    """Return the ids of the snapshots that `expire` would remove, oldest first."""
+def choose_expired(
+    table: Table, lifetime: timedelta, needed: Collection[int], now: datetime, dead: Collection[str] = ()
+) -> list[int]:
+    """Return the ids of the snapshots that `expire` would remove, oldest first, if the tags `dead` were gone."""
     reigns = _read_past(table).reigns
     oldest = _milliseconds(now - lifetime)
     ended = {reign.snapshot_id: reign.until for reign in reigns}
@@ -74,7 +76,8 @@ def choose_expired(table: Table, lifetime: timedelta, needed: Collection[int], n
     at_marks = {r.snapshot_id for r in reigns if any(_holds(r, mark) for mark in marks)}
     snapshots = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
     newest = {snapshot.snapshot_id for snapshot in snapshots[-NEWEST:]}
-    named = {ref.snapshot_id for ref in table.metadata.refs.values()} | {*needed}
+    refs = table.metadata.refs.items()
+    named = {ref.snapshot_id for name, ref in refs if name not in dead} | {*needed}
     expired = []
     for snapshot in snapshots:
         number = snapshot.snapshot_id

@@ -66,7 +66,7 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
     on_conflict(_ATTEMPTS, lambda: replace_same_rows(load()), advice)
     table = load()
     named = _named(table, before)
-    files, _ = _storage(table)
+    files, _ = _storage(table, table.location())
 
     def remove(path: str) -> int | None:
         with suppress(FileNotFoundError):
@@ -110,8 +110,12 @@ def _list_files(table: Table, before: datetime) -> dict[str, int]:
 
 
 def _listed(table: Table) -> Iterator[tuple[str, int, float]]:
-    """Yield the path, bytes and modification time of each file in the table's folder."""
-    files, folder = _storage(table)
+    return files_in(table, table.location())
+
+
+def files_in(table: Table, location: str) -> Iterator[tuple[str, int, float]]:
+    """Yield the path, bytes and modification time of each file in a folder of the table's storage, if it is there."""
+    files, folder = _storage(table, location)
     if isinstance(files, LocalFileSystem):
         # Arrow's own listing follows links.
         for parent, _, names in os.walk(folder):
@@ -125,11 +129,17 @@ def _listed(table: Table) -> Iterator[tuple[str, int, float]]:
             yield info.path, int(info.size), info.mtime_ns / 1e9
 
 
-def _storage(table: Table) -> tuple[FileSystem, str]:
-    """Return the file system of the table's folder, and the folder in it."""
+def remove_file(table: Table, path: str) -> None:
+    """Remove a file that `files_in` found, unless it is gone."""
+    with suppress(FileNotFoundError):
+        _storage(table, table.location())[0].delete_file(path)
+
+
+def _storage(table: Table, location: str) -> tuple[FileSystem, str]:
+    """Return the file system of a location in the table's storage, and its path there."""
     if not isinstance(table.io, PyArrowFileIO):
         raise OSError(f"{type(table.io).__name__} cannot list files")
-    scheme, host, path = table.io.parse_location(table.location(), table.io.properties)
+    scheme, host, path = table.io.parse_location(location, table.io.properties)
     return table.io.fs_by_scheme(scheme, host), path
 
 

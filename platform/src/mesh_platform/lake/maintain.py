@@ -26,6 +26,8 @@ from mesh_platform.lake.catalog import find_table, find_tables, table_properties
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.releases import read_releases
 from mesh_platform.lake.tables import MeshTable, all_tables
+from mesh_platform.lake.tags import remove_tags
+from mesh_platform.lake.trainings import dead_training_tags, old_models, read_trainings, remove_models
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import offer
 
@@ -90,7 +92,9 @@ def maintain(
         lifetime = min(contract.time_travel, contract.retention) if contract else TIME_TRAVEL
         held_from = mesh_table.contract.identifier if mesh_table and mesh_table.kind == "held" else None
         properties = table_properties(mesh_table.schema if mesh_table else PLATFORM_TABLES[name])
-        job = _Job(name, load, properties, lifetime, needs, folders, datetime.now(UTC) - orphan_age, held_from)
+        before = datetime.now(UTC) - orphan_age
+        learns = bool(contract and contract.accuracy and name == contract.identifier)
+        job = _Job(name, load, properties, lifetime, needs, folders, before, held_from, learns)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
             maintained = Maintained(name, 0, 0, 0, skipped, snapshot_id=current_snapshot_id(load()), excluded=True)
@@ -135,6 +139,7 @@ class _Needs:
         for release in read_releases(catalog):
             for name, snapshot in release.tables.items():
                 self.releases.setdefault(name, set()).add(snapshot)
+        self.trainings = read_trainings(catalog)
         self.readers: dict[str, set[str]] = {}
         for output, table in find_tables(catalog, mesh.contracts).items():
             for name in _inputs(table):
@@ -170,7 +175,8 @@ class _Job:
     """One table to maintain. Only files older than `before` can be orphans.
 
     `properties` are those that the table must have; one that an older version of the platform made lacks some.
-    `held_from` is the product table from which the rows of a held table are held back, None for all other tables.
+    `held_from` is the product table from which the rows of a held table are held back, None for all other tables. The
+    files of old models go with a table whose events a model predicts, which it `learns`.
     """
 
     name: str
@@ -181,14 +187,17 @@ class _Job:
     folders: Mapping[str, str]
     before: datetime
     held_from: str | None
+    learns: bool
 
     def plan(self) -> Maintained:
         """Return what `run` would do now."""
         table = self.load()
         files = [] if self.held_from else [task.file for bin_ in plan(table) for task in bin_]
-        expired = choose_expired(table, self.lifetime, self.needs.of(self.name, self.held_from), datetime.now(UTC))
+        needed, dead = self.needs.of(self.name, self.held_from), self._dead(table)
+        expired = choose_expired(table, self.lifetime, needed, datetime.now(UTC), dead)
         sharing = self._sharing(table)
         orphans = {} if sharing else find_orphans(table, self.before)
+        orphans |= old_models(self.needs.catalog, self.before) if self.learns else {}
         return Maintained(
             table=self.name,
             compacted=len(files),
@@ -213,6 +222,7 @@ class _Job:
             self._set_properties()
             compacted = Compacted(reason=_HELD) if self.held_from else compact(self.load)
             skipped.append(compacted.reason)
+            self._remove_dead_tags()
             needed = partial(self.needs.of, self.name, self.held_from)
             expired, reason = expire(self.load, self.lifetime, needed, datetime.now(UTC))
             skipped.append(reason)
@@ -220,6 +230,7 @@ class _Job:
             skipped.append(self._sharing(self.load()))
             if not skipped[-1]:
                 remove_orphans(self.load, self.before, removed.append)
+            removed += remove_models(self.needs.catalog, self.before) if self.learns else []
         except UnavailableError:
             raise
         except ConflictError as error:
@@ -249,6 +260,15 @@ class _Job:
         with suppress(ConflictError):
             if lacking:
                 note_properties(table, lacking)
+
+    def _remove_dead_tags(self) -> None:
+        table = self.load()
+        # If somebody else commits meanwhile, the next run removes them.
+        with suppress(ConflictError):
+            remove_tags(table, self._dead(table))
+
+    def _dead(self, table: Table) -> set[str]:
+        return dead_training_tags(table, self.name, self.needs.trainings)
 
     def _sharing(self, table: Table) -> str:
         other = shared_with(table, self.folders)

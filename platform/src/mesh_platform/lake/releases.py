@@ -22,7 +22,7 @@ from mesh_platform.errors import ConflictError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, find_table, find_tables
-from mesh_platform.lake.tags import newest_number, tag_snapshot
+from mesh_platform.lake.tags import dead_tags, newest_number, tag_snapshot
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -94,9 +94,7 @@ def make_release(catalog: Catalog, tables: Mapping[str, int]) -> Release | None:
     release = Release(f"r{max(newest, newest_number('r', found)) + 1}", datetime.now(UTC), dict(tables))
     known = {each.name for each in releases}
     for name, table in found.items():
-        # A lower number than the newest release cannot be in progress: its builder would fail on that one's tags.
-        dead = {tag for tag in table.refs() if RELEASE_NAME.fullmatch(tag) and _number(tag) < newest} - known
-        tag_snapshot(table, tables[name], release.name, dead)
+        tag_snapshot(table, tables[name], release.name, dead_tags("r", table, newest, known))
     faults.point("build.tagged")
     append_rows(ledger, _rows(release))
     return release

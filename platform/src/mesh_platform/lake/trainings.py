@@ -2,6 +2,7 @@
 
 `mesh.trainings` has one row for each training. The snapshots of its inputs are tagged with its name (t1, t2, ...),
 which keeps them from expiring. The model is a file beside the table, called by the SHA-256 of its content.
+Maintenance removes the tags and files of models that have not been in use for KEPT; the rows stay.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,25 @@ from mesh_platform.contract.contract import platform_column as _column
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.durable_io import replace_file
+from mesh_platform.iceberg.orphan_files import files_in, remove_file
 from mesh_platform.iceberg.retry import on_conflict
-from mesh_platform.lake.catalog import arrow_schema, checked_table, ensure_table, existing_table, find_tables
-from mesh_platform.lake.tags import newest_number, tag_snapshot
+from mesh_platform.lake.catalog import (
+    arrow_schema,
+    checked_table,
+    ensure_table,
+    existing_table,
+    find_table,
+    find_tables,
+)
+from mesh_platform.lake.tags import dead_tags, newest_number, tag_snapshot
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
 TRAININGS = "mesh.trainings"
+# How long the inputs and the file of a model that is not in use are kept, until the newest training of its product.
+KEPT = timedelta(days=90)
 _ATTEMPTS = 8
 
 
@@ -114,11 +125,54 @@ def in_use(trainings: list[Training]) -> Training | None:
     return next((each for each in trainings if each.published), None)
 
 
+def kept_trainings(trainings: list[Training]) -> list[Training]:
+    """Return those of all trainings, newest first, whose inputs and files are kept.
+
+    They are the models in use, and those that were held back or replaced at most KEPT before the newest training of
+    their product: where nobody trains, nothing goes.
+    """
+    kept = []
+    newest: dict[str, datetime] = {}
+    replaced: dict[str, datetime] = {}
+    for each in trainings:
+        latest = newest.setdefault(each.product, each.trained_at)
+        ended = replaced.get(each.product, latest) if each.published else each.trained_at
+        if latest - ended <= KEPT:
+            kept.append(each)
+        if each.published:
+            replaced[each.product] = each.trained_at
+    return kept
+
+
+def dead_training_tags(table: Table, name: str, trainings: list[Training]) -> set[str]:
+    """Return the tags of the table `name` that no kept one of all trainings, newest first, needs."""
+    kept = {each.name for each in kept_trainings(trainings) if name in each.inputs}
+    return dead_tags("t", table, _number(trainings[0].name) if trainings else 0, kept)
+
+
+def old_models(catalog: Catalog, before: datetime) -> dict[str, int]:
+    """Return the model files that no kept training names and that were written before a time: path -> bytes."""
+    table = find_table(catalog, TRAININGS)
+    if table is None:
+        return {}
+    kept = {each.file for each in kept_trainings(read_trainings(catalog))}
+    found = files_in(table, _place(table, ""))
+    return {path: size for path, size, at in found if at < before.timestamp() and path.rpartition("/")[2] not in kept}
+
+
+def remove_models(catalog: Catalog, before: datetime) -> list[int]:
+    """Remove what `old_models` finds, and return the bytes of each."""
+    found = old_models(catalog, before)
+    for path in found:
+        remove_file(existing_table(catalog, TRAININGS), path)
+    return [*found.values()]
+
+
 def record_training(catalog: Catalog, training: Training, model: bytes) -> Training:
     """Store the model's file, tag the inputs, and append the row; return the training with its name.
 
-    What a killed call leaves is no training; a later one of the same inputs removes its tags. Raises ConflictError if
-    others keep committing, and UnavailableError.
+    What a killed call leaves is no training, and maintenance removes it. Raises ConflictError if others keep
+    committing, and UnavailableError.
     """
     table = ensure_table(catalog, TRAININGS, TRAININGS_SCHEMA)
     assert isinstance(table.io, PyArrowFileIO)
@@ -131,11 +185,7 @@ def record_training(catalog: Catalog, training: Training, model: bytes) -> Train
         newest = max((_number(each.name) for each in rows), default=0)
         named = replace(training, name=f"t{max(newest, newest_number('t', inputs)) + 1}")
         for name, found in inputs.items():
-            known = {each.name for each in rows if name in each.inputs}
-            tags = {tag for tag in found.refs() if tag.startswith("t") and tag[1:].isdecimal()}
-            # No training in progress has such a number: its append would fail, as a newer row is there.
-            dead = {tag for tag in tags if _number(tag) <= newest} - known
-            tag_snapshot(found, training.inputs[name], named.name, dead)
+            tag_snapshot(found, training.inputs[name], named.name)
         append_rows(ledger, pa.Table.from_pylist([_row(named)], schema=arrow_schema(TRAININGS_SCHEMA)))
         return named
 

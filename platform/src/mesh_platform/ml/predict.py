@@ -71,15 +71,16 @@ def predict(
         module=declared.module,
         known=tuple(frames),
         frames=tuple(frames),
-        predict=model,
+        predict=(model,),
         now=now.isoformat(),
         run=f"{version}{'-baseline' if used.fell_back else ''}-{now:%Y%m%dT%H%M%S}",
     )
     files = {} if used.fell_back else {model: read_model(catalog, used.training)}
     done = process.run(mesh.root, task, frames, frames, files, used.training.threads)
-    assert done.predictions is not None
+    if model in done.outcome.lacking:
+        raise process.lacking(declared.module, done.outcome.lacking[model])
     own = {"model_name": used.predicts, "model_version": version}
-    records = _records(contract, done.predictions, now, own)
+    records = _records(contract, done.predictions[model], now, own)
     lines = (event.to_json() for event in wrap(contract, records, f"predict_{contract.name}"))
     sent = publish(broker, contract, batch(lines, _IN_MESSAGE), on_sent)
     return Predicted(product, used.predicts, version, now, sent)

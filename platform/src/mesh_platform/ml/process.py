@@ -28,11 +28,11 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 
 @dataclass(frozen=True)
 class Done:
-    """What the process made: a model's file and predictions where they were asked for."""
+    """What the process made: a model's file, and the predictions by the models that were asked for them."""
 
     outcome: Outcome
     fitted: bytes | None
-    predictions: pa.Table | None
+    predictions: Mapping[str, pa.Table]
 
 
 def run(
@@ -64,12 +64,17 @@ def run(
             raise lacking(task.module, done.stderr.strip())
         if done.returncode:
             raise AttentionError(f"{task.module}: its code failed.\n{done.stderr.strip()}\nMend it, then run again.")
-        fitted, rows = folder / worker.FITTED, folder / worker.PREDICTIONS
+        fitted = folder / worker.FITTED
+        predicted = {model: folder / f"{worker.PREDICTIONS}-{model}" for model in task.predict}
         return Done(
             Outcome(**json.loads((folder / worker.RESULT).read_text())),
             fitted.read_bytes() if fitted.exists() else None,
             # Not mapped: the folder goes.
-            pyarrow.feather.read_table(str(rows), memory_map=False) if rows.exists() else None,
+            {
+                model: pyarrow.feather.read_table(str(path), memory_map=False)
+                for model, path in predicted.items()
+                if path.exists()
+            },
         )
 
 

@@ -7,10 +7,14 @@ So is the model in use, which can therefore be judged on the same days.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mesh_platform.errors import AttentionError
 from mesh_platform.lake.trainings import (
@@ -30,12 +34,14 @@ from mesh_platform.sql.model import Model
 from mesh_platform.text import counted, shown
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.mesh.mesh import Mesh
 
 SEED = 1
+# By how much a number of a model that is made again may differ, as a share of the largest of its column, where
+# threads, libraries or machines differ.
+TOLERANCE = 1e-4
 
 
 def train(
@@ -121,46 +127,98 @@ def _judge(
 
 @dataclass(frozen=True)
 class Reproduced:
-    """Whether the same model came out of a training; `differs` has what was not as at that time, in words."""
+    """Whether the same model came out of a training; `differs` has what was not as at that time, in words.
+
+    `off` is by how much what the two models say differs: their loss on the days that the recorded one was judged on,
+    and each number that they predict after them; as a share of the largest number of its column. None if the recorded
+    file is gone or cannot be loaded, or they predict other rows.
+    """
 
     training: str
     product: str
     recorded: str
     made: str
     differs: tuple[str, ...]
+    off: float | None
 
     @property
     def equal(self) -> bool:
         """Whether the two files are equal, bit by bit."""
         return self.recorded == self.made
 
+    @property
+    def within(self) -> bool:
+        """Whether what they say differs by TOLERANCE at most."""
+        return self.off is not None and self.off <= TOLERANCE
 
-def reproduce(mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, name: str) -> Reproduced:
+
+def reproduce(
+    mesh: Mesh, models: Mapping[str, Model], catalog: Catalog, name: str, threads: int | None = None
+) -> Reproduced:
     """Train once more from the rows, parameters, seed and threads that a training recorded. It records nothing.
 
-    Raises UsageError for an unknown training, and what `train` raises.
+    Other `threads` may add numbers in another order. Raises UsageError for an unknown training, AttentionError if its
+    inputs are gone, and what `train` raises.
     """
     training = find_training(catalog, name)
     declared = find_learner(mesh, training.product)
     check_features(mesh, models, declared)
-    until = datetime.combine(training.known_until, time(), UTC)
-    frames: Mapping[str, pa.Table] = read_frames(mesh, catalog, training.inputs)
+    first, end = (datetime.combine(day, time(), UTC) for day in (training.known_until, training.judged_until))
+    frames = read_frames(mesh, catalog, training.inputs)
+    threads = threads or training.threads
+    file = {}
+    # Without it, whether the same file comes out can still be told.
+    with suppress(AttentionError):
+        file[training.file] = read_model(catalog, training)
     task = Task(
         module=declared.module,
         known=tuple(frames),
+        frames=tuple(frames),
         fit=True,
         parameters=dict(training.parameters),
         seed=training.seed,
+        judge=(FITTED,),
+        first=first.date().isoformat(),
+        end=end.date().isoformat(),
+        predict=(FITTED, *file),
+        now=end.isoformat(),
+        run=name,
     )
-    known = cut(frames, declared.learner.features, until)
-    done = process.run(mesh.root, task, known, {}, {}, training.threads)
+    known, held = (cut(frames, declared.learner.features, until) for until in (first, end))
+    done = process.run(mesh.root, task, known, held, file, threads)
     assert done.fitted is not None
     code, libraries = code_of(mesh, declared), done.outcome.libraries
     differs = [f"the code is of {code}, and was of {training.code}"] if code != training.code else []
+    if threads != training.threads:
+        differs.append(f"{counted(threads, 'thread')} now, and {training.threads} then")
     for library in sorted({*libraries, *training.libraries}):
-        there, then = libraries.get(library, "missing"), training.libraries.get(library, "missing")
-        differs += [f"{library} is {there}, and was {then}"] if there != then else []
-    return Reproduced(name, training.product, training.file, sha256(done.fitted).hexdigest(), tuple(differs))
+        there, was = libraries.get(library, "missing"), training.libraries.get(library, "missing")
+        differs += [f"{library} is {there}, and was {was}"] if there != was else []
+    made, then = sha256(done.fitted).hexdigest(), done.predictions.get(training.file)
+    off: float | None = 0.0
+    if made != training.file:
+        losses = _off(pa.table({"loss": [done.outcome.losses[FITTED]]}), pa.table({"loss": [training.loss]}))
+        rows = None if then is None else _off(done.predictions[FITTED], then)
+        off = None if losses is None or rows is None else max(losses, rows)
+    return Reproduced(name, training.product, training.file, made, tuple(differs), off)
+
+
+def _off(made: pa.Table, recorded: pa.Table) -> float | None:
+    """The most that numbers of two tables differ by, as a share of the largest of their column.
+
+    None if they have other rows, or differ in what is no fraction.
+    """
+    if made.schema != recorded.schema or made.num_rows != recorded.num_rows:
+        return None
+    most = 0.0
+    for now, then in zip(made.columns, recorded.columns, strict=True):
+        if not now.equals(then):
+            off = pc.max(pc.abs(pc.subtract(now, then))).as_py() if pa.types.is_floating(now.type) else None
+            largest = pc.max(pc.abs(then)).as_py() if off is not None else None
+            if off is None or not largest:
+                return None
+            most = max(most, off / largest)
+    return most
 
 
 def code_of(mesh: Mesh, declared: Declared) -> str:

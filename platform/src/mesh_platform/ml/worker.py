@@ -47,7 +47,7 @@ class Task:
     judge: tuple[str, ...] = ()
     first: str = ""
     end: str = ""
-    predict: str = ""
+    predict: tuple[str, ...] = ()
     now: str = ""
     run: str = ""
 
@@ -60,7 +60,7 @@ class Task:
 class Outcome:
     """The losses of the models that were judged, and the version of each library that the process had loaded.
 
-    `lacking` has, for each model that could not be judged, what its file asks for and is not there.
+    `lacking` has, for each model that could not be judged or predict, what its file asks for and is not there.
     """
 
     losses: dict[str, float]
@@ -95,10 +95,16 @@ def work(folder: Path) -> None:
             losses[name] = float(model(name).loss(frames, *map(date.fromisoformat, (task.first, task.end))))
         except _LackingError as error:
             lacking[name] = str(error)
-    if task.predict:
-        rows = model(task.predict).predict(frames, datetime.fromisoformat(task.now), task.run)
-        pyarrow.feather.write_feather(rows, str(folder / PREDICTIONS), compression="uncompressed")
-    (folder / RESULT).write_text(json.dumps(asdict(Outcome(losses, _libraries(), lacking))))
+    # Before predictions, which load more: so a training has the same ones whatever else is asked.
+    libraries = _libraries()
+    for name in task.predict:
+        try:
+            rows = model(name).predict(frames, datetime.fromisoformat(task.now), task.run)
+        except _LackingError as error:
+            lacking[name] = str(error)
+            continue
+        pyarrow.feather.write_feather(rows, str(folder / f"{PREDICTIONS}-{name}"), compression="uncompressed")
+    (folder / RESULT).write_text(json.dumps(asdict(Outcome(losses, libraries, lacking))))
 
 
 class _LackingError(Exception):
