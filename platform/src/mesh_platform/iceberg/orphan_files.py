@@ -84,7 +84,7 @@ def remove_orphans(load: Callable[[], Table], before: datetime, on_removed: Call
 
 def table_files(table: Table) -> tuple[FileSystem, Iterator[tuple[str, int]]]:
     """Return the storage of a table, and the path in it and the bytes of each file in the table's folder."""
-    return _storage(table)[0], ((path, size) for path, size, _ in _listed(table))
+    return _storage(table, table.location())[0], ((path, size) for path, size, _ in _listed(table))
 
 
 def table_folders(catalog: Catalog) -> dict[str, str]:
