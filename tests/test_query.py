@@ -92,7 +92,7 @@ def test_who_names_no_role_sees_the_least_and_each_role_is_told_what_is_hidden(f
     sql = "select customer_id, warehouse_id from logistics_core.fact_orders order by all limit 1"
     nobody, analyst = (filled.mesh("query", sql, *role) for role in ((), ("--role", "analyst")))
     named = "customer_id of logistics_core.fact_orders"
-    assert f"Hidden from analyst, as pseudonyms or NULL: {named}. '--role owner' reads it in the clear." in nobody.err
+    assert f"Masked for analyst: {named}. '--role owner' reads it in the clear." in nobody.err
     assert nobody.err == analyst.err
     assert "C-EAST" not in nobody.out + analyst.out
     owner = filled.mesh("query", sql, "--role", "owner")

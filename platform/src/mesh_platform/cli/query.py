@@ -48,8 +48,9 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     later day, in UTC) or TABLE@SNAPSHOT.
 
     Personal data, and messages that were refused, are hidden from a role unless the contract of the data lists it. A
-    text is then a pseudonym, the same in all of one query, and anything else is NULL. The role `owner` reads
-    everything in the clear. The role of a warehouse is its id, such as WH-NORTH, and reads the rows of that warehouse
+    text is then a pseudonym, the same in all of one query, and anything else is NULL, or the zero of its type in a
+    required column; a contract may name another mask (docs/personal-data.md). The role `owner` reads everything in
+    the clear. The role of a warehouse is its id, such as WH-NORTH, and reads the rows of that warehouse
     alone. The query says on stderr which of its columns are hidden.
 
     `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
@@ -78,7 +79,7 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
 
 
 def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str) -> None:
-    """Say which of the columns that `text` names hold pseudonyms or NULL; and to the owner, which are personal."""
+    """Say which of the columns that `text` names are masked; and to the owner, which are personal."""
     from mesh_platform.policy.roles import ANALYST, OWNER
     from mesh_platform.query.session import hidden_columns
 
@@ -89,7 +90,7 @@ def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str)
     if listed and role == OWNER:
         tell(f"Read by the owner, in the clear: {listed}. Other roles do not see it; keep it to yourself.")
     elif listed:
-        tell(f"Hidden from {role}, as pseudonyms or NULL: {listed}. '--role owner' reads it in the clear.")
+        tell(f"Masked for {role}: {listed}. '--role owner' reads it in the clear.")
 
 
 @click.command(short_help="Write a DuckDB file with all tables.")

@@ -140,13 +140,13 @@ def audit_rows(
                 if recheck or (held is not None and held.num_rows):
                     counts = _count_failing(connection, other_row_checks, True)
                 broken += [
-                    (check, _words_of_rows(connection, check, counts[check]))
+                    (check, _words_of_rows(connection, contract, check, counts[check]))
                     for check in other_row_checks
                     if counts[check]
                 ]
         if whole_checks:
             with _shown_as_object(connection, rows, kept):
-                broken += _of_table(connection, whole_checks)
+                broken += _of_table(connection, contract, whole_checks)
     except DuckDBError as error:
         raise explain_duckdb(error, f"{contract.identifier}: its rows") or AttentionError(
             f"{contract.identifier}: its rules cannot be run: {error}. Nothing was committed. "
@@ -368,7 +368,7 @@ def _missing(connection: Connection, contract: Contract, rows: pa.Table) -> list
         for name in missing:
             shown = ", ".join(dict.fromkeys([*key, quoted(name)]))
             sample = f"SELECT {shown} FROM {OBJECT} WHERE {quoted(name)} IS NULL"
-            faults.append(f"{name} is required and missing, as in {_shown(connection, sample)}")
+            faults.append(f"{name} is required and missing, as in {_shown(connection, contract, sample)}")
     return faults
 
 
@@ -396,23 +396,23 @@ def _repeating(
             return []
     # Nothing will be committed, so there is time to read all rows and say where it repeats.
     with _shown_as_object(connection, rows, kept):
-        found = _shown(connection, repeated_keys(contract.table, OBJECT))
+        found = _shown(connection, contract, repeated_keys(contract.table, OBJECT))
     return [f"the primary key ({', '.join(key)}) repeats, as in {found}"]
 
 
-def _words_of_rows(connection: Connection, check: Check, count: int) -> str:
+def _words_of_rows(connection: Connection, contract: Contract, check: Check, count: int) -> str:
     assert check.sample is not None
     rows = counted(count, "row")
-    return f"{check.words} in {rows}, as in {_shown(connection, check.sample)}"
+    return f"{check.words} in {rows}, as in {_shown(connection, contract, check.sample)}"
 
 
-def _of_table(connection: Connection, checks: Sequence[Check]) -> list[tuple[Check, str]]:
+def _of_table(connection: Connection, contract: Contract, checks: Sequence[Check]) -> list[tuple[Check, str]]:
     """Return the checks that OBJECT as a whole breaks, each with words."""
     broken = []
     for check in checks:
         number = _number(connection, check)
         if not is_met(check, number):
-            sample = _shown(connection, check.sample) if check.sample else ""
+            sample = _shown(connection, contract, check.sample) if check.sample else ""
             as_in = f", as in {sample}" if sample else ""
             broken.append((check, f"{check.subject} is {number} and {check.bound}{as_in}"))
     return broken
@@ -428,9 +428,17 @@ def _number(connection: Connection, check: Check) -> Decimal | None:
     return None if found is None or found[0] is None else Decimal(str(found[0]))
 
 
-def _shown(connection: Connection, sample: str) -> str:
-    """Format up to five rows of `sample` for a message, always the same ones."""
+def _shown(connection: Connection, contract: Contract, sample: str) -> str:
+    """Format up to five rows of `sample` for a message, always the same ones; personal values as `***`.
+
+    Messages go to logs and alerts, which more people read than the table.
+    """
+    personal = {field.name for field in contract.table.fields if field.classification == "pii"}
+
+    def shown(name: str, value: object) -> str:
+        return "***" if name in personal and value is not None else shown_value(value)
+
     rows = connection.execute(f"SELECT * FROM ({sample}) ORDER BY ALL LIMIT {_SHOWN}").to_arrow_table().to_pylist()
     return ", ".join(
-        "(" + ", ".join(f"{name}={shown_value(value)}" for name, value in row.items()) + ")" for row in rows
+        "(" + ", ".join(f"{name}={shown(name, value)}" for name, value in row.items()) + ")" for row in rows
     )

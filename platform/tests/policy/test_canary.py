@@ -1,0 +1,154 @@
+"""Values planted in each personal column are found nowhere but where their owner reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+from mesh_platform.broker import Message, connect, queue_of
+from mesh_platform.cli import mesh as command
+from mesh_platform.settings import Settings
+
+from ..build.test_held import BOB
+from ..small_mesh import Place, add_dashboard, small_mesh
+from ..sql.test_audit import rule
+
+PRODUCT = "alpha.sales_alpha"
+CANARIES = BUYER, HELD, REFUSED = "canary-buyer-3f9a", "bcanary-held-77c1", "canary-refused-51d0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = small_mesh(tmp_path_factory.mktemp("canary") / "mesh")
+    add_dashboard(place)
+    rule(place, BOB, column="buyer")
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(place: Place) -> Iterator[Run]:
+    """Commands on a lake with the canaries, in this process; they report to OpenLineage, into a file."""
+    run = Run(place)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in run.env.items():
+            patch.setenv(name, value)
+        sold = [f"i1,{buyer},1.00,2025-10-01T10:00:00Z\n" for buyer in (BUYER, HELD)]
+        (place.root / "sales.csv").write_text("".join(["item_id,buyer,amount,sold_at\n", *sold]))
+        run("produce", PRODUCT, "replay", str(place.root / "sales.csv"))
+        queue = queue_of(place.mesh.contract(PRODUCT))
+        with connect(Settings(root=place.root, state=place.root / ".mesh").broker) as broker:
+            broker.publish(queue, [Message(json.dumps({"buyer": REFUSED}).encode(), "m1")], lambda message: None)
+        run("ingest", "--until-empty")
+        run("build")
+        yield run
+
+
+class Run:
+    """Runs commands, and keeps what they print."""
+
+    def __init__(self, place: Place) -> None:
+        self.root, self.printed = place.root, ""
+        self.env = {
+            "MESH_ROOT": str(place.root),
+            "MESH_STATE": str(place.root / ".mesh"),
+            "OPENLINEAGE__TRANSPORT__TYPE": "file",
+            "OPENLINEAGE__TRANSPORT__LOG_FILE_PATH": str(place.root / "lineage"),
+        }
+
+    def __call__(self, *words: str, code: int | None = 0) -> Result:
+        done = CliRunner().invoke(command, words)
+        assert code is None or done.exit_code == code, (words, done.output, done.exception)
+        self.printed += done.output + str(done.exception or "")
+        return done
+
+
+def found_in(text: bytes | str) -> list[str]:
+    """The canaries in bytes or text."""
+    data = text.encode() if isinstance(text, str) else text
+    return [each for each in CANARIES if each.encode() in data]
+
+
+def files_with_canaries(folder: Path) -> dict[str, list[str]]:
+    """The files below a folder that have canaries, as they are and as DuckDB reads its own files."""
+    found = {}
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        text = path.read_bytes()
+        if path.suffix == ".duckdb":
+            with duckdb.connect(str(path), read_only=True) as reader:
+                names = reader.execute("select table_schema || '.' || table_name from information_schema.tables")
+                text += str([reader.execute(f"from {name}").fetchall() for (name,) in names.fetchall()]).encode()
+        if canaries := found_in(text):
+            found[str(path.relative_to(folder))] = canaries
+    return found
+
+
+def test_the_owner_finds_every_canary(run: Run) -> None:
+    tables = ("alpha.sales_alpha__raw", "alpha.sales_alpha__rejected", "core.fact_sales__held")
+    rows = [CliRunner().invoke(command, ["query", "--role", "owner", f"from {table}"]).stdout for table in tables]
+    assert found_in("".join(rows)) == [*CANARIES]
+
+
+def test_no_role_finds_one(run: Run) -> None:
+    everything = "select table_schema || '.' || table_name as name from information_schema.tables order by 1"
+    names = [row["name"] for row in json.loads(run("query", "--format", "json", everything).stdout)]
+    assert {"alpha.sales_alpha__raw", "core.fact_sales__held", "core.fact_sales__resolved"} <= {*names}
+    for role in ("analyst", "steward", "WH-ALPHA", "WH-BETA"):
+        for name in names:
+            done = run("query", "--role", role, "--format", "json", f"from {name}", code=None)
+            assert not found_in(done.output), (role, name)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "with all_of_it as (select * from core.fact_sales) select buyer::varchar as plain from all_of_it",
+        "select f::varchar as line from core.fact_sales as f",
+        "select view_definition from information_schema.views",
+        "select sql from duckdb_views()",
+        "select stats from pragma_storage_info('core.fact_sales')",
+        "summarize core.fact_sales",
+        "select buyer::int from core.fact_sales",
+        "select error(buyer) from core.fact_sales",
+        "select decode(encode(buyer)) from core.fact_sales__held",
+        "select list(x.buyer) over () from core.fact_sales__resolved as x",
+        "from query('select buyer from core.dim_buyer')",
+        "select buyer from core.sale_v1 union select raw from alpha.sales_alpha__rejected",
+        "select * from read_parquet('{state}/**/*.parquet')",
+        "select upper_bounds from iceberg_metadata('{state}')",
+        "select mesh_pseudonym_session_string(buyer) from core.fact_sales",
+    ],
+)
+def test_ways_around_a_mask_lead_nowhere(run: Run, sql: str) -> None:
+    done = run("query", sql.replace("{state}", run.env["MESH_STATE"]), code=None)
+    assert not found_in(done.output + str(done.exception or ""))
+
+
+def test_what_is_written_for_others_has_none(run: Run, tmp_path: Path) -> None:
+    run("views", str(tmp_path / "views.duckdb"))
+    run("dbt", "export", str(tmp_path / "dbt"), "--role", "analyst", "--database", str(tmp_path / "dbt.duckdb"))
+    run("catalog", "build", "--out", str(tmp_path / "site"))
+    run("dashboards", "html", str(tmp_path / "pages"))
+    run("dashboards", "data")
+    run("restrictions", "--format", "json")
+    run("export", "odps", str(tmp_path / "odps"), code=None)
+    for words in (("status",), ("explain", "core.dim_buyer"), ("explain", PRODUCT), ("history", "core.fact_sales")):
+        run(*words)
+    run("releases")
+    run("lineage", "core.dim_buyer")
+    # A rule that nothing may break stops the build, and says so.
+    rule(Place(run.root), {**BOB, "name": "all but b", "customProperties": []}, column="buyer")
+    stopped = run("build", "--full", "core.fact_sales", code=None)
+    assert stopped.exit_code != 0, stopped.output
+    assert files_with_canaries(tmp_path) == {}
+    assert found_in(run.printed) == [], [line for line in run.printed.splitlines() if found_in(line)]
+    state = run.root / ".mesh"
+    tables = {"alpha", "beta", "core", "mesh"}
+    outside = {name for name in files_with_canaries(state) if not tables & {*Path(name).parts}}
+    assert outside == set()
+    events = b"".join(path.read_bytes() for path in run.root.glob("lineage*"))
+    assert b"core.fact_sales" in events
+    assert not found_in(events)
