@@ -106,6 +106,17 @@ def promise(hours: int) -> Callable[[Any], object]:
     return lambda contract: contract["slaProperties"][-1].update(value=hours)
 
 
+def both_masked(actions: tuple[str, str]) -> Break:
+    """The column and the key that it refers to, each by its own action."""
+
+    def change(mesh: CleanMesh) -> None:
+        for path, action in zip((FACT, DIM), actions, strict=True):
+            custom = [{"property": "mesh.mask", "value": action}]
+            mesh.column(path, "product_id", classification="pii", customProperties=custom)
+
+    return change
+
+
 def workdays(contract: Any) -> None:
     """Events come from Monday to Friday."""
     week = {"workdays": ["mon", "tue", "wed", "thu", "fri"], "holidays": ["2025-12-25"]}
@@ -238,6 +249,8 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("freshness-kept", FACT, edit(SALES, workdays)),
     ("pii-classified", SALES, edit(SALES, schema(lambda e: e["properties"][1].pop("classification"), 0))),
     ("pii-classified", DIM, column(DIM, "label", examples=["ada@acme.example"])),
+    ("masked-alike", FACT, column(FACT, "product_id", classification="pii")),
+    ("masked-alike", FACT, both_masked(("sha-256-global", "show-last-4"))),
     ("no-cycle", "core/models/kpi_sales.sql", write("core/models/kpi_sales.sql", "select * from core.kpi_sales")),
     ("published-only", SQL, write(SQL, "select product_id, 1::bigint as expected_count from shop.sales__raw\n")),
     ("direction", "shop/models/shelf.sql", add_product("shelf", {"shelf": ITEM}, OF_CORE, latency=9)),

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from mesh_platform.contract.contract import Field
+from mesh_platform.contract.contract import Contract, Field
 from mesh_platform.errors import Problem
 from mesh_platform.governance.registry import rule
 from mesh_platform.governance.scope import Scope
+from mesh_platform.policy.masks import Mask, masks
+from mesh_platform.sql.references import references, target
 
 _PEOPLE = {"customer", "client", "buyer", "employee", "staff", "driver", "user", "person", "patient", "member"}
 _OF_PEOPLE = {"id", "no", "number", "code", "ref", "name", "key"}
@@ -40,6 +42,41 @@ def pii_classified(scope: Scope) -> Iterable[Problem]:
             message = f"'{field.name}' of {schema.name} looks like personal data: {sign}."
             fix = "Add classification: pii, or a waiver with the reason."
             yield Problem(contract.path, field.line, message, fix)
+
+
+@rule()
+def masked_alike(scope: Scope) -> Iterable[Problem]:
+    """A column that refers to a dimension has the same mask as the key that it refers to.
+
+    A role that sees two masks of one value, or a mask here and the value there, finds no match when it joins the
+    tables, and no error says so.
+    """
+    contracts = scope.mesh.contracts
+    for contract in contracts.values():
+        for field in references(contract):
+            table, column = target(field)
+            key = contracts[table].table.by_name.get(column) if table in contracts else None
+            if key is None:
+                continue
+            here, there = _mask(contract, field), _mask(contracts[table], key)
+            if here != there:
+                seen = f"roles see {_called(here)} here, {_called(there)} there"
+                message = f"'{field.name}' refers to {table}.{column}, and {seen}."
+                fix = "Give both the same classification, mesh.mask and mesh.stablePseudonyms."
+                yield Problem(contract.path, field.line, message, fix)
+
+
+def _mask(contract: Contract, field: Field) -> tuple[str, bool] | None:
+    """What a role that the contract does not list sees: the action, and whether its pseudonyms are stable."""
+    found: Mask | None = masks("", contract, [field]).get(field.name)
+    return (found.action, found.stable) if found else None
+
+
+def _called(mask: tuple[str, bool] | None) -> str:
+    if mask is None:
+        return "the values"
+    action, is_stable = mask
+    return f"{action}, stable," if is_stable else action
 
 
 def personal_sign(name: str) -> str | None:
