@@ -42,6 +42,7 @@ TRIED = HOW if THOROUGH else f"each request of an ingest: {', '.join(SAMPLE)}"
 NAMES = {
     r"catalog GET .*/orders_south__raw": "catalog: GET the table",
     r"catalog GET .*/orders_south__removed": "catalog: GET the ledger of rows that a rollback removed",
+    r"catalog GET .*/mesh/tables/erasures": "catalog: GET the requests to erase a person",
     r"catalog POST .*/orders_south__raw": "catalog: POST the commit",
     r"store PUT .*/data/.*\.parquet": "store: PUT the data file, one for each day",
     r"store PUT .*/metadata/[^/]*-m0\.avro": "store: PUT the manifest",

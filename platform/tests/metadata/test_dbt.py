@@ -283,7 +283,8 @@ def test_what_a_role_cannot_see_is_not_tested(tmp_path: Path) -> None:
     assert tests("boss") == tests(None)
     assert tests(None).keys() == {"required", "key", "score_is_below_1", "n_is_below_2", "low", "twice"}
     assert tests("alpha").keys() == {"required", "key", "n_is_below_2"}
-    assert tests("alpha")["required"]["columns"] == ["sale_id", "name", "n"]
+    # A mask keeps what is required present.
+    assert tests("alpha")["required"]["columns"] == ["sale_id", "score", "name", "n"]
     with pytest.raises(UsageError, match="no contract knows this role"):
         project_of(place, "nobody")
 
