@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -18,3 +19,16 @@ def write_whole(path: Path, content: bytes) -> None:
         except OSError:
             os.unlink(file.name)
             raise
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file of mode 600, durably, unless there is one; of several callers at once, one writes it, whole."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(file.name, path)

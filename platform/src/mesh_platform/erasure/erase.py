@@ -8,7 +8,7 @@ its output before that, so its commit fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -142,15 +142,7 @@ def plan(lake: Lake, column: str, value: Value) -> ErasurePlan:
 
 
 @answering("", "the lake fails", _MEND)
-def erase(
-    lake: Lake,
-    column: str,
-    value: Value,
-    request: str,
-    by: str,
-    reason: str,
-    on_step: Callable[[str], object] = lambda step: None,
-) -> Result:
+def erase(lake: Lake, column: str, value: Value, request: str, by: str, reason: str) -> Result:
     """Remove a value from the lake, prove it, and record it; a call for a request that was killed finishes it.
 
     Raises UsageError for an unknown column and for a request of another value, AttentionError if the value is still
@@ -170,21 +162,19 @@ def erase(
     found: Sequence[str] = ()
     for _ in range(_ROUNDS):
         if lake.broker_file:
-            on_step("queues")
             erased = erase_messages(lake.broker_file, value.is_in)
             messages += erased.rewritten + erased.removed
         faults.point("erase.queued")
         try:
-            tables = _erase_tables(lake, targets, value, request, known, on_step)
+            tables = _erase_tables(lake, targets, value, request, known)
         except ConflictError as error:
             found = (str(error),)
             continue
-        _bring_up_to_date(lake, on_step)
+        _bring_up_to_date(lake)
         faults.point("erase.built")
         cleaned = clean_state_files(lake.state, value, [str(each.metadata.table_uuid) for each in tables.values()])
         files |= {*cleaned.removed, *cleaned.masked}
         faults.point("erase.cleaned")
-        on_step("proof")
         proof = prove(lake.catalog, lake.state, value, targets.columns)
         found = proof.found
         if not found:
@@ -240,13 +230,11 @@ def _erase_tables(
     value: Value,
     request: str,
     known: dict[str, dict[str, int]],
-    on_step: Callable[[str], object],
 ) -> dict[str, Table]:
     """Erase the value from all tables, then from their past; return the tables that exist."""
     there = find_tables(lake.catalog, [target.name for target in targets.tables])
     present = [target for target in targets.tables if target.name in there and _may_have(target, there)]
     for target in present:
-        on_step(target.name)
         erase_from(lake.catalog, target, value, request, known.setdefault(target.name, {}))
     for target in present:
         name = target.name
@@ -259,9 +247,8 @@ def _may_have(target: Target, there: Mapping[str, Table]) -> bool:
     return target.mesh_table is not None or there[target.name].current_snapshot() is not None
 
 
-def _bring_up_to_date(lake: Lake, on_step: Callable[[str], object]) -> None:
+def _bring_up_to_date(lake: Lake) -> None:
     """Build the tables that exist, and with all of them a release, if there are any."""
-    on_step("build")
     existing = [*find_tables(lake.catalog, lake.mesh.contracts)]
     if existing:
         whole = bool(read_releases(lake.catalog))
@@ -306,8 +293,3 @@ def _left(lake: Lake) -> tuple[str, ...]:
         "Waiting messages and dead letters in RabbitMQ are as they were: ingest refuses the person's events when it "
         "receives them. Run 'mesh ingest --until-empty', and with --dead-letters.",
     )
-
-
-def open_requests(erasures: Iterable[Erasure]) -> list[Erasure]:
-    """Return the requests that have not ended."""
-    return [each for each in erasures if each.ended_at is None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -40,15 +39,6 @@ _ATTEMPTS = 32
 # What a row becomes; None removes it.
 Edit = Callable[[pa.Table], pa.Table]
 Notes = Callable[["Table"], Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Cleared:
-    """What was removed besides rows: snapshots of a table, and files that no snapshot names, with their bytes."""
-
-    snapshots: int
-    files: int
-    bytes: int
 
 
 def erase_rows(
@@ -90,13 +80,13 @@ def erase_rows(
     return on_conflict(_ATTEMPTS, attempt, "others keep committing. Erase again, which goes on where this ended.")
 
 
-def clear(load: Callable[[], Table], sought: Sought, request: str, known: dict[str, int] | None = None) -> Cleared:
+def clear(load: Callable[[], Table], sought: Sought, request: str, known: dict[str, int] | None = None) -> None:
     """Remove the states that have the rows sought, the tags and branches that name them, and all files of no state.
 
     The current state must be without such rows. Raises ConflictError if it is not, or if others keep committing.
     """
 
-    def attempt() -> int:
+    def attempt() -> None:
         table = load()
         found = survey(table, sought, known)
         if not found.clean:
@@ -105,19 +95,16 @@ def clear(load: Callable[[], Table], sought: Sought, request: str, known: dict[s
         if found.stale:
             noted = f"{table.properties.get(_REFS + request, '')} {' '.join(refs)}".strip()
             remove_snapshots(table, found.stale, {_REFS + request: noted} if refs else {})
-        return len(found.stale)
 
-    snapshots = on_conflict(_ATTEMPTS, attempt, "others keep committing. Erase again.")
+    on_conflict(_ATTEMPTS, attempt, "others keep committing. Erase again.")
     faults.point("erase.expired")
-    removed: list[int] = []
     table = load()
     # The state that was the current one then keeps its files: it must be a later one than that of before.
     before = max(datetime.now(UTC).timestamp(), table.metadata.last_updated_ms / 1000 + 0.001)
     time.sleep(max(0.0, before - time.time()) + 0.002)
-    remove_orphans(load, datetime.fromtimestamp(before, UTC), removed.append)
+    remove_orphans(load, datetime.fromtimestamp(before, UTC), lambda size: None)
     _remove_former_metadata(load(), sought)
     faults.point("erase.removed")
-    return Cleared(snapshots, len(removed), sum(removed))
 
 
 def successor(table: Table, snapshot_id: int) -> int:

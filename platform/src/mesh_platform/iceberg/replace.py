@@ -59,16 +59,7 @@ def replace_same_rows(
     """
     noted = read_provenance(table, current_snapshot_id(table))
     notes = noted[1].to_summary() if noted else {}
-    with first_to_commit(table), CheapTransaction(table) as transaction:
-        update = _Replace(
-            Operation.OVERWRITE, transaction, table.io, snapshot_properties={**notes, COMPACTION: "same rows"}
-        )
-        update.reader = reader or ManifestReader(table.io)
-        with update as snapshot:
-            for file in removed:
-                snapshot.delete_data_file(file)
-            for file in added:
-                snapshot.append_data_file(file)
+    _commit(_Replace, table, removed, added, {**notes, COMPACTION: "same rows"}, reader)
 
 
 def replace_without_trace(
@@ -77,8 +68,8 @@ def replace_without_trace(
     added: Iterable[DataFile],
     summary: Mapping[str, str],
     reader: ManifestReader | None = None,
-) -> int:
-    """Replace the files `removed` by `added`, so that no manifest names a removed file; return the new snapshot.
+) -> None:
+    """Replace the files `removed` by `added`, so that no manifest names a removed file.
 
     Iceberg lets a manifest name the files that its snapshot removed, with the bounds of their values (spec,
     "Manifests", status 2). Readers of a state need none of these entries, so those of earlier commits go as well.
@@ -86,17 +77,25 @@ def replace_without_trace(
     """
     removed, added = list(removed), list(added)
     note = {} if removed or added else {COMPACTION: "same rows"}
+    _commit(_WithoutTrace, table, removed, added, {**summary, **note}, reader)
+
+
+def _commit(
+    kind: type[_Replace],
+    table: Table,
+    removed: Iterable[DataFile],
+    added: Iterable[DataFile],
+    summary: Mapping[str, str],
+    reader: ManifestReader | None,
+) -> None:
     with first_to_commit(table), CheapTransaction(table) as transaction:
-        update = _WithoutTrace(Operation.OVERWRITE, transaction, table.io, snapshot_properties={**summary, **note})
+        update = kind(Operation.OVERWRITE, transaction, table.io, snapshot_properties={**summary})
         update.reader = reader or ManifestReader(table.io)
         with update as snapshot:
             for file in removed:
                 snapshot.delete_data_file(file)
             for file in added:
                 snapshot.append_data_file(file)
-    committed = current_snapshot_id(table)
-    assert committed is not None
-    return committed
 
 
 def data_manifests(table: Table) -> list[ManifestFile]:

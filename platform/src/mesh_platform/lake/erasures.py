@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ import pyarrow.compute as pc
 from mesh_platform.contract.contract import Contract, TableSchema
 from mesh_platform.contract.contract import platform_column as _column
 from mesh_platform.errors import AttentionError
+from mesh_platform.files import write_once
 from mesh_platform.iceberg.commit import append_rows
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
@@ -100,15 +100,8 @@ def erasure_key(catalog: Catalog, make: bool = False) -> ErasureKey:
     """
     place = catalog.properties.get(ERASURE_KEY)
     path = Path(place) if place else None
-    if path and make and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(file, secrets.token_hex(_BYTES).encode())
-                os.fsync(file)
-            finally:
-                os.close(file)
+    if path and make:
+        write_once(path, secrets.token_hex(_BYTES).encode())
     content = path.read_bytes() if path and path.exists() else b""
     if len(content) != 2 * _BYTES:
         raise AttentionError(

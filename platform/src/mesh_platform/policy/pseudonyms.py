@@ -6,18 +6,16 @@ bytes as the type has. Without a salt (`sha-256-global`) a list of all ids, hash
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mesh_platform.engine.duckdb import add_function
 from mesh_platform.errors import UsageError
+from mesh_platform.files import write_once
 
 if TYPE_CHECKING:
     from mesh_platform.contract.types import FieldType
@@ -53,17 +51,7 @@ class Salts:
 
 def kept_key(path: Path) -> bytes:
     """Return the key in a file of mode 600, which is made where there is none, even if others do so now."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".key-", dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(32))
-                file.flush()
-                os.fsync(file.fileno())
-            # Another process may have made it first.
-            with suppress(FileExistsError):
-                os.link(made, path)
+    write_once(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 
