@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -250,13 +251,28 @@ EDITS: dict[str, Callable[[Assets], Any]] = {
 }
 
 
-@pytest.mark.parametrize("edited", EDITS)
+# Those of one row touch different settings, and are made together.
+MADE_TOGETHER = [
+    ("a range", "a scope", "a currency"),
+    ("a grain of time", "a parent", "a description", "a chart that is not refreshed"),
+    ("a column of time", "an excluding default", "another name", "settings of a dataset"),
+    ("one value alone", "a divider", "a chart that no cross filter reaches"),
+]
+
+
+def test_each_edit_is_made_once() -> None:
+    assert sorted(EDITS) == sorted(chain(*MADE_TOGETHER))
+
+
+@pytest.mark.parametrize("edits", MADE_TOGETHER, ids=" and ".join)
 def test_what_pages_of_superset_can_change_is_in_the_files_with_names_and_no_numbers(
-    mesh_copy: Path, edited: str
+    mesh_copy: Path, edits: tuple[str, ...]
 ) -> None:
-    there = superset_assets(load_mesh(mesh_copy))
-    EDITS[edited](there)
-    assert pull(load_mesh(mesh_copy), there)
+    before = load_mesh(mesh_copy)
+    there = superset_assets(before)
+    for edited in edits:
+        EDITS[edited](there)
+    assert pull(before, there)
     assert problems(mesh_copy) == []
     again = load_mesh(mesh_copy)
     assert plan(again, there, roles_of(again)) == []
@@ -264,7 +280,8 @@ def test_what_pages_of_superset_can_change_is_in_the_files_with_names_and_no_num
     # What is deployed then has what was edited: an edit of it changes nothing more.
     deployed = superset_assets(again)
     assert pull(again, deployed) == {}
-    EDITS[edited](deployed)
+    for edited in edits:
+        EDITS[edited](deployed)
     assert pull(again, deployed) == {}
 
 

@@ -36,13 +36,18 @@ def read(folder: Path, role: str, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = small_mesh(tmp_path)
+def filled(root: Path) -> Place:
+    """A mesh of two shops with three sales of two buyers."""
+    place = small_mesh(root)
     place.land("alpha", [Sale(1), Sale(2, buyer="bob")])
     place.land("beta", [Sale(3, buyer="bob")])
     place.build()
     return place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return filled(tmp_path)
 
 
 def write(place: Place, folder: Path) -> int:
@@ -114,10 +119,16 @@ def test_the_follower_writes_after_a_commit_of_anybody_and_not_without_one(place
     assert read(tmp_path, "analyst", "select count(*) from core.fact_sales") == [(4,)]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of each role in its folder `data`."""
+    folder = tmp_path_factory.mktemp("tried")
+    write(filled(folder), folder / "data")
+    return folder
+
+
 @pytest.mark.parametrize("tried", TRIES, ids=[tried.what for tried in TRIES])
-def test_duckdb_itself_refuses_what_leaves_the_file(place: Place, tmp_path: Path, tried: Try) -> None:
-    folder = tmp_path / "data"
-    write(place, folder)
+def test_duckdb_itself_refuses_what_leaves_the_file(written: Path, tried: Try) -> None:
     with pytest.raises(duckdb.Error, match=tried.answer):
-        read(folder, "analyst", tried.sql.replace("STATE", str(tmp_path)))
-    assert {*tmp_path.rglob("*out*")} | {*tmp_path.rglob("*other*")} == set()
+        read(written / "data", "analyst", tried.sql.replace("STATE", str(written)))
+    assert {*written.rglob("*out*")} | {*written.rglob("*other*")} == set()
