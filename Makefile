@@ -16,8 +16,9 @@ IN_MEMORY = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 
 PYTEST = $(IN_MEMORY) $(BIN)/pytest
 # Each worker would import what drives a browser, for nothing.
 NO_BROWSER = --ignore-glob='*_e2e.py'
-# Each worker would import the other half of the files, Airflow with them, to select none of their tests.
-SLOW_FILES = $(shell grep -rlE 'slow|SLOW|hypothesis' --include='test_*.py' --exclude='*_e2e.py' platform/tests domains tests)
+# The files of the long tests: each worker would import the others, Airflow with them, to select none of their tests.
+SLOW_FILES = $(shell grep -rlE 'slow|SLOW' --include='test_*.py' --exclude='*_e2e.py' platform/tests domains tests)
+THOROUGH_FILES = $(shell grep -rlE 'thorough|hypothesis' --include='test_*.py' --exclude='*_e2e.py' --exclude='*_servers.py' platform/tests domains tests)
 export MESH_STATE := $(STATE)
 # Where it is set, every call compiles its imports anew, which takes longer than most commands.
 unexport PYTHONDONTWRITEBYTECODE
@@ -48,16 +49,14 @@ superset-stop: ## Stop Superset and all that it started
 	@scripts/superset stop
 
 test: .venv/test ## Install what the tests need, and run the tests that everybody runs before a push
-	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not e2e and not stack and not superset $(BUT)" $(ARGS)
+	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not thorough and not e2e and not stack and not superset" $(ARGS)
 
-test-slow: .venv/test ## Run the long tests: kills, whole runs, the commands of the documents, random tests with all draws
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(slow or hypothesis) and not e2e and not stack and not superset" $(or $(ARGS),$(SLOW_FILES))
+test-slow: .venv/test ## Run the long tests: random kills, races, whole runs, the commands of the documents
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m slow $(or $(ARGS),$(SLOW_FILES))
 
-test-thorough: .venv/test ## Run random tests with more draws than test-slow: 500 power cuts, 2,000 commits
-	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) -m slow platform/tests/iceberg/test_relocate_random.py \
-		platform/tests/governance/test_change_random.py platform/tests/sql/test_lineage.py tests/test_state_machine.py \
-		tests/test_power_loss.py tests/test_maintenance_under_fire.py tests/test_operations_fail.py $(ARGS)
-	@THOROUGH=1 $(PYTEST) -n 0 -m stack tests/test_faults_on_servers.py $(ARGS)
+test-thorough: .venv/test ## Run whole, for an hour, what other tests try by a sample: each operation, more draws, seeds and days
+	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(thorough or hypothesis) and not stack and not superset" $(or $(ARGS),$(THOROUGH_FILES))
+	@THOROUGH=1 $(PYTEST) -n 0 -m stack tests/test_faults_on_servers.py
 
 test-e2e: .venv/test ## Run the tests that start Airflow with its scheduler: a burst, a kill, a look at its pages
 	@$(BIN)/pytest -m e2e tests/test_*_e2e.py $(ARGS)

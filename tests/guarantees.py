@@ -81,9 +81,9 @@ _KILLS = """
 _AGAIN = """
 ## Reproduce
 
-    make test test-slow         # tries each fault of the first table a fixed number of times
-    make chaos SECONDS=3600     # kills at random; continues where the last call stopped, build/chaos.json keeps count
-    make guarantees             # writes this page; exit code 1 if a fault was not tried
+    make test test-slow test-thorough   # tries each fault of the first table a fixed number of times
+    make chaos SECONDS=3600              # kills at random; continues where the last call stopped, build/chaos.json keeps count
+    make guarantees                      # writes this page; exit code 1 if a fault was not tried
 """
 
 

@@ -131,7 +131,7 @@ def caught_by(name: str, watchers: Sequence[str] = WATCHERS, most: int = 4) -> l
         "-rfE",
         f"--maxfail={most}",
         "-m",
-        "not slow",
+        "not slow and not thorough",
         *sorted(watchers, key=lambda watcher: watcher != SOONEST.get(name)),
     ]
     done = subprocess.run(

@@ -16,8 +16,9 @@ from conftest import State
 KILLS = 50
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seed", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.thorough)]
+)
 def test_random_kills_lose_and_double_nothing(any_state: State, mesh: Mesh, tmp_path: Path, seed: int) -> None:
     total, sent = Tally(), Sent()
     with Workers(tmp_path / "workers") as workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from orders import PRODUCT, envelope, in_batches, ingest_orders, lines, send, wa
 
 from conftest import State
 
-IN_TURN = f"{', '.join(ERRORS)} in turn"
 Attempt = Callable[[Operations], None]
 GOOD = [*lines(range(12), minutes=250)]
 # The first makes the tables, the second finds them.
@@ -65,7 +63,7 @@ def attempt(state: State, mesh: Mesh, tmp_path: Path, make_state: Callable[..., 
 def test_some_operations_fail(attempt: Attempt) -> None:
     kinds = list(ERRORS.values())
     seen: Counter[str] = Counter()
-    # Every thirteenth, so that the ways to fail meet all kinds of operations; all of them are a slow test.
+    # Every thirteenth, so that the ways to fail meet all kinds of operations; all of them are tried below.
     for number, at in enumerate(count(1, 13)):
         fault = Operations(at, kinds[number % 3], lasting=number % 4 == 3, after=number % 2 == 1)
         attempt(fault)
@@ -75,12 +73,8 @@ def test_some_operations_fail(attempt: Attempt) -> None:
     assert len(seen) > 3, "this run has shown little"
 
 
-# In the gate the errors take turns; `make test-thorough` lets each operation fail with each of them.
-KINDS = [*(ERRORS if "THOROUGH" in os.environ else [IN_TURN]), "lasting", "lost answer"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", [*ERRORS, "lasting", "lost answer"])
 def test_each_operation_fails(attempt: Attempt, kind: str) -> None:
     tried = 0
     seen: Counter[str] = Counter()

@@ -87,7 +87,7 @@ def test_what_is_acknowledged_outlives_a_power_cut(lose_power: Callable[[int], C
     shown(cuts)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_many_power_cuts(lose_power: Callable[[int], Cut]) -> None:
     cuts = [lose_power(seed) for seed in range(1000, 1000 + draws(150, 500))]
     assert [cut for cut in cuts if cut.broken] == []

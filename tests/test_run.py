@@ -26,8 +26,8 @@ DAYS = ("--days", 5, "--start", "2025-10-30")
     ("seed", "days", "start"),
     [
         (1, 3, "2025-10-31"),
-        pytest.param(2, 5, "2025-10-30", marks=pytest.mark.slow),
-        pytest.param(3, 12, "2025-10-26", marks=pytest.mark.slow),
+        pytest.param(2, 5, "2025-10-30", marks=pytest.mark.thorough),
+        pytest.param(3, 12, "2025-10-26", marks=pytest.mark.thorough),
     ],
 )
 def test_totals_equal_the_key_for_any_seed(state: State, seed: int, days: int, start: str) -> None:

@@ -227,6 +227,6 @@ def test_a_few_histories() -> None:
     run(examples=draws(8), steps=12)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_many_long_histories() -> None:
     run(examples=draws(16, 40), steps=30)

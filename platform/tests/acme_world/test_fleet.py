@@ -306,7 +306,7 @@ def shift_between(groups: NDArray[Any], late: NDArray[np.bool_]) -> float:
     return float(max(shares) - min(shares))
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 42))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 42))])
 def test_type_route_weather_and_load_each_shift_lateness(seed: int) -> None:
     world = open_world(ROOT, seed, START)
     days = [world.events(DELIVERY_SLA, "logistics_core", SITES, day) for day in range(DAYS)]

@@ -116,7 +116,7 @@ def add_up(event: str, told: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "rates", [NO_FAULTS, Rates(), pytest.param(Rates(0.3, 0.3, 0), marks=pytest.mark.slow)], ids=str
+    "rates", [NO_FAULTS, Rates(), pytest.param(Rates(0.3, 0.3, 0), marks=pytest.mark.thorough)], ids=str
 )
 def test_what_arrives_of_each_line_reconciles_with_the_key(rates: Rates) -> None:
     days = 7
@@ -140,7 +140,7 @@ def test_what_arrives_of_each_line_reconciles_with_the_key(rates: Rates) -> None
 
 
 @pytest.mark.parametrize(
-    "rates", [Rates(), pytest.param(Rates(0.2, 0.2, 0.1), marks=pytest.mark.slow), Rates(1, 1, 0)], ids=str
+    "rates", [Rates(), pytest.param(Rates(0.2, 0.2, 0.1), marks=pytest.mark.thorough), Rates(1, 1, 0)], ids=str
 )
 def test_good_and_spoilt_orders_are_told_apart_as_the_key_does(rates: Rates) -> None:
     days = 6

@@ -23,7 +23,9 @@ from ..company import ROOT, SITES, column, told
 START = date(2025, 10, 1)
 DAYS = 28
 SEEDS = (0, 1, 2)
-REGIONS = [pytest.param(seed, domain, marks=[pytest.mark.slow] if seed else []) for seed in SEEDS for domain in SITES]
+REGIONS = [
+    pytest.param(seed, domain, marks=[pytest.mark.thorough] if seed else []) for seed in SEEDS for domain in SITES
+]
 
 
 @cache

@@ -22,7 +22,7 @@ from ..company import FEEDS, FIFTH, ROOT, SITES, Place, column, key_of, told
 
 START = date(2025, 10, 1)
 # The other tests look at the days of the first, too.
-SEEDS = [7, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+SEEDS = [7, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))]
 FINGERPRINT = """
 import sys
 from datetime import date

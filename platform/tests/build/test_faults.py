@@ -69,7 +69,7 @@ def test_some_operations_of_a_build_fail(built: Place) -> None:
             break
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_second_operation_of_a_build_fails(built: Place) -> None:
     seen: Counter[str] = Counter()
     for fault in faults(2):

@@ -172,7 +172,7 @@ def test_a_draw_of_changes_has_effects() -> None:
     assert check(0.01)["refused"] > 100
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_change_of_every_contract_has_an_effect(record_property: Callable[[str, object], None]) -> None:
     happened = check(1)
     record_property("changes", dict(happened))

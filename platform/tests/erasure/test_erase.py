@@ -224,7 +224,7 @@ KILLS = [
 @pytest.mark.parametrize(
     ("point", "number"),
     [
-        pytest.param(point, number, marks=() if number == 2 and "commit" not in point else pytest.mark.slow)
+        pytest.param(point, number, marks=() if number == 2 and "commit" not in point else pytest.mark.thorough)
         for point, number in KILLS
     ],
 )

@@ -66,8 +66,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     ("which", "examples"),
     [
         pytest.param("small", draws(40), id="small"),
-        pytest.param("small", draws(300, 700), id="small, many edits", marks=pytest.mark.slow),
-        pytest.param("real", draws(100, 300), id="ACME", marks=pytest.mark.slow),
+        pytest.param("small", draws(300, 700), id="small, many edits", marks=pytest.mark.thorough),
+        pytest.param("real", draws(100, 300), id="ACME", marks=pytest.mark.thorough),
     ],
 )
 def test_no_edit_stops_a_check_and_each_that_breaks_is_called_breaking(

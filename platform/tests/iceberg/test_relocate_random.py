@@ -127,7 +127,7 @@ def test_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kil
     check(tables, folders, moved, kill)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=draws(30, 100), suppress_health_check=PATIENT)
 @CASES
 def test_many_random_lakes(tables: Tables, folders: tuple[str, str], moved: bool, kill: str | int | None) -> None:

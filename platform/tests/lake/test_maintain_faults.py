@@ -69,7 +69,7 @@ def test_some_operations_of_maintenance_fail(untidy: Place) -> None:
     assert each(untidy, 41).total() > 3
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_each_operation_of_maintenance_fails(untidy: Place) -> None:
     seen = each(untidy, 1)
     assert {"create", "write", "fsync", "close", "open", "read", "load_table", "commit_table"} <= set(seen)

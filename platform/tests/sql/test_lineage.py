@@ -230,7 +230,7 @@ def test_of_a_random_query_no_change_shows_an_edge_that_is_missing(sql: str, see
     _check_random(sql, seed, tables)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=draws(200, 600), deadline=None)
 @given(sql=queries(), seed=st.integers(0, 2**32))
 def test_of_many_random_queries_no_change_shows_an_edge_that_is_missing(sql: str, seed: int, tables: Connection):
