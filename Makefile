@@ -52,7 +52,7 @@ test: .venv/test ## Install what the tests need, and run the tests that everybod
 	@QUICK=1 $(PYTEST) -n $(WORKERS) --dist loadfile $(NO_BROWSER) -m "not slow and not thorough and not e2e and not stack and not superset" $(ARGS)
 
 test-slow: .venv/test ## Run the long tests: random kills, races, whole runs, the commands of the documents
-	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m slow $(or $(ARGS),$(SLOW_FILES))
+	@$(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "slow and not thorough and not stack" $(or $(ARGS),$(SLOW_FILES))
 
 test-thorough: .venv/test ## Run whole, for an hour, what other tests try by a sample: each operation, more draws, seeds and days
 	@THOROUGH=1 $(PYTEST) -n $(SLOW_WORKERS) --dist worksteal $(NO_BROWSER) -m "(thorough or hypothesis) and not stack and not superset" $(or $(ARGS),$(THOROUGH_FILES))

@@ -76,7 +76,7 @@ def test_s3_fails_longer_than_its_client_tries(
     assert report is None or (report.appended, report.duplicates) == (12, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_each_request_to_a_rest_catalog_fails(
     behind_rest: Lake, attempt: Callable[[Lake, Faults], Ingested | None]
 ) -> None:
@@ -85,7 +85,7 @@ def test_each_request_to_a_rest_catalog_fails(
     record("a request to the REST catalog fails", HOW, tried)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_each_request_to_s3_fails(on_s3: Lake, attempt: Callable[[Lake, Faults], Ingested | None]) -> None:
     tried = each_request(on_s3, attempt, ways=1)
     record("a request to S3 fails", HOW, tried)
