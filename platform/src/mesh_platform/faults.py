@@ -33,6 +33,7 @@ POINTS = {
     "maintain.written": "small files are merged on disk, the table still has the small ones",
     "maintain.committed": "the merged files are the table's, its old snapshots have not expired",
     "maintain.expired": "old snapshots have expired, the files that nothing names any more are still there",
+    "audit.moved": "records of queries are in the table, and still wait in the state folder",
     "erase.requested": "a request to erase is recorded, nothing is removed",
     "erase.queued": "the queues are without the value, the tables are not",
     "erase.written": "the files of a table are written without the value, the table still has the others",

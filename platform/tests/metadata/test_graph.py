@@ -128,6 +128,7 @@ def test_every_view_of_a_session_is_a_node(acme: Graph):
         name for kind, _, name in (node_id.partition(":") for node_id in acme.nodes) if kind in ("table", "view")
     }
     assert {*view_names(acme.columns.mesh)} - known == {
+        "mesh.audit",
         "mesh.erasures",
         "mesh.releases",
         "mesh.scores",

@@ -39,6 +39,7 @@ COMMANDS = {
     "build": "mesh_platform.cli.tables:build",
     "status": "mesh_platform.cli.tables:status",
     "query": "mesh_platform.cli.query:query",
+    "audit": "mesh_platform.cli.policy:audit",
     "restrictions": "mesh_platform.cli.policy:restrictions",
     "views": "mesh_platform.cli.query:views",
     "history": "mesh_platform.cli.tables:history",

@@ -44,15 +44,17 @@ def data(following: bool) -> None:
     commits of other machines. It prints the id and the name of the connection in Superset.
     """
     from mesh_platform.cli.progress import tell
-    from mesh_platform.dashboards.files import follow_lake, write_files
+    from mesh_platform.dashboards.files import follow_lake, star_tables, write_files
     from mesh_platform.dashboards.secrets import make_secrets
     from mesh_platform.dashboards.superset_ids import DATABASE, DATABASE_ID
+    from mesh_platform.lake.audit import Record, write_record
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.policy.roles import dashboard_roles
     from mesh_platform.query.state_cache import StateCache
 
     settings = read_settings()
-    home, catalog = settings.state_dir / "superset", open_catalog(settings)
+    home, catalog, mesh = settings.state_dir / "superset", open_catalog(settings), load_remembered(settings)
+    write_record(catalog, Record("dashboards", ", ".join(dashboard_roles(mesh)), (*star_tables(mesh),)))
     if following:
         with stop_on_signal() as stopped:
             follow_lake(
@@ -65,7 +67,6 @@ def data(following: bool) -> None:
                 settings.state_dir,
             )
         return
-    mesh = load_remembered(settings)
     cache = StateCache(settings.state_dir / "counted.json")
     read = write_files(mesh, catalog, home / "data", settings.now(), cache, settings.state_dir)
     make_secrets(home / "secrets.json", dashboard_roles(mesh), os.environ.get(_PASSWORD))
@@ -176,9 +177,11 @@ def html(folder: Path, role: str) -> None:
     from mesh_platform.cli.progress import tell
     from mesh_platform.dashboards.pages import page_of
     from mesh_platform.files import write_whole
+    from mesh_platform.lake.audit import write_record
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.policy.pseudonyms import Salts
     from mesh_platform.policy.roles import role_named
+    from mesh_platform.query.asked import asked
     from mesh_platform.query.health import add_health
     from mesh_platform.query.query import views_named
     from mesh_platform.query.session import open_session
@@ -190,6 +193,7 @@ def html(folder: Path, role: str) -> None:
     shown = {name: each for name, each in mesh.dashboards.items() if reads_as is None or each.is_for(reads_as)}
     sql = "\n".join(text for each in shown.values() for text in each.sql.values())
     only, salts = views_named(mesh, sql), Salts(state=settings.state_dir)
+    write_record(catalog, asked(mesh, "dashboards", role, tables=only))
     with open_session(mesh, catalog, role=reads_as, only=only, salts=salts) as session, writing(folder):
         add_health(session, mesh, catalog, now, health_named(sql), role=reads_as)
         for name, each in shown.items():

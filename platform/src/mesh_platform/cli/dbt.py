@@ -52,12 +52,14 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
     from dataclasses import asdict
 
     from mesh_platform.cli.progress import tell
+    from mesh_platform.lake.audit import write_record
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.metadata.dbt.project import dbt_project
     from mesh_platform.metadata.dbt.relations import relations_of
     from mesh_platform.metadata.dbt.write import write_project
     from mesh_platform.policy.pseudonyms import Salts
     from mesh_platform.policy.roles import role_named
+    from mesh_platform.query.asked import asked
     from mesh_platform.query.database import write_database
     from mesh_platform.sql.model import read_models
 
@@ -70,9 +72,10 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
     with writing(folder):
         written = write_project(folder, project)
     if database is not None:
+        lake, salts = open_catalog(settings), Salts(state=settings.state_dir)
+        write_record(lake, asked(mesh, "dbt", role, tables=relations.sources))
         with writing(database):
-            salts = Salts(state=settings.state_dir)
-            write_database(mesh, open_catalog(settings), database, reads_as, relations.sources, salts)
+            write_database(mesh, lake, database, reads_as, relations.sources, salts)
     if output_format == "json":
         facts = {"sources": len(relations.sources), "models": len(relations.models), **asdict(written)}
         write_json(facts)

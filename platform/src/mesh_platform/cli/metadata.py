@@ -282,13 +282,19 @@ def _page_progress(pages: int) -> AbstractContextManager[Callable[[int], None]]:
 
 def _read_lake(settings: Settings, cache: Cache, now: Callable[[], datetime], mesh: Mesh) -> LakeFacts | None:
     """Return what the lake says, with ages relative to `now`; None if it has no table yet."""
+    from mesh_platform.lake.audit import write_record
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.metadata.site.lake_facts import LakeFacts
+    from mesh_platform.policy.roles import ANALYST
+    from mesh_platform.query.asked import asked
     from mesh_platform.query.state_cache import StateCache
 
-    counts = StateCache(settings.state_dir / "counted.json")
-    lake = LakeFacts(mesh, open_catalog(settings), now(), counts, cache)
-    return lake if lake.status else None
+    counts, opened = StateCache(settings.state_dir / "counted.json"), open_catalog(settings)
+    lake = LakeFacts(mesh, opened, now(), counts, cache)
+    if not lake.status:
+        return None
+    write_record(opened, asked(mesh, "catalog", ANALYST, tables=mesh.contracts))
+    return lake
 
 
 @catalog.command(short_help="Say where contracts, lake and catalog differ.")

@@ -1,15 +1,19 @@
-"""`mesh restrictions`: what a role may not read."""
+"""`mesh restrictions` and `mesh audit`: what a role may not read, and who has asked for what."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
-from mesh_platform.cli.output import format_option, write_json
+from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.tables import open_lake
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
+
+# Tables of one record that a terminal has room for.
+_SHOWN = 3
 
 
 @click.command(short_help="Show what a role may not read of each table.")
@@ -49,3 +53,42 @@ def restrictions(tables: tuple[str, ...], role: str, output_format: str) -> None
         if "required-row-filter" in each:
             rows.append({"table": name, "column": "", "action": f"rows: {json.dumps(each['required-row-filter'])}"})
     write_table(rows, columns=["table", "column", "action"])
+
+
+@click.command(short_help="Show who asked for which tables as which role.")
+@click.option("--role", default="steward", show_default=True, help="Only steward and owner may read it.")
+@click.option("--user", "user_name", help="Only what this user asked.")
+@click.option("--table", help="Only what reads this view, <domain>.<table>.")
+@format_option
+def audit(role: str, user_name: str | None, table: str | None, output_format: str) -> None:
+    """Show who asked for rows of the mesh, newest first: when, as which role, of which tables, by which SQL.
+
+    In the SQL, `?` stands for each literal and for each name that is not public, because they can name a person.
+    `rows` is how many rows a query showed, empty if it failed. Other commands than `query` wrote rows to files for
+    others. The rows are those of the table `mesh.audit`; this command first moves there what waits in the state
+    folder.
+    """
+    from mesh_platform.lake.audit import move_records, read_audit
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.policy.roles import OWNER, STEWARD, reads_audit, role_named
+
+    if not reads_audit(role_named(role)):
+        raise UsageError(f"--role {role}: may not read who asked for what. Use {STEWARD} or {OWNER}.")
+    catalog = open_catalog(read_settings())
+    move_records(catalog)
+    rows = [
+        row
+        for row in read_audit(catalog)
+        if user_name in (None, row["user_name"]) and (table is None or table in row["tables"])
+    ]
+    if output_format == "json":
+        write_json(rows)
+        return
+    columns = ("asked_at", "user_name", "role", "command", "rows", "tables", "statement")
+    shown = [{**row, "tables": _some(row["tables"])} for row in rows]
+    write_table([{name: row[name] for name in columns} for row in shown], columns=columns)
+
+
+def _some(tables: Sequence[str]) -> str:
+    more = len(tables) - _SHOWN
+    return ", ".join(tables[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

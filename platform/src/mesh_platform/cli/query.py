@@ -56,10 +56,14 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
     and `mesh.arrivals` count events by product and day: those that ingest refused, and those that it accepted. All
     three are as of now.
+
+    Who asked for which tables as which role is recorded before the answer is shown: `mesh audit`.
     """
     from mesh_platform.cli.result import write_result
+    from mesh_platform.lake.audit import AUDIT, move_records, recorded
     from mesh_platform.policy.pseudonyms import Salts
-    from mesh_platform.policy.roles import role_named
+    from mesh_platform.policy.roles import reads_audit, role_named
+    from mesh_platform.query.asked import asked
     from mesh_platform.query.health import add_health
     from mesh_platform.query.query import run_query, views_named
     from mesh_platform.query.session import open_session
@@ -69,9 +73,14 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     settings, mesh, catalog = open_lake()
     cache, views = StateCache(settings.state_dir / "counted.json"), views_named(mesh, sql)
     reads_as, salts = role_named(role), Salts(state=settings.state_dir)
-    with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache, salts=salts) as session:
-        add_health(session, mesh, catalog, settings.now(), health_named(sql), role=reads_as, cache=cache)
-        result = run_query(session, sql)
+    with recorded(catalog, asked(mesh, "query", role, sql)) as record:
+        if AUDIT in views and reads_audit(reads_as):
+            move_records(catalog)
+        with open_session(mesh, catalog, role=reads_as, as_of=as_of, only=views, cache=cache, salts=salts) as session:
+            record.as_of = as_of
+            add_health(session, mesh, catalog, settings.now(), health_named(sql), role=reads_as, cache=cache)
+            result = run_query(session, sql)
+        record.rows = result.num_rows
     if not any(map(catalog.namespace_exists, mesh.domains)):
         tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")
     _tell_what_is_hidden(mesh, role, views, f"{sql} {' '.join(result.column_names)}".lower())
@@ -106,11 +115,15 @@ def views(file: Path, role: str) -> None:
     An existing FILE is replaced; run the command again to see later states. Do not name FILE after a domain: DuckDB
     would confuse the two.
     """
+    from mesh_platform.lake.audit import write_record
     from mesh_platform.policy.pseudonyms import Salts
     from mesh_platform.policy.roles import role_named
+    from mesh_platform.query.asked import asked
     from mesh_platform.query.database import write_database
+    from mesh_platform.query.session import view_names
 
     settings, mesh, catalog = open_lake()
+    write_record(catalog, asked(mesh, "views", role, tables=view_names(mesh)))
     with writing(file):
         write_database(mesh, catalog, file, role_named(role), salts=Salts(state=settings.state_dir))
     if role_named(role) is None:

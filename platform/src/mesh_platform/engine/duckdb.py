@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -36,6 +37,11 @@ _PLANS = 200
 _FEW = 500_000
 
 _numbers = count(1)
+# The kinds of the tokens of SQL: a keyword or an operator, the name of something, and a text or a number.
+WORD, NAME, LITERAL = "word", "name", "literal"
+_KINDS = {"keyword": WORD, "operator": WORD, "identifier": NAME, "string_const": LITERAL, "numeric_const": LITERAL}
+# The beginning of what is between the starts of two tokens: white space and comments follow it.
+_TOKEN = re.compile(r'"(?:[^"]|"")*"|\w+|[-+*/%<>=~!@#^&|`?:;,.()\[\]{}$]+')
 
 VERSION = duckdb.__version__
 DuckDBError = duckdb.Error
@@ -108,6 +114,32 @@ def _lender(process: int) -> duckdb.DuckDBPyConnection:
 def statement_kinds(sql: str) -> list[str]:
     """Return the kind of each statement in `sql`, such as `SELECT`. Raises DuckDBError if it cannot be parsed."""
     return [statement.type.name for statement in duckdb.extract_statements(sql)]
+
+
+def tokens(sql: str) -> list[tuple[str, str]]:
+    """Return the tokens of any text as DuckDB reads SQL, each with its kind: WORD, NAME or LITERAL; no comments.
+
+    What follows something that does not end, such as a text without its second quote, is left out.
+    """
+    text = sql.encode("utf-8", "replace")
+    # The starts are places in bytes.
+    starts = [*duckdb.tokenize(text.decode())]
+    found = []
+    for (start, kind), (end, _) in zip(starts, [*starts[1:], (len(text), None)], strict=True):
+        match = _TOKEN.match(text[start:end].decode("utf-8", "replace"))
+        if match and kind.name in _KINDS:
+            found.append((_KINDS[kind.name], match[0]))
+        elif kind.name in _KINDS:
+            found.append((LITERAL, ""))
+    return found
+
+
+def function_names(words: Collection[str]) -> set[str]:
+    """Return those of the words, in lower case, that are names of DuckDB's functions."""
+    listed = ", ".join(map(literal, sorted(words)))
+    query = f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name IN ({listed})"
+    with own_database() as connection:
+        return {name for (name,) in connection.execute(query).fetchall()} if words else set()
 
 
 def bound_plans(connection: Connection, queries: Sequence[str]) -> list[dict[str, Any]]:

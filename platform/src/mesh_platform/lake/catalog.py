@@ -63,6 +63,8 @@ _FILE_IO = {"py-io-impl": "mesh_platform.iceberg.durable_io.DurableFileIO"}
 _KEY_INDEX = "keys"
 # The catalog's property that names the file with the key of the hashes of erased values.
 ERASURE_KEY = "mesh.erasure-key"
+# The catalog's property that names the folder of the records that wait for `mesh.audit`.
+AUDIT_FOLDER = "mesh.audit-folder"
 _NOT_IN_PATHS = {
     "?": "a catalog's URL ends at a '?'",
     '"': "DuckDB's views read no file with a '\"' in its path",
@@ -80,7 +82,12 @@ def open_catalog(settings: Settings, copied: bool = False) -> Catalog:
 
     state = settings.state_dir
     external = settings.has_external_catalog
-    own = {**_FILE_IO, KEY_INDEX: str(state / _KEY_INDEX), ERASURE_KEY: str(state / "erasure.key")}
+    own = {
+        **_FILE_IO,
+        KEY_INDEX: str(state / _KEY_INDEX),
+        ERASURE_KEY: str(state / "erasure.key"),
+        AUDIT_FOLDER: str(state / "audit"),
+    }
     subject = "PYICEBERG_CATALOG__MESH__*" if external else str(state / "catalog.db")
     fix = "Start it, or correct these variables" if external else "Look at this file and its folder"
     with answering(subject, "the catalog does not answer", f"{fix}, then run again."):

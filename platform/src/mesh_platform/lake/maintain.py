@@ -22,6 +22,7 @@ from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, sha
 from mesh_platform.iceberg.outage import answering, explain
 from mesh_platform.iceberg.provenance import held_snapshot, note_properties, read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
+from mesh_platform.lake.audit import AUDIT, move_records, remove_old_records
 from mesh_platform.lake.catalog import find_table, find_tables, table_properties
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.releases import read_releases
@@ -79,6 +80,9 @@ def maintain(
 
     Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
+    if not dry_run and (not tables or AUDIT in tables):
+        move_records(catalog)
+        remove_old_records(catalog, datetime.now(UTC))
     chosen = _chosen(mesh, catalog, tables)
     needs = _Needs(mesh, catalog)
     folders = table_folders(catalog)
@@ -113,7 +117,7 @@ def _chosen(mesh: Mesh, catalog: Catalog, tables: Sequence[str]) -> dict[str, Me
     chosen: dict[str, MeshTable | None] = {}
     for wanted in tables:
         found = {n: t for n, t in names.items() if n == wanted or (t and t.contract.domain == wanted)}
-        is_there = wanted in mesh.domains or find_table(catalog, wanted) is not None
+        is_there = wanted in mesh.domains or wanted == AUDIT or find_table(catalog, wanted) is not None
         if not found or not is_there:
             raise UsageError(f"{wanted}: no such table or domain. {offer(wanted, {**mesh.domains, **names})}")
         chosen |= found

@@ -1,10 +1,11 @@
-"""The tables that the platform defines, which belong to no product: releases, trainings, scores, erasures."""
+"""The tables that the platform defines, which belong to no product: releases, trainings, scores, erasures, audit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mesh_platform.contract.contract import TableSchema
+from mesh_platform.lake.audit import AUDIT, AUDIT_SCHEMA
 from mesh_platform.lake.erasures import ERASURES, ERASURES_SCHEMA
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
 from mesh_platform.lake.scores import SCORES, SCORES_SCHEMA
@@ -15,4 +16,5 @@ PLATFORM_TABLES: Mapping[str, TableSchema] = {
     TRAININGS: TRAININGS_SCHEMA,
     SCORES: SCORES_SCHEMA,
     ERASURES: ERASURES_SCHEMA,
+    AUDIT: AUDIT_SCHEMA,
 }

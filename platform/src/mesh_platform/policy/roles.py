@@ -42,6 +42,11 @@ def role_named(word: str) -> str | None:
     return None if word == OWNER else word
 
 
+def reads_audit(role: str | None) -> bool:
+    """Whether `role` reads who asked what: the steward and the owner do."""
+    return role in (None, STEWARD)
+
+
 def check_role(mesh: Mesh, role: str | None) -> None:
     """Raise UsageError if there is no such role; None means no role and is always accepted."""
     if role is not None and role not in (roles := known_roles(mesh)):

@@ -14,13 +14,14 @@ from mesh_platform.engine.protocol import Connection
 from mesh_platform.engine.sql import empty_select, literal, quoted, scan, typed
 from mesh_platform.iceberg.outage import answering
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id
+from mesh_platform.lake.audit import AUDIT
 from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.tables import MeshTable, table_named
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.policy.masks import Mask, mask_sql, masks
 from mesh_platform.policy.pseudonyms import Salts, add_pseudonyms
-from mesh_platform.policy.roles import check_role, rows_of
+from mesh_platform.policy.roles import check_role, reads_audit, rows_of
 from mesh_platform.query.as_of import State, find_states, tables_shown
 from mesh_platform.query.dangling import find_dangling
 from mesh_platform.query.state_cache import StateCache
@@ -56,8 +57,8 @@ def open_session(
 
     There is a view `<namespace>.<table>` for every product, landing table, quarantine, ledger, table of held rows
     (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites`,
-    `mesh.releases` and `mesh.trainings`; and `<namespace>.<table>__resolved` for each table with references: see
-    `resolved_select`.
+    `mesh.releases`, `mesh.trainings` and, for the steward, `mesh.audit`; and `<namespace>.<table>__resolved` for each
+    table with references: see `resolved_select`.
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
@@ -152,7 +153,8 @@ def create_views(
                 select = resolved_select(mesh, contract, shown[name], dangling)
             _create(connection, f"{name}{RESOLVED}", select)
     for name, schema in PLATFORM_TABLES.items():
-        _create(connection, name, _plain_select(schema, platform.get(name)))
+        if name != AUDIT or reads_audit(role):
+            _create(connection, name, _plain_select(schema, platform.get(name)))
 
 
 def _is_read(view: str, only: Collection[str] | None) -> bool:
