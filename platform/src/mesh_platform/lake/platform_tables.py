@@ -1,4 +1,4 @@
-"""The tables that the platform defines, which belong to no product: releases, trainings, scores, erasures."""
+"""The tables of the platform, which belong to no product: releases, trainings, scores, erasures, retention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mesh_platform.contract.contract import TableSchema
 from mesh_platform.lake.erasures import ERASURES, ERASURES_SCHEMA
 from mesh_platform.lake.releases import RELEASES, RELEASES_SCHEMA
+from mesh_platform.lake.retention import RETENTION, RETENTION_SCHEMA
 from mesh_platform.lake.scores import SCORES, SCORES_SCHEMA
 from mesh_platform.lake.trainings import TRAININGS, TRAININGS_SCHEMA
 
@@ -15,4 +16,5 @@ PLATFORM_TABLES: Mapping[str, TableSchema] = {
     TRAININGS: TRAININGS_SCHEMA,
     SCORES: SCORES_SCHEMA,
     ERASURES: ERASURES_SCHEMA,
+    RETENTION: RETENTION_SCHEMA,
 }
