@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from mesh_platform.build.job import Built, Job, Mode
 from mesh_platform.build.jobs import Jobs
 from mesh_platform.build.model_run import in_contract_types, optional_schema, run_model
 from mesh_platform.build.partition_times import check_partition_times
+from mesh_platform.build.past import with_past
 from mesh_platform.build.plan import Reads
 from mesh_platform.build.reference import read_reference
 from mesh_platform.contract.contract import Contract
@@ -33,6 +34,7 @@ from mesh_platform.engine.sql import days_between, has_days, has_key, in_partiti
 from mesh_platform.errors import AttentionError, ConflictError, MeshError
 from mesh_platform.iceberg.commit import replace_files
 from mesh_platform.iceberg.provenance import note_properties
+from mesh_platform.iceberg.retention import kept_from, without_expired
 from mesh_platform.iceberg.retry import on_conflict
 from mesh_platform.iceberg.snapshot_diff import (
     all_files,
@@ -143,7 +145,25 @@ class Builder:
                 return self._apply_changes(job, model, reads)
             case "incremental":
                 return self._apply_keys(job, model, reads)
+        if not full and self._has_lost_old_rows_alone(job, reads.tables):
+            self._note(job)
+            return job.built("noop")
         return self._rebuild(job, model, reads.tables, full)
+
+    def _has_lost_old_rows_alone(self, job: Job, tables: Mapping[str, Table]) -> bool:
+        """Whether all that changed is that retention removed rows of inputs."""
+        changed = job.changed_inputs()
+        if not changed or job.was_rules != job.rules or not changed <= tables.keys():
+            return False
+        inputs = {name: tables[name] for name in changed}
+        if not all(has_snapshot(table, job.recorded(name)) for name, table in inputs.items()):
+            return False
+        if not any(
+            kept_from(table) and changed_files(table, job.recorded(name))[0] for name, table in inputs.items()
+        ):
+            return False
+        removed, added = self._changed_rows(job, inputs)
+        return not any(rows.num_rows for rows in (*removed.values(), *added.values()))
 
     def _show(self, relation: str, source: str, condition: str) -> None:
         columns = ", ".join(quoted(field.name) for field in self.jobs.schemas[relation].fields)
@@ -181,7 +201,7 @@ class Builder:
                     stack.enter_context(registered(self.connection, f"mesh_input_{number}", given.get(name)))
                     self._show(name, source, (conditions or {}).get(name, "true"))
                 self._show_unions(model)
-                return run_model(self.connection, model, condition)
+                return without_expired(job.output, run_model(self.connection, model, condition))
         except DuckDBError as error:
             raise explain_duckdb(error, f"{job.contract.identifier}: its inputs") or AttentionError(
                 f"{job.contract.identifier}: DuckDB cannot open its inputs: {error}. Nothing was committed. "
@@ -242,6 +262,7 @@ class Builder:
             inputs = {name: is_changed("input", columns) for name, columns in keyed.inputs.items()}
             rows = self._run(job, model, reads.tables, condition=is_changed("made"), conditions=inputs)
             published = _published(job)
+            rows = with_past(self.connection, job, reads.tables, rows, f"{published} WHERE {is_changed('kept')}")
             kept = f"{published} WHERE NOT {is_changed('kept')}"
             # The columns are part of the primary key, so no row that stays has the key of another.
             audited = audit_rows(self.connection, job.contract, job.checks, rows, kept=kept)
@@ -283,8 +304,10 @@ class Builder:
         kept = _published(job)
         with registered(self.connection, "mesh_touched", rows):
             redone_where = in_partitions(schema, "made", "mesh_touched")
+            there = in_partitions(schema, "kept", "mesh_touched")
             redone = self._run(job, model, tables, condition=redone_where)
-            kept += f" WHERE NOT {in_partitions(schema, 'kept', 'mesh_touched')}"
+            redone = with_past(self.connection, job, tables, redone, f"{kept} WHERE {there}")
+            kept += f" WHERE NOT {there}"
             existing = keys_that_stay(self.connection, job.output, schema, redone, [], files[1])
             audited = audit_rows(self.connection, job.contract, job.checks, redone, existing, kept, recheck)
             faults.point("build.computed")
@@ -301,8 +324,9 @@ class Builder:
         for name, table in driving.items():
             columns = [field.name for field in self.jobs.schemas[name].fields]
             removed_files, added_files = changed_files(table, job.recorded(name))
-            removed[name] = read_files(table, removed_files, columns)
-            added[name] = read_files(table, added_files, columns)
+            # What retention removed is no change, nor is what a rollback brings back of it.
+            removed[name] = without_expired(table, read_files(table, removed_files, columns))
+            added[name] = without_expired(table, read_files(table, added_files, columns))
             if removed_files:
                 # Rows that compaction only moved to another file have not changed.
                 removed[name], added[name] = (
@@ -314,14 +338,16 @@ class Builder:
     def _rebuild(self, job: Job, model: Model, tables: Mapping[str, Table], always: bool) -> Built:
         """Run the whole query, on Spark where that is given and returns the same rows, and replace all rows."""
         why_not = self.spark.why_not(model) if self.spark else ""
+        past = partial(with_past, self.connection, job, tables, published=f"{_published(job)} WHERE true")
         if self.spark is None or why_not:
-            return self._replace_all(replace(job, why_not_spark=why_not), self._run(job, model, tables), always)
+            return self._replace_all(replace(job, why_not_spark=why_not), past(self._run(job, model, tables)), always)
         try:
             rows = in_contract_types(self.connection, model, self.spark.run(model, tables))
         except MeshError:
             # Expiry is no fault of Spark.
             self._assert_inputs_are_kept(job)
             raise
+        rows = past(without_expired(job.output, rows))
         return self._replace_all(replace(job, engine=self.spark.server.name), rows, always)
 
     def _replace_all(self, job: Job, rows: pa.Table, always: bool) -> Built:

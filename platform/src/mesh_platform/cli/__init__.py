@@ -48,6 +48,7 @@ COMMANDS = {
     "erasures": "mesh_platform.cli.erasure:erasures",
     "ml": "mesh_platform.cli.ml:ml",
     "relocate": "mesh_platform.cli.maintenance:relocate",
+    "retention": "mesh_platform.cli.maintenance:retention",
     "releases": "mesh_platform.cli.tables:releases",
     "rollback": "mesh_platform.cli.tables:rollback",
     "explain": "mesh_platform.cli.metadata:explain",

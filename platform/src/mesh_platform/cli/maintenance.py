@@ -1,4 +1,4 @@
-"""`mesh maintain` and `mesh relocate`: maintain tables, and make a copied or moved lake independent."""
+"""`mesh maintain`, `mesh retention` and `mesh relocate`: maintain tables, list what retention removed, relocate."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def maintenance() -> Iterator[Maintain]:
             process.wait()
 
 
-@click.command(short_help="Compact tables, expire old snapshots, remove unused files.")
+@click.command(short_help="Remove rows past their retention, merge files, expire snapshots.")
 @click.argument("tables", nargs=-1, metavar="[<domain>[.<table>]]...", shell_complete=complete(domains, products))
 @click.option("--dry-run", is_flag=True, help="Report what would be done, and change nothing.")
 @format_option
 def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None:
-    """Maintain all tables, or those named: merge small files, expire old snapshots, and remove files that no snapshot
-    uses any more.
+    """Maintain all tables, or those named: remove rows past the retention of their contract, merge small files,
+    expire old snapshots, and remove files that no snapshot uses any more.
 
-    Rows do not change. The command can run while ingest and builds run, and you can stop it at any time. It skips
-    tables whose contract says `mesh.maintain: false`.
+    Other rows do not change. The command can run while ingest and builds run, and you can stop it at any time. It
+    skips tables whose contract says `mesh.maintain: false`.
 
     Exit code 1: a table could not be maintained.
     """
@@ -86,7 +86,7 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
                 report("maintain", maintained.table, maintained)
 
         orphan_age = timedelta(seconds=settings.orphan_age_s)
-        done = maintain_tables(mesh, catalog, tables, dry_run, orphan_age, on_progress, on_start)
+        done = maintain_tables(mesh, catalog, tables, dry_run, orphan_age, on_progress, on_start, settings.now())
     rows = [asdict(each) for each in done]
     if output_format == "json":
         write_json(rows)
@@ -95,6 +95,25 @@ def maintain(tables: tuple[str, ...], dry_run: bool, output_format: str) -> None
     failed = [each for each in done if each.failed]
     if failed:
         raise AttentionError("\n".join(f"{each.table}: {each.skipped}" for each in failed))
+
+
+@click.command(short_help="List what was removed past the retention of contracts, newest first.")
+@format_option
+def retention(output_format: str) -> None:
+    """List what `mesh maintain` removed because it was past the retention of its contract, from `mesh.retention`.
+
+    `removed`: rows left a table. `cleared`: no past state of the table shows such rows any more; the releases, tags
+    and branches that named one are void.
+    """
+    from mesh_platform.lake.catalog import open_catalog
+    from mesh_platform.lake.retention import read_removals
+
+    rows = [asdict(each) for each in read_removals(open_catalog(read_settings()))]
+    if output_format == "json":
+        write_json(rows)
+        return
+    columns = ("table", "step", "at", "until", "rows", "snapshots", "voided")
+    write_table([{**row, "voided": ", ".join(row["voided"])} for row in rows], columns=columns)
 
 
 @click.command(short_help="Turn a copied or moved state folder or S3 prefix into a lake of its own.")
@@ -140,9 +159,9 @@ def relocate(old_places: tuple[str, ...], output_format: str) -> None:
 
 
 def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
-    counts = ("compacted", "expired", "orphans_removed", "failed", "excluded")
+    counts = ("removed", "compacted", "expired", "orphans_removed", "failed", "excluded")
     worked = [row for row in rows if any(row[name] for name in counts)]
-    columns = ("table", "compacted", "expired", "orphans_removed", "skipped")
+    columns = ("table", "removed", "compacted", "expired", "orphans_removed", "skipped")
     write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
     would = "would be done" if dry_run else "was done"
     idle = len(rows) - len([row for row in worked if not row["excluded"]])

@@ -166,12 +166,14 @@ class Contract:
     `freshness` is the maximum age of the newest row by `freshness_column`, in the workdays of `calendar` if it has
     one; None means that the table holds no running events. `latency` is the maximum time until a change of an input
     shows in the table. `accuracy` is the share of its baseline's loss that the model behind the events stays within.
-    `time_travel` is how far back past states can be read, at most `retention`. `roles` may read columns classified
-    `pii`. `level` is the claimed quality, one of LEVELS, and `demands` the lowest level accepted of products of other
-    domains. Without `maintained`, no file of its tables, private ones too, is merged or removed, and no snapshot
-    expires. A `retired` product keeps its landing table, for other models of its domain to read. `time_zone` is that
-    of the domain's site, from domain.yaml: local times follow its clock; without one they are UTC. `oldest_version`
-    is the oldest contract version whose events ingest accepts; None leaves it to the major version. `status` is one
+    Rows older than `retention` are removed if the product `expires`, as its contract says; otherwise it is only the
+    age from which ingest refuses events. `time_travel` is how far back past states can be read, at most `retention`.
+    `roles` may read columns classified `pii`. `level` is the claimed quality, one of LEVELS, and `demands` the lowest
+    level accepted of products of other domains. Without `maintained`, no file of its tables, private ones too, is
+    merged or removed, and no snapshot expires. A `retired` product keeps its landing table, for other models of its
+    domain to read. `time_zone` is that of the domain's site, from domain.yaml: local times follow its clock; without
+    one they are UTC. `oldest_version` is the oldest contract version whose events ingest accepts; None leaves it to
+    the major version. `status` is one
     of STATUSES. `id` names the contract for other tools.
     """
 
@@ -196,6 +198,7 @@ class Contract:
     time_zone: str | None = None
     oldest_version: str | None = None
     maintained: bool = True
+    expires: bool = False
     status: str = "active"
     id: str = ""
     calendar: Calendar | None = None

@@ -116,6 +116,7 @@ def _read(reading: Reading, expected_name: str) -> Contract | None:
         level=level or LEVELS[0],
         demands=demands,
         oldest_version=oldest,
+        expires=retention is not None,
         maintained=custom.get("mesh.maintain") is not False,
         status=reading.data["status"],
         id=reading.data["id"],

@@ -209,6 +209,7 @@ def maintain_tables(mesh: Mesh, names: Sequence[str]) -> list[dict[str, Any]]:
             orphan_age=timedelta(seconds=settings.orphan_age_s),
             on_progress=lambda maintained: report("maintain", maintained.table, maintained),
             on_start=lambda table: report("maintain", table, None),
+            now=settings.now(),
         )
     failed = [f"{each.table}: {each.skipped}" for each in done if each.failed]
     if failed:

@@ -20,6 +20,7 @@ from mesh_platform.errors import AttentionError, ConflictError, UnavailableError
 from mesh_platform.iceberg.commit import commit_files, write_files
 from mesh_platform.iceberg.keys import IdIndex, to_ids
 from mesh_platform.iceberg.outage import explain
+from mesh_platform.iceberg.retention import kept_from
 from mesh_platform.iceberg.reused_ids import Reused, compare_copies
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, maintained_since
 
@@ -62,12 +63,13 @@ def append_new(
     """Append the rows whose `key` the table lacks, as of the very snapshot that the commit asserts.
 
     If `time_column` is given, the key must determine it; then only the days of the rows are searched, because every
-    copy of a key is there. `refused` returns keys that must not be appended. `known` caches keys that were read. A
-    row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`; one that
-    differs in the column `sender` alone is a duplicate `of_others`. `summary` has entries for the snapshot's summary.
-    After a commit with an unknown outcome, the whole procedure is repeated, which finds out. Raises UnavailableError
-    if the lake fails repeatedly, and AttentionError; a fault in the code is raised at once. The caller must then
-    acknowledge nothing.
+    copy of a key is there. Rows from before the time at which the rows of the table begin, since retention removed
+    older ones, count as duplicates. `refused` returns keys that must not be appended. `known` caches keys that were
+    read. A row with a known key that differs in one of the columns `content` is not a duplicate, but `reused`; one
+    that differs in the column `sender` alone is a duplicate `of_others`. `summary` has entries for the snapshot's
+    summary. After a commit with an unknown outcome, the whole procedure is repeated, which finds out. Raises
+    UnavailableError if the lake fails repeatedly, and AttentionError; a fault in the code is raised at once. The
+    caller must then acknowledge nothing.
     """
     known = known or IdIndex()
     keys = to_ids(rows[key])
@@ -91,6 +93,10 @@ def append_new(
             holders: list[FileScanTask] = []
             held = known.held(table, keys, key, where, holders)
             fresh, copies = firsts & ~held, ~firsts | held
+            if (kept := kept_from(table)) and kept[0] == time_column:
+                limit = pa.scalar(kept[1], rows[time_column].type)
+                young = pc.greater_equal(rows[time_column], limit).to_numpy(zero_copy_only=False)
+                fresh, copies = fresh & young, copies & (held | young)
             if refused is not None and len(no := refused(rows)):
                 removed = pc.is_in(rows[key], no.cast(rows[key].type)).to_numpy(zero_copy_only=False)
                 fresh, copies = fresh & ~removed, copies & (held | ~removed)

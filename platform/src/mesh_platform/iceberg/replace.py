@@ -68,8 +68,9 @@ def replace_without_trace(
     added: Iterable[DataFile],
     summary: Mapping[str, str],
     reader: ManifestReader | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> None:
-    """Replace the files `removed` by `added`, so that no manifest names a removed file.
+    """Replace the files `removed` by `added`, so that no manifest names a removed file, and set table properties.
 
     Iceberg lets a manifest name the files that its snapshot removed, with the bounds of their values (spec,
     "Manifests", status 2). Readers of a state need none of these entries, so those of earlier commits go as well.
@@ -77,7 +78,7 @@ def replace_without_trace(
     """
     removed, added = list(removed), list(added)
     note = {} if removed or added else {COMPACTION: "same rows"}
-    _commit(_WithoutTrace, table, removed, added, {**summary, **note}, reader)
+    _commit(_WithoutTrace, table, removed, added, {**summary, **note}, reader, properties)
 
 
 def _commit(
@@ -87,8 +88,11 @@ def _commit(
     added: Iterable[DataFile],
     summary: Mapping[str, str],
     reader: ManifestReader | None,
+    properties: Mapping[str, str] | None = None,
 ) -> None:
     with first_to_commit(table), CheapTransaction(table) as transaction:
+        if properties:
+            transaction.set_properties({**properties})
         update = kind(Operation.OVERWRITE, transaction, table.io, snapshot_properties={**summary})
         update.reader = reader or ManifestReader(table.io)
         with update as snapshot:

@@ -1,4 +1,5 @@
-"""Maintain tables: set their properties, compact small files, expire old snapshots, remove orphan files.
+"""Maintain tables: set their properties, remove rows past their retention, compact small files, expire old snapshots,
+and remove orphan files.
 
 Each table goes through these steps in this order. A run may be killed at any time, and any number of runs may work at
 once, alongside ingest and builds: the next run does what was left undone.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mesh_platform import faults
 from mesh_platform.contract.contract import TIME_TRAVEL
-from mesh_platform.errors import ConflictError, UnavailableError, UsageError
+from mesh_platform.errors import AttentionError, ConflictError, UnavailableError, UsageError
 from mesh_platform.iceberg.compaction import Compacted, compact, plan
 from mesh_platform.iceberg.expiry import choose_expired, expire
 from mesh_platform.iceberg.orphan_files import find_orphans, remove_orphans, shared_with, table_folders
@@ -26,6 +27,7 @@ from mesh_platform.lake.audit import AUDIT, move_records, remove_old_records
 from mesh_platform.lake.catalog import find_table, find_tables, table_properties
 from mesh_platform.lake.platform_tables import PLATFORM_TABLES
 from mesh_platform.lake.releases import read_releases
+from mesh_platform.lake.retention import clear_past, count_past, past_states, remove_past
 from mesh_platform.lake.tables import MeshTable, all_tables
 from mesh_platform.lake.tags import remove_tags
 from mesh_platform.lake.trainings import dead_training_tags, old_models, read_trainings, remove_models
@@ -45,6 +47,8 @@ _HELD = "not compacted: its readers see the state that its table names"
 class Maintained:
     """What was done to one table, or would be: the numbers of files merged, snapshots expired and orphans removed.
 
+    `removed` are the rows past their retention; `expired` includes the snapshots that still showed such rows.
+
     `compacted_bytes` and `orphan_bytes` are the sizes of these files. `skipped` says what was left undone and why;
     `failed`, whether the reason is a fault rather than somebody else at work. `excluded` is whether the contract
     forbids maintenance, with `mesh.maintain: false`.
@@ -60,9 +64,10 @@ class Maintained:
     snapshot_id: int | None = None
     failed: bool = False
     excluded: bool = False
+    removed: int = 0
 
 
-@answering("", "the lake fails", "Mend the catalog or the storage, then maintain again; no row is changed.")
+@answering("", "the lake fails", "Mend the catalog or the storage, then maintain again.")
 def maintain(
     mesh: Mesh,
     catalog: Catalog,
@@ -71,12 +76,14 @@ def maintain(
     orphan_age: timedelta = ORPHAN_AGE,
     on_progress: Callable[[Maintained], object] = lambda _maintained: None,
     on_start: Callable[[str], object] = lambda _table: None,
+    now: datetime | None = None,
 ) -> list[Maintained]:
     """Maintain `tables` (the name of a domain means all of its tables), by default all tables of the mesh.
 
     `dry_run` changes nothing and returns what would be done. If one table fails, the others are still maintained. A
     table whose contract says `mesh.maintain: false` is left as it is even if it is named, because the Airflow DAG and
     ingest name the tables that they want maintained. `on_start` is called before each table, `on_progress` after it.
+    `now` is the time by which rows are past their retention, by default that of the machine.
 
     Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
@@ -98,7 +105,8 @@ def maintain(
         properties = table_properties(mesh_table.schema if mesh_table else PLATFORM_TABLES[name])
         before = datetime.now(UTC) - orphan_age
         learns = bool(contract and contract.accuracy and name == contract.identifier)
-        job = _Job(name, load, properties, lifetime, needs, folders, before, held_from, learns)
+        clock = now or datetime.now(UTC)
+        job = _Job(name, load, properties, lifetime, needs, folders, before, held_from, learns, mesh_table, clock)
         if contract and not contract.maintained:
             skipped = f"mesh.maintain is false in {contract.path}"
             maintained = Maintained(name, 0, 0, 0, skipped, snapshot_id=current_snapshot_id(load()), excluded=True)
@@ -154,7 +162,11 @@ class _Needs:
 
         For a table of rows held back from the table `held_from`, also those that the snapshots of that table name.
         """
-        needed = set(self.releases.get(name, ()))
+        return self.of_builds(name, held_from) | self.releases.get(name, set())
+
+    def of_builds(self, name: str, held_from: str | None) -> set[int]:
+        """Do what `of` does, without the snapshots that only a release needs."""
+        needed = set[int]()
         for reader in find_tables(self.catalog, self.readers.get(name, ())).values():
             needed |= {snapshot for snapshot in (_inputs(reader).get(name),) if snapshot}
         table = find_table(self.catalog, name)
@@ -180,7 +192,8 @@ class _Job:
 
     `properties` are those that the table must have; one that an older version of the platform made lacks some.
     `held_from` is the product table from which the rows of a held table are held back, None for all other tables. The
-    files of old models go with a table whose events a model predicts, which it `learns`.
+    files of old models go with a table whose events a model predicts, which it `learns`. `mesh_table` is None for a
+    table of the platform. `now` is the time of the data.
     """
 
     name: str
@@ -192,13 +205,17 @@ class _Job:
     before: datetime
     held_from: str | None
     learns: bool
+    mesh_table: MeshTable | None
+    now: datetime
 
     def plan(self) -> Maintained:
         """Return what `run` would do now."""
         table = self.load()
         files = [] if self.held_from else [task.file for bin_ in plan(table) for task in bin_]
         needed, dead = self.needs.of(self.name, self.held_from), self._dead(table)
-        expired = choose_expired(table, self.lifetime, needed, datetime.now(UTC), dead)
+        expired = {*choose_expired(table, self.lifetime, needed, datetime.now(UTC), dead)}
+        past, removed = self._past()
+        expired.update(past)
         sharing = self._sharing(table)
         orphans = {} if sharing else find_orphans(table, self.before)
         orphans |= old_models(self.needs.catalog, self.before) if self.learns else {}
@@ -211,6 +228,7 @@ class _Job:
             compacted_bytes=sum(file.file_size_in_bytes for file in files),
             orphan_bytes=sum(orphans.values()),
             snapshot_id=current_snapshot_id(table),
+            removed=removed,
         )
 
     def run(self) -> Maintained:
@@ -219,16 +237,21 @@ class _Job:
         Raises UnavailableError; other failures of the lake are in the result. Faults in the code are raised
         unchanged.
         """
-        compacted, expired, failed = Compacted(), 0, False
+        compacted, expired, past, failed = Compacted(), 0, 0, False
         removed: list[int] = []
         skipped: list[str] = []
         try:
             self._set_properties()
+            past, reason = self._remove_past()
+            skipped.append(reason)
             compacted = Compacted(reason=_HELD) if self.held_from else compact(self.load)
             skipped.append(compacted.reason)
             self._remove_dead_tags()
             needed = partial(self.needs.of, self.name, self.held_from)
             expired, reason = expire(self.load, self.lifetime, needed, datetime.now(UTC))
+            skipped.append(reason)
+            cleared, reason = self._clear_past()
+            expired += cleared
             skipped.append(reason)
             faults.point("maintain.expired")
             skipped.append(self._sharing(self.load()))
@@ -255,7 +278,33 @@ class _Job:
             orphan_bytes=sum(removed),
             snapshot_id=current_snapshot_id(self.load()),
             failed=failed,
+            removed=past,
         )
+
+    def _past(self) -> tuple[list[int], int]:
+        """Return the snapshots that `_clear_past` would remove, and the number of rows of `_remove_past`."""
+        if self.mesh_table is None:
+            return [], 0
+        catalog, needed = self.needs.catalog, self.needs.of_builds(self.name, self.held_from)
+        states = past_states(catalog, self.mesh_table, self.now, datetime.now(UTC) - self.lifetime, needed)
+        return states, count_past(catalog, self.mesh_table, self.now)
+
+    def _remove_past(self) -> tuple[int, str]:
+        """Remove the rows past their retention; return how many, and why they stay."""
+        try:
+            return remove_past(self.needs.catalog, self.mesh_table, self.now) if self.mesh_table else 0, ""
+        except (AttentionError, ConflictError) as error:
+            return 0, f"rows past their retention stay: {error}"
+
+    def _clear_past(self) -> tuple[int, str]:
+        """Remove the past states that show such rows, once time travel does not reach them; return how many."""
+        before, needed = datetime.now(UTC) - self.lifetime, partial(self.needs.of_builds, self.name, self.held_from)
+        try:
+            if self.mesh_table:
+                return clear_past(self.needs.catalog, self.mesh_table, self.now, before, needed), ""
+        except ConflictError as error:
+            return 0, f"past states stay: {error}"
+        return 0, ""
 
     def _set_properties(self) -> None:
         table = self.load()
