@@ -60,35 +60,49 @@ observed as (
     select warehouse_id, order_date, 'lowest_price', lowest_price from daily
     where lowest_price is not null
 ),
+-- Each day is joined with each of its last days by its number. By a condition on a span of days, an engine would join
+-- all days with all.
+numbered as (
+    select
+        warehouse_id,
+        order_date,
+        measure,
+        observed,
+        date_diff('day', date '2000-01-01', order_date) as day_number
+    from observed
+),
 weekly as (
     select
         n.warehouse_id,
         n.order_date,
+        n.day_number,
         n.measure,
         n.observed,
         -- Of one such day nobody knows whether it was usual.
         case when count(b.observed) > 1 then median(ln(b.observed + 1)) end as usual
-    from observed as n
-    left join observed as b
+    from numbered as n
+    cross join generate_series(1, 8) as past (weeks)
+    left join numbered as b
         on b.warehouse_id = n.warehouse_id
         and b.measure = n.measure
-        and dayofweek(b.order_date) = dayofweek(n.order_date)
-        and date_diff('day', b.order_date, n.order_date) between 1 and 56
-    group by n.warehouse_id, n.order_date, n.measure, n.observed
+        and b.day_number = n.day_number - 7 * past.weeks
+    group by n.warehouse_id, n.order_date, n.day_number, n.measure, n.observed
 ),
 levelled as (
     select
         n.warehouse_id,
         n.order_date,
+        n.day_number,
         n.measure,
         n.observed,
         n.usual + coalesce(median(ln(b.observed + 1) - b.usual), 0) as usual
     from weekly as n
+    cross join generate_series(1, 14) as past (days)
     left join weekly as b
         on b.warehouse_id = n.warehouse_id
         and b.measure = n.measure
-        and date_diff('day', b.order_date, n.order_date) between 1 and 14
-    group by n.warehouse_id, n.order_date, n.measure, n.observed, n.usual
+        and b.day_number = n.day_number - past.days
+    group by n.warehouse_id, n.order_date, n.day_number, n.measure, n.observed, n.usual
 ),
 -- How far days are off: by the median of the last eight weeks as a standard deviation, and at least by what chance does
 -- to counts and common causes to all.
@@ -105,10 +119,11 @@ spread as (
             case when n.measure in ('orders', 'errors') then sqrt(0.0025 + exp(-n.usual)) else 0.11 end
         ) as scatter
     from levelled as n
+    cross join generate_series(1, 56) as past (days)
     left join levelled as b
         on b.warehouse_id = n.warehouse_id
         and b.measure = n.measure
-        and date_diff('day', b.order_date, n.order_date) between 1 and 56
+        and b.day_number = n.day_number - past.days
     group by n.warehouse_id, n.order_date, n.measure, n.observed, n.usual
 ),
 scored as (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from mesh_platform.dags import tasks
-from mesh_platform.errors import AttentionError
+from mesh_platform.errors import AttentionError, UsageError
 
 from ..ml.guessing import DAILY, NOW, PRODUCT, guessing_mesh, noon, promise, sales, write_learner
 from ..small_mesh import Place
@@ -28,6 +28,50 @@ def test_a_model_that_is_held_back_is_a_skipped_task_so_that_nothing_waits_for_i
     for task in (tasks.score_model, tasks.predict_events):
         with pytest.raises(AirflowSkipException, match="no model is in use"):
             task(place.mesh, PRODUCT)
+
+
+def test_new_rows_train_a_model_once_for_as_many_days_as_it_is_judged_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def woken(days: int) -> str:
+        """What a commit does that makes the features have so many days."""
+        place.land("alpha", sales(days - len(built), len(built)))
+        built.extend(range(days - len(built)))
+        place.build("alpha.sales_alpha", "core.fact_sales", DAILY)
+        monkeypatch.setenv("MESH_CLOCK", noon(days).isoformat())
+        try:
+            return str(tasks.train_model(place.mesh, PRODUCT, woken=True)["name"])
+        except AirflowSkipException as error:
+            return str(error)
+
+    built = [*range(10)]
+    assert woken(10) == "t1"
+    assert "too few days are new" in woken(11)
+    # A model is judged on two days. One that is held back counts as a training, too.
+    write_learner(place, times=5)
+    assert "t2 is held back" in woken(12)
+    assert "too few days are new" in woken(13)
+    # Whoever asks for a training gets it.
+    with pytest.raises(AirflowSkipException, match=r"t3 is held back"):
+        tasks.train_model(place.mesh, PRODUCT)
+
+
+def test_new_rows_alone_raise_no_error_of_what_is_not_there_yet(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_CLOCK", noon(2).isoformat())
+    # Two days are over, which a model would be judged on.
+    with pytest.raises(AirflowSkipException, match="too few days are new"):
+        tasks.train_model(place.mesh, PRODUCT, woken=True)
+    with pytest.raises(AttentionError, match="have no days before the last 2"):
+        tasks.train_model(place.mesh, PRODUCT)
+    monkeypatch.setenv("MESH_CLOCK", NOW.isoformat())
+    text = (place.root / "domains/fore/learners/learn_guess.py").read_text()
+    place.write("fore/learners/learn_guess.py", text.replace("        totals = {}", "        import absent"))
+    with pytest.raises(AirflowSkipException, match="absent"):
+        tasks.train_model(place.mesh, PRODUCT, woken=True)
+    with pytest.raises(UsageError, match="absent"):
+        tasks.train_model(place.mesh, PRODUCT)
 
 
 def test_a_broken_promise_fails_the_task_and_the_baseline_predicts(

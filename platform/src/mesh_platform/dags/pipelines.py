@@ -36,6 +36,7 @@ from mesh_platform.lake.tables import EVENT_TABLES, held_name, landing_name, tab
 from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON, WITHIN
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
+from mesh_platform.ml.learner import learners_of
 from mesh_platform.sql.model import Model, build_order, tables_read, upstream
 
 # No retry repairs a contract, its SQL, a table that does not match it, or a wrong name.
@@ -155,16 +156,34 @@ class Pipelines:
         return dag
 
     def train(self) -> DAG:
-        """A task for each model that learns; one that is held back is skipped."""
-        what = "Trains the models of the domain, every Monday, and publishes those that are better."
-        with self._dag("train", what) as dag:
-            for contract in self.products["train"]:
+        """A task for each model that learns, woken by its features; skipped if too few days are new."""
+        what = (
+            "Trains the models of the domain, and publishes those that are better. Triggered by the tables that they "
+            "learn from, once these have enough new days, and every Monday."
+        )
+        learners = learners_of(self.mesh, self.domain)
+        learned = self.products["train"]
+        features = {
+            c.identifier: [*learners[c.identifier].learner.features] for c in learned if c.identifier in learners
+        }
+        assets = [
+            table_asset(self.mesh, name) for name in sorted({name for each in features.values() for name in each})
+        ]
+
+        def run(product: str) -> dict[str, Any]:
+            woken = get_current_context()["dag_run"].run_type == "asset_triggered"
+            return tasks.train_model(self.mesh, product, woken)
+
+        with self._dag("train", what, AssetAny(*assets) if assets else None) as dag:
+            for contract in learned:
                 self._task(
                     contract.table.name,
-                    partial(tasks.train_model, self.mesh, contract.identifier),
+                    partial(run, contract.identifier),
                     None,
+                    inlets=[table_asset(self.mesh, name) for name in features.get(contract.identifier, ())],
                     outlets=[model_asset(self.mesh, contract)],
-                    doc_md=f"Trains the model of `{contract.identifier}`; skipped if the model is held back.",
+                    doc_md=f"Trains the model of `{contract.identifier}`; skipped if too few days are new since the "
+                    "newest training, or if the model is held back.",
                 )
         return dag
 

@@ -139,15 +139,26 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
     return len(done)
 
 
-def train_model(mesh: Mesh, product: str) -> dict[str, Any]:
+def train_model(mesh: Mesh, product: str, woken: bool = False) -> dict[str, Any]:
     """Train the model of a product, as `mesh ml train` does; return the training.
 
-    Skips the task if the model is held back, so that nothing waits for it. Raises as `mesh_platform.ml.train.train`.
+    Skips the task if the model is held back, so that nothing waits for it. If new rows have `woken` it, it skips also
+    while no training is due. Raises as `mesh_platform.ml.train.train`.
     """
-    from mesh_platform.ml.train import train
+    from mesh_platform.errors import UsageError
+    from mesh_platform.ml.train import is_due, train
     from mesh_platform.sql.model import read_models
 
-    made = train(mesh, read_models(mesh), _catalog(mesh), product, Settings(root=mesh.root).now())
+    catalog, now = _catalog(mesh), Settings(root=mesh.root).now()
+    if woken and not is_due(mesh, catalog, product, now):
+        raise AirflowSkipException(f"{product}: too few days are new since the newest training.")
+    try:
+        made = train(mesh, read_models(mesh), catalog, product, now)
+    except UsageError as error:
+        # Each commit would alert of a library that is missing; the weekly run does.
+        if woken:
+            raise AirflowSkipException(str(error)) from error
+        raise
     if not made.published:
         raise AirflowSkipException(f"{product}: {made.name} is {made.reason}.")
     log.info("%s: %s is published; %s.", product, made.name, made.reason)

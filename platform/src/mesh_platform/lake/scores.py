@@ -61,6 +61,13 @@ class Score:
     promised: float
     kept: bool
 
+    def __str__(self) -> str:
+        than = "no more" if self.kept else "more"
+        return (
+            f"{self.training} lost {self.loss:.4f} from {self.first_day} to before {self.end_day}, which is {than} "
+            f"than {self.promised} of the {self.loss_of_baseline:.4f} of its baseline"
+        )
+
 
 @dataclass(frozen=True)
 class InUse:

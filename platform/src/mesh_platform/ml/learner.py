@@ -87,18 +87,24 @@ class Declared:
 
 
 def find_learners(mesh: Mesh) -> dict[str, Declared]:
-    """The learners of all domains by their products.
+    """The learners of all domains by their products. Raises what `learners_of` raises."""
+    return {
+        name: declared for domain in mesh.domains.values() for name, declared in learners_of(mesh, domain).items()
+    }
 
-    Raises ContractError for a script that fails to load, declares none, or one for what is no event of its domain or
+
+def learners_of(mesh: Mesh, domain: Domain) -> dict[str, Declared]:
+    """The learners of a domain by their products.
+
+    Raises ContractError for a script that fails to load, declares none, or one for what is no event of the domain or
     promises no accuracy.
     """
     found: dict[str, Declared] = {}
-    for domain in mesh.domains.values():
-        for path in sorted((domain.folder / FOLDER).glob("learn_*.py")):
-            declared = _read(mesh, domain, path)
-            if (other := found.setdefault(declared.contract.identifier, declared)) is not declared:
-                text = f"{declared.contract.identifier} is learned by {other.path} already."
-                raise ContractError([Problem(declared.path, 1, text, "Keep one of them.")])
+    for path in sorted((domain.folder / FOLDER).glob("learn_*.py")):
+        declared = _read(mesh, domain, path)
+        if (other := found.setdefault(declared.contract.identifier, declared)) is not declared:
+            text = f"{declared.contract.identifier} is learned by {other.path} already."
+            raise ContractError([Problem(declared.path, 1, text, "Keep one of them.")])
     return found
 
 

@@ -26,9 +26,8 @@ MOST_DAYS = 28
 def broken_promise(found: Score) -> str:
     """What a score says that breaks the promise."""
     return (
-        f"{found.product}: {found.training} lost {found.loss:.4f} from {found.first_day} to before {found.end_day}, "
-        f"which is more than {found.promised} of the {found.loss_of_baseline:.4f} of its baseline. The baseline "
-        "predicts until a score keeps the promise. 'mesh ml train' may find a better model."
+        f"{found.product}: {found}. The baseline predicts until a score keeps the promise. "
+        "'mesh ml train' may find a better model."
     )
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mesh_platform.errors import AttentionError
+from mesh_platform.lake.catalog import find_tables
 from mesh_platform.lake.trainings import (
     Training,
     find_training,
@@ -106,6 +107,26 @@ def train(
         reason=reason,
     )
     return record_training(catalog, training, done.fitted)
+
+
+def is_due(mesh: Mesh, catalog: Catalog, product: str, now: datetime) -> bool:
+    """Whether, since the newest training, published or not, the features have as many new days as it is judged on.
+
+    Without a training, whether they have days before these. Of the features only the times of the rows are read.
+    Raises what `find_learner` raises.
+    """
+    learner = find_learner(mesh, product).learner
+    found = find_tables(catalog, learner.features)
+    if len(found) < len(learner.features):
+        return False
+    times = {name: table.scan(selected_fields=(learner.features[name],)).to_arrow() for name, table in found.items()}
+    end = days_known(times, learner.features, now)
+    if end is None:
+        return False
+    first = end - timedelta(days=learner.judged_days)
+    for newest in read_trainings(catalog, product):
+        return first.date() >= newest.judged_until
+    return all(cut(times, learner.features, first).values())
 
 
 def _judge(

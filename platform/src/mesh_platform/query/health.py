@@ -70,6 +70,8 @@ def _health(
             landing.quarantined if landing else None,
             held.rows if held else 0,
             found.dangling,
+            found.model,
+            found.accurate,
         )
 
 

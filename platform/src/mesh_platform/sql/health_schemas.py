@@ -44,6 +44,8 @@ HEALTH_SCHEMAS: Mapping[str, TableSchema] = {
         _column("quarantined", "long", "Refused events that have not been accepted since."),
         _column("held", "long", "Rows that a rule of the contract holds back."),
         _column("dangling", "long", "Rows that refer to a missing row of a dimension."),
+        _column("predicted_by", "string", "The model in use, or its baseline where the model broke its promise."),
+        _column("accurate", "boolean", "Whether the model in use keeps its promise; missing before it was scored."),
     ),
     REFUSED: _schema(
         REFUSED,

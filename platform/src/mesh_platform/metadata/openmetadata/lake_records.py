@@ -19,11 +19,12 @@ from mesh_platform.iceberg.history import HistoryEntry, read_history
 from mesh_platform.iceberg.provenance import read_provenance
 from mesh_platform.iceberg.snapshot_diff import current_snapshot_id, files_at, has_snapshot, read_files
 from mesh_platform.lake.catalog import find_table, open_catalog
+from mesh_platform.lake.scores import models_in_use
 from mesh_platform.lake.tables import HELD_RULE, held_name, landing_name, quarantine_name
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.openmetadata.entities import pipeline_fqn, table_fqn
 from mesh_platform.metadata.openmetadata.kinds import Record, Ref
-from mesh_platform.metadata.openmetadata.quality import DANGLING, REFUSED, case_fqn, named_checks
+from mesh_platform.metadata.openmetadata.quality import ACCURACY, DANGLING, REFUSED, case_fqn, named_checks
 from mesh_platform.metadata.pipelines import dag_id
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
@@ -82,6 +83,7 @@ class LakeRecords:
         self._mesh, self._catalog, self._namespace, self._reports = mesh, catalog, namespace, reports
         self._find = cache(partial(find_table, catalog))
         self._status = {each.table: each for each in read_status(mesh, catalog, now, counts)}
+        self._models = models_in_use(catalog)
         self._history = cache(self._read_history)
         self._measured = cache(self._measure)
 
@@ -98,6 +100,7 @@ class LakeRecords:
             yield from self._profiles(contract, table)
             yield from self._results(contract, table)
             yield from self._counted(name, DANGLING, [name, *tables_referred_to(contract)])
+            yield from self._accuracy(contract)
         if contract.event:
             yield from self._counted(
                 landing_name(contract), REFUSED, [landing_name(contract), quarantine_name(contract)]
@@ -166,6 +169,18 @@ class LakeRecords:
             return
         words = counted(number, *_WORDS[case])
         yield Record(self._case(table, case), max(times), partial(_result, max(times), not number, words, number))
+
+    def _accuracy(self, contract: Contract) -> Iterator[Record]:
+        """The last score of the model in use; a model that was published since keeps the promise until it has one."""
+        used = self._models.get(contract.identifier)
+        if used is None or contract.accuracy is None:
+            return
+        training, score = used.training, used.score
+        at = round((score.scored_at if score else training.trained_at).timestamp() * 1000)
+        words = str(score) if score else f"{training.name} was not scored yet"
+        number = score.loss / score.loss_of_baseline if score and score.loss_of_baseline else None
+        body = partial(_result, at, not used.fell_back, words, number)
+        yield Record(self._case(contract.identifier, ACCURACY), at, body)
 
     def _runs(self) -> Iterator[Record]:
         """The runs of each DAG; those that ended in the same millisecond are one."""
@@ -237,7 +252,7 @@ def _status(at: int, runs: list[Run]) -> Mapping[str, Any]:
     return {"timestamp": at, "executionStatus": state, "executionId": runs[0].id, "endTime": at, "taskStatus": tasks}
 
 
-def _result(at: int, passed: bool, words: str, number: Decimal | int | None) -> dict[str, Any]:
+def _result(at: int, passed: bool, words: str, number: Decimal | float | None) -> dict[str, Any]:
     values = [] if number is None else [{"name": "number", "value": str(number)}]
     status = "Success" if passed else "Failed"
     return {"timestamp": at, "testCaseStatus": status, "result": words, "testResultValue": values}

@@ -15,8 +15,8 @@ from mesh_platform.metadata.openmetadata.kinds import Entity, Ref, contract_fqn,
 from mesh_platform.sql.audit import Check, table_checks
 from mesh_platform.sql.references import references
 
-# The cases that are not of a rule, by the table that they are of: what `mesh status` counts there.
-REFUSED, DANGLING = "refused events", "references"
+# The cases that are not of a rule, by the table that they are of: what `mesh status` says there.
+REFUSED, DANGLING, ACCURACY = "refused events", "references", "accuracy"
 # Nobody reviews here what was reviewed as a change of the contract.
 _STATUS = {"active": "Approved"}
 _OTHERWISE: Mapping[OnFailure, str] = {
@@ -60,6 +60,10 @@ def promises(mesh: Mesh, tables: Mapping[str, Entity], namespace: str) -> Iterat
         if references(contract):
             words = "Each reference has a row in its dimension."
             yield _case(tables[name], DANGLING, words, "must be 0", "such rows show as unknown", namespace)
+        if contract.accuracy is not None:
+            words = "The model in use loses no more than the promised share of what its baseline loses."
+            bound = f"must be at most {contract.accuracy}"
+            yield _case(tables[name], ACCURACY, words, bound, "the baseline predicts instead", namespace)
         if landing := tables.get(landing_name(contract)) if contract.event else None:
             words = "No event waits in quarantine."
             yield _case(landing, REFUSED, words, "must be 0", "such events are in quarantine", namespace)
@@ -73,7 +77,7 @@ def named_checks(mesh: Mesh, contract: Contract) -> dict[str, Check]:
         never = "never: " if check.name == check.words and check.bound.allows_none else ""
         # OpenMetadata allows no "::" in names.
         name = never + " ".join(check.name.split()).replace("::", ":")[:200]
-        while name in (*found, DANGLING):
+        while name in (*found, DANGLING, ACCURACY):
             name += "'"
         found[name] = check
     return found

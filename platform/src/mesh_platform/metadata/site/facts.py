@@ -273,7 +273,10 @@ class Facts:
                     number = counted(status.dangling, "row refers", "rows refer", form=",")
                     words = f"{number} to a row that a dimension lacks"
                     found.append({"kind": "dangling", **own, "words": words})
-        order = ("failing", "late", "missing", "held", "refused", "dangling")
+            used = self.lake.models.get(name) if self.lake else None
+            if used and used.fell_back:
+                found.append({"kind": "inaccurate", **own, "words": f"{used.score}, which predicts instead"})
+        order = ("failing", "late", "inaccurate", "missing", "held", "refused", "dangling")
         return sorted(found, key=lambda item: (order.index(item["kind"]), item["name"]))
 
     def _end(self, edge: Edge) -> list[str | None]:
@@ -305,7 +308,10 @@ def _promised(contract: Contract) -> dict[str, str]:
         "retention": contract.retention,
         "time travel": contract.time_travel if contract.time_travel != TIME_TRAVEL else None,
     }
-    return {name: span(int(each.total_seconds())) or "" for name, each in spans.items() if each is not None}
+    found = {name: span(int(each.total_seconds())) or "" for name, each in spans.items() if each is not None}
+    if contract.accuracy is not None:
+        found["accuracy"] = f"at most {contract.accuracy} of the loss of its baseline"
+    return found
 
 
 def _rule(rule: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mesh_platform.engine.sql import quoted
 from mesh_platform.iceberg.history import HistoryEntry, read_history
 from mesh_platform.lake.catalog import find_table
 from mesh_platform.lake.releases import read_releases
+from mesh_platform.lake.scores import models_in_use
 from mesh_platform.lake.tables import MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.site.plots import Series, thinned
@@ -41,6 +42,7 @@ class LakeFacts:
         self.now = now
         self.status = {each.table: each for each in read_status(mesh, catalog, now, counts)}
         self.releases = read_releases(catalog)
+        self.models = models_in_use(catalog)
         self._stack = ExitStack()
         self._session: Connection | None = None
 
@@ -59,6 +61,7 @@ class LakeFacts:
         return {
             "tables": [_table(self.status[table.name]) for table in tables],
             "promise": self._promise(contract),
+            "model": self._model(contract),
             "plots": [
                 {**series._asdict(), "points": thinned(series.points)}
                 for series in _series(contract, histories)
@@ -88,6 +91,14 @@ class LakeFacts:
             "promise": span(worst.promise_s),
             "share": None if worst.lag_s is None else round(min(1.0, worst.lag_s / (worst.promise_s or 1)), 2),
         }
+
+    def _model(self, contract: Contract) -> dict[str, Any] | None:
+        """Return what predicts a product, whether the model in use keeps its promise, and its last score in words."""
+        used = self.models.get(contract.identifier)
+        if used is None:
+            return None
+        kept, words = (used.score.kept, str(used.score)) if used.score else (None, None)
+        return {"predicts": used.predicts, "kept": kept, "score": words}
 
     def _history(self, table: MeshTable) -> list[HistoryEntry]:
         found = find_table(self._catalog, table.name)
