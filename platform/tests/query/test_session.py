@@ -64,6 +64,7 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
             "core.sale_v1",
             "mesh.audit",
             "mesh.erasures",
+            "mesh.retention",
             "mesh.releases",
             "mesh.scores",
             "mesh.sites",
