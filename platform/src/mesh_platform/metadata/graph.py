@@ -20,6 +20,7 @@ from mesh_platform.mesh.mesh import Domain, Mesh
 from mesh_platform.mesh.schedule import CRON
 from mesh_platform.metadata.columns import CHART, Columns, queue_relation, sent_fields
 from mesh_platform.metadata.pipelines import dag_id, pipelines_of
+from mesh_platform.policy.masks import masks
 from mesh_platform.sql.chart_query import chart_query
 from mesh_platform.sql.health_schemas import HEALTH_SCHEMAS
 from mesh_platform.sql.model import Model
@@ -240,9 +241,19 @@ class _Builder:
         facts = {"kind": table.kind, "key": [*schema.key], "partition": partition}
         me = self._add("table", table.name, schema.description, **facts)
         self._link(me, "part of", product)
-        self._columns(table.name, schema.fields, me, table.contract)
+        self._columns(table.name, schema.fields, me, table.contract, table.kind == "quarantine")
 
-    def _columns(self, relation: str, fields: Iterable[Field], owner: str, contract: Contract | None) -> None:
+    def _columns(
+        self,
+        relation: str,
+        fields: Iterable[Field],
+        owner: str,
+        contract: Contract | None,
+        is_quarantine: bool = False,
+    ) -> None:
+        fields = [*fields]
+        # No contract lists a role without a name, so these are masked for every role that it does not list.
+        masked = masks("", contract, fields, is_quarantine) if contract else {}
         for field in fields:
             me = self._add("column", f"{relation}.{field.name}", field.description, **_column_facts(field))
             self._link(me, "part of", owner)
@@ -251,7 +262,7 @@ class _Builder:
                 self._link(me, "means", f"term:{field.term}")
             if field.references:
                 self._link(me, "refers to", f"column:{'.'.join(field.references)}")
-            if field.classification == "pii" and contract:
+            if field.name in masked and contract:
                 allowed = ", ".join(contract.roles) or "none"
                 what = f"Personal data are masked for all roles but: {allowed}."
                 mask = self._add("policy", f"masking of {contract.identifier}", what, roles=[*contract.roles])

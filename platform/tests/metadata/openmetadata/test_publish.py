@@ -16,7 +16,7 @@ from mesh_platform.metadata.openmetadata.kinds import KINDS, Entity
 from mesh_platform.sql.model import read_models
 
 from ...small_mesh import Place
-from .double import Double
+from .double import Doc, Double
 from .drift import (
     CASE,
     CHART,
@@ -71,6 +71,10 @@ def live(full: Double) -> Iterator[Server]:
         yield found
 
 
+def tags_of(entity: Doc) -> set[str]:
+    return {tag["tagFQN"] for tag in entity["tags"]}
+
+
 def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity]):
     fact = live.double.get("table", FACT)
     assert fact["tableType"] == "Iceberg"
@@ -91,7 +95,18 @@ def test_everything_in_the_mesh_is_published(live: Server, wanted: list[Entity])
     assert live.double.get("domain", "alpha")["experts"] == [live.double.ref("user", "sam_alpha")]
     assert live.double.get("user", "sam_alpha")["email"] == "sam.alpha@acme.example"
     assert live.double.get("team", "Team alpha")["email"] == "alpha@acme.example"
-    assert "!hasAnyRole('alpha', 'beta', 'boss')" in live.double.get("policy", "mesh_pii")["rules"][0]["condition"]
+    assert tags_of(fact) == {"mesh.published", "mesh.masked", "mesh.clear_for_boss"}
+    assert tags_of(events) == {"mesh.published", "mesh.masked", "mesh.clear_for_alpha"}
+    rejected = live.double.get("table", "mesh.mesh.alpha.sales_alpha__rejected")
+    assert tags_of(rejected) == {"mesh.published", "mesh.masked", "mesh.clear_for_alpha"}
+    assert tags_of(live.double.get("table", "mesh.mesh.core.items")) == {"mesh.published"}
+    (denied,) = live.double.get("policy", "mesh_pii")["rules"]
+    assert denied["condition"] == (
+        "matchAnyTag('mesh.masked')"
+        " && !(matchAnyTag('mesh.clear_for_alpha') && hasAnyRole('alpha'))"
+        " && !(matchAnyTag('mesh.clear_for_beta') && hasAnyRole('beta'))"
+        " && !(matchAnyTag('mesh.clear_for_boss') && hasAnyRole('boss'))"
+    )
     union, landing = live.double.get("table", "mesh.mesh.core.sale_v1"), "mesh.mesh.alpha.sales_alpha__raw"
     edge = live.double.edges[union["id"], fact["id"]]
     assert {

@@ -28,6 +28,8 @@ _PARTITION = re.compile(r"(\w+)\((.+)\)")
 _SHOWN = ("table", "view", "queue")
 _OF_DASHBOARDS = ("dashboard", "chart")
 _TIME_UNITS = ("hour", "day", "month", "year")
+# The tags of tables with masked columns, and of those that a role reads in the clear.
+_MASKED, _CLEAR = "masked", "clear_for_{}"
 DEFAULT_NAMESPACE = "mesh"
 
 
@@ -66,6 +68,8 @@ class _Entities:
         self.graph, self.namespace, self.superset = graph, namespace, superset
         self.mark = label(published(namespace))
         self.policy = f"{namespace}_pii"
+        self.is_masked = any(graph.of(column.id, "governed by") for column in self._of("column"))
+        self.roles = sorted({role for policy in self._of("policy") for role in policy.facts.get("roles", ())})
 
     def all(self) -> Iterator[Entity]:
         yield from self._tags()
@@ -105,37 +109,39 @@ class _Entities:
         yield Entity("classification", name, {"name": name, "description": what, "provider": "automation"})
         texts = {"published": "The mesh has made this and keeps it in step; what people add to it stays."}
         texts |= {tag.name: tag.description or f"'{tag.name}' by its contract." for tag in self._of("tag")}
+        texts |= {_MASKED: "Has columns that roles read masked, unless its contract lists them."}
+        texts |= {_CLEAR.format(role): f"Its contract lists {role}, who reads all columns." for role in self.roles}
         for tag, text in texts.items():
             body = {"name": tag, "classification": name, "description": text, "provider": "automation"}
             yield Entity("tag", f"{name}.{quoted(tag)}", body)
 
     def _access(self) -> Iterator[Entity]:
-        """A role for each that a contract names, and a policy that denies samples of personal data to all others."""
-        roles = sorted({role for policy in self._of("policy") for role in policy.facts.get("roles", ())})
-        tagged = f"matchAnyTag('{self._tag('pii')['tagFQN']}')"
-        if "tag:pii" not in self.graph.nodes:
+        """A role for each that a contract names, and a policy that denies samples of what is masked to all others.
+
+        A policy knows the tags of a table, not its contract: so the table has a tag for each role that reads it all.
+        """
+        if not self.is_masked:
             return
         rule = {"operations": ["ViewSampleData"], "resources": ["table", "topic"]}
-        allowed = {**rule, "name": "personal data", "effect": "allow", "condition": tagged}
-        what = "Samples of personal data, for the roles that contracts list."
-        yield Entity(
-            "policy", f"{self.policy}_read", {"name": f"{self.policy}_read", "description": what, "rules": [allowed]}
-        )
-        for role in roles:
+        for role in self.roles:
+            name, clear = f"{self.policy}_read_{role}", self._has(_CLEAR.format(role))
+            what = f"Samples of personal data, where the contract lists {role}."
+            allowed = {**rule, "name": "personal data", "effect": "allow", "condition": clear}
+            yield Entity("policy", quoted(name), {"name": name, "description": what, "rules": [allowed]})
             body = {
                 "name": role,
                 "description": "Reads personal data of products whose contracts list it.",
-                "policies": [Ref("policy", f"{self.policy}_read")],
+                "policies": [Ref("policy", quoted(name))],
             }
             yield Entity("role", quoted(role), body)
-        listed = ", ".join(f"'{role}'" for role in roles)
-        condition = f"{tagged} && !hasAnyRole({listed})" if roles else tagged
+        others = (f"!({self._has(_CLEAR.format(role))} && hasAnyRole('{role}'))" for role in self.roles)
+        condition = " && ".join([self._has(_MASKED), *others])
         denied = {**rule, "name": "no personal data", "effect": "deny", "condition": condition}
-        what = "No samples of personal data, but for roles that contracts list."
+        what = "No samples of personal data, but for roles that the contract of the data lists."
         yield Entity("policy", self.policy, {"name": self.policy, "description": what, "rules": [denied]})
 
     def _people(self) -> Iterator[Entity]:
-        policies = [Ref("policy", self.policy)] if "tag:pii" in self.graph.nodes else []
+        policies = [Ref("policy", self.policy)] if self.is_masked else []
         for team in self._of("team"):
             body: dict[str, Any] = {"name": team.name, "teamType": "Group", "policies": policies}
             contacts = (domain.facts["contact"] for domain in self.graph.with_link("owned by", team.id))
@@ -209,7 +215,7 @@ class _Entities:
             "description": node.description,
             "partitions": 1,
             "messageSchema": {"schemaType": "JSON", "schemaFields": fields},
-            "tags": [self.mark],
+            "tags": [self.mark, *self._access_tags(node)],
             **self._owned(node),
             "dataProducts": self._products(node),
         }
@@ -247,7 +253,7 @@ class _Entities:
             "tableType": "View" if node.kind == "view" else "Iceberg",
             "columns": [self._column(column) for column in columns],
             "tableConstraints": [*self._constraints(node, columns)],
-            "tags": [self.mark],
+            "tags": [self.mark, *self._access_tags(node)],
             **self._owned(node),
             "dataProducts": self._products(node),
         }
@@ -380,6 +386,15 @@ class _Entities:
     def _column_fqn(self, name: str) -> str:
         relation, _, column = name.rpartition(".")
         return f"{table_fqn(self.namespace, relation)}.{quoted(column)}"
+
+    def _access_tags(self, node: Node) -> list[dict[str, str]]:
+        """The tags by which policies know whether a relation has masked columns, and who reads them in the clear."""
+        masking = [policy for column in self._columns(node) for policy in self.graph.of(column.id, "governed by")]
+        roles = sorted({role for policy in masking for role in policy.facts.get("roles", ())})
+        return [self._tag(name) for name in (_MASKED, *map(_CLEAR.format, roles))] if masking else []
+
+    def _has(self, tag: str) -> str:
+        return f"matchAnyTag('{self._tag(tag)['tagFQN']}')"
 
     def _tag(self, name: str) -> dict[str, str]:
         return label(f"{self.namespace}.{quoted(name)}")
