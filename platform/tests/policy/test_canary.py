@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,17 @@ def test_no_role_finds_one(run: Run) -> None:
 def test_ways_around_a_mask_lead_nowhere(run: Run, sql: str) -> None:
     done = run("query", sql.replace("{state}", run.env["MESH_STATE"]), code=None)
     assert not found_in(done.output + str(done.exception or ""))
+
+
+def test_samples_of_the_catalog_are_masked_even_where_they_show_a_column(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What else keeps personal values out of pages, the lineage of columns, is off here.
+    monkeypatch.setattr("mesh_platform.metadata.site.facts.hidden_columns", lambda graph: frozenset())
+    run("catalog", "build", "--out", str(tmp_path / "site"))
+    page = (tmp_path / "site/products/core.dim_buyer.html").read_text()
+    assert re.search(r"<td>[0-9a-f]{64}<", page), "no pseudonym is shown"
+    assert files_with_canaries(tmp_path) == {}
 
 
 def test_what_is_written_for_others_has_none(run: Run, tmp_path: Path) -> None:
