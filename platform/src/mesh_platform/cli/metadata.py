@@ -256,7 +256,8 @@ def build(out: Path | None, no_lake: bool, output_format: str) -> None:
     settings = read_settings()
     cache = Cache(settings.state_dir / _CACHE)
     place = Place(settings.root, out or settings.state_dir / _SITE, settings.state_dir / _NOTES)
-    read_lake = partial(_read_lake, settings, cache, settings.now) if settings.has_lake and not no_lake else None
+    has_lake = settings.has_lake and not no_lake
+    read_lake = partial(_read_lake, settings, cache, settings.now, is_shown=True) if has_lake else None
     with writing(place.folder):
         built = build_site(place, cache, read_lake, _page_progress)
     for problem in built.problems:
@@ -280,20 +281,26 @@ def _page_progress(pages: int) -> AbstractContextManager[Callable[[int], None]]:
     return progress_bar("Write the catalog", pages, "page")
 
 
-def _read_lake(settings: Settings, cache: Cache, now: Callable[[], datetime], mesh: Mesh) -> LakeFacts | None:
-    """Return what the lake says, with ages relative to `now`; None if it has no table yet."""
+def _read_lake(
+    settings: Settings, cache: Cache, now: Callable[[], datetime], mesh: Mesh, is_shown: bool = False
+) -> LakeFacts | None:
+    """Return what the lake says, with ages relative to `now`; None if it has no table yet.
+
+    If its samples are shown to somebody, that is recorded.
+    """
     from mesh_platform.lake.audit import write_record
     from mesh_platform.lake.catalog import open_catalog
-    from mesh_platform.metadata.site.lake_facts import LakeFacts
-    from mesh_platform.policy.roles import ANALYST
+    from mesh_platform.metadata.site.lake_facts import SAMPLED_AS, LakeFacts
+    from mesh_platform.policy.pseudonyms import Salts
     from mesh_platform.query.asked import asked
     from mesh_platform.query.state_cache import StateCache
 
     counts, opened = StateCache(settings.state_dir / "counted.json"), open_catalog(settings)
-    lake = LakeFacts(mesh, opened, now(), counts, cache)
+    lake = LakeFacts(mesh, opened, now(), counts, cache, Salts(state=settings.state_dir))
     if not lake.status:
         return None
-    write_record(opened, asked(mesh, "catalog", ANALYST, tables=mesh.contracts))
+    if is_shown:
+        write_record(opened, asked(mesh, "catalog", SAMPLED_AS, tables=mesh.contracts))
     return lake
 
 

@@ -20,6 +20,7 @@ from mesh_platform.lake.tables import MeshTable, TableKind, tables_of
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.metadata.site.plots import Series, thinned
 from mesh_platform.metadata.site.wording import moment, number, span, value_text
+from mesh_platform.policy.roles import ANALYST
 from mesh_platform.query.session import open_session
 from mesh_platform.query.state_cache import StateCache
 from mesh_platform.query.status import TableStatus, read_status
@@ -28,18 +29,26 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from mesh_platform.engine.protocol import Connection
+    from mesh_platform.policy.pseudonyms import Salts
 
 SNAPSHOTS = 12
+# Everybody opens the pages, so they show no more than this role reads.
+SAMPLED_AS = ANALYST
 _SAMPLE = 5
 _PLOTTED: tuple[TableKind, ...] = ("product", "landing", "quarantine")
 
 
 class LakeFacts:
-    """What the lake says. Ages are relative to `now`; samples are kept in `cache` by snapshot."""
+    """What the lake says. Ages are relative to `now`; samples are kept in `cache` by snapshot.
 
-    def __init__(self, mesh: Mesh, catalog: Catalog, now: datetime, counts: StateCache, cache: Cache) -> None:
+    Samples are read as SAMPLED_AS, with the pseudonyms of `salts`: its masks apply to each column that is shown.
+    """
+
+    def __init__(
+        self, mesh: Mesh, catalog: Catalog, now: datetime, counts: StateCache, cache: Cache, salts: Salts
+    ) -> None:
         self._mesh, self._catalog, self._cache = mesh, catalog, cache
-        self.now = now
+        self.now, self._salts = now, salts
         self.status = {each.table: each for each in read_status(mesh, catalog, now, counts)}
         self.releases = read_releases(catalog)
         self.models = models_in_use(catalog)
@@ -112,7 +121,10 @@ class LakeFacts:
 
     def _read_sample(self, contract: Contract, shown: Sequence[str]) -> list[list[str | None]]:
         if self._session is None:
-            opened = open_session(self._mesh, self._catalog, only=[*self._mesh.contracts], locked=False)
+            only = [*self._mesh.contracts]
+            opened = open_session(
+                self._mesh, self._catalog, role=SAMPLED_AS, only=only, locked=False, salts=self._salts
+            )
             self._session = self._stack.enter_context(opened)
             # Several threads would return other rows each time, and so another page.
             self._session.execute("SET threads = 1")
