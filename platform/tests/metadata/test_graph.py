@@ -130,6 +130,7 @@ def test_every_view_of_a_session_is_a_node(acme: Graph):
     assert {*view_names(acme.columns.mesh)} - known == {
         "mesh.erasures",
         "mesh.releases",
+        "mesh.retention",
         "mesh.scores",
         "mesh.trainings",
     }

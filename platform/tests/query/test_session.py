@@ -60,7 +60,15 @@ def test_every_table_union_and_resolved_fact_has_a_view_before_and_after_the_fir
     expected = [
         *("alpha.sales_alpha", "alpha.sales_alpha__raw", "beta.sales_beta", "beta.sales_beta__raw"),
         *("core.dim_buyer", "core.dim_item", "core.fact_sales", "core.fact_sales__resolved", "core.items"),
-        *("core.sale_v1", "mesh.erasures", "mesh.releases", "mesh.scores", "mesh.sites", "mesh.trainings"),
+        *(
+            "core.sale_v1",
+            "mesh.erasures",
+            "mesh.releases",
+            "mesh.retention",
+            "mesh.scores",
+            "mesh.sites",
+            "mesh.trainings",
+        ),
     ]
     assert ask(place, views) == [(name,) for name in expected]
     assert ask(place, "select * from core.fact_sales__resolved") == []
