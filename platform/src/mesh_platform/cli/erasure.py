@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json
-from mesh_platform.cli.progress import tell
+from mesh_platform.cli.progress import progress_bar, tell
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.remembered import load_remembered
@@ -60,7 +60,8 @@ def erase(
     given = {"--request": request, "--by": by, "--reason": reason}
     if missing := [name for name, word in given.items() if not word]:
         raise UsageError(f"mesh erase: {', '.join(missing)} missing. Say who erases, why, and for which request.")
-    result = erase_value(lake, column, value, str(request), str(by), str(reason))
+    with progress_bar("erase", None, "table") as advance:
+        result = erase_value(lake, column, value, str(request), str(by), str(reason), lambda _table: advance(1))
     if output_format == "json":
         write_json({"request": request, **asdict(result)})
     else:

@@ -9,7 +9,7 @@ its output before that, so its commit fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -74,10 +74,13 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
-class ErasurePlan:
-    """What an erasure would remove. `releases` and `trainings` are those it voids, `refs` all tags and branches."""
+class Besides:
+    """What an erasure removes or voids besides rows.
 
-    tables: tuple[TablePlan, ...]
+    `messages` of queues; `releases` and `trainings` that it voids, and `refs`, all tags and branches of theirs and
+    others; files of the state folder; and sentences on what is `left` to a person.
+    """
+
     messages: int
     releases: tuple[str, ...]
     trainings: tuple[str, ...]
@@ -87,17 +90,18 @@ class ErasurePlan:
 
 
 @dataclass(frozen=True)
-class Result:
+class ErasurePlan(Besides):
+    """What an erasure would remove."""
+
+    tables: tuple[TablePlan, ...]
+
+
+@dataclass(frozen=True)
+class Result(Besides):
     """What a request removed, by table: rows, and files that were written again without them; and the proof."""
 
     tables: Mapping[str, Mapping[str, int]]
-    messages: int
-    releases: tuple[str, ...]
-    trainings: tuple[str, ...]
-    refs: tuple[str, ...]
-    state_files: tuple[str, ...]
-    left: tuple[str, ...]
-    proof: Mapping[str, int] = field(default_factory=dict)
+    proof: Mapping[str, int]
 
 
 def read_value(column: str, text: str) -> Value:
@@ -131,20 +135,31 @@ def plan(lake: Lake, column: str, value: Value) -> ErasurePlan:
     ]
     messages = erase_messages(lake.broker_file, value.is_in, dry_run=True) if lake.broker_file else None
     return ErasurePlan(
-        tuple(plans),
-        messages.rewritten + messages.removed if messages else 0,
-        tuple(voided[0]),
-        tuple(voided[1]),
-        tuple(sorted(refs)),
-        tuple(str(path.relative_to(lake.state)) for path in other_files(lake.state) if holds(path, value)),
-        _left(lake),
+        tables=tuple(plans),
+        messages=messages.rewritten + messages.removed if messages else 0,
+        releases=tuple(voided[0]),
+        trainings=tuple(voided[1]),
+        refs=tuple(sorted(refs)),
+        state_files=tuple(
+            str(path.relative_to(lake.state)) for path in other_files(lake.state) if holds(path, value)
+        ),
+        left=_left(lake),
     )
 
 
 @answering("", "the lake fails", _MEND)
-def erase(lake: Lake, column: str, value: Value, request: str, by: str, reason: str) -> Result:
+def erase(
+    lake: Lake,
+    column: str,
+    value: Value,
+    request: str,
+    by: str,
+    reason: str,
+    on_table: Callable[[str], object] = lambda _table: None,
+) -> Result:
     """Remove a value from the lake, prove it, and record it; a call for a request that was killed finishes it.
 
+    `on_table` is called after each table whose current state is without the value, and again when its past is.
     Raises UsageError for an unknown column and for a request of another value, AttentionError if the value is still
     found after all, or a table cannot be brought up to date, and ConflictError if others keep committing. Then the
     request stays open.
@@ -166,7 +181,7 @@ def erase(lake: Lake, column: str, value: Value, request: str, by: str, reason: 
             messages += erased.rewritten + erased.removed
         faults.point("erase.queued")
         try:
-            tables = _erase_tables(lake, targets, value, request, known)
+            tables = _erase_tables(lake, targets, value, request, known, on_table)
         except ConflictError as error:
             found = (str(error),)
             continue
@@ -230,15 +245,18 @@ def _erase_tables(
     value: Value,
     request: str,
     known: dict[str, dict[str, int]],
+    on_table: Callable[[str], object],
 ) -> dict[str, Table]:
     """Erase the value from all tables, then from their past; return the tables that exist."""
     there = find_tables(lake.catalog, [target.name for target in targets.tables])
     present = [target for target in targets.tables if target.name in there and _may_have(target, there)]
     for target in present:
         erase_from(lake.catalog, target, value, request, known.setdefault(target.name, {}))
+        on_table(target.name)
     for target in present:
         name = target.name
         clear(partial(existing_table, lake.catalog, name), target.sought(value), request, known[name])
+        on_table(name)
     return there
 
 

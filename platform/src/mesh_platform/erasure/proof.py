@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mesh_platform.erasure.state_files import holds, other_files
+from mesh_platform.erasure.state_files import databases, holds, lake_files, other_files
 from mesh_platform.errors import UnavailableError
 from mesh_platform.iceberg.avro_edit import plain_parts
 from mesh_platform.iceberg.orphan_files import table_files
@@ -52,13 +52,12 @@ def prove(catalog: Catalog, state: Path, value: Value, columns: Collection[str])
                 seen.add(path)
                 proof.files, proof.bytes = proof.files + 1, proof.bytes + size
                 proof.found += _places(files, path, value, columns)
-    warehouse = state / "warehouse"
-    others = [path for path in warehouse.rglob("*") if path.is_file() and str(path) not in seen]
-    databases = sorted(state.glob("*.db*"))
-    for file in (*others, *other_files(state), *(state / "keys").rglob("*"), *databases):
+    in_rows = databases(state)
+    unseen = (path for path in lake_files(state) if str(path) not in seen)
+    for file in (*unseen, *other_files(state), *in_rows):
         if file.is_file():
             proof.files, proof.bytes = proof.files + 1, proof.bytes + file.stat().st_size
-            is_there = holds(file, value) or (file in databases and _holds_rows(file, value))
+            is_there = holds(file, value) or (file in in_rows and _holds_rows(file, value))
             proof.found += [str(file)] if is_there else []
     return proof
 

@@ -14,8 +14,10 @@ from mesh_platform.iceberg.value_search import Value
 _CACHES = (".cache", "counted.json")
 # DuckDB compresses what it stores, so the value is not found in its bytes; `mesh dashboards` writes them again.
 _COPIES = (".duckdb", ".duckdb.wal")
-# Catalog and broker have their own ways.
-_OTHERS = ("catalog.db", "broker.db", "erasure.key")
+# Tables and the indexes of their keys, catalog and broker have their own ways.
+_WAREHOUSE, _KEYS = "warehouse", "keys"
+_DATABASES = ("catalog.db", "broker.db")
+_OTHERS = (*_DATABASES, "erasure.key")
 _CHUNK = 16 * 1024 * 1024
 
 
@@ -36,7 +38,7 @@ def clean_state_files(state: Path, value: Value, tables: Iterable[str]) -> Clean
     removed, masked = [], []
     for uuid in tables:
         with suppress(FileNotFoundError):
-            shutil.rmtree(state / "keys" / uuid)
+            shutil.rmtree(state / _KEYS / uuid)
     for path in other_files(state):
         name = str(path.relative_to(state))
         if path.name.endswith(_COPIES):
@@ -56,8 +58,19 @@ def other_files(state: Path) -> Iterator[Path]:
     """Yield the files of a state folder that belong neither to tables nor to the catalog or the broker."""
     for path in sorted(state.rglob("*")):
         top = path.relative_to(state).parts[0]
-        if top not in ("warehouse", "keys") and not top.startswith(_OTHERS) and path.is_file():
+        if top not in (_WAREHOUSE, _KEYS) and not top.startswith(_OTHERS) and path.is_file():
             yield path
+
+
+def lake_files(state: Path) -> Iterator[Path]:
+    """Yield the files in the folders of tables and of the indexes of their keys."""
+    for folder in (_WAREHOUSE, _KEYS):
+        yield from (path for path in (state / folder).rglob("*") if path.is_file())
+
+
+def databases(state: Path) -> list[Path]:
+    """Return the files of catalog and broker, with those that SQLite keeps beside them."""
+    return sorted(path for path in state.glob("*.db*") if path.name.startswith(_DATABASES))
 
 
 def holds(path: Path, value: Value) -> bool:
