@@ -26,7 +26,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench bench-ml test-ml openmetadata-check dbt-check parity real-orders clean-state lock
+.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench bench-ml test-ml notebooks openmetadata-check dbt-check parity real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -90,6 +90,9 @@ bench: .venv/bench ## Measure speed and compare it with references; writes docs/
 
 bench-ml: .venv-ml/done ## Backtest the models of ml_insights on three simulated worlds; writes docs/ml-figures.md
 	@PYTHONPATH=.:domains .venv-ml/bin/python -m benchmarks.ml $(ARGS)
+
+notebooks: .venv-ml/done ## Run the notebooks of ml_insights on the lake of STATE; writes a page of each to STATE/notebooks
+	@.venv-ml/bin/python domains/ml_insights/notebooks/pages.py "$(STATE)/notebooks"
 
 test-ml: .venv-ml/done ## Test the models and notebooks of ml_insights in the environment that has their packages
 	@$(IN_MEMORY) .venv-ml/bin/pytest $(addprefix domains/ml_insights/tests/test_,forecasting.py learning.py notebooks.py) $(ARGS)
