@@ -27,7 +27,7 @@ export MESH_BROKER_URL := $(BROKER)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench bench-ml test-ml openmetadata-check dbt-check parity real-orders clean-state lock
+.PHONY: help run airflow airflow-stop superset superset-stop superset-check test test-slow test-thorough test-e2e test-stack chaos guarantees docs check hooks bench bench-ml test-ml notebooks mlflow openmetadata-check dbt-check parity real-orders clean-state lock
 
 help: ## List the targets
 	@echo "The Mesh-terious Warehouse. make TARGET [STATE=folder] [BROKER=amqp://...]"
@@ -90,6 +90,13 @@ bench: .venv/bench ## Measure speed and compare it with references; writes docs/
 bench-ml: .venv-ml/done ## Backtest the models of ml_insights on three simulated worlds; writes docs/ml-figures.md
 	@PYTHONPATH=.:domains .venv-ml/bin/python -m benchmarks.ml $(ARGS)
 
+notebooks: .venv-ml/done ## Run the notebooks of ml_insights on the lake of STATE; writes a page of each to STATE/notebooks
+	@.venv-ml/bin/python domains/ml_insights/notebooks/pages.py "$(STATE)/notebooks"
+
+mlflow: .venv/run .venv-mlflow/done ## Copy the record of trainings to MLflow (URI=http://... or sqlite:///...), each once
+	@test -n "$(URI)" || { echo "Say where: make mlflow URI=http://... or URI=sqlite:///mlflow.db"; exit 2; }
+	@found=$$($(BIN)/mesh ml list --format json) && echo "$$found" | .venv-mlflow/bin/python scripts/mlflow_runs.py '$(URI)'
+
 test-ml: .venv-ml/done ## Test the models and notebooks of ml_insights in the environment that has their packages
 	@$(IN_MEMORY) .venv-ml/bin/pytest $(addprefix domains/ml_insights/tests/test_,forecasting.py learning.py notebooks.py) $(ARGS)
 
@@ -121,7 +128,7 @@ clean-state: ## Delete broker, catalog, warehouse and simulated history
 	rm -rf "$(STATE)"
 
 lock: .venv/test ## Pin the newest requirements
-	@for name in run airflow postgresql stack test bench openmetadata dbt spark superset ml; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	@for name in run airflow postgresql stack test bench openmetadata dbt spark superset ml mlflow; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
 		--upgrade requirements/$$name.in -o requirements/$$name.txt; done
 
 .venv/python:
@@ -181,6 +188,13 @@ lock: .venv/test ## Pin the newest requirements
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-ml
 	@$(BIN)/uv pip install --quiet --python .venv-ml/bin/python -r requirements/run.txt -r requirements/ml.txt
 	@$(BIN)/uv pip install --quiet --python .venv-ml/bin/python --no-deps --no-build-isolation -e platform
+	@touch $@
+
+# Of its own: it asks for other versions than run.txt.
+.venv-mlflow/done: .venv/python requirements/mlflow.txt
+	@echo "Installing MLflow, once: some 90 MB."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-mlflow
+	@$(BIN)/uv pip install --quiet --python .venv-mlflow/bin/python -r requirements/mlflow.txt
 	@touch $@
 
 # Of its own: DuckDB's client would import pandas, which Spark's client needs, in each command.

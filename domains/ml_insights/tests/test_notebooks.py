@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,28 @@ def test_notebook_query_and_chart_give_the_same_numbers(name: str, lake: dict[st
     domain, dashboard, chart = CHARTS[name]
     assert shown == asked(lake, query_of(name))
     assert shown == asked(lake, chart_sql(load_mesh(find_root(FOLDER)).domain(domain).dashboards[dashboard], chart))
+
+
+def test_make_notebooks_writes_pages_that_show_the_numbers_and_the_plot_and_load_nothing(
+    lake: dict[str, str], tmp_path: Path
+) -> None:
+    def pages(state: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(FOLDER / "pages.py"), str(tmp_path)]
+        environment = {**lake, "MESH_STATE": state}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    nothing = pages(str(tmp_path / "nothing"))
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "no lake is here yet. 'make run' makes one." in nothing.stderr
+    done = pages(lake["MESH_STATE"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(tmp_path / f"{name}.html") for name in NOTEBOOKS]
+    for name in NOTEBOOKS:
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert "<h1>" in text
+        assert '<table border="1" class="dataframe">' in text
+        assert 'src="data:image/png;base64,iVBOR' in text
+        assert not re.search(r"<script|https?://|src=\"[^d]", text)
 
 
 def test_an_alert_names_the_warehouse_the_day_and_its_owners(lake: dict[str, str]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
-from mesh_platform.dags import tasks
+from airflow.utils.types import DagRunType
+from mesh_platform.dags import pipelines, tasks
+from mesh_platform.dags.pipelines import Pipelines
 from mesh_platform.errors import AttentionError, UsageError
+from mesh_platform.sql.model import read_models
 
 from ..ml.guessing import DAILY, NOW, PRODUCT, guessing_mesh, noon, promise, sales, write_learner
 from ..small_mesh import Place
@@ -54,6 +58,20 @@ def test_new_rows_train_a_model_once_for_as_many_days_as_it_is_judged_on(
     # Whoever asks for a training gets it.
     with pytest.raises(AirflowSkipException, match=r"t3 is held back"):
         tasks.train_model(place.mesh, PRODUCT)
+
+
+@pytest.mark.parametrize("kind", DagRunType)
+def test_only_a_run_that_tables_triggered_asks_whether_a_training_is_due(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: DagRunType
+) -> None:
+    dag = Pipelines(place.mesh, read_models(place.mesh), place.mesh.domains["fore"]).train()
+    assert [asset.name for asset in dag.timetable.asset_condition.objects] == [DAILY]
+    (task,) = dag.tasks
+    asked: list[bool] = []
+    monkeypatch.setattr(pipelines, "get_current_context", lambda: {"dag_run": SimpleNamespace(run_type=kind)})
+    monkeypatch.setattr(tasks, "train_model", lambda mesh, product, woken: asked.append(woken))
+    task.python_callable()
+    assert asked == [kind is DagRunType.ASSET_TRIGGERED]
 
 
 def test_new_rows_alone_raise_no_error_of_what_is_not_there_yet(
