@@ -82,7 +82,7 @@ _AGAIN = """
 ## Reproduce
 
     make test test-slow test-thorough   # tries each fault of the first table a fixed number of times
-    make chaos SECONDS=3600              # kills at random; continues where the last call stopped, build/chaos.json keeps count
+    make chaos SECONDS=3600              # kills at random; goes on where the last call stopped (build/chaos.json)
     make guarantees                      # writes this page; exit code 1 if a fault was not tried
 """
 
