@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import terminal
 from mesh_in_shell import mesh_in_shell
 from mesh_platform.lessons.console import Command, parts, pattern, squeezed
 
@@ -63,6 +64,20 @@ def shell(tmp_path_factory: pytest.TempPathFactory, make_state: Callable[..., St
         run = clone(tmp_path_factory.mktemp("documents") / "repository", make_state, folder)
         run("mesh run")
         yield run
+
+
+# Before the tour, which changes the tables.
+@pytest.mark.slow
+def test_a_terminal_of_80_or_120_columns_gets_what_its_page_shows(shell: Shell) -> None:
+    repository = Path(shell("pwd").strip())
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+    made = terminal.page(repository, environment)
+    # Masked words have other lengths elsewhere, so the spaces beside them do not count.
+    assert squeezed(made) == squeezed(terminal.PAGE.read_text(encoding="utf-8")), (
+        "see tests/terminal.py: write it anew"
+    )
+    for columns, block in re.findall(r"(\d+) columns:\n\n```text\n(.*?)```", made, re.DOTALL):
+        assert max(map(len, block.splitlines())) <= int(columns), f"{columns} columns:\n{block}"
 
 
 # The first three leave everything as it was; the tour does not, and comes last.

@@ -289,10 +289,11 @@ def _show(
         sys.argv[0] if not sys.argv[0].startswith(str(settings.root)) else sys.argv[0][len(str(settings.root)) + 1 :]
     )
     for command in (
-        "query \"select w.region, date_trunc('month', f.order_ts) as month, sum(f.amount_usd) as revenue_usd "
-        "from logistics_core.fact_orders f join logistics_core.dim_warehouse w using (warehouse_id) "
-        'group by all order by all"',
-        'query "select reason, field, count(*) as events from north_warehouse.orders_north__rejected group by all"',
+        """query "select region, sum(amount_usd) as usd
+    from logistics_core.fact_orders join logistics_core.dim_warehouse
+    using (warehouse_id) group by all order by all\"""",
+        """query "select reason, field, count(*) as events
+    from north_warehouse.orders_north__rejected group by all\"""",
         "explain logistics_core.fact_orders",
         "status",
         "catalog build",

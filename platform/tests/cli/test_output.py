@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from mesh_platform.build.job import Built
 from mesh_platform.cli import progress as bars
 from mesh_platform.cli import tables
+from mesh_platform.cli.text_table import write_cut_table
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import counted
 from rich.console import Console
 from rich.progress import Progress
+from terminal import MESH, on_a_terminal
 
 from conftest import State
 
@@ -90,46 +88,25 @@ def test_a_message_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.M
     assert captured.get() == f"{LONG}\n"
 
 
-def on_a_terminal(state: State, *words: str) -> str:
-    """The raw output of `mesh` on a terminal of 80 columns."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "import sys; from mesh_platform.cli import main; main(sys.argv[1:])", *words]
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "MESH_STATE": str(state.folder)}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        sent = b""
-        while part := _read(ours):
-            sent += part
-        process.wait()
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent.decode()).replace("\r\n", "\n")
-
-
-def _read(handle: int) -> bytes:
-    try:
-        return os.read(handle, 65536)
-    except OSError:
-        # Linux raises this when the other end is closed.
-        return b""
-
-
 def test_a_terminal_of_80_columns_gets_whole_lines(state: State, mesh: Mesh, tmp_path: Path) -> None:
     product = "west_warehouse.orders_west"
     event = mesh.contract(product).event
     assert event is not None
     file = tmp_path / "orders of a file with a long name that nobody would break.csv"
     file.write_text(",".join(field.name for field in event.fields) + "\n1,2\n", encoding="utf-8")
-    lines = on_a_terminal(state, "produce", product, "replay", str(file)).splitlines()
+    lines = on_a_terminal([MESH, "produce", product, "replay", str(file)], 80, state.environment).splitlines()
     assert any(line.startswith(f"{file}:2: 2 columns, not {len(event.fields)}") for line in lines), lines
     assert "0 events confirmed by the broker, 1 malformed line." in lines
 
-    (wrong,) = on_a_terminal(state, "ingest", "west_warehouse.orders_wets", "--until-empty").splitlines()
+    (wrong,) = on_a_terminal(
+        [MESH, "ingest", "west_warehouse.orders_wets", "--until-empty"], 80, state.environment
+    ).splitlines()
     assert wrong.startswith(
         "west_warehouse.orders_wets: no such product. Did you mean west_warehouse.orders_west or "
     )
     assert wrong.endswith("?")
 
-    lines = on_a_terminal(state, "ingest", product, "--until-empty").splitlines()
+    lines = on_a_terminal([MESH, "ingest", product, "--until-empty"], 80, state.environment).splitlines()
     assert any(line.endswith("0 events 0:00:00") for line in lines), lines
 
 
@@ -160,20 +137,48 @@ def test_a_warning_is_cut_to_one_line_of_a_terminal_alone(capsys: pytest.Capture
 @pytest.mark.parametrize("columns", [80, 120])
 def test_an_explained_product_fits_the_terminal_and_breaks_no_word(state: State, columns: int) -> None:
     whole = state.mesh("explain", "logistics_core.fact_delivery_sla").out
-    master, terminal = pty.openpty()
-    environment = {**state.environment, "COLUMNS": str(columns), "TERM": "dumb"}
-    words = [str(Path(sys.executable).with_name("mesh")), "explain", "logistics_core.fact_delivery_sla"]
-    done = subprocess.run(words, env=environment, stdout=terminal, stderr=subprocess.PIPE, text=True, check=True)
-    os.close(terminal)
-    shown = b""
-    # On Linux a terminal that nobody writes to any more is an error.
-    with open(master, "rb", buffering=0) as reader:
-        try:
-            while part := reader.read(65536):
-                shown += part
-        except OSError:
-            pass
-    lines = shown.decode().splitlines()
-    assert max(map(len, lines)) <= columns
-    assert {*re.findall(r"\S+", shown.decode())} <= {*whole.split()}
-    assert "'--format json' has everything." in done.stderr
+    words = [MESH, "explain", "logistics_core.fact_delivery_sla"]
+    printed = on_a_terminal(words, columns, state.environment)
+    assert max(map(len, printed.splitlines())) <= columns
+    shown, _, told = printed.partition("Not shown:")
+    assert {*shown.split()} <= {*whole.split()}
+    assert told.split()[-4:] == ["'--format", "json'", "has", "everything."]
+
+
+@pytest.mark.parametrize(
+    ("columns", "header", "told"),
+    [
+        (
+            40,
+            "key words",
+            "1 column cut: words. 1 column not shown: other. '--wide' and '--format json' have everything.",
+        ),
+        (80, "key words other", "1 column cut: words. '--wide' and '--format json' have everything."),
+        (120, "key words other", ""),
+    ],
+)
+def test_a_terminal_gets_as_much_of_a_table_as_fits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int, header: str, told: str
+) -> None:
+    words, rows = ("key", "words", "other"), [{"key": "1", "words": "abc " * 13 + "abc", "other": "x" * 30}]
+    write_cut_table(rows, words)
+    whole = capsys.readouterr()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_cut_table(rows, words)
+    printed = capsys.readouterr()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", printed.out).splitlines()
+    assert shown[0].split() == header.split()
+    # What room there is, is used.
+    assert columns - 1 <= len(shown[1]) <= columns or printed.out.count("abc") == 14
+    assert " ".join(printed.err.split()) == told
+    # A pipe has everything.
+    assert (len(whole.out.splitlines()[1]), whole.err) == (92, "")
+
+
+def test_what_takes_over_a_second_shows_on_a_terminal_that_it_goes_on(state: State, tmp_path: Path) -> None:
+    printed = on_a_terminal([MESH, "check", "--rule", "name-file"], 80, state.environment)
+    assert re.search(r"check .* (\d+)/\1 rules \d:\d\d:\d\d\n", printed)
+    words = [MESH, "dbt", "export", str(tmp_path / "project")]
+    assert re.search(r"export .* \d:\d\d:\d\d", on_a_terminal(words, 80, state.environment))
+    assert state.mesh(*words[1:]).err.count("\n") == 1

@@ -83,10 +83,11 @@ def plan(url: str | None, user: str, output_format: str) -> None:
     Deleted is only what the mesh has deployed and its files no longer have; what people made there is left alone.
     Exit code 1: something differs.
     """
+    from mesh_platform.cli.progress import waiting
     from mesh_platform.dashboards.deploy import plan as compare
 
     mesh, server = _open(url, user)
-    with server:
+    with server, waiting("compare with Superset"):
         steps = compare(mesh, server.export_assets(), server.dashboard_roles())
     _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
     if steps:
@@ -101,10 +102,11 @@ def apply(url: str | None, user: str, output_format: str) -> None:
 
     To go back to a version, check out its files and apply them: `git checkout REV -- domains/*/dashboards`.
     """
+    from mesh_platform.cli.progress import waiting
     from mesh_platform.dashboards.deploy import apply as deploy
 
     mesh, server = _open(url, user)
-    with server:
+    with server, waiting("deploy to Superset"):
         steps = deploy(mesh, server)
     _show([asdict(step) for step in steps], output_format, "Superset is as the files are.")
 
@@ -117,10 +119,11 @@ def pull(url: str | None, user: str, output_format: str) -> None:
 
     A chart that was added to a dashboard of a domain gets a file, one that was taken away loses its own.
     """
+    from mesh_platform.cli.progress import waiting
     from mesh_platform.dashboards.deploy import pull as fetch
 
     mesh, server = _open(url, user)
-    with server:
+    with server, waiting("read Superset"):
         done = fetch(mesh, server.export_assets())
     rows = [{"file": path, "done": what} for path, what in done.items()]
     _show(rows, output_format, "The files are as Superset is.")
@@ -174,7 +177,7 @@ def html(folder: Path, role: str) -> None:
     The pages need no server and no network. They have the filters of values and of time; each chart has its numbers
     as a table too. A role gets the dashboards that are for it.
     """
-    from mesh_platform.cli.progress import tell
+    from mesh_platform.cli.progress import progress_bar, tell
     from mesh_platform.dashboards.pages import page_of
     from mesh_platform.files import write_whole
     from mesh_platform.lake.audit import write_record
@@ -194,11 +197,16 @@ def html(folder: Path, role: str) -> None:
     sql = "\n".join(text for each in shown.values() for text in each.sql.values())
     only, salts = views_named(mesh, sql), Salts(state=settings.state_dir)
     write_record(catalog, asked(mesh, "dashboards", role, tables=only))
-    with open_session(mesh, catalog, role=reads_as, only=only, salts=salts) as session, writing(folder):
+    with (
+        writing(folder),
+        progress_bar("write pages", len(shown), "page") as advance,
+        open_session(mesh, catalog, role=reads_as, only=only, salts=salts) as session,
+    ):
         add_health(session, mesh, catalog, now, health_named(sql), role=reads_as)
         for name, each in shown.items():
             page = page_of(mesh, each, session, now)
             write_whole(folder / f"{name}.html", page.encode())
+            advance(1)
     tell(f"{counted(len(shown), 'page')} in {folder}.")
 
 

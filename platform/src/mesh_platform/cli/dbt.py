@@ -51,7 +51,7 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
     """
     from dataclasses import asdict
 
-    from mesh_platform.cli.progress import tell
+    from mesh_platform.cli.progress import tell, waiting
     from mesh_platform.lake.audit import write_record
     from mesh_platform.lake.catalog import open_catalog
     from mesh_platform.metadata.dbt.project import dbt_project
@@ -65,17 +65,18 @@ def export(folder: Path, database: Path | None, role: str, output_format: str) -
 
     settings = read_settings()
     mesh = load_remembered(settings)
-    models = read_models(mesh)
-    reads_as = role_named(role)
-    project = dbt_project(mesh, models, reads_as)
-    relations = relations_of(mesh, models, reads_as)
-    with writing(folder):
-        written = write_project(folder, project)
-    if database is not None:
-        lake, salts = open_catalog(settings), Salts(state=settings.state_dir)
-        write_record(lake, asked(mesh, "dbt", role, tables=relations.sources))
-        with writing(database):
-            write_database(mesh, lake, database, reads_as, relations.sources, salts)
+    with waiting("export"):
+        models = read_models(mesh)
+        reads_as = role_named(role)
+        project = dbt_project(mesh, models, reads_as)
+        relations = relations_of(mesh, models, reads_as)
+        with writing(folder):
+            written = write_project(folder, project)
+        if database is not None:
+            lake, salts = open_catalog(settings), Salts(state=settings.state_dir)
+            write_record(lake, asked(mesh, "dbt", role, tables=relations.sources))
+            with writing(database):
+                write_database(mesh, lake, database, reads_as, relations.sources, salts)
     if output_format == "json":
         facts = {"sources": len(relations.sources), "models": len(relations.models), **asdict(written)}
         write_json(facts)

@@ -34,6 +34,8 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
     Exit code 1: there are problems. Exit code 2: the check could not run.
     """
     from mesh_platform.cache.cache import Cache
+    from mesh_platform.cli.progress import progress_bar
+    from mesh_platform.cli.text_table import wrapped
     from mesh_platform.governance.check import check as run
     from mesh_platform.governance.check import mend, open_scope
     from mesh_platform.governance.registry import all_rules
@@ -48,13 +50,17 @@ def check(only: tuple[str, ...], base: str | None, fix: bool, output_format: str
         if fix:
             for path in mend(scope):
                 click.echo(f"Wrote {shown(path, settings.root)}.", err=True)
-        problems = run(scope, only)
+        with progress_bar("check", len(all_rules()), "rule") as advance:
+            problems = run(scope, only, advance)
         # A run of some rules only would remove results of the others from the cache.
         if not only:
             cache.save()
     except MeshError as error:
         raise UsageError(str(error)) from error
-    click.echo(FORMATS[output_format](problems, {name: all_rules()[name] for name in only or all_rules()}))
+    report = FORMATS[output_format](problems, {name: all_rules()[name] for name in only or all_rules()})
+    if output_format == "text":
+        report = "\n".join(wrapped(line, indent=2) for line in report.split("\n"))
+    click.echo(report)
     sys.exit(1 if any(problem.severity == "error" for problem in problems) else 0)
 
 

@@ -89,7 +89,7 @@ def explain(name: str, output_format: str) -> None:
         optional=_GIVE_WAY if sys.stdout.isatty() else (),
     )
     if left_out:
-        tell(f"Not shown: {', '.join(left_out)}. '--format json' has everything.")
+        tell(wrapped(f"Not shown: {', '.join(left_out)}. '--format json' has everything."))
 
 
 @click.command(short_help="Show what a table or column is computed from, or what is computed from it.")

@@ -9,7 +9,7 @@ import click
 
 from mesh_platform.broker import connect
 from mesh_platform.cli.output import format_option, read_settings, write_json
-from mesh_platform.cli.progress import progress_bar, tell
+from mesh_platform.cli.progress import progress_bar, tell, waiting
 from mesh_platform.cli.text_table import write_table
 from mesh_platform.errors import AttentionError
 from mesh_platform.mesh.remembered import load_remembered
@@ -51,7 +51,8 @@ def train(products: tuple[str, ...], threads: int, output_format: str) -> None:
     models = read_models(mesh)
     done = []
     for product in _chosen(mesh, products):
-        done.append(train_one(mesh, models, catalog, product, settings.now(), threads))
+        with waiting(f"train {product.partition('.')[2]}"):
+            done.append(train_one(mesh, models, catalog, product, settings.now(), threads))
         verdict = "published" if done[-1].published else "not published"
         tell(f"{product}: {done[-1].name} is {verdict}; {done[-1].reason}.")
     _show(done, output_format)
@@ -145,7 +146,8 @@ def reproduce(training: str, threads: int | None, output_format: str) -> None:
     from mesh_platform.ml.train import reproduce as reproduce_one
 
     _settings, mesh, catalog = _open()
-    found = reproduce_one(mesh, read_models(mesh), catalog, training, threads)
+    with waiting(f"train {training} again"):
+        found = reproduce_one(mesh, read_models(mesh), catalog, training, threads)
     if output_format == "json":
         write_json({**asdict(found), "equal": found.equal, "within": found.within})
     elif found.equal:

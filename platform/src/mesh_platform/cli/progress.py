@@ -54,3 +54,18 @@ def progress_bar(label: str, total: int | None, unit: str) -> Iterator[Callable[
     with Progress(*columns, console=errors, transient=False) as progress:
         task = progress.add_task(label, total=total)
         yield lambda steps: progress.update(task, advance=steps)
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """A moving bar and the time on stderr, for what has no steps to count; they go when it is done.
+
+    There is none where stderr is no terminal.
+    """
+    if not errors.is_terminal:
+        yield
+        return
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        progress.add_task(label, total=None)
+        yield

@@ -32,6 +32,7 @@ _role_option = click.option(
     help="Read the tables as they were at a time, in a release, at the end of a day of events, or at a snapshot.",
 )
 @_role_option
+@click.option("--wide", is_flag=True, help="Show all columns and whole texts, however narrow the terminal is.")
 @click.option(
     "--format",
     "output_format",
@@ -39,7 +40,7 @@ _role_option = click.option(
     default="table",
     help="text is the same as table; json: one value on stdout.",
 )
-def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
+def query(sql: str, as_of: str | None, role: str, wide: bool, output_format: str) -> None:
     """Run one SELECT in DuckDB, read only. Views are named `<namespace>.<table>`; `<fact>__resolved` joins to every
     dimension. `mesh status` lists the tables; the SQL `describe <table>` lists the columns of one.
 
@@ -56,6 +57,8 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     `mesh.health` has a row for each product: its age and promise, rows, quarantined and held events. `mesh.refused`
     and `mesh.arrivals` count events by product and day: those that ingest refused, and those that it accepted. All
     three are as of now.
+
+    A table that is wider than the terminal is cut: long texts first, then the last columns. stderr says which.
 
     Who asked for which tables as which role is recorded before the answer is shown: `mesh audit`.
     """
@@ -84,7 +87,7 @@ def query(sql: str, as_of: str | None, role: str, output_format: str) -> None:
     if not any(map(catalog.namespace_exists, mesh.domains)):
         tell(f"The lake in {settings.state_dir} has no tables yet, so all views are empty. 'make run' makes them.")
     _tell_what_is_hidden(mesh, role, views, f"{sql} {' '.join(result.column_names)}".lower())
-    write_result(result, output_format)
+    write_result(result, output_format, wide)
 
 
 def _tell_what_is_hidden(mesh: Mesh, role: str, views: Sequence[str], text: str) -> None:

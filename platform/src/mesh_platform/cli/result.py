@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mesh_platform.cli.output import to_plain, write_json
-from mesh_platform.cli.text_table import write_table
+from mesh_platform.cli.text_table import write_cut_table, write_table
 from mesh_platform.contract.types import number_words
 from mesh_platform.engine.rows import is_time, outside_calendar
 from mesh_platform.errors import UsageError
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 _LATEST, _EARLIEST = "infinity", "-infinity"
 
 
-def write_result(rows: pa.Table, output_format: str) -> None:
+def write_result(rows: pa.Table, output_format: str, wide: bool) -> None:
     """Write the rows of a query to stdout, as json, as csv or, with any other format, as a table for people.
+
+    Unless it shall be `wide`, a terminal gets as much of the table as fits its lines.
 
     NaN, infinities and infinite times are the same words in each format. Raises UsageError for a value that the
     format cannot express.
@@ -32,7 +34,8 @@ def write_result(rows: pa.Table, output_format: str) -> None:
         elif output_format == "json":
             write_json(_with_words(rows, output_format).to_pylist())
         else:
-            write_table(_with_words(rows, output_format).to_pylist(), columns=rows.column_names)
+            write = write_table if wide else write_cut_table
+            write(_with_words(rows, output_format).to_pylist(), columns=rows.column_names)
     # Arrow raises these for types that CSV lacks and times that Python lacks.
     except (NotImplementedError, OverflowError, ValueError) as error:
         raise UsageError(f"a value has no form in {output_format}: {error}. Cast that column to varchar.") from error

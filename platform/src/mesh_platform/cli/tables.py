@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
@@ -15,13 +15,14 @@ from mesh_platform.cli.completion import complete, products
 from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import errors, progress_bar, tell
-from mesh_platform.cli.text_table import write_table
+from mesh_platform.cli.text_table import wrapped, write_cut_table, write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
 from mesh_platform.text import counted, offer, shortened
+from mesh_platform.text import shown as path_shown
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -42,7 +43,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=_DAY, help="Rebuild partitions of the named tables from this UTC day on.")
 @click.option("--to", "last", type=_DAY, help="Last UTC day to rebuild.  [default: the day of --from]")
 @click.option("--plan", "only_plan", is_flag=True, help="Report what a build would do at most, and why.")
-@click.option("--wide", is_flag=True, help="Show warnings as a whole, however narrow the terminal is.")
+@click.option("--wide", is_flag=True, help="Show all columns and whole warnings, however narrow the terminal is.")
 @click.option("--follow", "following", is_flag=True, help="Build again whenever events have landed, until Ctrl-C.")
 @format_option
 def build(
@@ -85,6 +86,7 @@ def build(
     """
     from mesh_platform.build.build import build as build_tables
     from mesh_platform.build.build import plan_build
+    from mesh_platform.build.plan import Plan
     from mesh_platform.governance.parity.building import spark_runs
 
     if last and not first:
@@ -99,7 +101,8 @@ def build(
     settings, mesh, catalog = open_lake()
     if only_plan:
         plans = [asdict(each) for each in plan_build(mesh, catalog, tables, full)]
-        write_json(plans) if output_format == "json" else write_table(plans)
+        show = write_table if wide else write_cut_table
+        write_json(plans) if output_format == "json" else show(plans, columns=[field.name for field in fields(Plan)])
         return
     if following:
         _follow(settings, mesh, catalog, tables, output_format)
@@ -124,7 +127,9 @@ def build(
     if output_format == "json":
         write_json(rows)
     else:
-        write_table(rows, columns=("table", "mode", "partitions", "rows", "held", "snapshot_id"))
+        columns = ("table", "mode", "partitions", "rows", "held", "snapshot_id")
+        if left_out := write_table(rows, columns=columns, optional=() if wide else columns[:1:-1]):
+            tell(f"Not shown: {', '.join(left_out)}. '--wide' shows all columns.")
     show_warnings(built, wide)
 
 
@@ -280,7 +285,8 @@ def show_status(
         click.echo(f"There are no tables {what}yet. 'make run' makes them.")
         return
     what = "Tables" if names or wide else "Products"
-    title = f"{what} in {settings.state_dir}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    where = path_shown(settings.state_dir, settings.root)
+    title = f"{what} in {where}, as of {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     left_out = write_table(rows, title, optional=() if wide else _GIVE_WAY)
     learned = [each for each in found if each.model]
     if learned:
@@ -296,7 +302,7 @@ def show_status(
     if more := len(found) - len(shown):
         left_out = [counted(more, "more table"), *left_out]
     if left_out:
-        tell(f"Not shown: {', '.join(left_out)}. 'mesh status --wide' shows everything.")
+        tell(wrapped(f"Not shown: {', '.join(left_out)}. 'mesh status --wide' shows everything."))
 
 
 def _of_products(found: Sequence[TableStatus]) -> list[TableStatus]:

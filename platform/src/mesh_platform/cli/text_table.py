@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from textwrap import fill
 from typing import Any
@@ -15,10 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mesh_platform.cli.output import to_plain
+from mesh_platform.cli.progress import tell
+from mesh_platform.text import counted, shortened
 
 # Where the output is no terminal and COLUMNS does not say.
 _WIDTH = 120
 _GAP = 2
+# Shorter texts are not cut: what is left would tell them apart no more.
+_SHORTEST = 24
 
 
 def write_table(
@@ -55,6 +59,41 @@ def write_table(
     return left_out
 
 
+def write_cut_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as `write_table` does, in lines that fit the terminal; stderr says what is cut.
+
+    The longest texts are cut first, then the last columns are left out. Where the output is no terminal, everything
+    is written.
+    """
+    if not sys.stdout.isatty():
+        write_table(rows, columns=columns)
+        return
+    texts = {name for name in columns if all(isinstance(row[name], str | list | dict | None) for row in rows)}
+    widths = _widths(rows, columns)
+    kept = [*columns]
+    while len(kept) > 1 and _wide(kept, widths, texts, _SHORTEST) > _room():
+        kept.pop()
+    most = next(
+        (most for most in range(_room(), _SHORTEST, -1) if _wide(kept, widths, texts, most) <= _room()), _SHORTEST
+    )
+    cut = [name for name in kept if name in texts and any(len(_cell(row[name]).plain) > most for row in rows)]
+    write_table(
+        [{**row, **{name: shortened(_cell(row[name]).plain, most) for name in cut}} for row in rows], columns=kept
+    )
+    left_out = columns[len(kept) :]
+    said = [f"{counted(len(cut), 'column')} cut: {', '.join(cut)}."] if cut else []
+    if left_out:
+        said.append(f"{counted(len(left_out), 'column')} not shown: {', '.join(left_out)}.")
+    if said:
+        tell(wrapped(f"{' '.join(said)} '--wide' and '--format json' have everything."))
+
+
+def _wide(names: Sequence[str], widths: Mapping[str, int], texts: Collection[str], most: int) -> int:
+    """How long a line is if the columns `texts` are cut to `most` characters."""
+    cut = [min(widths[name], max(most, len(name)) + _GAP) if name in texts else widths[name] for name in names]
+    return sum(cut) - _GAP
+
+
 def wrapped(text: str, indent: int = 0) -> str:
     """`text` for the terminal, broken between words, with `indent` spaces before each further line.
 
@@ -62,23 +101,33 @@ def wrapped(text: str, indent: int = 0) -> str:
     """
     if not sys.stdout.isatty():
         return text
-    width = shutil.get_terminal_size((_WIDTH, 24)).columns
-    return fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return fill(text, _room(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _too_many(rows: Sequence[Mapping[str, Any]], names: Sequence[str], optional: Sequence[str]) -> list[str]:
     """The first columns of `optional` that must be left out for the others to fit the terminal."""
-    widths = {
-        name: _GAP + max(len(each) for each in (name, *(_cell(row[name]).plain for row in rows)))
-        for name in (names if optional else ())
-    }
-    most, wide = shutil.get_terminal_size((_WIDTH, 24)).columns, sum(widths.values()) - _GAP
+    if not optional:
+        return []
+    widths, most = _widths(rows, names), _room()
+    wide = sum(widths.values()) - _GAP
     left_out = []
     for name in optional:
         if wide > most and name in widths:
             left_out.append(name)
             wide -= widths[name]
     return left_out
+
+
+def _widths(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """How many characters each column takes, with the gap to the next one."""
+    return {
+        name: _GAP + max(len(each) for each in (name, *(_cell(row[name]).plain for row in rows))) for name in names
+    }
+
+
+def _room() -> int:
+    """How many characters a line of the terminal has."""
+    return shutil.get_terminal_size((_WIDTH, 24)).columns
 
 
 def _cell(value: Any) -> Text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -28,8 +28,12 @@ def open_scope(root: Path, today: date, base: str | None = None, cache: Cache | 
     return Scope(mesh, tuple(faults), today, base, cache)
 
 
-def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
+def check(
+    scope: Scope, only: Collection[str] = (), progress: Callable[[int], None] = lambda rules: None
+) -> list[Problem]:
     """The problems by all rules of the mesh, or `only` some; waived problems have the severity `waived`.
+
+    `progress` is called with 1 for each rule that has been applied.
 
     Raises UsageError for an unknown rule.
     """
@@ -41,7 +45,10 @@ def check(scope: Scope, only: Collection[str] = ()) -> list[Problem]:
     held = {*only, *_UNREAD} if only and "waiver" not in only else {*rules}
     standing, faults = read_waivers(scope.mesh)
     faults += [*scope.consents[1], *read_expected(scope.mesh)[1]]
-    faults += [problem for name, rule in rules.items() if name in held for problem in _problems(rule, scope)]
+    for name, rule in rules.items():
+        if name in held:
+            faults += _problems(rule, scope)
+        progress(1)
     about = [each for each in standing if each.waiver.rule in held or each.waiver.rule not in rules]
     found = apply_waivers(faults, about, scope.mesh, rules, scope.today)
     # Unreadable files were not checked by any rule, so they are always reported.
