@@ -184,3 +184,16 @@ PARTS = st.text(st.sampled_from("ab1é \n'\"$/*-;.,()[]{}:=?\\"), max_size=8)
 def test_any_text_around_a_value_keeps_it_out(mesh: Mesh, before: str, between: str, after: str) -> None:
     sql = f"select {before}qqvalue{between}'qqvalue'{after}"
     assert "qqvalue" not in str(asked(mesh, "query", "analyst", sql))
+
+
+def test_a_person_is_erased_although_others_asked_for_them(place: Place) -> None:
+    place.land("alpha", [Sale(2, buyer="annabel-33f1")])
+    place.build()
+    state, sql = place.state, "select * from core.fact_sales where buyer = 'annabel-33f1' or \"annabel-33f1\" = 1"
+    state.mesh("query", "--role", "owner", sql, check=2)
+    state.mesh("maintain", "mesh.audit")
+    state.mesh("query", "--role", "owner", "select * from core.fact_sales where buyer = 'annabel-33f1'")
+    record = ["--request", "1", "--by", "a", "--reason", "b"]
+    state.mesh("erase", "--where", "buyer=annabel-33f1", *record)
+    assert [(row["role"], row["rows"]) for row in state.json("audit")] == [("owner", 1), ("owner", None)]
+    assert "annabel" not in json.dumps(state.json("audit"))
