@@ -40,7 +40,7 @@ def _twice(make: Callable[[Panel], Expects]) -> Callable[[Panel, int], Both]:
 
 
 def _smoothing(panel: Panel) -> Callable[[Panel, int], Both]:
-    # Origins have most of their cuts in common, and fits are nine tenths of the whole benchmark.
+    # Origins have most of their cuts in common.
     @cache
     def smoothed(known_days: int, days: int) -> NDArray[np.float64]:
         return exponential_smoothing(panel.until(known_days), days)
