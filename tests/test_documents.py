@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,9 @@ def test_a_terminal_of_80_or_120_columns_gets_what_its_page_shows(shell: Shell) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
     made = terminal.page(repository, environment)
     # Masked words have other lengths elsewhere, so the spaces beside them do not count.
-    assert squeezed(made) == squeezed(terminal.PAGE.read_text(encoding="utf-8")), (
-        "see tests/terminal.py: write it anew"
-    )
+    shown = squeezed(terminal.PAGE.read_text(encoding="utf-8"))
+    differs = "\n".join(unified_diff(shown.splitlines(), squeezed(made).splitlines(), "shown", "printed", n=0))
+    assert not differs, f"see tests/terminal.py on how to write it anew:\n{differs}"
     for columns, block in re.findall(r"(\d+) columns:\n\n```text\n(.*?)```", made, re.DOTALL):
         assert max(map(len, block.splitlines())) <= int(columns), f"{columns} columns:\n{block}"
 

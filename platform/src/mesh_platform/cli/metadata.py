@@ -40,9 +40,10 @@ _SITE, _CACHE, _NOTES = "catalog", "catalog-cache", "catalog-notes"
 
 @click.command(short_help="Show a product's owner, promises, columns and lineage, or those of a dashboard or chart.")
 @click.argument("name", shell_complete=complete(domains, products, tags))
+@click.option("--wide", is_flag=True, help="Show everything about each column, however narrow the terminal is.")
 @format_option
 @without_collector
-def explain(name: str, output_format: str) -> None:
+def explain(name: str, wide: bool, output_format: str) -> None:
     """Show the owner, the promises and the columns of a product, and where each column comes from; of a dashboard its
     charts, and of a chart what it shows and from where. Every other name that a command prints can be asked for, too:
     tables, views, columns, terms, people, domains.
@@ -86,10 +87,10 @@ def explain(name: str, output_format: str) -> None:
             for column in columns
         ],
         # A pipe has all of them, however wide.
-        optional=_GIVE_WAY if sys.stdout.isatty() else (),
+        optional=_GIVE_WAY if sys.stdout.isatty() and not wide else (),
     )
     if left_out:
-        tell(wrapped(f"Not shown: {', '.join(left_out)}. '--format json' has everything."))
+        tell(wrapped(f"Not shown: {', '.join(left_out)}. '--wide' and '--format json' have everything."))
 
 
 @click.command(short_help="Show what a table or column is computed from, or what is computed from it.")
