@@ -131,12 +131,17 @@ def test_a_killed_move_is_finished_once(place: Place, point: str) -> None:
     assert waiting(state) == []
 
 
-def test_a_damaged_record_is_named(place: Place) -> None:
+def test_a_damaged_record_is_named_and_stops_nothing_else(place: Place) -> None:
     folder = place.state.folder / "audit"
     folder.mkdir()
     (folder / "a.json").write_text("{")
+    catalog = open_catalog(place.state.settings)
     with pytest.raises(AttentionError, match=r"a\.json: no record"):
-        move_records(open_catalog(place.state.settings))
+        move_records(catalog)
+    # All other tables are maintained.
+    audit, *others = maintain(place.mesh, catalog)
+    assert (audit.table, audit.failed, "a.json: no record" in (audit.skipped or "")) == ("mesh.audit", True, True)
+    assert "core.fact_sales" in {each.table for each in others if not each.failed}
 
 
 def test_months_that_ended_long_ago_are_removed(place: Place) -> None:

@@ -87,13 +87,19 @@ def maintain(
 
     Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
-    if not dry_run and (not tables or AUDIT in tables):
-        move_records(catalog)
-        remove_old_records(catalog, datetime.now(UTC))
     chosen = _chosen(mesh, catalog, tables)
+    done = []
+    if not dry_run and AUDIT in chosen:
+        try:
+            move_records(catalog)
+            remove_old_records(catalog, datetime.now(UTC))
+        except (AttentionError, ConflictError) as error:
+            del chosen[AUDIT]
+            on_start(AUDIT)
+            done.append(Maintained(AUDIT, 0, 0, 0, str(error), failed=isinstance(error, AttentionError)))
+            on_progress(done[-1])
     needs = _Needs(mesh, catalog)
     folders = table_folders(catalog)
-    done = []
     for name, mesh_table in chosen.items():
         if name not in folders:
             continue
@@ -298,13 +304,13 @@ class _Job:
 
     def _clear_past(self) -> tuple[int, str]:
         """Remove the past states that show such rows, once time travel does not reach them; return how many."""
+        if self.mesh_table is None:
+            return 0, ""
         before, needed = datetime.now(UTC) - self.lifetime, partial(self.needs.of_builds, self.name, self.held_from)
         try:
-            if self.mesh_table:
-                return clear_past(self.needs.catalog, self.mesh_table, self.now, before, needed), ""
+            return clear_past(self.needs.catalog, self.mesh_table, self.now, before, needed), ""
         except ConflictError as error:
             return 0, f"past states stay: {error}"
-        return 0, ""
 
     def _set_properties(self) -> None:
         table = self.load()
