@@ -40,8 +40,8 @@ _FROM = "mesh.retention.from"
 _ROWS, _DROPPED, _REWRITTEN, _BYTES, _UNTIL = (
     f"mesh.retention.{each}" for each in ("rows", "dropped", "rewritten", "bytes", "until")
 )
-_ATTEMPTS = 8
-_GIVEN_UP = "others keep committing; the next run removes the rows"
+ATTEMPTS = 8
+GIVEN_UP = "others keep committing; the next run removes the rows"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def remove_expired(
         replace_without_trace(table, removed, added, {**notes(table), **to_summary(done)}, properties=property_)
         return done.rows
 
-    return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP)
+    return on_conflict(ATTEMPTS, attempt, GIVEN_UP)
 
 
 def rewrite(
@@ -117,8 +117,12 @@ def rewrite(
         added += write_files(table, kept, target_bytes=2**62) if kept else []
     faults.point("retain.written")
     size = sum(file.file_size_in_bytes for file in removed)
-    until = ", ".join(f"{name} {limit.isoformat()}" for name, limit in limits.items())
-    return removed, added, Removed(rows, dropped, len(removed) - dropped, size, until)
+    return removed, added, Removed(rows, dropped, len(removed) - dropped, size, in_words(limits))
+
+
+def in_words(limits: Limits) -> str:
+    """Return the limits as records of removals show them: `<column> <ISO time>, ...`."""
+    return ", ".join(f"{name} {limit.isoformat()}" for name, limit in limits.items())
 
 
 def to_summary(removed: Removed) -> dict[str, str]:

@@ -47,8 +47,7 @@ _HELD = "not compacted: its readers see the state that its table names"
 class Maintained:
     """What was done to one table, or would be: the numbers of files merged, snapshots expired and orphans removed.
 
-    `removed` are the rows past their retention; `expired` includes the snapshots that still showed such rows.
-
+    `removed` counts the rows past their retention; `expired` includes the snapshots that still showed such rows.
     `compacted_bytes` and `orphan_bytes` are the sizes of these files. `skipped` says what was left undone and why;
     `failed`, whether the reason is a fault rather than somebody else at work. `excluded` is whether the contract
     forbids maintenance, with `mesh.maintain: false`.
@@ -273,7 +272,7 @@ class _Job:
             if explained is None:
                 raise
             failed = True
-            skipped.append(f"{explained} Its rows are as they were.")
+            skipped.append(str(explained))
         return Maintained(
             table=self.name,
             compacted=compacted.files,
@@ -303,7 +302,7 @@ class _Job:
             return 0, f"rows past their retention stay: {error}"
 
     def _clear_past(self) -> tuple[int, str]:
-        """Remove the past states that show such rows, once time travel does not reach them; return how many."""
+        """Remove past states with such rows, beyond time travel; return how many, and why they stay."""
         if self.mesh_table is None:
             return 0, ""
         before, needed = datetime.now(UTC) - self.lifetime, partial(self.needs.of_builds, self.name, self.held_from)
