@@ -90,9 +90,8 @@ def remove_expired(
         removed, added, done = rewrite(table, find_expired(table, limits), limits)
         if not done.rows:
             return 0
-        ((column, until), *_) = limits.items()
-        property_ = {_FROM: f"{table.schema().find_field(column).field_id} {until.isoformat()}"} if marked else {}
-        replace_without_trace(table, removed, added, {**notes(table), **to_summary(done)}, properties=property_)
+        properties = _mark(table, limits) if marked else {}
+        replace_without_trace(table, removed, added, {**notes(table), **to_summary(done)}, properties=properties)
         return done.rows
 
     return on_conflict(ATTEMPTS, attempt, GIVEN_UP)
@@ -158,6 +157,15 @@ def without_expired(table: Table, rows: pa.Table) -> pa.Table:
     if noted is None or noted[0] not in rows.column_names:
         return rows
     return rows.filter(pc.invert(_marks(rows, dict([noted]))))
+
+
+def _mark(table: Table, limits: Limits) -> dict[str, str]:
+    ((column, until),) = limits.items()
+    noted = kept_from(table)
+    if noted and noted[0] == column:
+        # A rollback brings older rows back, of which a longer retention then removes the oldest.
+        until = max(until, noted[1])
+    return {_FROM: f"{table.schema().find_field(column).field_id} {until.isoformat()}"}
 
 
 def _kept(table: Table, task: FileScanTask, limits: Limits) -> pa.Table:

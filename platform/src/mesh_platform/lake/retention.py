@@ -176,6 +176,8 @@ def clear_past(
         table = existing_table(catalog, mesh_table.name)
         gone = past_states(catalog, mesh_table, now, before, needed())
         if gone:
+            # The property has room for one: that of a call that was killed must be in the record before.
+            _record(catalog, mesh_table)
             until = [in_words(limits) for limits in limits_of(catalog, mesh_table, now)]
             noted = {"at": datetime.now(UTC).isoformat(), "until": "; ".join(until), "snapshots": len(gone)}
             remove_snapshots(table, gone, {_CLEARED: json.dumps({**noted, "voided": refs_to(table, gone)})})
