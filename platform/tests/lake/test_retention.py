@@ -16,13 +16,14 @@ from mesh_platform.iceberg.compaction import compact
 from mesh_platform.iceberg.orphan_files import find_orphans
 from mesh_platform.iceberg.retention import kept_from
 from mesh_platform.lake import maintain as module
+from mesh_platform.lake import retention
 from mesh_platform.lake.catalog import arrow_schema, ensure_table, open_catalog
 from mesh_platform.lake.ledger import write_ledger
 from mesh_platform.lake.maintain import Maintained, maintain
 from mesh_platform.lake.releases import read_releases
-from mesh_platform.lake.retention import Removal, read_removals
+from mesh_platform.lake.retention import Removal, clear_past, past_states, read_removals
 from mesh_platform.lake.rollback import roll_back
-from mesh_platform.lake.tables import quarantine_schema
+from mesh_platform.lake.tables import quarantine_schema, table_named
 
 from ..small_mesh import START, Place, Sale, add_contract, small_mesh
 from ..sql.test_audit import CHEAP, HOLD, rule
@@ -215,6 +216,18 @@ def test_rows_that_come_back_by_themselves_are_not_built_twice(place: Place) -> 
     assert run(place)[SALES].removed == 30
 
 
+def test_the_time_at_which_a_table_begins_never_moves_back(place: Place) -> None:
+    before = place.snapshots(SALES)[-1]
+    run(place)
+    place.build()
+    promise(place, "alpha/contracts/sales_alpha.odcs.yaml", 45)
+    roll_back(place.mesh, place.catalog, SALES, before)
+    assert run(place)[SALES].removed == 15
+    assert kept_from(place.catalog.load_table(SALES)) == ("sold_at", UNTIL)
+    place.build()
+    assert ids(place, FACT) == named("alpha", range(60)) + named("beta", range(60))
+
+
 def test_a_contract_without_retention_or_a_row_without_time_keeps_for_ever(place: Place) -> None:
     promise(place, "alpha/contracts/sales_alpha.odcs.yaml", None)
     promise(place, "core/contracts/dim_buyer.odcs.yaml", 1, None)
@@ -256,6 +269,23 @@ def test_what_a_build_or_time_travel_needs_is_kept_and_the_rest_is_void(
         shown = {each.snapshot_id for each in table.snapshots() if _oldest(table, each.snapshot_id) < UNTIL}
         assert shown == set()
         assert not [path for path in find_orphans(table, later) if path.endswith(".parquet")]
+
+
+def test_what_a_killed_call_cleared_is_recorded_before_more_is_cleared(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(place)
+    table = table_named(place.mesh, SALES)
+    assert table is not None
+    later = datetime.now(UTC) + timedelta(days=8)
+    first, *others = past_states(place.catalog, table, NOW, later, ())
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "_record", lambda *_: None)
+        assert clear_past(place.catalog, table, NOW, later, lambda: others) == 1
+    assert clear_past(place.catalog, table, NOW, later, lambda: ()) == len(others) > 0
+    cleared = [each.snapshots for each in read_removals(place.catalog) if each.step == "cleared"]
+    assert cleared == [len(others), 1]
+    assert first not in place.snapshots(SALES)
 
 
 def _oldest(table: Any, snapshot: int) -> datetime:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mesh_platform.errors import AttentionError, UsageError
 from mesh_platform.faults import POINTS
-from mesh_platform.lake.audit import RETENTION, Record, move_records, read_audit, remove_old_records, write_record
+from mesh_platform.lake.audit import KEPT_FOR, Record, move_records, read_audit, remove_old_records, write_record
 from mesh_platform.lake.catalog import open_catalog
 from mesh_platform.lake.maintain import maintain
 from mesh_platform.mesh.mesh import Mesh
@@ -131,18 +131,23 @@ def test_a_killed_move_is_finished_once(place: Place, point: str) -> None:
     assert waiting(state) == []
 
 
-def test_a_damaged_record_is_named(place: Place) -> None:
+def test_a_damaged_record_is_named_and_stops_nothing_else(place: Place) -> None:
     folder = place.state.folder / "audit"
     folder.mkdir()
     (folder / "a.json").write_text("{")
+    catalog = open_catalog(place.state.settings)
     with pytest.raises(AttentionError, match=r"a\.json: no record"):
-        move_records(open_catalog(place.state.settings))
+        move_records(catalog)
+    # All other tables are maintained.
+    audit, *others = maintain(place.mesh, catalog)
+    assert (audit.table, audit.failed, "a.json: no record" in (audit.skipped or "")) == ("mesh.audit", True, True)
+    assert "core.fact_sales" in {each.table for each in others if not each.failed}
 
 
 def test_months_that_ended_long_ago_are_removed(place: Place) -> None:
     catalog = open_catalog(place.state.settings)
     now = datetime(2026, 3, 15, tzinfo=UTC)
-    cut = now - RETENTION
+    cut = now - KEPT_FOR
     same_month = cut - timedelta(hours=1)
     for at in (cut - timedelta(days=40), same_month, now):
         write_record(catalog, Record("query", "analyst", ("core.items",), asked_at=at))

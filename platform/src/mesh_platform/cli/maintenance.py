@@ -162,7 +162,7 @@ def _show(rows: list[dict[str, object]], dry_run: bool) -> None:
     counts = ("removed", "compacted", "expired", "orphans_removed", "failed", "excluded")
     worked = [row for row in rows if any(row[name] for name in counts)]
     columns = ("table", "removed", "compacted", "expired", "orphans_removed", "skipped")
-    write_table([{name: row[name] for name in columns} for row in worked], columns=columns)
+    write_table(worked, columns=columns)
     would = "would be done" if dry_run else "was done"
     idle = len(rows) - len([row for row in worked if not row["excluded"]])
     tell(f"{counted(len(rows), 'table')} checked; for {idle} of them nothing {would}.")

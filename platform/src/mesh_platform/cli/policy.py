@@ -85,8 +85,7 @@ def audit(role: str, user_name: str | None, table: str | None, output_format: st
         write_json(rows)
         return
     columns = ("asked_at", "user_name", "role", "command", "rows", "tables", "statement")
-    shown = [{**row, "tables": _some(row["tables"])} for row in rows]
-    write_table([{name: row[name] for name in columns} for row in shown], columns=columns)
+    write_table([{**row, "tables": _some(row["tables"])} for row in rows], columns=columns)
 
 
 def _some(tables: Sequence[str]) -> str:

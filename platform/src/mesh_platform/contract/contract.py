@@ -173,8 +173,7 @@ class Contract:
     merged or removed, and no snapshot expires. A `retired` product keeps its landing table, for other models of its
     domain to read. `time_zone` is that of the domain's site, from domain.yaml: local times follow its clock; without
     one they are UTC. `oldest_version` is the oldest contract version whose events ingest accepts; None leaves it to
-    the major version. `status` is one
-    of STATUSES. `id` names the contract for other tools.
+    the major version. `status` is one of STATUSES. `id` names the contract for other tools.
     """
 
     path: str

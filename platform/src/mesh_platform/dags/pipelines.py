@@ -161,14 +161,10 @@ class Pipelines:
             "Trains the models of the domain, and publishes those that are better. Triggered by the tables that they "
             "learn from, once these have enough new days, and every Monday."
         )
-        learners = learners_of(self.mesh, self.domain)
         learned = self.products["train"]
-        features = {
-            c.identifier: [*learners[c.identifier].learner.features] for c in learned if c.identifier in learners
-        }
-        assets = [
-            table_asset(self.mesh, name) for name in sorted({name for each in features.values() for name in each})
-        ]
+        features = {name: [*each.learner.features] for name, each in learners_of(self.mesh, self.domain).items()}
+        wake = {name for contract in learned for name in features.get(contract.identifier, ())}
+        assets = [table_asset(self.mesh, name) for name in sorted(wake)]
 
         def run(product: str) -> dict[str, Any]:
             woken = get_current_context()["dag_run"].run_type == "asset_triggered"

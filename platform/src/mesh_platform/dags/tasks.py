@@ -142,8 +142,9 @@ def publish(mesh: Mesh, models: Mapping[str, Model]) -> int | None:
 def train_model(mesh: Mesh, product: str, woken: bool = False) -> dict[str, Any]:
     """Train the model of a product, as `mesh ml train` does; return the training.
 
-    Skips the task if the model is held back, so that nothing waits for it. If new rows have `woken` it, it skips also
-    while no training is due. Raises as `mesh_platform.ml.train.train`.
+    Skips the task if the model is held back, so that nothing waits for it. If new rows have `woken` it, it also skips
+    while no training is due, and where `train` raises UsageError, as for a missing library. Raises as
+    `mesh_platform.ml.train.train`.
     """
     from mesh_platform.errors import UsageError
     from mesh_platform.ml.train import is_due, train

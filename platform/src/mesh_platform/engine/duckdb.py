@@ -136,10 +136,12 @@ def tokens(sql: str) -> list[tuple[str, str]]:
 
 def function_names(words: Collection[str]) -> set[str]:
     """Return those of the words, in lower case, that are names of DuckDB's functions."""
+    if not words:
+        return set()
     listed = ", ".join(map(literal, sorted(words)))
     query = f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name IN ({listed})"
     with own_database() as connection:
-        return {name for (name,) in connection.execute(query).fetchall()} if words else set()
+        return {name for (name,) in connection.execute(query).fetchall()}
 
 
 def bound_plans(connection: Connection, queries: Sequence[str]) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ _FROM = "mesh.retention.from"
 _ROWS, _DROPPED, _REWRITTEN, _BYTES, _UNTIL = (
     f"mesh.retention.{each}" for each in ("rows", "dropped", "rewritten", "bytes", "until")
 )
-_ATTEMPTS = 8
-_GIVEN_UP = "others keep committing; the next run removes the rows"
+ATTEMPTS = 8
+GIVEN_UP = "others keep committing; the next run removes the rows"
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,11 @@ def remove_expired(
         removed, added, done = rewrite(table, find_expired(table, limits), limits)
         if not done.rows:
             return 0
-        ((column, until), *_) = limits.items()
-        property_ = {_FROM: f"{table.schema().find_field(column).field_id} {until.isoformat()}"} if marked else {}
-        replace_without_trace(table, removed, added, {**notes(table), **to_summary(done)}, properties=property_)
+        properties = _mark(table, limits) if marked else {}
+        replace_without_trace(table, removed, added, {**notes(table), **to_summary(done)}, properties=properties)
         return done.rows
 
-    return on_conflict(_ATTEMPTS, attempt, _GIVEN_UP)
+    return on_conflict(ATTEMPTS, attempt, GIVEN_UP)
 
 
 def rewrite(
@@ -117,8 +116,12 @@ def rewrite(
         added += write_files(table, kept, target_bytes=2**62) if kept else []
     faults.point("retain.written")
     size = sum(file.file_size_in_bytes for file in removed)
-    until = ", ".join(f"{name} {limit.isoformat()}" for name, limit in limits.items())
-    return removed, added, Removed(rows, dropped, len(removed) - dropped, size, until)
+    return removed, added, Removed(rows, dropped, len(removed) - dropped, size, in_words(limits))
+
+
+def in_words(limits: Limits) -> str:
+    """Return the limits as records of removals show them: `<column> <ISO time>, ...`."""
+    return ", ".join(f"{name} {limit.isoformat()}" for name, limit in limits.items())
 
 
 def to_summary(removed: Removed) -> dict[str, str]:
@@ -154,6 +157,15 @@ def without_expired(table: Table, rows: pa.Table) -> pa.Table:
     if noted is None or noted[0] not in rows.column_names:
         return rows
     return rows.filter(pc.invert(_marks(rows, dict([noted]))))
+
+
+def _mark(table: Table, limits: Limits) -> dict[str, str]:
+    ((column, until),) = limits.items()
+    noted = kept_from(table)
+    if noted and noted[0] == column:
+        # A rollback brings older rows back, of which a longer retention then removes the oldest.
+        until = max(until, noted[1])
+    return {_FROM: f"{table.schema().find_field(column).field_id} {until.isoformat()}"}
 
 
 def _kept(table: Table, task: FileScanTask, limits: Limits) -> pa.Table:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 AUDIT = "mesh.audit"
 # Longer than the year that an audit usually looks back.
-RETENTION = timedelta(days=400)
+KEPT_FOR = timedelta(days=400)
 _ATTEMPTS = 8
 
 AUDIT_SCHEMA = TableSchema(
@@ -138,14 +138,14 @@ def read_audit(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def remove_old_records(catalog: Catalog, now: datetime) -> int:
-    """Remove the records of whole months that ended longer than `RETENTION` before `now`; return how many.
+    """Remove the records of whole months that ended longer than `KEPT_FOR` before `now`; return how many.
 
     Earlier snapshots have them until they expire. Raises ConflictError if others keep committing.
     """
 
     def attempt() -> int:
         table = checked_table(catalog, AUDIT, AUDIT_SCHEMA)
-        before = LessThan("asked_at", (now - RETENTION).isoformat())
+        before = LessThan("asked_at", (now - KEPT_FOR).isoformat())
         tasks = table.scan(row_filter=before).plan_files() if table else ()
         old = [task.file for task in tasks if task.residual == AlwaysTrue()]
         if table and old:

@@ -47,8 +47,7 @@ _HELD = "not compacted: its readers see the state that its table names"
 class Maintained:
     """What was done to one table, or would be: the numbers of files merged, snapshots expired and orphans removed.
 
-    `removed` are the rows past their retention; `expired` includes the snapshots that still showed such rows.
-
+    `removed` counts the rows past their retention; `expired` includes the snapshots that still showed such rows.
     `compacted_bytes` and `orphan_bytes` are the sizes of these files. `skipped` says what was left undone and why;
     `failed`, whether the reason is a fault rather than somebody else at work. `excluded` is whether the contract
     forbids maintenance, with `mesh.maintain: false`.
@@ -87,13 +86,19 @@ def maintain(
 
     Raises UsageError for an unknown table, and UnavailableError if the catalog does not answer.
     """
-    if not dry_run and (not tables or AUDIT in tables):
-        move_records(catalog)
-        remove_old_records(catalog, datetime.now(UTC))
     chosen = _chosen(mesh, catalog, tables)
+    done = []
+    if not dry_run and AUDIT in chosen:
+        try:
+            move_records(catalog)
+            remove_old_records(catalog, datetime.now(UTC))
+        except (AttentionError, ConflictError) as error:
+            del chosen[AUDIT]
+            on_start(AUDIT)
+            done.append(Maintained(AUDIT, 0, 0, 0, str(error), failed=isinstance(error, AttentionError)))
+            on_progress(done[-1])
     needs = _Needs(mesh, catalog)
     folders = table_folders(catalog)
-    done = []
     for name, mesh_table in chosen.items():
         if name not in folders:
             continue
@@ -267,7 +272,7 @@ class _Job:
             if explained is None:
                 raise
             failed = True
-            skipped.append(f"{explained} Its rows are as they were.")
+            skipped.append(str(explained))
         return Maintained(
             table=self.name,
             compacted=compacted.files,
@@ -297,14 +302,14 @@ class _Job:
             return 0, f"rows past their retention stay: {error}"
 
     def _clear_past(self) -> tuple[int, str]:
-        """Remove the past states that show such rows, once time travel does not reach them; return how many."""
+        """Remove past states with such rows, beyond time travel; return how many, and why they stay."""
+        if self.mesh_table is None:
+            return 0, ""
         before, needed = datetime.now(UTC) - self.lifetime, partial(self.needs.of_builds, self.name, self.held_from)
         try:
-            if self.mesh_table:
-                return clear_past(self.needs.catalog, self.mesh_table, self.now, before, needed), ""
+            return clear_past(self.needs.catalog, self.mesh_table, self.now, before, needed), ""
         except ConflictError as error:
             return 0, f"past states stay: {error}"
-        return 0, ""
 
     def _set_properties(self) -> None:
         table = self.load()

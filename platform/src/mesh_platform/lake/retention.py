@@ -24,9 +24,12 @@ from mesh_platform.iceberg.expiry import instant, reigns_ended, remove_snapshots
 from mesh_platform.iceberg.provenance import held_snapshot, read_provenance
 from mesh_platform.iceberg.replace import replace_without_trace
 from mesh_platform.iceberg.retention import (
+    ATTEMPTS,
+    GIVEN_UP,
     Limits,
     count_expired,
     find_expired,
+    in_words,
     kept_from,
     removals,
     remove_expired,
@@ -47,7 +50,6 @@ RETENTION = "mesh.retention"
 Step = Literal["removed", "cleared"]
 # The table property with what was cleared last.
 _CLEARED = "mesh.retention.cleared"
-_ATTEMPTS = 8
 
 RETENTION_SCHEMA = TableSchema(
     "retention",
@@ -144,9 +146,10 @@ def remove_past(catalog: Catalog, mesh_table: MeshTable, now: datetime) -> int:
 def past_states(
     catalog: Catalog, mesh_table: MeshTable, now: datetime, before: datetime, needed: Collection[int]
 ) -> list[int]:
-    """Return the snapshots, last the current ones before a time, that still show rows past their retention.
+    """Return the snapshots that may show rows past their retention, by the bounds of their files.
 
-    `now` is by the clock of the data, `before` by that of the machine. Those that are `needed` are left out.
+    It leaves out those that are `needed`, and those that are the current one or were so since `before`. `now` is by
+    the clock of the data, `before` by that of the machine.
     """
     table = existing_table(catalog, mesh_table.name)
     limits = limits_of(catalog, mesh_table, now)
@@ -173,12 +176,14 @@ def clear_past(
         table = existing_table(catalog, mesh_table.name)
         gone = past_states(catalog, mesh_table, now, before, needed())
         if gone:
-            until = [_worded(limits) for limits in limits_of(catalog, mesh_table, now)]
+            # The property has room for one: that of a call that was killed must be in the record before.
+            _record(catalog, mesh_table)
+            until = [in_words(limits) for limits in limits_of(catalog, mesh_table, now)]
             noted = {"at": datetime.now(UTC).isoformat(), "until": "; ".join(until), "snapshots": len(gone)}
             remove_snapshots(table, gone, {_CLEARED: json.dumps({**noted, "voided": refs_to(table, gone)})})
         return len(gone)
 
-    cleared = on_conflict(_ATTEMPTS, attempt, "others keep committing; the next run removes the past states")
+    cleared = on_conflict(ATTEMPTS, attempt, "others keep committing; the next run removes the past states")
     faults.point("retain.cleared")
     _record(catalog, mesh_table)
     return cleared
@@ -186,10 +191,6 @@ def clear_past(
 
 def _midnight(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _worded(limits: Limits) -> str:
-    return ", ".join(f"{name} {limit.isoformat()}" for name, limit in limits.items())
 
 
 def _provenance(table: Table) -> Mapping[str, str]:
@@ -225,7 +226,7 @@ def _remove_held(catalog: Catalog, contract: Contract, limits: Limits) -> int:
         replace_without_trace(product, [], [], renewed.to_summary())
         return done.rows
 
-    return on_conflict(_ATTEMPTS, attempt, "others keep committing; the next run removes the rows")
+    return on_conflict(ATTEMPTS, attempt, GIVEN_UP)
 
 
 def _record(catalog: Catalog, mesh_table: MeshTable) -> None:
@@ -250,7 +251,7 @@ def _record(catalog: Catalog, mesh_table: MeshTable) -> None:
             append_rows(records, pa.Table.from_pylist(rows, schema=arrow_schema(RETENTION_SCHEMA)))
 
     if found:
-        on_conflict(_ATTEMPTS, attempt, f"{RETENTION}: others keep committing; the next run records what was removed")
+        on_conflict(ATTEMPTS, attempt, f"{RETENTION}: others keep committing; the next run records what was removed")
 
 
 def _held_of(catalog: Catalog, contract: Contract) -> set[int | None]:

@@ -124,7 +124,8 @@ def is_due(mesh: Mesh, catalog: Catalog, product: str, now: datetime) -> bool:
     if end is None:
         return False
     first = end - timedelta(days=learner.judged_days)
-    for newest in read_trainings(catalog, product):
+    newest = next(iter(read_trainings(catalog, product)), None)
+    if newest:
         return first.date() >= newest.judged_until
     return all(cut(times, learner.features, first).values())
 

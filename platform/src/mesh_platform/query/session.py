@@ -56,9 +56,9 @@ def open_session(
     """Open a DuckDB session with the views of the mesh; each shows one state of its table for the whole session.
 
     There is a view `<namespace>.<table>` for every product, landing table, quarantine, ledger, table of held rows
-    (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites`,
-    `mesh.releases`, `mesh.trainings` and, for the steward, `mesh.audit`; and `<namespace>.<table>__resolved` for each
-    table with references: see `resolved_select`.
+    (`__held`, the rows that belong to the shown state of their table) and interface union, for `mesh.sites` and each
+    of PLATFORM_TABLES, `mesh.audit` only for roles that `reads_audit` names; and `<namespace>.<table>__resolved` for
+    each table with references: see `resolved_select`.
 
     `as_of` is a time (a datetime or ISO text, UTC by default: each table as its readers saw it then), a release such
     as `r3` (the tables of that release and no others), or `<table>@<snapshot id>` (that table at the snapshot, all
