@@ -72,6 +72,21 @@ def test_what_is_asked_is_a_row_that_the_steward_reads(place: Place) -> None:
     assert counted == [{"n": 4}]
 
 
+@pytest.mark.parametrize(
+    ("sql", "said", "statement"),
+    [
+        ("", "this is nothing. Write one SELECT.", ""),
+        ("  ", "this is nothing. Write one SELECT.", ""),
+        # A byte that is not UTF-8, as Python reads it from the command line.
+        ("select 1 as a\udcff", "the query has bytes that are not UTF-8. Write it in UTF-8.", "select ? as ? ?"),
+    ],
+)
+def test_what_is_no_query_is_refused_and_recorded(place: Place, sql: str, said: str, statement: str) -> None:
+    assert said in place.state.mesh("query", sql, check=2).err
+    (row,) = place.state.json("audit")
+    assert (row["statement"], row["tables"], row["rows"]) == (statement, [], None)
+
+
 def test_files_with_rows_are_recorded(place: Place, tmp_path: Path) -> None:
     state = place.state
     state.mesh("views", tmp_path / "views.duckdb")
