@@ -21,6 +21,7 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.asked import asked
 from mesh_platform.query.query import run_query
 from mesh_platform.query.session import open_session
+from terminal import MESH, on_a_terminal
 
 from conftest import State, draws
 
@@ -85,6 +86,20 @@ def test_what_is_no_query_is_refused_and_recorded(place: Place, sql: str, said: 
     assert said in place.state.mesh("query", sql, check=2).err
     (row,) = place.state.json("audit")
     assert (row["statement"], row["tables"], row["rows"]) == (statement, [], None)
+
+
+def test_the_record_of_a_long_query_fits_the_terminal(place: Place) -> None:
+    names = ", ".join(["count(*)"] * 90)
+    write_record(
+        open_catalog(place.state.settings),
+        asked(place.mesh, "query", "owner", f"select {names} from core.fact_sales"),
+    )
+    lines = on_a_terminal([MESH, "audit"], 120, place.state.environment).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert "statement" in lines[0]
+    assert lines[-1].startswith("1 column cut: statement. '--wide'")
+    wide = on_a_terminal([MESH, "audit", "--wide"], 120, place.state.environment)
+    assert wide.count("count (*)") == 90
 
 
 def test_files_with_rows_are_recorded(place: Place, tmp_path: Path) -> None:
