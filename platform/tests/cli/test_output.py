@@ -12,6 +12,7 @@ from mesh_platform.cli import tables
 from mesh_platform.cli.text_table import write_cut_table
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.text import counted
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 from terminal import MESH, on_a_terminal
@@ -175,6 +176,21 @@ def test_a_terminal_gets_as_much_of_a_table_as_fits(
     assert " ".join(printed.err.split()) == told
     # A pipe has everything.
     assert (len(whole.out.splitlines()[1]), whole.err) == (92, "")
+
+
+def test_a_wide_character_takes_two_places_of_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_cut_table([{"name": "東京都渋谷区" * 6, "many": 1, "other": "x" * 30}], ("name", "many", "other"))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert shown[0].split() == ["name", "many", "other"]
+    assert max(map(cell_len, shown)) <= 60
+    warning = Built("logistics_core.kpi", "rebuild", 1, 10, 1, {}, warnings=("渋谷" * 50,))
+    monkeypatch.setattr(tables, "errors", Console(stderr=True, width=60, force_terminal=True))
+    tables.show_warnings([warning])
+    assert 59 <= cell_len(capsys.readouterr().err.splitlines()[0]) <= 60
 
 
 def test_what_takes_over_a_second_shows_on_a_terminal_that_it_goes_on(state: State, tmp_path: Path) -> None:

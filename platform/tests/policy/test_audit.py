@@ -21,6 +21,7 @@ from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.query.asked import asked
 from mesh_platform.query.query import run_query
 from mesh_platform.query.session import open_session
+from terminal import MESH, on_a_terminal
 
 from conftest import State, draws
 
@@ -70,6 +71,35 @@ def test_what_is_asked_is_a_row_that_the_steward_reads(place: Place) -> None:
     state.mesh("audit", "--role", "analyst", check=2)
     counted = state.json("query", "--role", "steward", "select count(*) n from mesh.audit")
     assert counted == [{"n": 4}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said", "statement"),
+    [
+        ("", "this is nothing. Write one SELECT.", ""),
+        ("  ", "this is nothing. Write one SELECT.", ""),
+        # A byte that is not UTF-8, as Python reads it from the command line.
+        ("select 1 as a\udcff", "the query has bytes that are not UTF-8. Write it in UTF-8.", "select ? as ? ?"),
+    ],
+)
+def test_what_is_no_query_is_refused_and_recorded(place: Place, sql: str, said: str, statement: str) -> None:
+    assert said in place.state.mesh("query", sql, check=2).err
+    (row,) = place.state.json("audit")
+    assert (row["statement"], row["tables"], row["rows"]) == (statement, [], None)
+
+
+def test_the_record_of_a_long_query_fits_the_terminal(place: Place) -> None:
+    names = ", ".join(["count(*)"] * 90)
+    write_record(
+        open_catalog(place.state.settings),
+        asked(place.mesh, "query", "owner", f"select {names} from core.fact_sales"),
+    )
+    lines = on_a_terminal([MESH, "audit"], 120, place.state.environment).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert "statement" in lines[0]
+    assert lines[-1].startswith("1 column cut: statement. '--wide'")
+    wide = on_a_terminal([MESH, "audit", "--wide"], 120, place.state.environment)
+    assert wide.count("count (*)") == 90
 
 
 def test_files_with_rows_are_recorded(place: Place, tmp_path: Path) -> None:

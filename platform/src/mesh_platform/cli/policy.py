@@ -9,7 +9,7 @@ import click
 
 from mesh_platform.cli.output import format_option, read_settings, write_json
 from mesh_platform.cli.tables import open_lake
-from mesh_platform.cli.text_table import write_table
+from mesh_platform.cli.text_table import write_cut_table, write_table
 from mesh_platform.errors import UsageError
 
 # Tables of one record that a terminal has room for.
@@ -59,14 +59,15 @@ def restrictions(tables: tuple[str, ...], role: str, output_format: str) -> None
 @click.option("--role", default="steward", show_default=True, help="Only steward and owner may read it.")
 @click.option("--user", "user_name", help="Only what this user asked.")
 @click.option("--table", help="Only what reads this view, <domain>.<table>.")
+@click.option("--wide", is_flag=True, help="Show all columns and whole texts, however narrow the terminal is.")
 @format_option
-def audit(role: str, user_name: str | None, table: str | None, output_format: str) -> None:
+def audit(role: str, user_name: str | None, table: str | None, wide: bool, output_format: str) -> None:
     """Show who asked for rows of the mesh, newest first: when, as which role, of which tables, by which SQL.
 
     In the SQL, `?` stands for each literal and for each name that is not public, because they can name a person.
     `rows` is how many rows a query showed, empty if it failed. Other commands than `query` wrote rows to files for
     others. The rows are those of the table `mesh.audit`; this command first moves there what waits in the state
-    folder.
+    folder. A table that is wider than the terminal is cut, as `mesh query` cuts it.
     """
     from mesh_platform.lake.audit import move_records, read_audit
     from mesh_platform.lake.catalog import open_catalog
@@ -85,7 +86,11 @@ def audit(role: str, user_name: str | None, table: str | None, output_format: st
         write_json(rows)
         return
     columns = ("asked_at", "user_name", "role", "command", "rows", "tables", "statement")
-    write_table([{**row, "tables": _some(row["tables"])} for row in rows], columns=columns)
+    shown = [
+        {**row, "asked_at": f"{row['asked_at']:%Y-%m-%d %H:%M:%S}", "tables": _some(row["tables"])} for row in rows
+    ]
+    write = write_table if wide else write_cut_table
+    write([{name: row[name] for name in columns} for row in shown], columns=columns)
 
 
 def _some(tables: Sequence[str]) -> str:

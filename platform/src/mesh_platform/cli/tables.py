@@ -15,13 +15,13 @@ from mesh_platform.cli.completion import complete, products
 from mesh_platform.cli.maintenance import maintenance
 from mesh_platform.cli.output import format_option, read_settings, stop_on_signal, write_json
 from mesh_platform.cli.progress import errors, progress_bar, tell
-from mesh_platform.cli.text_table import wrapped, write_cut_table, write_table
+from mesh_platform.cli.text_table import cut_to, wrapped, write_cut_table, write_table
 from mesh_platform.errors import UsageError
 from mesh_platform.mesh.mesh import Mesh
 from mesh_platform.mesh.remembered import load_remembered
 from mesh_platform.metadata.run_reports import run_reports
 from mesh_platform.settings import Settings
-from mesh_platform.text import counted, offer, shortened
+from mesh_platform.text import counted, offer
 from mesh_platform.text import shown as path_shown
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def show_warnings(built: Sequence[Built], wide: bool = False) -> None:
     """
     cut = 0
     for words in (words for each in built for words in each.remarks):
-        line = words if wide or not errors.is_terminal else shortened(words, errors.width)
+        line = words if wide or not errors.is_terminal else cut_to(words, errors.width)
         cut += line != words
         click.echo(line, err=True)
     if cut:

@@ -10,13 +10,14 @@ from textwrap import fill
 from typing import Any
 
 import click
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mesh_platform.cli.output import to_plain
 from mesh_platform.cli.progress import tell
-from mesh_platform.text import counted, shortened
+from mesh_platform.text import counted
 
 # Where the output is no terminal and COLUMNS does not say.
 _WIDTH = 120
@@ -76,9 +77,9 @@ def write_cut_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -
     most = next(
         (most for most in range(_room(), _SHORTEST, -1) if _wide(kept, widths, texts, most) <= _room()), _SHORTEST
     )
-    cut = [name for name in kept if name in texts and any(len(_cell(row[name]).plain) > most for row in rows)]
+    cut = [name for name in kept if name in texts and any(_cell(row[name]).cell_len > most for row in rows)]
     write_table(
-        [{**row, **{name: shortened(_cell(row[name]).plain, most) for name in cut}} for row in rows], columns=kept
+        [{**row, **{name: cut_to(_cell(row[name]).plain, most) for name in cut}} for row in rows], columns=kept
     )
     left_out = columns[len(kept) :]
     said = [f"{counted(len(cut), 'column')} cut: {', '.join(cut)}."] if cut else []
@@ -90,7 +91,7 @@ def write_cut_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -
 
 def _wide(names: Sequence[str], widths: Mapping[str, int], texts: Collection[str], most: int) -> int:
     """How long a line is if the columns `texts` are cut to `most` characters."""
-    cut = [min(widths[name], max(most, len(name)) + _GAP) if name in texts else widths[name] for name in names]
+    cut = [min(widths[name], max(most, cell_len(name)) + _GAP) if name in texts else widths[name] for name in names]
     return sum(cut) - _GAP
 
 
@@ -119,14 +120,18 @@ def _too_many(rows: Sequence[Mapping[str, Any]], names: Sequence[str], optional:
 
 
 def _widths(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
-    """How many characters each column takes, with the gap to the next one."""
-    return {
-        name: _GAP + max(len(each) for each in (name, *(_cell(row[name]).plain for row in rows))) for name in names
-    }
+    """How many places of a line each column takes, with the gap to the next one."""
+    return {name: _GAP + max(cell_len(name), *(_cell(row[name]).cell_len for row in rows), 0) for name in names}
+
+
+def cut_to(text: str, most: int) -> str:
+    """`text` in one line of at most `most` places of a terminal, of which a wide character takes two."""
+    line = " ".join(text.split())
+    return line if cell_len(line) <= most else f"{set_cell_size(line, most - 1).rstrip()}…"
 
 
 def _room() -> int:
-    """How many characters a line of the terminal has."""
+    """How many places for characters a line of the terminal has."""
     return shutil.get_terminal_size((_WIDTH, 24)).columns
 
 

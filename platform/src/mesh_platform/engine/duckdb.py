@@ -125,7 +125,7 @@ def tokens(sql: str) -> list[tuple[str, str]]:
     # The starts are places in bytes.
     starts = [*duckdb.tokenize(text.decode())]
     found = []
-    for (start, kind), (end, _) in zip(starts, [*starts[1:], (len(text), None)], strict=True):
+    for (start, kind), (end, _) in zip(starts, [*starts, (len(text), None)][1:], strict=True):
         match = _TOKEN.match(text[start:end].decode("utf-8", "replace"))
         if match and kind.name in _KINDS:
             found.append((_KINDS[kind.name], match[0]))

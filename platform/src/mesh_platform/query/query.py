@@ -32,6 +32,8 @@ def run_query(connection: Connection, sql: str) -> pa.Table:
     Raises UsageError for any other statement, for a source that is not a view, and for what DuckDB refuses, with
     DuckDB's own hint.
     """
+    if sql != sql.encode("utf-8", "replace").decode():
+        raise UsageError("the query has bytes that are not UTF-8. Write it in UTF-8.")
     try:
         kinds = statement_kinds(sql)
         if kinds != ["SELECT"]:
