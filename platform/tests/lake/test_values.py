@@ -298,7 +298,7 @@ def test_pruning_by_bounds_and_a_filter_agree(
 def printed(capsys: pytest.CaptureFixture[str], sql: str, output_format: str) -> str:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        write_result(connection.execute(sql).to_arrow_table(), output_format)
+        write_result(connection.execute(sql).to_arrow_table(), output_format, wide=True)
     return capsys.readouterr().out
 
 
@@ -307,7 +307,7 @@ def test_each_format_has_the_same_words(capsysbinary: pytest.CaptureFixture[byte
     found = {}
     with duckdb.connect() as connection:
         for output_format in ("text", "csv", "json"):
-            write_result(connection.execute(sql).to_arrow_table(), output_format)
+            write_result(connection.execute(sql).to_arrow_table(), output_format, wide=True)
             found[output_format] = capsysbinary.readouterr().out.decode()
     assert [row["rate"] for row in json.loads(found["json"])] == [1.5, "NaN", "Infinity", "-Infinity", None, -2.0]
     assert {row["total"] for row in json.loads(found["json"])} == {"NaN"}
@@ -335,7 +335,7 @@ def test_an_infinite_time_is_a_word_in_each_format(capsysbinary: pytest.CaptureF
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for output_format in ("text", "csv", "json"):
-            write_result(connection.execute(sql).to_arrow_table(), output_format)
+            write_result(connection.execute(sql).to_arrow_table(), output_format, wide=True)
             found[output_format] = capsysbinary.readouterr().out.decode()
     listed = [row["t"] for row in json.loads(found["json"])]
     assert listed[:2] == ["infinity", "-infinity"]
