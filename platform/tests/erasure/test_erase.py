@@ -25,6 +25,7 @@ from mesh_platform.query.session import open_session
 from mesh_platform.sql.model import find_models
 from raw_decoder import places_of
 
+from ..kills import kills
 from ..small_mesh import Place, Sale, small_mesh
 from ..sql.test_audit import CHEAP, HOLD, rule
 
@@ -241,19 +242,9 @@ def test_a_value_in_a_column_that_should_not_have_it_keeps_the_request_open(plac
 
 
 POINTS = ("requested", "queued", "written", "committed", "expired", "removed", "built", "cleaned", "proved")
-KILLS = [
-    *((f"erase.{point}", number) for point in POINTS for number in (1, 2, 3, 5, 7, 9)),
-    *((f"commit.{point}", number) for point in ("written", "listed", "described", "pointing") for number in (2, 5)),
-]
 
 
-@pytest.mark.parametrize(
-    ("point", "number"),
-    [
-        pytest.param(point, number, marks=() if number == 2 and "commit" not in point else pytest.mark.thorough)
-        for point, number in KILLS
-    ],
-)
+@kills("erase", POINTS, (1, 2, 3, 5, 7, 9), of_commits=(2, 5), often=2, others=pytest.mark.thorough)
 def test_what_was_killed_is_finished_by_the_same_call(place: Place, point: str, number: int) -> None:
     before = without(place)
     there = {name: sum(GONE in row for row in place.rows(name)) for name in TABLES}

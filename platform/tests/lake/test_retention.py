@@ -25,6 +25,7 @@ from mesh_platform.lake.retention import Removal, clear_past, past_states, read_
 from mesh_platform.lake.rollback import roll_back
 from mesh_platform.lake.tables import quarantine_schema, table_named
 
+from ..kills import kills
 from ..small_mesh import START, Place, Sale, add_contract, small_mesh
 from ..sql.test_audit import CHEAP, HOLD, rule
 
@@ -327,18 +328,13 @@ def test_held_rows_quarantine_and_ledger(place: Place) -> None:
     assert ids(place, f"{FACT}__held") == ["beta-0101", "beta-0131", "beta-0245", "beta-0246"]
 
 
-KILLS = [
-    *((f"retain.{point}", number) for point in ("written", "held", "removed", "cleared") for number in (1, 2, 3, 5)),
-    *((f"commit.{point}", number) for point in ("written", "listed", "described", "pointing") for number in (1, 3)),
-]
-
-
-@pytest.mark.parametrize(
-    ("point", "number"),
-    [
-        pytest.param(point, number, marks=() if number == 1 and "commit" not in point else pytest.mark.slow)
-        for point, number in KILLS
-    ],
+@kills(
+    "retain",
+    ("written", "held", "removed", "cleared"),
+    (1, 2, 3, 5),
+    of_commits=(1, 3),
+    often=1,
+    others=pytest.mark.slow,
 )
 def test_what_was_killed_is_finished_by_the_next_call(place: Place, point: str, number: int) -> None:
     rule(place, {**CHEAP, "customProperties": HOLD})
