@@ -66,6 +66,7 @@ def test_a_replay_is_refused_wherever_the_person_was(state: State, mesh: Mesh) -
     assert "the key of the erasures is missing" in failed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [3, pytest.param(28, marks=pytest.mark.thorough)])
 def test_days_with_erasures_between_them_equal_the_key_less_those_people(
     tmp_path: Path, make_state: Callable[..., State], mesh: Mesh, days: int

@@ -184,6 +184,7 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+@pytest.mark.slow
 @settings(max_examples=draws(4, 60), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(layouts())
 @example(Layout(["double"], None, [[(0.0,), (-0.0,), (1.5,)], [(None,)]]))
